@@ -1,0 +1,124 @@
+"""What can go wrong, as a user sees it: one base, typed fields, and a message that names place and remedy."""
+
+from __future__ import annotations
+
+
+class StepwellError(Exception):
+    """Base of every error that Stepwell raises on purpose.
+
+    Args:
+        message: What was wrong, in one sentence.
+        place: Where: a file, a path inside a definition (``steps[3].depends_on``), an instance.
+        remedy: What to do next.
+    """
+
+    def __init__(self, message: str, *, place: str = "", remedy: str = "") -> None:
+        self.message = message
+        self.place = place
+        self.remedy = remedy
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{text}\n  {self.remedy}" if self.remedy else text
+
+
+class DefinitionError(StepwellError):
+    """A definition cannot be accepted; ``problems`` lists every reason, each as ``place: message``."""
+
+    def __init__(self, problems: list[str], *, place: str = "", remedy: str = "") -> None:
+        self.problems = problems
+        message = problems[0] if len(problems) == 1 else "\n  ".join([f"{len(problems)} problems", *problems])
+        super().__init__(message, place=place, remedy=remedy)
+
+
+class DefinitionConflictError(StepwellError):
+    """Another definition is already registered under this name and version."""
+
+
+class ExpressionError(StepwellError):
+    """An expression or template cannot be compiled, or cannot be evaluated on the data it was given."""
+
+
+class HandlerError(StepwellError):
+    """A handler cannot be found, imported or called."""
+
+
+class UnknownWorkflowError(StepwellError):
+    """No definition of this name (and version) is registered."""
+
+
+class UnknownInstanceError(StepwellError):
+    """The log holds no instance of this id."""
+
+
+class CommandRejectedError(StepwellError):
+    """The engine decided that a command cannot be followed.
+
+    Args:
+        code: A stable word for programs, such as ``already_finished``.
+        message: The same for people.
+        instance_id: The instance that was asked.
+    """
+
+    def __init__(self, code: str, message: str, *, instance_id: str = "", remedy: str = "") -> None:
+        self.code = code
+        self.instance_id = instance_id
+        super().__init__(message, place=instance_id, remedy=remedy)
+
+
+class WorkflowFailedError(StepwellError):
+    """A workflow ended without success and its result was asked for.
+
+    Args:
+        status: ``failed`` or ``cancelled``.
+        error_type: The type of the error that ended it, such as ``ConnectionError``.
+        step_id: The step that failed, if one did.
+    """
+
+    def __init__(
+        self, message: str, *, instance_id: str, status: str, error_type: str = "", step_id: str = ""
+    ) -> None:
+        self.instance_id = instance_id
+        self.status = status
+        self.error_type = error_type
+        self.step_id = step_id
+        super().__init__(message, place=instance_id)
+
+
+class LogError(StepwellError):
+    """The log cannot be used: missing, unreadable, full, locked, of a newer version."""
+
+
+class LogLockedError(LogError):
+    """Another program holds the log file's lock for longer than we wait."""
+
+
+class LogCorruptedError(LogError):
+    """The log file is damaged, or is no log at all."""
+
+
+class LogFullError(LogError):
+    """There is no room left to append; what was acknowledged before is safe."""
+
+
+class LogVersionError(LogError):
+    """The log was written by a newer Stepwell, in a format or with events that this one does not know."""
+
+
+class RecordTooLargeError(LogError):
+    """A record is larger than the log takes.
+
+    Args:
+        size: The record's size in bytes.
+        limit: The most that the log takes, in bytes.
+    """
+
+    def __init__(self, message: str, *, size: int, limit: int, place: str = "", remedy: str = "") -> None:
+        self.size = size
+        self.limit = limit
+        super().__init__(message, place=place, remedy=remedy)
+
+
+class LogClosedError(LogError):
+    """The log was closed while something still waited for it."""

@@ -1,0 +1,190 @@
+"""The log, as everything above it sees it.
+
+All correctness rests on one sentence: *a partition is one totally ordered, append-only sequence of records, and
+a record once acknowledged stays.* Nothing rests on group membership, leases or clocks: those only decide who
+tries. Implementations: one local file (``local``), Kafka and a simulated log; they pass the same contract suite
+(``tests/contract``).
+
+Topics and partitions are addressed by name and number. Values are opaque bytes here; what they mean is written in
+``stepwell.schemas``.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
+
+COMMANDS: Final = "commands"
+EVENTS: Final = "events"
+DEFINITIONS: Final = "definitions"  # one partition
+SNAPSHOTS: Final = "snapshots"
+CONTROL: Final = "control"  # one partition; every worker reads all of it
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class NewRecord(NamedTuple):
+    """A record on its way into the log."""
+
+    key: str
+    value: bytes
+    headers: Mapping[str, str] = NO_HEADERS
+
+
+class Record(NamedTuple):
+    """A record as the log holds it.
+
+    Attributes:
+        offset: Its place in the partition: 0, 1, 2, … without holes, but for what retention has deleted.
+        timestamp: When it was appended, in milliseconds since 1970; for people, never for decisions.
+    """
+
+    offset: int
+    key: str
+    value: bytes
+    headers: Mapping[str, str]
+    timestamp: int
+
+
+class Delivery(NamedTuple):
+    """A queue's record in the hands of one worker.
+
+    Attributes:
+        queue: The queue that it came from.
+        token: What the queue knows it by; unique within the queue.
+    """
+
+    queue: str
+    token: int
+    key: str
+    value: bytes
+    headers: Mapping[str, str]
+
+
+class Outgoing(NamedTuple):
+    """Records for one partition, to be appended together with something else."""
+
+    topic: str
+    partition: int
+    records: Sequence[NewRecord]
+
+
+class Member(NamedTuple):
+    """A live member of a group: an engine or a worker, with what it says about itself."""
+
+    id: str
+    group: str
+    about: Mapping[str, str]
+
+
+class Membership(Protocol):
+    """One process's place in a group. What it is told is advice, not a lock."""
+
+    async def assignment(self) -> frozenset[int]:
+        """The partitions that the group, asked afresh, gives to this member now."""
+
+    async def changed(self, known: frozenset[int]) -> frozenset[int]:
+        """Wait until the assignment differs from ``known``; return the new one."""
+
+    async def leave(self) -> None:
+        """Leave at once, so that the others take over without waiting."""
+
+
+class WorkQueue(Protocol):
+    """A worker's end of one or more queues: each record goes to one live worker.
+
+    A record that was taken and not settled goes back to the queue when its worker leaves or dies.
+    """
+
+    async def take(self, limit: int) -> Sequence[Delivery]:
+        """Wait for at least one record; return at most ``limit``, higher ``priority`` headers first."""
+
+    def settle(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outgoing] = ()) -> Future[None]:
+        """Append the outcomes, then forget the deliveries; never the second without the first.
+
+        May be called in any order of deliveries. Done when both are durable.
+        """
+
+    def release(self, deliveries: Sequence[Delivery]) -> Future[None]:
+        """Hand records back unsettled, for any worker to take."""
+
+    async def close(self) -> None:
+        """Leave; what was taken and not settled goes back to the queue."""
+
+
+class Log(Protocol):
+    """The port. Every method belongs to the event loop that opened the log.
+
+    Attributes:
+        partitions: How many partitions ``commands``, ``events`` and ``snapshots`` have; fixed when made.
+        max_record_bytes: The largest value that a record may have.
+    """
+
+    partitions: int
+    max_record_bytes: int
+
+    def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> Future[Sequence[int]]:
+        """Append records; the future gives their offsets once they are durable.
+
+        The appends of one log object to one partition keep the order of the calls. A failed future means that
+        the records may be in the log, may land later, or may never.
+
+        Raises (through the future):
+            LogError: Nothing is known about the records.
+        """
+
+    async def read(
+        self, topic: str, partition: int, offset: int, *, limit: int = 1000, wait: float | None = 0.0
+    ) -> Sequence[Record]:
+        """Records from ``offset`` on, in order, at most ``limit``.
+
+        Args:
+            wait: How many seconds to wait for the first one: 0 not at all, None for ever. It wakes when a
+                record arrives, it does not poll hot.
+
+        Returns:
+            Records; none when the time has passed. Where retention has deleted ``offset``, the first one kept.
+        """
+
+    async def read_key(self, topic: str, partition: int, key: str, *, offset: int = 0) -> Sequence[Record]:
+        """All records of one key from ``offset`` on: by an index where there is one, else by reading all."""
+
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset that the next record will get."""
+
+    async def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Let the log forget records below ``offset``; it may do so later, or not at all."""
+
+    def enqueue(self, queue: str, records: Sequence[NewRecord]) -> Future[None]:
+        """Put records into a queue of workers. Keeps the order with this log object's appends.
+
+        A header ``priority`` (0 to 100, as text) says what is taken first.
+        """
+
+    async def consume(
+        self,
+        queues: Sequence[str],
+        *,
+        prefetch: int,
+        accepts: Callable[[Delivery], bool] | None = None,
+        about: Mapping[str, str] = NO_HEADERS,
+    ) -> WorkQueue:
+        """Become a worker of these queues.
+
+        Args:
+            prefetch: How many records may be in this worker's hands at once.
+            accepts: Which records this worker can do anything with. Advice: a log that cannot look into its
+                queues (Kafka) delivers others too.
+            about: What other processes are told about this worker.
+        """
+
+    async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> Membership:
+        """Join a group that shares out the partitions among its members."""
+
+    async def members(self, group: str) -> Sequence[Member]:
+        """The live members of a group; workers are in the group ``workers``."""
+
+    async def close(self) -> None:
+        """Finish what was appended, give back what was taken, and close."""
