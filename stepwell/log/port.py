@@ -20,6 +20,7 @@ COMMANDS: Final = "commands"
 EVENTS: Final = "events"
 DEFINITIONS: Final = "definitions"  # one partition
 SNAPSHOTS: Final = "snapshots"
+DEAD_LETTERS: Final = "dead-letters"  # commands that could not be decoded; partitioned as they were
 CONTROL: Final = "control"  # one partition; every worker reads all of it
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})

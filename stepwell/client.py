@@ -1,0 +1,456 @@
+"""The Python front door: register, start, watch and steer workflows.
+
+Everything that the terminal (and later HTTP) does goes through ``Client``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fnmatch
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.engine import ENGINES
+from stepwell.consumers.handlers import Handlers, registered
+from stepwell.consumers.listing import Summary, list_instances
+from stepwell.consumers.local import LocalRuntime
+from stepwell.consumers.reading import Accepted, EventReader
+from stepwell.consumers.subscriber import Subscriber
+from stepwell.consumers.views import InstanceView, view
+from stepwell.core.evolve import fold
+from stepwell.core.state import InstanceState
+from stepwell.errors import CommandRejectedError, UnknownInstanceError, UnknownWorkflowError
+from stepwell.ids import new_id
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import COMMANDS, Log, NewRecord
+from stepwell.log.urls import open_log
+from stepwell.schemas.codec import encode
+from stepwell.schemas.commands import (
+    CancelWorkflow,
+    Command,
+    PauseWorkflow,
+    ResumeWorkflow,
+    RollbackWorkflow,
+    StartWorkflow,
+)
+from stepwell.schemas.definitions import Definition
+from stepwell.schemas.events import CommandNoted, CommandRejected, Event, Transition
+from stepwell.schemas.load import load_definition
+
+ANSWER_TIMEOUT = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
+
+
+class EventRecord(Struct, frozen=True):
+    """An event, with what belongs to its record.
+
+    Attributes:
+        sequence: Its number within the instance, from 1; 0 for an answer that is no part of a history.
+        type: Such as ``step.succeeded``.
+        at: Milliseconds since 1970.
+        partition: Where it is in the log,
+        offset: and at which record.
+    """
+
+    instance_id: str
+    sequence: int
+    type: str
+    at: int
+    event: Event
+    partition: int = 0
+    offset: int = -1
+
+
+class Run:
+    """One instance, for whoever started it or attached to it."""
+
+    def __init__(self, client: Client, instance_id: str, *, existed: bool = False) -> None:
+        self._client = client
+        self.id = instance_id
+        self.existed = existed
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    async def result(self, timeout: float | None = None) -> InstanceView:
+        """Wait for the end.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Returns:
+            The finished instance, however it ended; ``raise_for_status()`` turns a failure into an exception.
+
+        Raises:
+            TimeoutError: It has not finished yet; it goes on all the same.
+        """
+        return await self._client.wait(self.id, lambda state: not state.live, timeout=timeout)
+
+    async def status(self) -> InstanceView:
+        """The instance as it is now."""
+        return await self._client.get(self.id)
+
+    async def cancel(self, reason: str = "") -> None:
+        """See ``Client.cancel``."""
+        await self._client.cancel(self.id, reason)
+
+
+class Client:
+    """Talks to the engines of one log. Made by ``connect``.
+
+    Attributes:
+        log: The log.
+        definitions: The registered definitions.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.definitions = Definitions(log)
+        self.subscriber = Subscriber(log)
+
+    # --- definitions ----------------------------------------------------------------------------------------
+
+    async def register(self, source: Definition | Mapping[str, Any] | str | Path) -> Definition:
+        """Register a definition.
+
+        Args:
+            source: A path, YAML or JSON text, plain data, or a ``Definition``.
+
+        Raises:
+            DefinitionError: It is not valid; all problems at once.
+            DefinitionConflictError: Its name and version belong to another definition.
+        """
+        plan = await self.definitions.register(load_definition(source))
+        return plan.definition
+
+    async def workflows(self) -> list[Definition]:
+        """Every registered definition, the versions of one name in the order of registration."""
+        await self.definitions.catch_up()
+        return self.definitions.all()
+
+    # --- steering -------------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        workflow: str,
+        input: Any = None,  # noqa: A002 - the word of the definition
+        *,
+        id: str | None = None,  # noqa: A002
+        version: str | None = None,
+        priority: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> Run:
+        """Start an instance.
+
+        Args:
+            workflow: Name of a registered definition.
+            input: Its input, any JSON-able value; a mapping as a rule.
+            id: What it is to be called. Starting the same id again gives the instance that exists
+                (``run.existed``), so a retry never starts a second one. Without one, a UUID.
+            version: Of the definition; without one, the version registered last.
+            priority: 0 to 100; higher runs first under load.
+            timeout_seconds: For the whole instance; without one, what the definition says.
+
+        Returns:
+            Once an engine has answered; or at once, where no engine is live: the start is in the log then, and
+            will be decided by the next one.
+
+        Raises:
+            UnknownWorkflowError: No such definition is registered.
+            CommandRejectedError: The engine will not start it, for instance because the input does not fit.
+        """
+        await self.definitions.catch_up()
+        plan = self.definitions.resolve(workflow, version)
+        if plan is None:
+            known = ", ".join(sorted(self.definitions.names())) or "none"
+            named = f"{workflow!r}" + (f" version {version}" if version else "")
+            raise UnknownWorkflowError(
+                f"no workflow {named} is registered (there are: {known})",
+                remedy="Register its definition first: client.register(path), or stepwell start FILE.",
+            )
+        instance_id = id or new_id()
+        command = StartWorkflow(
+            instance_id,
+            workflow=workflow,
+            version=plan.definition.version,
+            input={} if input is None else input,
+            priority=priority,
+            timeout_seconds=timeout_seconds,
+            command_id=new_id(),
+        )
+        answer = await self.send(command)
+        return Run(self, instance_id, existed=isinstance(answer, CommandNoted))
+
+    async def cancel(self, instance_id: str, reason: str = "") -> None:
+        """End an instance; handlers that run are cancelled.
+
+        Raises:
+            CommandRejectedError: There is no such instance, or it has finished otherwise.
+        """
+        await self.send(CancelWorkflow(instance_id, reason, command_id=new_id()))
+
+    async def pause(self, instance_id: str, reason: str = "") -> None:
+        """Start no further step; what runs may finish.
+
+        Raises:
+            CommandRejectedError: There is no such live instance.
+        """
+        await self.send(PauseWorkflow(instance_id, reason, command_id=new_id()))
+
+    async def resume(self, instance_id: str, *, skip_failed: bool = False) -> None:
+        """Go on with a paused instance; or, at the step that failed, with a failed or cancelled one.
+
+        Args:
+            skip_failed: Go on without the steps that failed instead of running them anew.
+
+        Raises:
+            CommandRejectedError: There is no such instance, or it has completed.
+        """
+        failed_steps: Any = "skip" if skip_failed else "retry"
+        await self.send(ResumeWorkflow(instance_id, failed_steps, command_id=new_id()))
+
+    async def rollback(self, instance_id: str, to: int | str = "latest", *, pause: bool = False) -> None:
+        """Return to an earlier point and run on from there; what has a compensation is undone in reverse order.
+
+        Args:
+            to: An event's sequence, a checkpoint's name, a settled step's id, ``latest`` or ``start``.
+            pause: Stay paused there.
+
+        Raises:
+            CommandRejectedError: There is no such point or instance.
+        """
+        await self.send(RollbackWorkflow(instance_id, to, pause, command_id=new_id()))
+
+    async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
+        """Send a command and wait for its answer.
+
+        Returns:
+            The event that answers it; None where no engine is live to answer.
+
+        Raises:
+            CommandRejectedError: The engine will not follow it.
+            TimeoutError: No answer yet; the command is in the log and will be decided.
+        """
+        command_id: str = getattr(command, "command_id", "")
+        instance_id = command.instance_id
+        partition = partition_for(instance_id, self.log.partitions)
+        # Answers are looked for in what is read for some watch, so there must be one.
+        watch = await self.subscriber.watch(instance_id, history=False)
+        answer = self.subscriber.expect(command_id)
+        try:
+            await self.log.append(COMMANDS, partition, [NewRecord(instance_id, encode(command))])
+            event = await self._answered(answer, timeout)
+        finally:
+            self.subscriber.give_up(command_id)
+            self.subscriber.unwatch(watch)
+        if isinstance(event, CommandRejected):
+            raise CommandRejectedError(event.code, event.message, instance_id=instance_id)
+        return event
+
+    async def _answered(self, answer: asyncio.Future[Event], timeout: float) -> Event | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while not answer.done():
+            done, _ = await asyncio.wait((answer,), timeout=min(1.0, max(0.0, deadline - loop.time())))
+            if done:
+                break
+            if not await self.engine_is_live():
+                return None
+            if loop.time() >= deadline:
+                raise TimeoutError(f"no answer within {timeout:g} s; the command is in the log and will be decided")
+        return answer.result()
+
+    async def engine_is_live(self) -> bool:
+        """Whether any engine works on this log right now."""
+        return bool(await self.log.members(ENGINES))
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    async def wait(
+        self, instance_id: str, until: Callable[[InstanceState], bool], *, timeout: float | None = None
+    ) -> InstanceView:
+        """Wait until an instance's state is as wanted.
+
+        Raises:
+            TimeoutError: It was not within ``timeout`` seconds.
+        """
+        watch = await self.subscriber.watch(instance_id)
+        try:
+            async with asyncio.timeout(timeout):
+                while watch.state is None or not until(watch.state):
+                    watch.changed.clear()
+                    problem = self.subscriber.failed(instance_id)
+                    if problem is not None:
+                        raise problem
+                    await watch.changed.wait()
+            return await self._view(watch.state)
+        finally:
+            self.subscriber.unwatch(watch)
+
+    async def get(self, instance_id: str) -> InstanceView:
+        """An instance as it is now.
+
+        Raises:
+            UnknownInstanceError: The log holds none of this id.
+        """
+        return await self._view(await self._replayed(instance_id, None))
+
+    async def replay(self, instance_id: str, to: int | None = None) -> InstanceView:
+        """An instance as it was right after an event: folded from its history, nothing else.
+
+        Args:
+            to: The event's sequence; None for the newest.
+
+        Raises:
+            UnknownInstanceError: The log holds none of this id.
+        """
+        return await self._view(await self._replayed(instance_id, to))
+
+    async def _replayed(self, instance_id: str, to: int | None) -> InstanceState:
+        history = await self._history(instance_id)
+        state = fold((accepted.transition for accepted in history), to=to)
+        if state is None:
+            raise unknown_instance(instance_id)
+        return state
+
+    async def _view(self, state: InstanceState) -> InstanceView:
+        if self.definitions.by_hash(state.definition) is None:
+            await self.definitions.catch_up()
+        return view(state, self.definitions.by_hash(state.definition))
+
+    async def _history(self, instance_id: str) -> list[Accepted]:
+        reader = EventReader(self.log, partition_for(instance_id, self.log.partitions))
+        await reader.seek_snapshot()
+        await reader.catch_up()
+        return await reader.history(instance_id)
+
+    async def history(self, instance_id: str) -> list[EventRecord]:
+        """Everything that ever happened to an instance, in order.
+
+        Raises:
+            UnknownInstanceError: The log holds none of this id.
+        """
+        found = await self._history(instance_id)
+        if not found:
+            raise unknown_instance(instance_id)
+        partition = partition_for(instance_id, self.log.partitions)
+        return [
+            record
+            for accepted in found
+            for record in event_records(accepted.transition, partition, accepted.record.offset)
+        ]
+
+    async def instances(
+        self,
+        *,
+        workflow: str | None = None,
+        status: str | None = None,
+        created_after: int | None = None,
+        priority_min: int | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> tuple[list[Summary], int]:
+        """Instances, the newest first, and how many there are in all. Reads the whole log.
+
+        Args:
+            created_after: Milliseconds since 1970.
+            limit: How many to return,
+            offset: after leaving out so many.
+        """
+        found = [
+            summary
+            for summary in await list_instances(self.log)
+            if (workflow is None or summary.workflow == workflow)
+            and (status is None or summary.status == status)
+            and (created_after is None or summary.started_at > created_after)
+            and (priority_min is None or summary.priority >= priority_min)
+        ]
+        return found[offset : offset + limit], len(found)
+
+    async def subscribe(self, patterns: Iterable[str] = ("*",)) -> AsyncIterator[EventRecord]:
+        """Events of all instances from now on, as they are accepted.
+
+        Args:
+            patterns: Types of events, with wildcards: ``workflow.*``.
+        """
+        wanted = tuple(patterns)
+        arrived: asyncio.Queue[Transition] = asyncio.Queue()
+        stop = await self.subscriber.listen(arrived.put_nowait)
+        try:
+            while True:
+                transition = await arrived.get()
+                partition = partition_for(transition.instance_id, self.log.partitions)
+                for record in event_records(transition, partition, -1):
+                    if any(fnmatch.fnmatchcase(record.type, pattern) for pattern in wanted):
+                        yield record
+        finally:
+            stop()
+
+    async def close(self) -> None:
+        """Let go of the log."""
+        await self.subscriber.close()
+        await self.log.close()
+
+
+def unknown_instance(instance_id: str) -> UnknownInstanceError:
+    """The error for an id that the log does not hold."""
+    return UnknownInstanceError(
+        f"the log holds no instance {instance_id!r}",
+        remedy="`stepwell list` shows the instances; --log (or STEPWELL_LOG) says which log is looked at.",
+    )
+
+
+def event_records(transition: Transition, partition: int, offset: int) -> list[EventRecord]:
+    """The events of a transition, one by one."""
+    return [
+        EventRecord(
+            instance_id=transition.instance_id,
+            sequence=number if transition.sequence else 0,
+            type=str(event.__struct_config__.tag),
+            at=transition.at,
+            event=event,
+            partition=partition,
+            offset=offset,
+        )
+        for number, event in enumerate(transition.events, transition.sequence)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    url: str | None = None,
+    *,
+    embedded: bool = True,
+    handlers: Handlers | None = None,
+    modules: Iterable[str] = (),
+    concurrency: int | None = None,
+) -> AsyncIterator[Client]:
+    """Connect to a log.
+
+    Args:
+        url: ``file:PATH``; without one, ``STEPWELL_LOG``, or else ``file:.stepwell/log.db``.
+        embedded: Run an engine and a worker inside this process for as long as the connection lasts, so that
+            nothing else needs to be started. False for a mere client of engines that run elsewhere.
+        handlers: What the embedded worker can run; without them, what ``@stepwell.handler`` has registered.
+        modules: Modules, or prefixes of them, from which steps may name functions by dotted path.
+        concurrency: Steps that the embedded worker runs at once.
+
+    Raises:
+        LogError: The log cannot be opened.
+    """
+    log = await open_log(url)
+    client = Client(log)
+    runtime = None
+    try:
+        if embedded:
+            runtime = LocalRuntime(log, handlers=handlers or registered, prefixes=modules, concurrency=concurrency)
+            await runtime.start()
+        yield client
+    finally:
+        if runtime is not None:
+            await runtime.stop()
+        await client.close()

@@ -1,0 +1,132 @@
+"""Around ``decide``: what it must be given, and what becomes of its decision if that is too large, or fails."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.reading import EventReader
+from stepwell.core.decide import decide
+from stepwell.core.decision import BUDGET, Circumstances, Decision
+from stepwell.core.evolve import fold
+from stepwell.core.partition import PartitionState
+from stepwell.core.state import InstanceState
+from stepwell.log.port import Log
+from stepwell.schemas.codec import encode
+from stepwell.schemas.commands import (
+    Command,
+    InternalCommand,
+    QuarantineInstance,
+    ResumeWorkflow,
+    RollbackWorkflow,
+    StartWorkflow,
+)
+from stepwell.schemas.events import EVENTS_VERSION, ErrorInfo, Event, Transition
+
+_logger = structlog.get_logger("stepwell.engine")
+
+_MOST_OVERSIZED: Final = 64  # steps of one transition that may turn out too large before it is given up
+
+
+class Decided(NamedTuple):
+    """A transition about to be appended.
+
+    Attributes:
+        value: The transition, encoded.
+        after: The instance after it; None where it only answers for one that is not live.
+    """
+
+    transition: Transition
+    value: bytes
+    after: InstanceState | None
+
+
+class Decider:
+    """Decides the commands of one partition."""
+
+    def __init__(self, log: Log, partition: int, definitions: Definitions, reader: EventReader) -> None:
+        self._log = log
+        self._partition = partition
+        self._definitions = definitions
+        self._reader = reader
+        self._archived: InstanceState | None = None
+
+    def needs_more(
+        self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand
+    ) -> bool:
+        """Whether something must be read before this command can be decided."""
+        self._archived = None
+        if instance is not None:
+            return self._definitions.by_hash(instance.definition) is None
+        if isinstance(command, StartWorkflow):
+            if command.instance_id in state.finished:
+                return False
+            return self._definitions.resolve(command.workflow, command.version) is None
+        return isinstance(command, (ResumeWorkflow, RollbackWorkflow))
+
+    async def learn(self, instance: InstanceState | None, command: Command | InternalCommand) -> None:
+        """Read it: the definitions up to their end as of now, and the history of a finished instance."""
+        if instance is None and isinstance(command, (ResumeWorkflow, RollbackWorkflow)):
+            history = await self._reader.history(command.instance_id)
+            self._archived = fold(accepted.transition for accepted in history)
+            if self._archived is not None and self._definitions.by_hash(self._archived.definition):
+                return
+        await self._definitions.catch_up()
+
+    def decide(
+        self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand, now: int
+    ) -> Decided | None:
+        """Decide a command; None where it changes nothing.
+
+        What is too large for a record is released in smaller parts; a single event that is too large fails its
+        step. A bug in deciding sets the one instance aside, and the partition goes on.
+        """
+        finished = state.finished.get(command.instance_id) if instance is None else None
+        circumstances = Circumstances(now, self._definitions, finished, self._archived)
+        try:
+            return self._decide(instance, command, circumstances)
+        except Exception as error:
+            _logger.exception("undecidable", instance_id=command.instance_id, command=type(command).__name__)
+            info = ErrorInfo(type=type(error).__name__, message=str(error))
+            return self._decide(instance, QuarantineInstance(command.instance_id, info), circumstances)
+
+    def _decide(
+        self,
+        instance: InstanceState | None,
+        command: Command | InternalCommand,
+        circumstances: Circumstances,
+    ) -> Decided | None:
+        limit = self._log.max_record_bytes
+        budget, oversized = BUDGET, dict[str, int]()
+        while True:
+            decision = decide(instance, command, circumstances._replace(budget=budget, oversized=oversized))
+            if not decision.events:
+                if decision.note:
+                    _logger.debug(decision.note, instance_id=command.instance_id, command=type(command).__name__)
+                return None
+            transition = _transition(decision)
+            value = encode(transition)
+            if len(value) <= limit:
+                return Decided(transition, value, decision.state)
+            if budget > 1:
+                budget //= 4
+                continue
+            largest = max(decision.events, key=lambda event: len(encode(event)))
+            culprit = _culprit(largest)
+            if culprit in oversized or len(oversized) > _MOST_OVERSIZED:
+                raise ValueError(f"a transition of {len(value):,} bytes cannot be made smaller")
+            oversized[culprit] = len(value)
+
+
+def _transition(decision: Decision) -> Transition:
+    count = len(decision.events)
+    sequence = 0 if decision.state is None else decision.state.sequence - count + 1
+    return Transition(EVENTS_VERSION, decision.now, decision.instance_id, sequence, tuple(decision.events))
+
+
+def _culprit(event: Event) -> str:
+    """The step that an event belongs to; empty for the workflow itself."""
+    return str(getattr(event, "step_id", "")) if "step_id" in msgspec.structs.asdict(event) else ""

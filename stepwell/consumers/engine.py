@@ -1,0 +1,127 @@
+"""The engine: owns the partitions that the group gives to this process, and gives them up again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.owner import PartitionOwner, SurpriseError
+from stepwell.errors import LogClosedError, LogCorruptedError, LogFullError, LogVersionError
+from stepwell.log.port import DEFINITIONS, Log, Membership
+
+ENGINES: Final = "engines"  # the group that shares out the partitions
+
+_logger = structlog.get_logger("stepwell.engine")
+
+# Trouble that claiming anew cannot cure: a person must act, so the engine stops and says so.
+_FATAL: Final = (LogVersionError, LogCorruptedError, LogFullError)
+_FIRST_PAUSE: Final = 0.05  # seconds; doubled for each further surprise, so that two owners never fight hot
+_LONGEST_PAUSE: Final = 2.0
+
+
+def wall_clock() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def process_name() -> str:
+    """Who this process is, for people: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Engine:
+    """Decides the commands of the partitions that it is given.
+
+    Args:
+        clock: Milliseconds since 1970; only new decisions look at it, replays never.
+    """
+
+    def __init__(
+        self, log: Log, *, definitions: Definitions | None = None, clock: Callable[[], int] = wall_clock
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._definitions = definitions or Definitions(log)
+        self._owners: dict[int, asyncio.Task[None]] = {}
+        self._fatal: asyncio.Future[None]
+        self._membership: Membership
+
+    async def run(self) -> None:
+        """Work until cancelled, then give the partitions back.
+
+        Raises:
+            LogError: Of a kind that a person must look at.
+        """
+        self._fatal = asyncio.get_running_loop().create_future()
+        self._membership = await self._log.join(ENGINES, {"name": process_name()})
+        tail = asyncio.ensure_future(self._follow_definitions())
+        follow = asyncio.ensure_future(self._follow_assignment())
+        try:
+            await asyncio.wait((follow, tail, self._fatal), return_when=asyncio.FIRST_COMPLETED)
+            for done in (self._fatal, follow, tail):
+                if done.done():
+                    done.result()
+        except LogClosedError:
+            pass
+        finally:
+            tasks = [follow, tail, *self._owners.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._owners.clear()
+            self._fatal.cancel()
+            await self._membership.leave()
+
+    async def _follow_assignment(self) -> None:
+        given: frozenset[int] = await self._membership.assignment()
+        while True:
+            for partition in sorted(self._owners.keys() - given):
+                await self._give_up(partition)
+            for partition in sorted(given):
+                owner = self._owners.get(partition)
+                if owner is None or owner.done():
+                    self._owners[partition] = asyncio.ensure_future(self._own(partition))
+            given = await self._membership.changed(given)
+
+    async def _give_up(self, partition: int) -> None:
+        task = self._owners.pop(partition)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        _logger.debug("gave up", partition=partition)
+
+    async def _own(self, partition: int) -> None:
+        """Own a partition for as long as the group says so, claiming it anew after every surprise."""
+        pause = _FIRST_PAUSE
+        while partition in await self._membership.assignment():
+            began = self._clock()
+            owner = PartitionOwner(self._log, partition, self._definitions, name=process_name(), clock=self._clock)
+            try:
+                await owner.run()
+            except LogClosedError:
+                return
+            except _FATAL as error:
+                _logger.warning("partition stopped", partition=partition, error=str(error))
+                if not self._fatal.done():
+                    self._fatal.set_exception(error)
+                return
+            except SurpriseError as surprise:
+                _logger.info("somebody else wrote; claiming anew", partition=partition, reason=str(surprise))
+            except Exception as error:
+                _logger.warning("claiming the partition anew", partition=partition, error=str(error), exc_info=True)
+            if self._clock() - began > 10_000:  # it went well for a while
+                pause = _FIRST_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _follow_definitions(self) -> None:
+        await self._definitions.catch_up()
+        while True:
+            await self._log.read(DEFINITIONS, 0, self._definitions.position, limit=1, wait=None)
+            await self._definitions.catch_up()

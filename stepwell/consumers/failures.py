@@ -1,0 +1,41 @@
+"""Errors of handlers as data."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Final
+
+from stepwell.core.retry import PAYLOAD_TOO_LARGE
+from stepwell.errors import StepwellError
+from stepwell.schemas.events import ErrorInfo
+
+TRACEBACK_CHARACTERS: Final = 4_000  # the end of a traceback says most; a record has room for better things
+MESSAGE_CHARACTERS: Final = 2_000
+
+
+def describe(error: BaseException) -> ErrorInfo:
+    """What is recorded of an exception that a handler raised.
+
+    An exception with a boolean attribute ``retryable`` says itself whether another attempt makes sense.
+    """
+    kinds = tuple(kind.__name__ for kind in type(error).__mro__[1:] if kind not in (Exception, BaseException, object))
+    message = error.message if isinstance(error, StepwellError) else str(error)
+    retryable = getattr(error, "retryable", None)
+    trace = "".join(traceback.format_exception(error))
+    return ErrorInfo(
+        type=type(error).__name__,
+        message=_shortened(message, MESSAGE_CHARACTERS),
+        kinds=kinds,
+        traceback=trace[-TRACEBACK_CHARACTERS:],
+        retryable=retryable if isinstance(retryable, bool) else None,
+    )
+
+
+def too_large(size: int, limit: int) -> ErrorInfo:
+    """The error of a step whose output does not fit a record."""
+    message = f"the output has {size:,} bytes, the log takes {limit:,}; write it to a file and pass its path"
+    return ErrorInfo(type=PAYLOAD_TOO_LARGE, message=message)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}… ({len(text):,} characters)"

@@ -1,0 +1,218 @@
+"""Finding the code of a step: registered functions, dotted paths from allowed modules, built-in types."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+
+from stepwell.consumers.context import StepContext
+from stepwell.core.plan import suggest
+from stepwell.errors import HandlerError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Handler:
+    """A function made ready to run.
+
+    It may take nothing, its input, or its input and a ``StepContext`` (second, or annotated as one). An input
+    annotated with a type of its own (a msgspec Struct, a dataclass, a TypedDict) is converted to it.
+
+    Attributes:
+        name: What definitions call it.
+        asynchronous: Whether it is a coroutine function; others run in threads.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
+        self.function = function
+        self.asynchronous = _is_asynchronous(function)
+        self._arguments, self._input_type = _signature(name, function)
+
+    def arguments(self, data: Any, ctx: StepContext) -> list[Any]:
+        """What to call it with.
+
+        Raises:
+            msgspec.ValidationError: The input does not fit its type.
+        """
+        if self._input_type is not None:
+            data = msgspec.convert(data, self._input_type, strict=False)
+        return [ctx if wanted == "ctx" else data for wanted in self._arguments]
+
+
+def _is_asynchronous(function: Callable[..., Any]) -> bool:
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004 - asks for its kind, not whether it is callable
+
+
+def _signature(name: str, function: Callable[..., Any]) -> tuple[list[str], Any]:
+    try:
+        parameters = [
+            parameter
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+        hints = get_type_hints(function) if parameters else {}
+    except (TypeError, ValueError, NameError) as error:
+        raise HandlerError(f"its signature cannot be read: {error}", place=f"handler {name!r}") from error
+    wanted: list[str] = []
+    input_type: Any = None
+    for parameter in parameters:
+        hint = hints.get(parameter.name)
+        if hint is StepContext or (parameter.name in ("ctx", "context") and len(wanted) == 1):
+            wanted.append("ctx")
+        elif "data" not in wanted:
+            wanted.append("data")
+            input_type = hint if _is_structured(hint) else None
+        elif parameter.default is parameter.empty:
+            raise HandlerError(
+                f"takes a parameter {parameter.name!r} that nothing is given for",
+                place=f"handler {name!r}",
+                remedy="A handler takes its input and, if it likes, a StepContext named ctx.",
+            )
+        else:
+            break
+    return wanted, input_type
+
+
+def _is_structured(hint: Any) -> bool:
+    """Whether an annotation asks for more than the JSON that is there anyway."""
+    if hint in (None, Any, dict, list, object, inspect.Parameter.empty):
+        return False
+    origin = getattr(hint, "__origin__", None)
+    return origin not in (dict, list, Mapping)
+
+
+class Handlers:
+    """The handlers that a worker can run.
+
+    Args:
+        prefixes: Modules, or prefixes of them, from which definitions may name functions by dotted path. Nothing
+            else is ever imported because a definition says so.
+        builtin: Handlers of the built-in step types, by type.
+    """
+
+    def __init__(
+        self,
+        prefixes: Iterable[str] = (),
+        builtin: Mapping[str, Callable[[Any, StepContext], Awaitable[Any]]] | None = None,
+    ) -> None:
+        self.prefixes = tuple(prefixes)
+        self._registered: dict[str, Handler] = {}
+        self._imported: dict[str, Handler] = {}
+        self._builtin = {kind: Handler(kind, function) for kind, function in (builtin or {}).items()}
+
+    def register(self, name: str, function: Callable[..., Any]) -> None:
+        """Make a function known under a name.
+
+        Raises:
+            HandlerError: The name is taken by another function, or the function takes what it cannot be given.
+        """
+        known = self._registered.get(name)
+        if known is not None and known.function is not function and not _same_source(known.function, function):
+            raise HandlerError(
+                "is registered twice, for different functions",
+                place=f"handler {name!r}",
+                remedy="Give each function a name of its own.",
+            )
+        self._registered[name] = Handler(name, function)
+
+    def update(self, other: Handlers) -> None:
+        """Take over what is registered elsewhere."""
+        self._registered.update(other._registered)
+
+    def knows(self, step_type: str, name: str) -> bool:
+        """Whether ``find`` would find it."""
+        try:
+            self.find(step_type, name)
+        except HandlerError:
+            return False
+        return True
+
+    def find(self, step_type: str, name: str) -> Handler:
+        """The handler of a step.
+
+        Args:
+            step_type: ``python``, or a built-in type.
+            name: For ``python``: a registered name or a dotted path.
+
+        Raises:
+            HandlerError: There is none; the message says why, and what would help.
+        """
+        if step_type != "python":
+            builtin = self._builtin.get(step_type)
+            if builtin is None:
+                raise HandlerError(f"this worker has no step type {step_type!r}", place=f"handler {step_type!r}")
+            return builtin
+        found = self._registered.get(name) or self._imported.get(name)
+        if found is None:
+            found = self._imported[name] = Handler(name, self._import(name))
+        return found
+
+    def _import(self, name: str) -> Callable[..., Any]:
+        place = f"handler {name!r}"
+        module_name, dot, attribute = name.rpartition(".")
+        if not dot:
+            hint = suggest(name, self._registered)
+            raise HandlerError(
+                f"is not registered{hint}",
+                place=place,
+                remedy='Register it with @stepwell.handler("…") in a module named by --handlers, or name it by a '
+                "dotted path.",
+            )
+        if not any(module_name == prefix or module_name.startswith(f"{prefix}.") for prefix in self.prefixes):
+            allowed = ", ".join(self.prefixes) or "none"
+            raise HandlerError(
+                f"lies outside the modules that steps may import (allowed: {allowed})",
+                place=place,
+                remedy=f"Start with --handlers {module_name}",
+            )
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            raise HandlerError(
+                f"module {module_name!r} cannot be imported: {error}",
+                place=place,
+                remedy="Check the name, and that it can be imported from the current directory.",
+            ) from error
+        function = getattr(module, attribute, None)
+        if not callable(function):
+            functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            raise HandlerError(
+                f"module {module_name!r} has no function {attribute!r}{suggest(attribute, functions)}", place=place
+            )
+        return function  # type: ignore[no-any-return]
+
+
+def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether two functions are one and the same, imported twice (as when a module is reloaded)."""
+    names = ("__module__", "__qualname__")
+    return all(getattr(one, name, None) == getattr(other, name, None) for name in names)
+
+
+registered = Handlers()
+"""What ``@stepwell.handler`` fills; every worker of this process has it."""
+
+
+def handler(name: str | None = None) -> Callable[[Function], Function]:
+    """Make a function the handler of a name.
+
+    Args:
+        name: What definitions call it; without one, the function's own name.
+
+    Returns:
+        A decorator that returns the function as it is.
+    """
+
+    def register(function: Function) -> Function:
+        registered.register(name or function.__name__, function)
+        return function
+
+    return register

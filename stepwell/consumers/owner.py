@@ -1,0 +1,362 @@
+"""The owner of one partition: decides its commands in order, and believes only what the log proves.
+
+It keeps three states of the same history, all persistent maps, so each costs a pointer:
+
+- *speculative*: what it decides on. Runs ahead of the disk and never waits for it.
+- *confirmed*: what acknowledgements have proved to count. Effects leave from here.
+- *delivered*: the part of that whose effects are known to have arrived. Snapshots are taken of it.
+
+There is one error path. An append that fails, ends in doubt or lands anywhere but where it must: everything is
+dropped, and whoever the group then gives the partition to (perhaps this process again) takes it over from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+
+from stepwell.consumers.deciding import Decided, Decider
+from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.snapshotting import Covered, Snapshots
+from stepwell.consumers.takeover import Possession, take_over
+from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Stamp, proves, stamp_headers
+from stepwell.core.effects import Effect, effects
+from stepwell.core.partition import PartitionState, enter
+from stepwell.core.starting import can_continue
+from stepwell.core.state import InstanceState
+from stepwell.errors import LogClosedError, StepwellError
+from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, EVENTS, Log, NewRecord, Record
+from stepwell.schemas.codec import decode_command, encode
+from stepwell.schemas.commands import Command, ContinueWorkflow, FireTimer, InternalCommand
+from stepwell.schemas.events import (
+    PartitionSnapshotted,
+    StepRetryScheduled,
+    StepReturned,
+    StepStarted,
+    StepWaiting,
+    WorkflowReopened,
+    WorkflowResumed,
+    WorkflowStarted,
+)
+from stepwell.schemas.work import WorkItem
+
+_logger = structlog.get_logger("stepwell.owner")
+
+# Commands decided before the loop looks at acknowledgements and timers again: some milliseconds of work.
+BATCH: Final = 200
+# Transitions on their way to the disk at once; bounds memory when the disk is slower than deciding.
+MAX_UNPROVED: Final = 4_000
+
+_SETS_TIMER: Final = (WorkflowStarted, StepRetryScheduled, StepWaiting, StepReturned, StepStarted)
+_RESUMES: Final = (WorkflowResumed, WorkflowReopened)
+
+
+class SurpriseError(StepwellError):
+    """The log did not do what an undisturbed owner sees: drop everything and claim anew."""
+
+
+class _Unproved(Struct, frozen=True):
+    """A transition on its way, with what it makes of the partition."""
+
+    index: int
+    decided: Decided | None  # None for a snapshot's own record
+    state: PartitionState
+    size: int
+
+
+class _Delivery:
+    """Effects on their way out.
+
+    Attributes:
+        index: Once they have arrived, everything up to this transition is delivered.
+        outstanding: How many sends are still under way.
+    """
+
+    __slots__ = ("index", "outstanding", "state")
+
+    def __init__(self, index: int, state: PartitionState, outstanding: int) -> None:
+        self.index = index
+        self.state = state
+        self.outstanding = outstanding
+
+
+class PartitionOwner:
+    """Owns one partition from its claim until it is told to stop or meets a surprise.
+
+    Args:
+        name: Who it is, for people who read the log.
+        clock: Milliseconds since 1970.
+    """
+
+    def __init__(
+        self, log: Log, partition: int, definitions: Definitions, *, name: str, clock: Callable[[], int]
+    ) -> None:
+        self._log = log
+        self.partition = partition
+        self._definitions = definitions
+        self._name = name
+        self._clock = clock
+        self._timers: list[tuple[int, str, str]] = []  # (due, instance, timer): a heap; the state says which hold
+        self._continuing: deque[str] = deque()  # instances with more to start than fitted one record
+        self._unproved: deque[_Unproved] = deque()
+        self._deliveries: deque[_Delivery] = deque()
+        self._room = asyncio.Event()
+        self._trouble: asyncio.Future[None]
+
+    async def run(self) -> None:
+        """Take the partition over and decide its commands until cancelled.
+
+        Raises:
+            SurpriseError: Claim anew, if the group still gives the partition to this process.
+            LogError: The log cannot be used.
+        """
+        self._trouble = asyncio.get_running_loop().create_future()
+        self._begin(await take_over(self._log, self.partition, self._name, self._clock()))
+        work = asyncio.ensure_future(self._work())
+        try:
+            await asyncio.wait((work, self._trouble), return_when=asyncio.FIRST_COMPLETED)
+            if self._trouble.done():
+                self._trouble.result()
+            work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            self._snapshots.stop()
+            if not self._trouble.done():
+                self._trouble.cancel()
+
+    def _begin(self, possession: Possession) -> None:
+        self.epoch = possession.epoch
+        self.index = 0
+        self.speculative = self.confirmed = self.delivered = possession.state
+        self._proved_index = self._delivered_index = 0
+        self._released = possession.released
+        self._source = possession.state.position - 1
+        self._position = possession.state.position
+        self._reader = possession.reader
+        self._decider = Decider(self._log, self.partition, self._definitions, self._reader)
+        self._snapshots = Snapshots(self._log, self.partition, possession.reader, possession.tail_bytes)
+        for instance in possession.state.instances.values():
+            self._arm(instance)
+            self._continuing.append(instance.id)
+        # Everything up to our claim is delivered once these are: the claim stands for them.
+        self._send(possession.resend, index=0)
+        _logger.debug(
+            "took over",
+            partition=self.partition,
+            epoch=self.epoch,
+            live=len(possession.state.instances),
+            resent=len(possession.resend),
+        )
+
+    # --- deciding -------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            wait = 0.0 if self._continuing else self._until_next_timer()
+            records = await self._log.read(COMMANDS, self.partition, self._position, limit=BATCH, wait=wait)
+            batch: list[NewRecord] = []
+            for record in records:
+                await self._follow(record, batch)
+            await self._fire_timers(batch)
+            await self._continue(batch)
+            self._append(batch)
+            self._maybe_snapshot()
+            while len(self._unproved) > MAX_UNPROVED:
+                self._room.clear()
+                await self._room.wait()
+
+    async def _follow(self, record: Record, batch: list[NewRecord]) -> None:
+        self._position = record.offset + 1
+        try:
+            command = decode_command(record.value)
+        except ValueError as error:  # msgspec's errors are ValueErrors
+            headers = {"reason": str(error), "topic": COMMANDS, "offset": str(record.offset)}
+            _logger.warning("undecodable command put aside", partition=self.partition, **headers)
+            letter = NewRecord(record.key, record.value, headers)
+            self._watch(self._log.append(DEAD_LETTERS, self.partition, [letter]))
+            return
+        self._source = record.offset
+        await self._decide(command, batch)
+
+    async def _fire_timers(self, batch: list[NewRecord]) -> None:
+        now = self._now()
+        while self._timers and self._timers[0][0] <= now and len(batch) < BATCH:
+            due, instance_id, timer = heapq.heappop(self._timers)
+            instance = self.speculative.instances.get(instance_id)
+            if instance is not None and instance.timers.get(timer) == due:
+                await self._decide(FireTimer(instance_id, timer), batch)
+
+    async def _continue(self, batch: list[NewRecord]) -> None:
+        while self._continuing and len(batch) < BATCH:
+            instance_id = self._continuing.popleft()
+            instance = self.speculative.instances.get(instance_id)
+            if instance is not None and self._can_continue(instance):
+                await self._decide(ContinueWorkflow(instance_id), batch)
+
+    def _can_continue(self, instance: InstanceState) -> bool:
+        if not instance.deferred and not instance.deferred_sequential:
+            return False
+        plan = self._definitions.by_hash(instance.definition)
+        return plan is not None and can_continue(instance, plan)
+
+    async def _decide(self, command: Command | InternalCommand, batch: list[NewRecord]) -> None:
+        instance = self.speculative.instances.get(command.instance_id)
+        if self._decider.needs_more(self.speculative, instance, command):
+            # Definitions or a finished instance's history must be read first. What the history holds must be
+            # proved by then, so flush what was decided before.
+            self._append(batch)
+            batch.clear()
+            while self._unproved:
+                self._room.clear()
+                await self._room.wait()
+            self._reader.jump(self.epoch, self._proved_index)
+            await self._decider.learn(instance, command)
+        decided = self._decider.decide(self.speculative, instance, command, self._now())
+        if decided is None:
+            return
+        self.index += 1
+        self.speculative = enter(
+            self.speculative,
+            command.instance_id,
+            decided.after,
+            source=self._source,
+            at=decided.transition.at,
+        )
+        stamp = Stamp(self.epoch, self.index, self._source, self._snapshots.at, self._released)
+        batch.append(NewRecord(command.instance_id, decided.value, stamp_headers(TRANSITION, stamp)))
+        self._unproved.append(_Unproved(self.index, decided, self.speculative, len(decided.value)))
+        self._look_ahead(decided)
+
+    def _look_ahead(self, decided: Decided) -> None:
+        """Note the timers that a transition has set, and whether there is more to start."""
+        after = decided.after
+        if after is None or not after.live:
+            return
+        for event in decided.transition.events:
+            if isinstance(event, _RESUMES):
+                self._arm(after)
+            elif isinstance(event, _SETS_TIMER) and event.due is not None:
+                timer = getattr(event, "step_id", "")
+                heapq.heappush(self._timers, (event.due, after.id, timer))
+        if self._can_continue(after):
+            self._continuing.append(after.id)
+
+    def _arm(self, instance: InstanceState) -> None:
+        for timer, due in instance.timers.items():
+            heapq.heappush(self._timers, (due, instance.id, timer))
+
+    def _now(self) -> int:
+        return max(self._clock(), self.speculative.at)
+
+    def _until_next_timer(self) -> float | None:
+        return max(0, self._timers[0][0] - self._clock()) / 1000 if self._timers else None
+
+    # --- what the log proves --------------------------------------------------------------------------------
+
+    def _append(self, batch: list[NewRecord]) -> None:
+        if batch:
+            future = self._log.append(EVENTS, self.partition, list(batch))
+            future.add_done_callback(self._acknowledged)
+
+    def _acknowledged(self, future: asyncio.Future[Sequence[int]]) -> None:
+        if self._trouble.done():
+            return
+        try:
+            offsets = future.result()
+        except (asyncio.CancelledError, LogClosedError):
+            return
+        except Exception as error:  # whatever it was, nothing is known about the records
+            self._stumble(error)
+            return
+        found: list[Effect] = []
+        for offset in offsets:
+            head = self._unproved.popleft()
+            if not proves(self.epoch, head.index, offset):
+                self._stumble(
+                    SurpriseError(f"partition {self.partition}: transition {head.index} landed at {offset}")
+                )
+                return
+            before, self.confirmed = self.confirmed, head.state
+            self._proved_index = head.index
+            self._snapshots.grew(head.size)
+            if head.decided is None:
+                self._snapshots.accepted(offset)
+                continue
+            transition, after = head.decided.transition, head.decided.after
+            found += effects(before.instances.get(transition.instance_id), transition, after)
+        self._send(found, self._proved_index)
+        self._room.set()
+
+    def _send(self, found: Sequence[Effect], index: int) -> None:
+        """Send effects out; once they have arrived, everything up to ``index`` is delivered."""
+        work: dict[str, list[NewRecord]] = {}
+        cancels = []
+        for effect in found:
+            if isinstance(effect, WorkItem):
+                headers = {"id": effect.effect_id, "handler": effect.step.handler or effect.step.step_type}
+                if effect.priority:
+                    headers["priority"] = str(effect.priority)
+                record = NewRecord(effect.instance_id, encode(effect), headers)
+                work.setdefault(effect.step.queue, []).append(record)
+            else:
+                cancels.append(NewRecord(effect.instance_id, encode(effect)))
+        delivery = _Delivery(index, self.confirmed, len(work) + bool(cancels))
+        self._deliveries.append(delivery)
+
+        def arrived(future: asyncio.Future[Any]) -> None:
+            if not self._failed(future):
+                delivery.outstanding -= 1
+                self._settle_deliveries()
+
+        if cancels:
+            self._log.append(CONTROL, 0, cancels).add_done_callback(arrived)
+        for queue, records in work.items():
+            self._log.enqueue(queue, records).add_done_callback(arrived)
+        self._settle_deliveries()
+
+    def _settle_deliveries(self) -> None:
+        """Note how far everything has arrived; a send that went to several queues may be overtaken."""
+        while self._deliveries and not self._deliveries[0].outstanding:
+            delivery = self._deliveries.popleft()
+            self.delivered = delivery.state
+            self._delivered_index = delivery.index
+            self._released = self.epoch + delivery.index
+
+    # --- snapshots ------------------------------------------------------------------------------------------
+
+    def _maybe_snapshot(self) -> None:
+        if self._snapshots.due():
+            covers = Covered(self.delivered, self.epoch, self._delivered_index)
+            self._snapshots.start(covers, self._append_snapshot, self._stumble)
+
+    def _append_snapshot(self, snapshot: PartitionSnapshotted) -> None:
+        # Between two batches, so the next index is free: the work loop never waits with a batch half made.
+        self.index += 1
+        stamp = Stamp(self.epoch, self.index, self._source, self._snapshots.at, self._released)
+        value = encode(snapshot)
+        self._unproved.append(_Unproved(self.index, None, self.speculative, len(value)))
+        self._append([NewRecord("", value, stamp_headers(SNAPSHOT, stamp))])
+
+    # --- trouble --------------------------------------------------------------------------------------------
+
+    def _watch(self, future: asyncio.Future[Sequence[int]]) -> None:
+        future.add_done_callback(self._failed)
+
+    def _failed(self, future: asyncio.Future[Any]) -> bool:
+        if future.cancelled():
+            return True
+        error = future.exception()
+        if error is not None and not isinstance(error, LogClosedError):
+            self._stumble(error)
+        return error is not None
+
+    def _stumble(self, error: BaseException) -> None:
+        if not self._trouble.done():
+            self._trouble.set_exception(error)

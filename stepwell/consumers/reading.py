@@ -1,0 +1,164 @@
+"""Reading an events partition: only what counts.
+
+Everybody who reads events goes through here, so that engine, clients and read models agree on one history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stepwell.core.acceptance import (
+    CLAIM,
+    KIND,
+    SNAPSHOT,
+    SNAPSHOT_AT,
+    TRANSITION,
+    Acceptance,
+    Stamp,
+    read_stamp,
+)
+from stepwell.log.port import EVENTS, Log, Record
+from stepwell.schemas.codec import decode_snapshotted, decode_transition
+from stepwell.schemas.events import PartitionSnapshotted, Transition
+
+_STEP_BACK = 64  # claims are rare, so the newest transition is almost always among the last few records
+_BATCH = 2_000
+
+
+def place(partition: int, offset: int) -> str:
+    """How messages name a record."""
+    return f"{EVENTS}[{partition}]@{offset}"
+
+
+class Accepted(NamedTuple):
+    """A transition that counts, and the record that holds it."""
+
+    record: Record
+    transition: Transition
+
+
+class EventReader:
+    """Reads one events partition in order and keeps what the acceptance rule keeps.
+
+    Attributes:
+        position: Offset of the next record to read.
+        acceptance: What the rule knows there.
+        refused: Offsets of the transitions up to there that do not count.
+        snapshot: The newest accepted snapshot record; None before the first.
+        snapshot_at: Its offset; -1 before the first.
+    """
+
+    def __init__(self, log: Log, partition: int) -> None:
+        self._log = log
+        self.partition = partition
+        self.position = 0
+        self.acceptance = Acceptance()
+        self.refused: set[int] = set()
+        self.snapshot: PartitionSnapshotted | None = None
+        self.snapshot_at = -1
+
+    async def seek_snapshot(self, end: int | None = None) -> PartitionSnapshotted | None:
+        """Go to the newest snapshot below ``end`` (the end as of now), from where the rule can be followed.
+
+        Returns:
+            The snapshot's record; None where there is none, and the reader stands at the beginning.
+        """
+        end = await self._log.end(EVENTS, self.partition) if end is None else end
+        stamp = await newest_stamp(self._log, self.partition, end)
+        if stamp is None or stamp.snapshot < 0:
+            return None
+        found = await self._log.read(EVENTS, self.partition, stamp.snapshot, limit=1)
+        self.snapshot = decode_snapshotted(found[0].value, place(self.partition, stamp.snapshot))
+        self.snapshot_at = stamp.snapshot
+        return self._restart(self.snapshot)
+
+    async def seek_newer_snapshot(self, end: int) -> PartitionSnapshotted | None:
+        """Read on to a newer snapshot than the one this reader stands at, and go to it; None if there is none."""
+        stale = self.snapshot
+        while self.position < end and self.snapshot is stale:
+            await self.read(end=end)
+        return None if self.snapshot is None or self.snapshot is stale else self._restart(self.snapshot)
+
+    def _restart(self, snapshot: PartitionSnapshotted) -> PartitionSnapshotted:
+        self.position = snapshot.covers + 1
+        self.acceptance = Acceptance(snapshot.epoch, snapshot.index)
+        self.refused = set(snapshot.refused)
+        return snapshot
+
+    async def read(self, *, wait: float | None = 0.0, end: int | None = None) -> Sequence[Record]:
+        """The records of further accepted transitions, in order.
+
+        Args:
+            wait: Seconds to wait for the first record of any kind; None for ever.
+            end: Read no further than this offset.
+        """
+        limit = _BATCH if end is None else max(0, min(_BATCH, end - self.position))
+        if not limit:
+            return ()
+        records = await self._log.read(EVENTS, self.partition, self.position, limit=limit, wait=wait)
+        return [record for record in records if self.take(record)]
+
+    def take(self, record: Record) -> bool:
+        """Follow the rule over one record; whether it holds a transition of an instance that counts."""
+        headers = record.headers
+        self.acceptance, counts = self.acceptance.read(record.offset, headers)
+        self.position = record.offset + 1
+        kind = headers.get(KIND)
+        if not counts:
+            if kind != CLAIM:
+                self.refused.add(record.offset)
+            return False
+        if kind == SNAPSHOT:
+            self.snapshot = decode_snapshotted(record.value, place(self.partition, record.offset))
+            self.snapshot_at = record.offset
+            return False
+        return kind == TRANSITION
+
+    def jump(self, epoch: int, index: int) -> None:
+        """Stand behind transition ``index`` of ``epoch``, which its owner has seen proved."""
+        self.position = epoch + index + 1
+        self.acceptance = Acceptance(epoch, index)
+
+    def decode(self, record: Record) -> Transition:
+        """What a record holds.
+
+        Raises:
+            LogVersionError, LogCorruptedError: It cannot be read; nothing may be decided without it.
+        """
+        return decode_transition(record.value, place(self.partition, record.offset))
+
+    async def catch_up(self) -> None:
+        """Follow the rule up to the end as of now, without looking at what the transitions hold."""
+        end = await self._log.end(EVENTS, self.partition)
+        while self.position < end:
+            before = self.position
+            await self.read(end=end)
+            if self.position == before:
+                return
+
+    async def history(self, instance_id: str) -> list[Accepted]:
+        """All accepted transitions of one instance up to where this reader stands."""
+        records = await self._log.read_key(EVENTS, self.partition, instance_id)
+        return [
+            Accepted(record, self.decode(record))
+            for record in records
+            if record.offset < self.position
+            and record.headers.get(KIND) == TRANSITION
+            and record.offset not in self.refused
+        ]
+
+
+async def newest_stamp(log: Log, partition: int, end: int) -> Stamp | None:
+    """The headers of the last transition below ``end``, accepted or not; None where there is none.
+
+    A refused transition will do: the snapshot that it names was accepted when it was written.
+    """
+    while end > 0:
+        start = max(0, end - _STEP_BACK)
+        records = await log.read(EVENTS, partition, start, limit=end - start)
+        for record in reversed(records):
+            if SNAPSHOT_AT in record.headers:
+                return read_stamp(record.headers)
+        end = start
+    return None

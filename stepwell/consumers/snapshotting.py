@@ -1,0 +1,124 @@
+"""When a partition's owner takes a snapshot, and how."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from stepwell.consumers.reading import EventReader
+from stepwell.core.partition import PartitionState
+from stepwell.core.snapshots import encode_partition
+from stepwell.errors import LogClosedError
+from stepwell.log.port import COMMANDS, SNAPSHOTS, Log, NewRecord
+from stepwell.schemas.events import EVENTS_VERSION, PartitionSnapshotted
+
+# A snapshot is taken once the transitions since the last one are this many times its size: so snapshots cost a
+# constant share of what is written, and recovery reads a constant multiple of the live state.
+FACTOR: Final = 4
+# And not before this: reading so much takes some tens of milliseconds, which no snapshot would save.
+SMALLEST_TAIL: Final = 4 * 1024 * 1024
+
+
+class Covered(Struct, frozen=True):
+    """What a snapshot holds: a state, and the transition that it comes after."""
+
+    state: PartitionState
+    epoch: int
+    index: int
+
+
+class Snapshots:
+    """The snapshots of one partition under one owner.
+
+    Attributes:
+        at: Offset of the newest accepted snapshot record; -1 before the first.
+    """
+
+    def __init__(self, log: Log, partition: int, reader: EventReader, tail_bytes: int) -> None:
+        self._log = log
+        self._partition = partition
+        self._refused = tuple(sorted(reader.refused))  # none can be added while this owner's claim stands
+        self._size = reader.snapshot.size if reader.snapshot else 0
+        self._tail = tail_bytes
+        self._task: asyncio.Task[None] | None = None
+        self._taken: tuple[PartitionSnapshotted, int] | None = None
+        self.at = reader.snapshot_at
+
+    def grew(self, size: int) -> None:
+        """Note that a transition of so many bytes was accepted."""
+        self._tail += size
+
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        idle = self._task is None or (self._task.done() and self._taken is None)
+        return idle and self._tail > max(SMALLEST_TAIL, FACTOR * self._size)
+
+    def start(
+        self,
+        covered: Covered,
+        append: Callable[[PartitionSnapshotted], None],
+        stumble: Callable[[BaseException], None],
+    ) -> None:
+        """Take one in the background, then hand its record to ``append``.
+
+        Args:
+            stumble: Told of any trouble.
+        """
+        self._tail = 0
+        self._task = asyncio.ensure_future(self._take(covered, append))
+        self._task.add_done_callback(lambda task: _report(task, stumble))
+
+    async def _take(self, covered: Covered, append: Callable[[PartitionSnapshotted], None]) -> None:
+        first, count, size = -1, 0, 0
+        for chunk in encode_partition(covered.state):
+            (offset,) = await self._log.append(SNAPSHOTS, self._partition, [NewRecord("", chunk)])
+            if count and offset != first + count:
+                self._tail = SMALLEST_TAIL  # a former owner's chunk came in between: soon again
+                return
+            first = offset if first < 0 else first
+            count += 1
+            size += len(chunk)
+        snapshot = PartitionSnapshotted(
+            version=EVENTS_VERSION,
+            at=covered.state.at,
+            covers=covered.epoch + covered.index,
+            epoch=covered.epoch,
+            index=covered.index,
+            first=first,
+            chunks=count,
+            size=size,
+            refused=self._refused,
+        )
+        self._taken = (snapshot, covered.state.position)
+        append(snapshot)
+
+    def accepted(self, offset: int) -> None:
+        """The snapshot's record counts: what it supersedes may go."""
+        if self._taken is None:
+            return
+        snapshot, position = self._taken
+        self._taken = None
+        self.at, self._size = offset, snapshot.size
+        self._task = asyncio.ensure_future(self._forget(snapshot.first, position))
+        self._task.add_done_callback(lambda task: _report(task, lambda _: None))
+
+    async def _forget(self, first: int, position: int) -> None:
+        await self._log.delete_before(SNAPSHOTS, self._partition, first)
+        # Commands below were decided, and what they led to is in the events for good.
+        await self._log.delete_before(COMMANDS, self._partition, position)
+
+    def stop(self) -> None:
+        """Give up what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _report(task: asyncio.Task[None], stumble: Callable[[BaseException], None]) -> None:
+    if task.cancelled():
+        return
+    error = task.exception()
+    if error is not None and not isinstance(error, LogClosedError):
+        stumble(error)

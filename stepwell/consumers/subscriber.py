@@ -1,0 +1,159 @@
+"""Watching instances: follows the events partitions, folds what is asked for, and wakes who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from stepwell.consumers.reading import EventReader
+from stepwell.core.evolve import fold
+from stepwell.core.state import InstanceState
+from stepwell.errors import LogClosedError
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import Log
+from stepwell.schemas.events import CommandNoted, CommandRejected, Event, Transition
+
+Listener = Callable[[Transition], None]
+
+
+class Watch:
+    """One instance, folded as its events arrive.
+
+    Attributes:
+        state: As far as it was read; None before its first event.
+        changed: Set whenever the state has moved on.
+    """
+
+    def __init__(self, instance_id: str) -> None:
+        self.instance_id = instance_id
+        self.state: InstanceState | None = None
+        self.changed = asyncio.Event()
+        self.users = 0
+        self.listeners: list[Listener] = []
+
+    def take(self, transition: Transition) -> None:
+        """Fold a transition, unless it was folded before."""
+        if not transition.sequence:
+            return
+        known = self.state.sequence if self.state is not None else 0
+        restarted = transition.sequence == 1 and known > 1
+        if transition.sequence <= known and not restarted:
+            return
+        self.state = fold((transition,), self.state)
+        for listener in self.listeners:
+            listener(transition)
+        self.changed.set()
+
+
+class Subscriber:
+    """Follows the partitions of whatever is watched; reads nothing as long as nothing is."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._readers: dict[int, EventReader] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._watches: dict[str, Watch] = {}
+        self._answers: dict[str, asyncio.Future[Event]] = {}
+        self._everything: list[Listener] = []
+        self._starting = asyncio.Lock()
+
+    async def follow(self, partition: int) -> EventReader:
+        """Start to follow a partition, from its end as of now."""
+        async with self._starting:
+            task = self._tasks.get(partition)
+            if task is not None and not task.done():
+                return self._readers[partition]
+            reader = EventReader(self._log, partition)
+            await reader.seek_snapshot()
+            await reader.catch_up()
+            self._readers[partition] = reader
+            self._tasks[partition] = asyncio.ensure_future(self._pump(reader))
+            return reader
+
+    async def _pump(self, reader: EventReader) -> None:
+        try:
+            while True:
+                for record in await reader.read(wait=None):
+                    watch = self._watches.get(record.key)
+                    if watch is None and not self._everything:
+                        continue
+                    transition = reader.decode(record)
+                    if watch is not None:
+                        watch.take(transition)
+                    if self._answers:
+                        self._answer(transition)
+                    for listener in self._everything:
+                        listener(transition)
+        except LogClosedError:
+            return
+        except Exception as error:  # whoever waits must hear of it
+            for future in self._answers.values():
+                if not future.done():
+                    future.set_exception(error)
+            for watch in self._watches.values():
+                watch.changed.set()
+            raise
+
+    def _answer(self, transition: Transition) -> None:
+        for event in transition.events:
+            command_id = getattr(event, "command_id", "")
+            future = self._answers.pop(command_id, None) if command_id else None
+            if future is not None and not future.done():
+                future.set_result(event)
+
+    def failed(self, instance_id: str) -> BaseException | None:
+        """Why an instance cannot be followed any more; None while it can."""
+        task = self._tasks.get(partition_for(instance_id, self._log.partitions))
+        if task is None or not task.done() or task.cancelled():
+            return None
+        return task.exception()
+
+    async def watch(self, instance_id: str, *, history: bool = True) -> Watch:
+        """Watch an instance. Every call needs an ``unwatch``.
+
+        Args:
+            history: Whether what happened so far is needed; not so for an instance about to be started.
+        """
+        watch = self._watches.get(instance_id)
+        if watch is None:
+            watch = self._watches[instance_id] = Watch(instance_id)
+        watch.users += 1
+        reader = await self.follow(partition_for(instance_id, self._log.partitions))
+        if history and watch.state is None:
+            for accepted in await reader.history(instance_id):
+                watch.take(accepted.transition)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Watch it no more, if nobody else does."""
+        watch.users -= 1
+        if watch.users <= 0 and self._watches.get(watch.instance_id) is watch:
+            del self._watches[watch.instance_id]
+
+    def expect(self, command_id: str) -> asyncio.Future[Event]:
+        """The event that will answer a command: what it led to, a rejection, or a note."""
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._answers[command_id] = future
+        return future
+
+    def give_up(self, command_id: str) -> None:
+        """Expect an answer no more."""
+        self._answers.pop(command_id, None)
+
+    async def listen(self, listener: Listener) -> Callable[[], None]:
+        """Hear every accepted transition of all partitions from now on; call what is returned to stop."""
+        for partition in range(self._log.partitions):
+            await self.follow(partition)
+        self._everything.append(listener)
+        return lambda: self._everything.remove(listener)
+
+    async def close(self) -> None:
+        """Stop following."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+def is_answer(event: Event) -> bool:
+    """Whether an event only answers a command, and belongs to no instance's history."""
+    return isinstance(event, (CommandRejected, CommandNoted))

@@ -1,0 +1,103 @@
+"""Taking a partition over: from a claim to a state that the next command can be decided on.
+
+Nothing needs a volume or a sticky machine: the newest snapshot and the transitions after it are all there is to know.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stepwell.consumers.reading import EventReader
+from stepwell.core.acceptance import CLAIM, KIND, read_stamp
+from stepwell.core.effects import Effect, effects, is_under_way
+from stepwell.core.partition import PartitionState, follow
+from stepwell.core.snapshots import decode_partition
+from stepwell.errors import LogCorruptedError
+from stepwell.log.port import EVENTS, SNAPSHOTS, Log, NewRecord
+from stepwell.schemas.codec import encode
+from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned
+from stepwell.schemas.work import WorkItem
+
+
+class Possession(NamedTuple):
+    """A partition, taken over.
+
+    Attributes:
+        epoch: Offset of our claim.
+        state: What the accepted transitions below it add up to.
+        reader: Stands behind the claim.
+        released: Offset of the last transition whose effects are known to be delivered.
+        resend: Effects after that which are still unsettled.
+        tail_bytes: Size of the transitions since the snapshot.
+    """
+
+    epoch: int
+    state: PartitionState
+    reader: EventReader
+    released: int
+    resend: list[Effect]
+    tail_bytes: int
+
+
+async def take_over(log: Log, partition: int, owner: str, now: int) -> Possession:
+    """Claim a partition and learn its state.
+
+    Args:
+        owner: Who claims, for people who read the log.
+        now: Milliseconds since 1970, likewise.
+
+    Raises:
+        LogError: The log cannot be used.
+        LogVersionError: It holds events that this program does not know; nothing is skipped.
+    """
+    claim = NewRecord("", encode(PartitionOwned(EVENTS_VERSION, now, owner)), {KIND: CLAIM})
+    (epoch,) = await log.append(EVENTS, partition, [claim])
+    reader = EventReader(log, partition)
+    state = await _load_snapshot(log, reader, epoch)
+    released = reader.position - 1 if reader.snapshot else -1  # a snapshot covers only what was delivered
+    sent: list[tuple[int, Effect]] = []
+    tail_bytes = 0
+    while reader.position <= epoch:
+        before = reader.position
+        for record in await reader.read(end=epoch + 1):
+            stamp = read_stamp(record.headers)
+            transition = reader.decode(record)
+            instance_id = transition.instance_id
+            earlier = state.instances.get(instance_id)
+            state = follow(state, transition, stamp.source)
+            found = effects(earlier, transition, state.instances.get(instance_id))
+            sent += [(record.offset, effect) for effect in found]
+            released = max(released, stamp.released)
+            tail_bytes += len(record.value)
+        if reader.position == before:
+            raise LogCorruptedError(
+                f"the partition ends at {before}, before our claim at {epoch}",
+                place=f"{EVENTS}[{partition}]",
+                remedy="Records that were acknowledged are missing: restore the log from a backup.",
+            )
+    resend = [effect for offset, effect in sent if offset > released and _unsettled(state, effect)]
+    return Possession(epoch, state, reader, released, resend, tail_bytes)
+
+
+async def _load_snapshot(log: Log, reader: EventReader, epoch: int) -> PartitionState:
+    snapshot = await reader.seek_snapshot(epoch)
+    while snapshot is not None:
+        chunks = await log.read(SNAPSHOTS, reader.partition, snapshot.first, limit=snapshot.chunks)
+        if len(chunks) == snapshot.chunks and chunks[0].offset == snapshot.first:
+            return decode_partition(chunk.value for chunk in chunks)
+        # It was named by a late record of a former owner, and superseded since: read on to a newer one.
+        snapshot = await reader.seek_newer_snapshot(epoch)
+        if snapshot is None:
+            raise LogCorruptedError(
+                "the newest snapshot is missing",
+                place=f"{SNAPSHOTS}[{reader.partition}]",
+                remedy="Restore the log from a backup.",
+            )
+    return PartitionState()
+
+
+def _unsettled(state: PartitionState, effect: Effect) -> bool:
+    if not isinstance(effect, WorkItem):
+        return True
+    instance = state.instances.get(effect.instance_id)
+    return instance is not None and is_under_way(instance, effect.step)

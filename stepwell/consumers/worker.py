@@ -1,0 +1,335 @@
+"""The worker: runs the handlers of the steps on its queues, and reports what became of them.
+
+Handlers run at least once. A step is forgotten by its queue only together with its outcome (or after it, where the
+log cannot do both at once), so a worker that dies between the two makes another one run the step again, under the
+same idempotency key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from stepwell.consumers.context import StepContext
+from stepwell.consumers.engine import process_name
+from stepwell.consumers.failures import describe, too_large
+from stepwell.consumers.handlers import Handlers
+from stepwell.core.retry import STEP_TIMEOUT
+from stepwell.errors import HandlerError, LogClosedError
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import COMMANDS, CONTROL, Delivery, Log, NewRecord, Outgoing, WorkQueue
+from stepwell.schemas.codec import decode_cancel, decode_work, encode
+from stepwell.schemas.commands import (
+    Command,
+    CompleteStep,
+    FailStep,
+    HeartbeatStep,
+    ReportStarted,
+    ReturnStep,
+)
+from stepwell.schemas.events import ErrorInfo
+from stepwell.schemas.work import WorkItem
+
+_logger = structlog.get_logger("stepwell.worker")
+
+DEFAULT_CONCURRENCY: Final = 64
+REPORT_AFTER: Final = 0.5  # seconds in hand before a step is reported as started: short steps cost no record
+HEARTBEAT_EVERY: Final = 1.0  # seconds between two heartbeats with progress, at the least
+SWEEP_EVERY: Final = 0.25  # seconds; how exact the two above are
+REMEMBERED: Final = 10_000  # runs and cancellations that a worker remembers, to know repeats
+# What an outcome may be smaller than the log's limit: the transition that it leads to wraps it once more.
+OUTCOME_SHARE: Final = 0.9
+
+
+class _Run:
+    """A run in this worker's hands."""
+
+    __slots__ = ("cancelled", "ctx", "delivery", "heard", "item", "progress", "reported", "since", "task")
+
+    def __init__(self, item: WorkItem, delivery: Delivery, ctx: StepContext) -> None:
+        self.item = item
+        self.delivery = delivery
+        self.ctx = ctx
+        self.since = time.monotonic()
+        self.heard = 0.0
+        self.progress: list[Any] = []  # the newest, if it was not sent yet
+        self.reported = False
+        self.cancelled = False
+        self.task: asyncio.Task[None]
+
+
+class Worker:
+    """Runs steps.
+
+    Args:
+        handlers: What it can run.
+        queues: What it takes steps from.
+        concurrency: How many steps at once.
+        only: Which work it takes at all; None for whatever it has a handler for.
+        hand_back: Return steps for which it has no handler, so that a person hears of it; otherwise they stay
+            in the queue until a worker comes that has it.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        handlers: Handlers,
+        *,
+        queues: Iterable[str] = ("default",),
+        concurrency: int | None = None,
+        only: Callable[[str], bool] | None = None,
+        hand_back: bool = True,
+    ) -> None:
+        self._log = log
+        self._handlers = handlers
+        self._queues = tuple(queues)
+        self.concurrency = concurrency or int(os.environ.get("WORKER_CONCURRENCY", DEFAULT_CONCURRENCY))
+        self._only = only
+        self._hand_back = hand_back
+        self._name = process_name()
+        self._runs: dict[tuple[str, int], _Run] = {}
+        self._busy = 0  # runs and threads under way
+        self._settled: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._cancels: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._outbox: list[tuple[Delivery, Command | None]] = []
+        self._room = asyncio.Event()
+        self._threads: ThreadPoolExecutor | None = None
+        self._queue: WorkQueue
+        self._failure: asyncio.Future[None]
+
+    async def run(self, *, grace: float = 0.0) -> None:
+        """Work until cancelled.
+
+        Args:
+            grace: On the way out, seconds that running handlers get to finish; what is not done by then goes
+                back to the queue.
+
+        Raises:
+            LogError: The log cannot be used.
+        """
+        self._failure = asyncio.get_running_loop().create_future()
+        about = {"name": self._name, "queues": ",".join(self._queues), "concurrency": str(self.concurrency)}
+        self._queue = await self._log.consume(
+            self._queues, prefetch=self.concurrency * 2, accepts=self._accepts, about=about
+        )
+        tasks = [
+            asyncio.ensure_future(self._take(self._queue)),
+            asyncio.ensure_future(self._listen()),
+            asyncio.ensure_future(self._sweep()),
+        ]
+        try:
+            await asyncio.wait((*tasks, self._failure), return_when=asyncio.FIRST_COMPLETED)
+            for done in (self._failure, *tasks):
+                if done.done():
+                    done.result()
+        except LogClosedError:
+            pass
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._stop(grace)
+            self._failure.cancel()
+
+    async def _stop(self, grace: float) -> None:
+        running = [run.task for run in self._runs.values()]
+        if running and grace > 0:
+            await asyncio.wait(running, timeout=grace)
+        for run in self._runs.values():
+            run.ctx.cancel()
+            run.task.cancel()
+        await asyncio.gather(*(run.task for run in list(self._runs.values())), return_exceptions=True)
+        self._flush()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._queue.close()
+
+    # --- taking ---------------------------------------------------------------------------------------------
+
+    def _accepts(self, delivery: Delivery) -> bool:
+        if self._only is not None and not self._only(delivery.key):
+            return False
+        if self._hand_back:
+            return True
+        handler = delivery.headers.get("handler", "")
+        return self._handlers.knows("python", handler) or self._handlers.knows(handler, "")
+
+    async def _take(self, queue: WorkQueue) -> None:
+        while True:
+            while self._busy >= self.concurrency:
+                self._room.clear()
+                await self._room.wait()
+            for delivery in await queue.take(self.concurrency - self._busy):
+                self._begin(delivery)
+
+    def _begin(self, delivery: Delivery) -> None:
+        try:
+            item = decode_work(delivery.value)
+        except ValueError as error:
+            _logger.warning("undecodable work dropped; the engine will time it out", error=str(error))
+            self._settle(delivery, None)
+            return
+        key = (item.instance_id, item.step.run)
+        if key in self._runs or key in self._settled or self._is_cancelled(item):
+            self._settle(delivery, None)
+            return
+        try:
+            found = self._handlers.find(item.step.step_type, item.step.handler)
+        except HandlerError as error:
+            self._settle(delivery, ReturnStep(item.instance_id, item.step.step_id, item.step.run, str(error)))
+            return
+        run = _Run(item, delivery, StepContext(item))
+        loop = asyncio.get_running_loop()
+        run.ctx.report_to(lambda progress: loop.call_soon_threadsafe(self._heard, run, progress))
+        self._runs[key] = run
+        self._busy += 1
+        run.task = asyncio.ensure_future(self._run(run, found))
+
+    def _is_cancelled(self, item: WorkItem) -> bool:
+        first, last = self._cancels.get(item.instance_id, (1, 0))
+        return first <= item.step.run <= last
+
+    # --- running --------------------------------------------------------------------------------------------
+
+    async def _run(self, run: _Run, handler: Any) -> None:
+        item, ctx = run.item, run.ctx
+        step = item.step
+        busy: asyncio.Future[Any] | None = None
+        outcome: Command | None
+        try:
+            async with asyncio.timeout(step.timeout_seconds):
+                arguments = handler.arguments(step.input, ctx)
+                if handler.asynchronous:
+                    result = await handler.function(*arguments)
+                else:
+                    busy = asyncio.get_running_loop().run_in_executor(self._pool(), handler.function, *arguments)
+                    result = await asyncio.shield(busy)
+            outcome = self._completed(item, result, ctx)
+        except asyncio.CancelledError:
+            ctx.cancel()
+            self._end(run, busy)
+            if run.cancelled:  # nobody waits for it any more
+                self._settle(run.delivery, None)
+                return
+            self._queue.release([run.delivery])  # the worker stops: somebody else shall run it
+            raise
+        except TimeoutError as error:
+            ctx.cancel()
+            timed_out = step.timeout_seconds is not None and time.monotonic() - run.since >= step.timeout_seconds
+            info = describe(error)
+            if timed_out:
+                message = f"not done within {step.timeout_seconds:g} s"
+                info = ErrorInfo(type=STEP_TIMEOUT, message=message, kinds=("TimeoutError",))
+            outcome = FailStep(item.instance_id, step.step_id, step.run, info)
+        except Exception as error:
+            outcome = FailStep(item.instance_id, step.step_id, step.run, describe(error))
+        self._end(run, busy)
+        self._settle(run.delivery, None if run.cancelled else outcome)
+
+    def _completed(self, item: WorkItem, result: Any, ctx: StepContext) -> Command:
+        output = msgspec.to_builtins(result)
+        step = item.step
+        outcome = CompleteStep(item.instance_id, step.step_id, step.run, output, msgspec.to_builtins(ctx.updates))
+        size = len(encode(outcome))
+        limit = int(self._log.max_record_bytes * OUTCOME_SHARE)
+        if size > limit:
+            return FailStep(item.instance_id, step.step_id, step.run, too_large(size, limit))
+        return outcome
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="stepwell")
+        return self._threads
+
+    def _end(self, run: _Run, busy: asyncio.Future[Any] | None) -> None:
+        key = (run.item.instance_id, run.item.step.run)
+        self._runs.pop(key, None)
+        self._settled[key] = None
+        if len(self._settled) > REMEMBERED:
+            self._settled.popitem(last=False)
+        if busy is not None and not busy.done():  # the thread goes on: its place is taken until it ends
+            busy.add_done_callback(self._freed)
+        else:
+            self._freed()
+
+    def _freed(self, busy: asyncio.Future[Any] | None = None) -> None:
+        if busy is not None and not busy.cancelled():
+            busy.exception()  # nobody waits for it; asked for so that asyncio does not complain
+        self._busy -= 1
+        self._room.set()
+
+    # --- reporting ------------------------------------------------------------------------------------------
+
+    def _settle(self, delivery: Delivery, outcome: Command | None) -> None:
+        """Report an outcome, together with all others of the same turn of the loop."""
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append((delivery, outcome))
+
+    def _flush(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        if not outbox:
+            return
+        records: dict[int, list[NewRecord]] = {}
+        for _, outcome in outbox:
+            if outcome is not None:
+                partition = partition_for(outcome.instance_id, self._log.partitions)
+                records.setdefault(partition, []).append(NewRecord(outcome.instance_id, encode(outcome)))
+        outgoing = [Outgoing(COMMANDS, partition, batch) for partition, batch in records.items()]
+        future = self._queue.settle([delivery for delivery, _ in outbox], outgoing)
+        future.add_done_callback(self._reported)
+
+    def _reported(self, future: asyncio.Future[Any]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if error is not None and not isinstance(error, LogClosedError) and not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _say(self, command: Command) -> None:
+        partition = partition_for(command.instance_id, self._log.partitions)
+        record = NewRecord(command.instance_id, encode(command))
+        self._log.append(COMMANDS, partition, [record]).add_done_callback(self._reported)
+
+    def _heard(self, run: _Run, progress: Any) -> None:
+        run.progress = [progress]
+
+    async def _sweep(self) -> None:
+        """Report steps that take longer than a moment, and their progress."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            now = time.monotonic()
+            for run in list(self._runs.values()):
+                item, step = run.item, run.item.step
+                if not run.reported and now - run.since >= REPORT_AFTER:
+                    run.reported = True
+                    self._say(ReportStarted(item.instance_id, step.step_id, step.run, worker=self._name))
+                if run.reported and run.progress and now - run.heard >= HEARTBEAT_EVERY:
+                    run.heard = now
+                    progress = msgspec.to_builtins(run.progress.pop())
+                    self._say(HeartbeatStep(item.instance_id, step.step_id, step.run, progress))
+
+    # --- cancelling -----------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        position = await self._log.end(CONTROL, 0)
+        while True:
+            records = await self._log.read(CONTROL, 0, position, wait=None)
+            for record in records:
+                position = record.offset + 1
+                cancel = decode_cancel(record.value)
+                self._cancels[cancel.instance_id] = (cancel.first, cancel.last)
+                if len(self._cancels) > REMEMBERED:
+                    self._cancels.popitem(last=False)
+                for run in list(self._runs.values()):
+                    wanted = run.item.instance_id == cancel.instance_id
+                    if wanted and cancel.first <= run.item.step.run <= cancel.last:
+                        run.cancelled = True
+                        run.ctx.cancel()
+                        run.task.cancel()

@@ -1,0 +1,28 @@
+"""How a command is answered that leads to no change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepwell.core.decision import Decision
+from stepwell.schemas.events import CommandNoted, CommandRejected
+
+
+def reject(decision: Decision, command: Any, code: str, message: str) -> None:
+    """Answer that a command cannot be followed, and why."""
+    name = type(command).__name__
+    event = CommandRejected(name, code, message, command_id=getattr(command, "command_id", ""))
+    _answer(decision, event)
+
+
+def note(decision: Decision, command: Any, message: str) -> None:
+    """Answer a command that asks for what is so already."""
+    _answer(decision, CommandNoted(type(command).__name__, message, command_id=command.command_id))
+
+
+def _answer(decision: Decision, event: CommandRejected | CommandNoted) -> None:
+    """Answer the sender. For an instance that is not in memory the answer is no part of its history."""
+    if decision.state is None:
+        decision.events.append(event)
+    else:
+        decision.emit(event)

@@ -1,0 +1,137 @@
+"""One command's decision while it is being made: the events so far, and the state after them.
+
+Deciding folds each event as it goes, so that later choices see it. Steps that have become free are worked through
+in written order (``starting``). The cost depends on what a command sets free, never on how many steps there are.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stepwell.core.evolve import evolve
+from stepwell.core.plan import Plan, PlanStep
+from stepwell.core.state import InstanceState, StepState, WorkflowStatus
+from stepwell.schemas.events import Event
+
+# Events that one command may lead to before the rest is left to a ContinueWorkflow. Some hundreds keep a record
+# far below Kafka's 1 MB for ordinary inputs, and amortise the cost of a record.
+BUDGET: Final = 256
+
+START_OF_HISTORY: Final = 1  # the sequence of WorkflowStarted: the earliest point to roll back to
+
+
+class Plans(Protocol):
+    """The registered definitions, compiled."""
+
+    def by_hash(self, definition: str) -> Plan | None:
+        """The definition that an instance is pinned to."""
+
+    def resolve(self, workflow: str, version: str | None) -> Plan | None:
+        """A definition by name and version; without one, the version registered last."""
+
+    def names(self) -> Iterable[str]:
+        """Names of the registered workflows, for suggestions."""
+
+
+class Finished(Struct, frozen=True, array_like=True):
+    """What is kept of an instance that has left memory.
+
+    Attributes:
+        number: Its place in the order of forgetting.
+        command_id: Of the command that started it.
+    """
+
+    status: WorkflowStatus
+    sequence: int
+    number: int
+    command_id: str = ""
+
+
+class Circumstances(NamedTuple):
+    """What a command is decided on, besides the state.
+
+    Attributes:
+        now: Milliseconds since 1970; never less than at the decision before.
+        finished: What is remembered of the instance, where it has left memory.
+        archived: Its last state, read from its history, where the command can reopen it.
+        budget: Events after which the rest is deferred.
+        oversized: Steps whose events were found too large for a record ("" for the workflow's own), each with
+            its size in bytes.
+    """
+
+    now: int
+    plans: Plans
+    finished: Finished | None = None
+    archived: InstanceState | None = None
+    budget: int = BUDGET
+    oversized: Mapping[str, int] = {}
+
+
+class Decision:
+    """The events that one command leads to, and the state after them.
+
+    Attributes:
+        events: In order; none where the command changes nothing (``note`` says why).
+        state: After the events.
+    """
+
+    def __init__(self, state: InstanceState | None, instance_id: str, circumstances: Circumstances) -> None:
+        self.state = state
+        self.events: list[Event] = []
+        self.note = ""
+        self.instance_id = instance_id
+        self.circumstances = circumstances
+        self.now = circumstances.now
+        self._plan: Plan | None = None
+        self.freed: list[
+            tuple[int, str]
+        ] = []  # steps whose dependencies are settled: a heap, in written order
+
+    def emit(self, event: Event) -> None:
+        """Add an event and fold it."""
+        self.events.append(event)
+        self.state = evolve(self.state, event, self.now, self.instance_id)
+
+    def instance(self) -> InstanceState:
+        """The state, which must exist by now."""
+        if self.state is None:
+            raise LookupError(f"{self.instance_id}: no such instance")
+        return self.state
+
+    def plan(self) -> Plan:
+        """The definition that the instance is pinned to."""
+        if self._plan is None:
+            definition = self.instance().definition
+            self._plan = self.circumstances.plans.by_hash(definition)
+            if self._plan is None:
+                raise LookupError(f"{self.instance_id}: its definition {definition} is not registered")
+        return self._plan
+
+    def free(self, step_ids: Iterable[str]) -> None:
+        """These steps may start as far as their dependencies go."""
+        steps = self.plan().steps
+        for step_id in step_ids:
+            heapq.heappush(self.freed, (steps[step_id].index, step_id))
+
+    def reach(self, plan_step: PlanStep) -> tuple[str, ...]:
+        """A step is about to be settled: free the dependents that waited for it alone; return the others."""
+        joins = []
+        steps, arrived = self.plan().steps, self.instance().arrived
+        for step_id in plan_step.dependents:
+            waiting_for = len(steps[step_id].step.depends_on)
+            if waiting_for == 1 or arrived.get(step_id, 0) + 1 == waiting_for:
+                self.free((step_id,))
+            else:
+                joins.append(step_id)
+        return tuple(joins)
+
+    def again(self, step: StepState, attempt: int) -> None:
+        """Route a run anew, with the input that it had."""
+        if step.ready is None:
+            raise LookupError(f"{self.instance_id}: nothing to run again")
+        self.emit(replace(step.ready, run=self.instance().runs + 1, attempt=attempt))

@@ -1,0 +1,273 @@
+"""Folding the events of steps. Each function gives the fields of the instance that its event changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from immutables import Map
+from msgspec.structs import replace
+
+from stepwell.core.heap import EMPTY
+from stepwell.core.state import (
+    UNDER_WAY,
+    ContextValue,
+    InstanceState,
+    Rollback,
+    StepState,
+    StepStatus,
+)
+from stepwell.schemas.events import (
+    StepCancelled,
+    StepFailed,
+    StepHeartbeat,
+    StepReady,
+    StepRetryScheduled,
+    StepReturned,
+    StepsDeferred,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepWaiting,
+)
+
+Changes = dict[str, Any]
+
+
+def _begin(state: InstanceState, step_id: str, step: StepState) -> Changes:
+    """A run begins: it takes a place, and leaves the queue of the deferred if it was next there."""
+    before = state.steps.get(step_id)
+    again = before is not None and before.status in UNDER_WAY  # a further attempt keeps its place
+    return {
+        **_undefer(state, step_id),
+        "steps": state.steps.set(step_id, step),
+        "timers": without(state.timers, step_id),
+        "runs": max(state.runs, step.run),
+        "active": state.active + (not again),
+        "active_sequential": state.active_sequential + (step.sequential and not again),
+    }
+
+
+def _undefer(state: InstanceState, step_id: str) -> Changes:
+    for lane in ("deferred", "deferred_sequential"):
+        heap = getattr(state, lane)
+        if heap and heap.top[1] == step_id:
+            return {lane: heap.pop()}
+    return {}
+
+
+def _end(state: InstanceState, step_id: str, step: StepState, joins: Iterable[str] = ()) -> Changes:
+    """A run ends, or a step is settled without one: its place is free, and its joins have one arrival more."""
+    before = state.steps.get(step_id)
+    changes: Changes = {"steps": state.steps.set(step_id, step)}
+    if before is not None and before.status in UNDER_WAY:
+        changes["active"] = state.active - 1
+        changes["active_sequential"] = state.active_sequential - before.sequential
+        changes["timers"] = without(state.timers, step_id)
+    else:
+        changes.update(_undefer(state, step_id))
+        changes["runs"] = max(state.runs, step.run)
+    if joins:
+        arrived = state.arrived
+        for join in joins:
+            arrived = arrived.set(join, arrived.get(join, 0) + 1)
+        changes["arrived"] = arrived
+    return changes
+
+
+def ready(state: InstanceState, event: StepReady, at: int) -> Changes:
+    """A run is routed to workers."""
+    if event.purpose == "compensate":
+        rollback = rollback_of(state)
+        remaining = rollback.remaining
+        if remaining and remaining[0] == event.step_id and rollback.current is None:
+            remaining = remaining[1:]
+        step = StepState(StepStatus.READY, event.run, event.attempt, ready=event, since=at)
+        return {
+            "rollback": replace(rollback, current=step, remaining=remaining),
+            "timers": without(state.timers, event.step_id),
+            "runs": max(state.runs, event.run),
+        }
+    before = state.steps.get(event.step_id)
+    returned_at = before.returned_at if before is not None and before.waits_for == "worker" else 0
+    step = StepState(
+        StepStatus.READY,
+        event.run,
+        event.attempt,
+        ready=event,
+        sequential=event.sequential,
+        returned_at=returned_at,
+        since=at,
+    )
+    return _begin(state, event.step_id, step)
+
+
+def waiting(state: InstanceState, event: StepWaiting, at: int) -> Changes:
+    """A step waits for a time."""
+    step = StepState(StepStatus.WAITING, event.run, waits_for="time", sequential=event.sequential, since=at)
+    changes = _begin(state, event.step_id, step)
+    return {**changes, "timers": changes["timers"].set(event.step_id, event.due)}
+
+
+def started(state: InstanceState, event: StepStarted, _at: int) -> Changes:
+    """A worker has it in hand."""
+    timers = state.timers if event.due is None else state.timers.set(event.step_id, event.due)
+    step = _run(state, event.step_id, event.run)
+    return {**_put(state, event.step_id, replace(step, status=StepStatus.RUNNING)), "timers": timers}
+
+
+def heartbeat(state: InstanceState, event: StepHeartbeat, _at: int) -> Changes:
+    """It lives."""
+    step = _run(state, event.step_id, event.run)
+    return _put(state, event.step_id, replace(step, progress=event.progress))
+
+
+def retry_scheduled(state: InstanceState, event: StepRetryScheduled, _at: int) -> Changes:
+    """An attempt failed, another follows."""
+    step = _run(state, event.step_id, event.run)
+    waiting = replace(step, status=StepStatus.WAITING, waits_for="retry", error=event.error)
+    return {**_put(state, event.step_id, waiting), "timers": state.timers.set(event.step_id, event.due)}
+
+
+def returned(state: InstanceState, event: StepReturned, at: int) -> Changes:
+    """A worker handed it back."""
+    step = _run(state, event.step_id, event.run)
+    waiting = replace(step, status=StepStatus.WAITING, waits_for="worker", returned_at=step.returned_at or at)
+    return {**_put(state, event.step_id, waiting), "timers": state.timers.set(event.step_id, event.due)}
+
+
+def succeeded(state: InstanceState, event: StepSucceeded, at: int) -> Changes:
+    """It is settled with an output."""
+    sequence = state.sequence + 1
+    before = state.steps.get(event.step_id)
+    step = StepState(
+        StepStatus.SUCCEEDED,
+        event.run,
+        event.attempt,
+        settled=sequence,
+        output=event.output,
+        since=before.since if before is not None and before.status in UNDER_WAY else at,
+        until=at,
+    )
+    changes = _end(state, event.step_id, step, event.joins)
+    if before is not None and before.ready is not None and before.ready.target:
+        failed = before.ready.target  # its error handler has run: the failure is dealt with
+        changes["steps"] = changes["steps"].set(failed, replace(state.steps[failed], settled=sequence))
+        changes["failures"] = tuple(step_id for step_id in state.failures if step_id != failed)
+    if event.context:
+        context = state.context
+        for key, value in event.context.items():
+            context = context.set(key, (*context.get(key, ()), ContextValue(sequence, value)))
+        changes["context"] = context
+    if event.checkpoint:
+        changes["checkpoints"] = state.checkpoints.set(event.checkpoint, sequence)
+    return changes
+
+
+def failed(state: InstanceState, event: StepFailed, at: int) -> Changes:
+    """No attempt is left."""
+    rollback = state.rollback
+    if rollback is not None and rollback.current is not None and rollback.current.run == event.run:
+        failed = replace(rollback.current, status=StepStatus.FAILED, error=event.error, until=at)
+        return {
+            "rollback": replace(rollback, current=failed),
+            "timers": without(state.timers, event.step_id),
+        }
+    before = state.steps.get(event.step_id)
+    step = StepState(
+        StepStatus.FAILED,
+        event.run,
+        event.attempt,
+        settled=state.sequence + 1 if event.action == "skip" else 0,
+        error=event.error,
+        since=before.since if before is not None and before.status in UNDER_WAY else at,
+        until=at,
+    )
+    changes = _end(state, event.step_id, step, event.joins)
+    if event.action != "skip":
+        changes["failures"] = (*state.failures, event.step_id)
+    return changes
+
+
+def skipped(state: InstanceState, event: StepSkipped, at: int) -> Changes:
+    """It is settled without an output."""
+    rollback = state.rollback
+    if rollback is not None:  # a compensation that a person gave up
+        return {"rollback": replace(rollback, current=None)}
+    before = state.steps.get(event.step_id)
+    step = StepState(
+        StepStatus.SKIPPED,
+        before.run if before is not None else 0,
+        settled=state.sequence + 1,
+        error=before.error if before is not None else None,
+        since=at,
+        until=at,
+    )
+    return _end(state, event.step_id, step, event.joins)
+
+
+def cancelled(state: InstanceState, event: StepCancelled, at: int) -> Changes:
+    """Its run was given up."""
+    step = replace(
+        _run(state, event.step_id, event.run), status=StepStatus.CANCELLED, ready=None, waits_for="", until=at
+    )
+    return _end(state, event.step_id, step)
+
+
+def deferred(state: InstanceState, event: StepsDeferred, _at: int) -> Changes:
+    """Steps wait for their turn."""
+    return {
+        "deferred": state.deferred.push(event.steps),
+        "deferred_sequential": state.deferred_sequential.push(event.sequential),
+    }
+
+
+# --- small pieces -------------------------------------------------------------------------------------------
+
+
+def without(timers: Map[str, int], key: str) -> Map[str, int]:
+    """The timers without one."""
+    return timers.delete(key) if key in timers else timers
+
+
+def rollback_of(state: InstanceState) -> Rollback:
+    """The rollback under way."""
+    if state.rollback is None:
+        raise LookupError(f"{state.id}: no rollback is under way at event {state.sequence}")
+    return state.rollback
+
+
+def _run(state: InstanceState, step_id: str, run: int) -> StepState:
+    """The run under way of this number: a step's, or a compensation's."""
+    rollback = state.rollback
+    step = rollback.current if rollback is not None else state.steps.get(step_id)
+    if step is None or step.run != run:
+        raise LookupError(f"{state.id}: run {run} of {step_id} is not under way at event {state.sequence}")
+    return step
+
+
+def _put(state: InstanceState, step_id: str, step: StepState) -> Changes:
+    if state.rollback is not None:
+        return {"rollback": replace(state.rollback, current=step)}
+    return {"steps": state.steps.set(step_id, step)}
+
+
+def given_up(state: InstanceState, at: int) -> Changes:
+    """Every run under way is cancelled; nothing waits for its turn any more."""
+    steps, timers = state.steps, state.timers
+    if state.active:
+        for step_id, step in state.steps.items():
+            if step.status in UNDER_WAY:
+                cancelled = replace(
+                    step, status=StepStatus.CANCELLED, ready=None, waits_for="", sequential=False, until=at
+                )
+                steps = steps.set(step_id, cancelled)
+                timers = without(timers, step_id)
+    return {
+        "steps": steps,
+        "timers": timers,
+        "active": 0,
+        "active_sequential": 0,
+        "deferred": EMPTY,
+        "deferred_sequential": EMPTY,
+    }

@@ -1,0 +1,189 @@
+"""Deciding what workers report, and what the clock brings: outcomes, heartbeats, timers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from stepwell.core.answers import reject
+from stepwell.core.decision import Decision
+from stepwell.core.retry import STEP_TIMEOUT, WORKFLOW_TIMEOUT
+from stepwell.core.rollback import fail_compensation, next_compensation
+from stepwell.core.scope import step_input
+from stepwell.core.settling import fail_attempt, fail_step, succeed
+from stepwell.core.starting import settle_up, too_large
+from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, StepState, WorkflowStatus
+from stepwell.errors import ExpressionError
+from stepwell.schemas.commands import (
+    CompleteStep,
+    ContinueWorkflow,
+    FailStep,
+    FireTimer,
+    HeartbeatStep,
+    QuarantineInstance,
+    ReportStarted,
+    ReturnStep,
+)
+from stepwell.schemas.events import (
+    ErrorInfo,
+    IncidentRaised,
+    StepCompensated,
+    StepHeartbeat,
+    StepReturned,
+    StepStarted,
+    WorkflowFailed,
+)
+
+QUARANTINED: Final = "quarantined"
+NO_HANDLER: Final = "no_handler"
+
+# The worker gives an attempt up at its timeout; the engine, this much later, in case the worker has died.
+TIMEOUT_GRACE_MS: Final = 5_000
+# A step that no worker has a handler for is routed again after a moment, and shown to a person after a minute:
+# long enough for a worker to be deployed, short enough not to look like a hang.
+REROUTE_MS: Final = 1_000
+NO_HANDLER_LIMIT_MS: Final = 60_000
+
+
+def _find(decision: Decision, command: Any) -> StepState | None:
+    """The run that a worker speaks of, if it is under way; else answer, or keep quiet about a repeat."""
+    state = decision.state
+    if state is None:
+        decision.note = "the instance is not live: a late word from a worker"
+        return None
+    if state.incident == QUARANTINED:
+        reject(decision, command, QUARANTINED, "the instance is quarantined; resume it to run the step anew")
+        return None
+    rollback = state.rollback
+    step = rollback.current if rollback is not None else state.steps.get(command.step_id)
+    if step is not None and step.run == command.run:
+        if step.status in UNDER_WAY and step.waits_for == "":
+            return step
+        decision.note = "a repeat: this run was settled before"
+        return None
+    if command.run > state.runs:
+        reject(decision, command, "unknown_run", f'step "{command.step_id}" has had no run {command.run}')
+    else:
+        decision.note = "a late word of a run that was given up"
+    return None
+
+
+def complete(decision: Decision, command: CompleteStep) -> None:
+    """A handler has succeeded."""
+    step = _find(decision, command)
+    if step is None:
+        return
+    plan_step = decision.plan().steps[command.step_id]
+    compensates = decision.instance().rollback is not None
+    if command.step_id in decision.circumstances.oversized:
+        error = too_large(decision, command.step_id, "its output")
+        (fail_compensation if compensates else fail_attempt)(decision, plan_step, step, error)
+    elif compensates:
+        decision.emit(StepCompensated(command.step_id, command.run, command.output))
+        next_compensation(decision)
+    else:
+        succeed(decision, plan_step, command.run, step.attempt, command.output, command.context)
+    settle_up(decision)
+
+
+def fail(decision: Decision, command: FailStep) -> None:
+    """A handler has failed."""
+    step = _find(decision, command)
+    if step is not None:
+        _attempt_failed(decision, command.step_id, step, command.error)
+
+
+def _attempt_failed(decision: Decision, step_id: str, step: StepState, error: ErrorInfo) -> None:
+    plan_step = decision.plan().steps[step_id]
+    if decision.instance().rollback is not None:
+        fail_compensation(decision, plan_step, step, error)
+    else:
+        fail_attempt(decision, plan_step, step, error)
+    settle_up(decision)
+
+
+def report_started(decision: Decision, command: ReportStarted) -> None:
+    """A worker has had a step in hand for longer than a moment."""
+    step = _find(decision, command)
+    if step is not None:
+        timeout = step.ready.timeout_seconds if step.ready else None
+        due = None if timeout is None else decision.now + math.ceil(timeout * 1000) + TIMEOUT_GRACE_MS
+        decision.emit(StepStarted(command.step_id, command.run, worker=command.worker, due=due))
+
+
+def heartbeat(decision: Decision, command: HeartbeatStep) -> None:
+    """A long step lives."""
+    if _find(decision, command) is not None:
+        decision.emit(StepHeartbeat(command.step_id, command.run, progress=command.progress))
+
+
+def hand_back(decision: Decision, command: ReturnStep) -> None:
+    """A worker lacks the handler: route the step again, and call a person when nobody takes it."""
+    step = _find(decision, command)
+    if step is None:
+        return
+    decision.emit(StepReturned(command.step_id, command.run, decision.now + REROUTE_MS, command.reason))
+    if step.returned_at and decision.now - step.returned_at >= NO_HANDLER_LIMIT_MS:
+        handler = step.ready.handler if step.ready else ""
+        message = (
+            f'no worker has taken step "{command.step_id}": none has the handler "{handler}"; '
+            f"start one that has, then resume"
+        )
+        decision.emit(IncidentRaised(NO_HANDLER, message, step_id=command.step_id))
+
+
+def fire(decision: Decision, command: FireTimer) -> None:
+    """A timer is due."""
+    state = decision.state
+    due = None if state is None else state.timers.get(command.timer)
+    if state is None or due is None or due > decision.now:
+        decision.note = "the timer was moved or is gone"
+        return
+    if command.timer == WORKFLOW_TIMER:
+        seconds = (decision.now - state.started_at) / 1000
+        error = ErrorInfo(type=WORKFLOW_TIMEOUT, message=f"not done after {seconds:.1f} s", retryable=False)
+        decision.emit(WorkflowFailed(error))
+        return
+    step_id = command.timer
+    step = state.rollback.current if state.rollback is not None else state.steps[step_id]
+    if step is None or step.status not in UNDER_WAY:
+        decision.note = "nothing waits for this timer"
+    elif step.waits_for == "time":
+        _waited(decision, step_id, step)
+    elif not step.waits_for:
+        timeout = step.ready.timeout_seconds if step.ready else None
+        message = f"no word from its worker within {timeout} s and a grace of {TIMEOUT_GRACE_MS // 1000} s"
+        error = ErrorInfo(type=STEP_TIMEOUT, message=message, kinds=("TimeoutError",))
+        _attempt_failed(decision, step_id, step, error)
+    elif state.status is WorkflowStatus.PAUSED:
+        decision.note = "it is paused; the timer fires again once it is resumed"
+    else:
+        decision.again(step, step.attempt + (step.waits_for == "retry"))
+
+
+def _waited(decision: Decision, step_id: str, step: StepState) -> None:
+    plan = decision.plan()
+    plan_step = plan.steps[step_id]
+    try:  # what a wait lets through is what it would have been given
+        output = step_input(decision.instance(), plan, plan_step)
+    except ExpressionError as error:
+        info = ErrorInfo(type="ExpressionError", message=error.message)
+        fail_step(decision, plan_step, step.run, step.attempt, info)
+    else:
+        succeed(decision, plan_step, step.run, step.attempt, output)
+    settle_up(decision)
+
+
+def continue_(decision: Decision, _command: ContinueWorkflow) -> None:
+    """Start more of what was deferred."""
+    if decision.state is not None:
+        settle_up(decision)
+
+
+def quarantine(decision: Decision, command: QuarantineInstance) -> None:
+    """Set an instance aside that a bug makes undecidable."""
+    message = f"a bug in Stepwell: {command.error.type}: {command.error.message}"
+    if decision.state is None:
+        reject(decision, command, QUARANTINED, message)
+    else:
+        decision.emit(IncidentRaised(QUARANTINED, message))

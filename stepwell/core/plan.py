@@ -1,0 +1,360 @@
+"""A definition made ready to run: its graph, checked whole, with expressions and templates compiled.
+
+``compile_plan`` finds everything that is wrong with a definition at once, when it is registered; after that the
+engine can rely on the graph being acyclic and every reference leading somewhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, best_match
+
+from stepwell.core.expressions import Expression, compile_expression
+from stepwell.core.templates import Template, compile_mapping, compile_template
+from stepwell.errors import DefinitionError, ExpressionError
+from stepwell.schemas.definitions import STEP_TYPES, Definition, Step, hash_definition
+
+ROOT_NAMES: Final = frozenset({"input", "input_data", "step_outputs", "context"})
+HANDLER_NAMES: Final = frozenset({"error", "failed_step"})  # what an error handler may refer to besides
+
+INSTANT_TYPES: Final = frozenset({"input", "output", "condition_check"})
+"""Steps that need nothing but the state: decided at once, without a worker."""
+
+
+class PlanStep:
+    """A step with what deciding needs at hand.
+
+    Attributes:
+        index: Its place in the definition.
+        dependents: Ids of the steps that depend on it, in written order.
+        check: What a ``condition_check`` evaluates.
+        handles: The step whose failure it handles; empty for an ordinary step.
+    """
+
+    __slots__ = (
+        "check", "compensation_config", "compensation_input", "condition", "config", "dependents", "handles", "index",
+        "input", "instant", "sequential", "step",
+    )  # fmt: skip
+
+    def __init__(self, index: int, step: Step) -> None:
+        self.index = index
+        self.step = step
+        self.dependents: tuple[str, ...] = ()
+        self.handles = ""
+        self.check: Expression | None = None
+        self.condition: Expression | None = None
+        self.input: Template | None = None
+        self.config: Template = compile_template({})
+        self.compensation_input: Template | None = None
+        self.compensation_config: Template = self.config
+        self.instant = step.type in INSTANT_TYPES
+        self.sequential = step.mode == "sequential"
+
+
+class Plan:
+    """A definition, compiled.
+
+    Attributes:
+        steps: Every step by id, in written order.
+        batches: Ids by depth: what could run at once if nothing failed and nothing was limited.
+        roots: Ids of the steps that depend on nothing.
+        outputs: Ids of the steps whose outputs are the workflow's, where it says nothing else.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.hash = hash_definition(definition)
+        self.steps: dict[str, PlanStep] = {
+            step.id: PlanStep(index, step) for index, step in enumerate(definition.steps)
+        }
+        self.batches: tuple[tuple[str, ...], ...] = ()
+        self.roots: tuple[str, ...] = ()
+        self.outputs: tuple[str, ...] = ()
+        self.output: Template | None = None
+        self.input_schema: Any = None
+
+    def input_problem(self, data: Any) -> str:
+        """What is wrong with an input by the definition's ``input_schema``; empty if nothing is."""
+        problem = None if self.input_schema is None else best_match(self.input_schema.iter_errors(data))
+        return "" if problem is None else f"input{problem.json_path[1:]}: {problem.message}"
+
+    @property
+    def handlers(self) -> frozenset[str]:
+        """Names and dotted paths of every handler that it needs."""
+        names = {p.step.handler for p in self.steps.values() if p.step.handler}
+        names |= {p.step.compensate.handler for p in self.steps.values() if p.step.compensate}
+        return frozenset(names)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """``, did you mean "extract"?`` where something known is near; else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f', did you mean "{near[0]}"?' if near else ""
+
+
+def compile_plan(definition: Definition) -> Plan:
+    """Check a definition whole and compile it.
+
+    Raises:
+        DefinitionError: With every problem found, each naming its place, such as
+            ``steps[3].depends_on: unknown step "extrct", did you mean "extract"?``
+    """
+    return _Compiler(definition).compile()
+
+
+class _Compiler:
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.problems: list[str] = []
+        self.plan = Plan(definition)
+        self.ancestors: dict[str, int] = {}
+
+    def compile(self) -> Plan:
+        plan, definition = self.plan, self.definition
+        if not definition.steps:
+            self.problems.append("steps: there are none; a workflow needs at least one")
+        self._check_ids()
+        self._check_error_handlers()
+        self._check_types()
+        self._link()
+        self._check_schema()
+        if not self.problems:  # what follows would only repeat what is wrong with the graph
+            self._batch()
+        if not self.problems:
+            self._compile_steps()
+            plan.output = self._template(definition.output, "output", None)
+        if self.problems:
+            raise DefinitionError(self.problems, place=f"workflow {definition.name!r}")
+        return plan
+
+    def _check_ids(self) -> None:
+        counts = Counter(step.id for step in self.definition.steps)
+        for index, step in enumerate(self.definition.steps):
+            if counts[step.id] > 1 and self.plan.steps[step.id].index == index:
+                self.problems.append(f'steps[{index}].id: "{step.id}" is given to {counts[step.id]} steps')
+
+    def _check_types(self) -> None:
+        for index, step in enumerate(self.definition.steps):
+            at = f"steps[{index}]"
+            if step.type not in STEP_TYPES:
+                known = ", ".join(STEP_TYPES)
+                hint = suggest(step.type, STEP_TYPES) or f"; there are {known}"
+                self.problems.append(f'{at}.type: unknown type "{step.type}"{hint}')
+            elif step.type == "python" and not step.handler:
+                self.problems.append(
+                    f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path'
+                )
+            elif step.type != "python" and step.handler:
+                self.problems.append(f'{at}.handler: a step of type "{step.type}" takes none')
+            wanted = _REQUIRED_CONFIG.get(step.type, ())
+            missing = [key for key in wanted if key not in step.config]
+            if missing:
+                self.problems.append(f'{at}.config: type "{step.type}" needs "{missing[0]}"')
+
+    def _check_schema(self) -> None:
+        schema = self.definition.input_schema
+        if schema is None:
+            return
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            self.problems.append(f"input_schema{error.json_path[1:]}: {error.message}")
+        else:
+            self.plan.input_schema = Draft202012Validator(schema)
+
+    def _check_error_handlers(self) -> None:
+        steps = self.plan.steps
+        for failing, handler in self.definition.error_handlers.items():
+            at = f"error_handlers.{failing}"
+            if failing not in steps:
+                self.problems.append(f'{at}: unknown step "{failing}"{suggest(failing, steps)}')
+            if handler.step not in steps:
+                self.problems.append(f'{at}: unknown step "{handler.step}"{suggest(handler.step, steps)}')
+            elif handler.step == failing:
+                self.problems.append(f"{at}: a step cannot handle its own failure")
+            elif steps[handler.step].handles:
+                other = steps[handler.step].handles
+                self.problems.append(
+                    f'{at}: "{handler.step}" already handles "{other}"; give each step a handler of its own'
+                )
+            else:
+                steps[handler.step].handles = failing
+        for failing in self.definition.error_handlers:
+            if failing in steps and steps[failing].handles:
+                self.problems.append(f"error_handlers.{failing}: an error handler cannot have one itself")
+
+    def _link(self) -> None:
+        steps = self.plan.steps
+        dependents: dict[str, list[str]] = {step_id: [] for step_id in steps}
+        for plan_step in steps.values():
+            step, at = plan_step.step, f"steps[{plan_step.index}].depends_on"
+            if plan_step.handles and set(step.depends_on) - {plan_step.handles}:
+                self.problems.append(
+                    f'{at}: "{step.id}" handles the failure of "{plan_step.handles}" and may depend on nothing else'
+                )
+                continue
+            for other, count in Counter(step.depends_on).items():
+                if other not in steps:
+                    self.problems.append(f'{at}: unknown step "{other}"{suggest(other, steps)}')
+                elif other == step.id:
+                    self.problems.append(f'{at}: "{other}" depends on itself')
+                elif steps[other].handles:
+                    self.problems.append(
+                        f'{at}: "{other}" runs only when "{steps[other].handles}" fails; nothing may depend on it'
+                    )
+                elif count > 1:
+                    self.problems.append(f'{at}: "{other}" is named {count} times')
+                elif not plan_step.handles:
+                    dependents[other].append(step.id)
+        for step_id, names in dependents.items():
+            steps[step_id].dependents = tuple(names)
+
+    def _batch(self) -> None:
+        """Kahn's algorithm, a layer at a time; what is left over lies on a cycle or behind one."""
+        steps = {step_id: p for step_id, p in self.plan.steps.items() if not p.handles}
+        missing = {step_id: len(p.step.depends_on) for step_id, p in steps.items()}
+        layer = [step_id for step_id, count in missing.items() if count == 0]
+        self.plan.roots = tuple(layer)
+        batches = []
+        while layer:
+            batches.append(tuple(sorted(layer, key=lambda step_id: steps[step_id].index)))
+            following = []
+            for step_id in layer:
+                for dependent in steps[step_id].dependents:
+                    missing[dependent] -= 1
+                    if missing[dependent] == 0:
+                        following.append(dependent)
+            layer = following
+        self.plan.batches = tuple(batches)
+        if sum(map(len, batches)) < len(steps):
+            left = {step_id for step_id, count in missing.items() if count > 0}
+            cycle = " → ".join(_cycle(steps, left))
+            self.problems.append(f"steps: they depend on each other in a circle: {cycle}")
+        named = tuple(step_id for step_id, p in steps.items() if p.step.type == "output")
+        self.plan.outputs = named or tuple(step_id for step_id, p in steps.items() if not p.dependents)
+
+    def _compile_steps(self) -> None:
+        for plan_step in self.plan.steps.values():
+            step, at = plan_step.step, f"steps[{plan_step.index}]"
+            if step.condition is not None:
+                plan_step.condition = self._expression(step.condition, f"{at}.condition", plan_step)
+            given = step.input
+            if step.input_mapping and given is not None and not isinstance(given, dict):
+                self.problems.append(f"{at}.input: must be a mapping where there is an input_mapping")
+            elif step.input_mapping:
+                plan_step.input = self._template(
+                    {**(given or {}), **step.input_mapping}, f"{at}.input_mapping", plan_step, mapping=True
+                )
+            elif given is not None:
+                plan_step.input = self._template(given, f"{at}.input", plan_step)
+            plan_step.config = self._template(step.config, f"{at}.config", plan_step) or plan_step.config
+            if step.type == "condition_check":
+                self._check_condition_config(plan_step, at)
+            if step.compensate:
+                undo = step.compensate
+                plan_step.compensation_input = self._template(
+                    undo.input, f"{at}.compensate.input", plan_step, known=frozenset({"output"})
+                )
+                plan_step.compensation_config = (
+                    self._template(undo.config, f"{at}.compensate.config", plan_step)
+                    or plan_step.compensation_config
+                )
+
+    def _check_condition_config(self, plan_step: PlanStep, at: str) -> None:
+        source = plan_step.step.config["condition"]
+        if isinstance(source, str):
+            plan_step.check = self._expression(source, f"{at}.config.condition", plan_step)
+        else:
+            self.problems.append(f"{at}.config.condition: must be an expression in a string")
+
+    def _expression(self, source: str, at: str, step: PlanStep) -> Expression | None:
+        try:
+            expression = compile_expression(source)
+        except ExpressionError as error:
+            self.problems.append(f"{at}: {error.message}")
+            return None
+        self._check_references(expression.names, expression.references, at, step, frozenset())
+        return expression
+
+    def _template(
+        self,
+        value: Any,
+        at: str,
+        step: PlanStep | None,
+        *,
+        mapping: bool = False,
+        known: frozenset[str] = frozenset(),
+    ) -> Template | None:
+        if value is None:
+            return None
+        try:
+            template = compile_mapping(value) if mapping else compile_template(value)
+        except ExpressionError as error:
+            self.problems.append(f"{at}{'.' + error.place if error.place else ''}: {error.message}")
+            return None
+        self._check_references(template.names, template.references, at, step, known)
+        return template
+
+    def _check_references(
+        self,
+        names: Iterable[str],
+        references: Iterable[tuple[str, ...]],
+        at: str,
+        step: PlanStep | None,
+        known: frozenset[str],
+    ) -> None:
+        steps = self.plan.steps
+        if step and step.handles:
+            known |= HANDLER_NAMES
+        for name in sorted(set(names) - ROOT_NAMES - known - steps.keys()):
+            choice = suggest(name, [*ROOT_NAMES, *known, *steps])
+            self.problems.append(
+                f'{at}: nothing is called "{name}"{choice or "; there are input, step_outputs, context and step ids"}'
+            )
+        named = {path[1] for path in references if path[0] == "step_outputs" and len(path) > 1}
+        for step_id in sorted(named - steps.keys()):
+            self.problems.append(f'{at}: unknown step "{step_id}"{suggest(step_id, steps)}')
+        used = (named | (set(names) - ROOT_NAMES - known)) & steps.keys()
+        if step is None or step.handles:
+            return  # the workflow's output and error handlers look at whatever there is
+        for step_id in sorted(used - set(step.step.depends_on)):
+            if not self._precedes(step_id, step.step.id):
+                self.problems.append(
+                    f'{at}: refers to "{step_id}", which "{step.step.id}" does not depend on, directly or not; '
+                    f"add it to depends_on"
+                )
+
+    def _precedes(self, earlier: str, later: str) -> bool:
+        if (
+            not self.ancestors
+        ):  # one bit a step; built only once something looks further than its dependencies
+            for batch in self.plan.batches:
+                for step_id in batch:
+                    bits = 0
+                    for other in self.plan.steps[step_id].step.depends_on:
+                        bits |= self.ancestors[other] | 1 << self.plan.steps[other].index
+                    self.ancestors[step_id] = bits
+        return bool(self.ancestors[later] >> self.plan.steps[earlier].index & 1)
+
+
+_REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
+    "http_request": ("url",),
+    "wait": ("seconds",),
+    "condition_check": ("condition",),
+}
+
+
+def _cycle(steps: Mapping[str, PlanStep], left: set[str]) -> list[str]:
+    """One cycle among what is left: follow dependencies until a step comes again."""
+    path: dict[str, int] = {}
+    at = min(left, key=lambda step_id: steps[step_id].index)
+    while at not in path:
+        path[at] = len(path)
+        at = next(other for other in steps[at].step.depends_on if other in left)
+    circle = list(path)[path[at] :]
+    return [*circle, at][::-1]

@@ -1,0 +1,242 @@
+"""Deciding what clients ask for: start, cancel, pause, resume, roll back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from stepwell.core.answers import note, reject
+from stepwell.core.decision import START_OF_HISTORY, Decision
+from stepwell.core.outcomes import NO_HANDLER, QUARANTINED
+from stepwell.core.plan import suggest
+from stepwell.core.rollback import next_compensation, roll_back
+from stepwell.core.starting import settle_up
+from stepwell.core.state import (
+    UNDER_WAY,
+    InstanceState,
+    StepState,
+    StepStatus,
+    WorkflowStatus,
+    instance_to_plain,
+)
+from stepwell.schemas.commands import (
+    CancelWorkflow,
+    PauseWorkflow,
+    ResumeWorkflow,
+    RollbackWorkflow,
+    StartWorkflow,
+)
+from stepwell.schemas.events import (
+    StepSkipped,
+    WorkflowCancelled,
+    WorkflowPaused,
+    WorkflowReopened,
+    WorkflowResumed,
+    WorkflowStarted,
+)
+
+
+def start(decision: Decision, command: StartWorkflow) -> None:
+    """Begin an instance, or point to the one that exists."""
+    circumstances = decision.circumstances
+    finished = circumstances.finished
+    if decision.state is not None or finished is not None:
+        if finished is not None and command.command_id and finished.command_id == command.command_id:
+            decision.note = "this command was followed before"
+            return
+        note(decision, command, f'instance "{command.instance_id}" exists already')
+        return
+    plan = circumstances.plans.resolve(command.workflow, command.version)
+    if plan is None:
+        named = f'"{command.workflow}"' + (f" version {command.version}" if command.version else "")
+        hint = suggest(command.workflow, circumstances.plans.names()) or "; register it first"
+        reject(decision, command, "unknown_workflow", f"no workflow {named} is registered{hint}")
+        return
+    if "" in circumstances.oversized:
+        message = (
+            f"the input makes a record of {circumstances.oversized['']:,} bytes, more than the log takes"
+        )
+        reject(decision, command, "payload_too_large", message)
+        return
+    definition = plan.definition
+    problem = plan.input_problem(command.input)
+    if problem:
+        reject(decision, command, "invalid_input", problem)
+        return
+    timeout = command.timeout_seconds
+    if timeout is None:
+        timeout = definition.default_timeout_seconds
+    decision.emit(
+        WorkflowStarted(
+            workflow=definition.name,
+            version=definition.version,
+            definition=plan.hash,
+            input=command.input,
+            priority=command.priority,
+            due=None if timeout is None else decision.now + math.ceil(timeout * 1000),
+            command_id=command.command_id,
+        )
+    )
+    decision.free(plan.roots)
+    settle_up(decision)
+
+
+def cancel(decision: Decision, command: CancelWorkflow) -> None:
+    """End an instance."""
+    if decision.state is not None:
+        decision.emit(WorkflowCancelled(command.reason, command_id=command.command_id))
+    else:
+        _not_live(decision, command, WorkflowStatus.CANCELLED)
+
+
+def pause(decision: Decision, command: PauseWorkflow) -> None:
+    """Start no further step."""
+    if decision.state is None:
+        _not_live(decision, command)
+    elif decision.state.status is WorkflowStatus.PAUSED:
+        note(decision, command, "it is paused already")
+    else:
+        decision.emit(WorkflowPaused(command.reason, command_id=command.command_id))
+
+
+def _not_live(decision: Decision, command: Any, wanted: WorkflowStatus | None = None) -> None:
+    finished = decision.circumstances.finished
+    archived = decision.circumstances.archived
+    status = finished.status if finished else archived.status if archived else None
+    if status is None:
+        reject(decision, command, "unknown_instance", f'there is no instance "{command.instance_id}"')
+    elif status is wanted:
+        note(decision, command, f"it is {status} already")
+    else:
+        reject(decision, command, "already_finished", f"it has finished: {status}")
+
+
+def resume(decision: Decision, command: ResumeWorkflow) -> None:
+    """Go on with a paused instance, or with an ended one at the step that failed."""
+    if not _reopened(decision, command):
+        return
+    state = decision.instance()
+    if state.status is WorkflowStatus.RUNNING:
+        note(decision, command, "it is running already")
+        return
+    if state.rollback is not None:
+        _resume_rollback(decision, command, state.rollback.current)
+        return
+    skip = command.failed_steps == "skip"
+    ended = not state.live
+    failed = list(state.failures)
+    if state.failed_step and state.failed_step not in failed and state.failed_step in state.steps:
+        failed.append(state.failed_step)
+    failed = [step_id for step_id in failed if not state.steps[step_id].settled]
+    again = [] if skip else failed
+    again += [_handler(decision, step_id) for step_id in failed if _handler(decision, step_id) in state.steps]
+    if ended:
+        again += sorted(step_id for step_id, s in state.steps.items() if s.status is StepStatus.CANCELLED)
+    elif state.incident == QUARANTINED:
+        again += sorted(step_id for step_id, s in state.steps.items() if s.status in UNDER_WAY)
+    elif state.incident == NO_HANDLER:
+        again += sorted(step_id for step_id, s in state.steps.items() if s.waits_for == "worker")
+    reset = tuple(dict.fromkeys(again))
+    skipped = tuple(failed) if skip else ()
+    decision.emit(WorkflowResumed(reset=reset, skipped=skipped, command_id=command.command_id))
+    for step_id in skipped:
+        plan_step = decision.plan().steps[step_id]
+        decision.emit(StepSkipped(step_id, reason="skipped by a person", joins=decision.reach(plan_step)))
+    if ended:
+        _free_all_that_may_start(decision)
+    else:
+        decision.free(step_id for step_id in reset if not decision.plan().steps[step_id].handles)
+    settle_up(decision)
+
+
+def _handler(decision: Decision, step_id: str) -> str:
+    handler = decision.plan().definition.error_handlers.get(step_id)
+    return handler.step if handler else ""
+
+
+def _free_all_that_may_start(decision: Decision) -> None:
+    """After an end nothing is deferred any more: look at the whole graph for what may start."""
+    decision.freed = []
+    steps = decision.instance().steps
+    settled = {step_id for step_id, step in steps.items() if step.settled}
+    for step_id, plan_step in decision.plan().steps.items():
+        if step_id not in steps and not plan_step.handles and settled.issuperset(plan_step.step.depends_on):
+            decision.free((step_id,))
+
+
+def _resume_rollback(decision: Decision, command: ResumeWorkflow, current: StepState | None) -> None:
+    decision.emit(WorkflowResumed(command_id=command.command_id))
+    if current is not None and current.status is StepStatus.FAILED and current.ready is not None:
+        if command.failed_steps == "skip":
+            decision.emit(StepSkipped(current.ready.step_id, reason="skipped by a person"))
+        else:
+            decision.again(current, attempt=1)
+    next_compensation(decision)
+    settle_up(decision)
+
+
+def _reopened(decision: Decision, command: ResumeWorkflow | RollbackWorkflow) -> bool:
+    """Bring a finished instance back into memory; reject the command where there is none."""
+    archived = decision.circumstances.archived
+    if decision.state is not None:
+        return True
+    if archived is None:
+        _not_live(decision, command)
+        return False
+    if "" in decision.circumstances.oversized:
+        size = decision.circumstances.oversized[""]
+        message = f"its state makes a record of {size:,} bytes, more than the log takes"
+        reject(decision, command, "payload_too_large", message)
+        return False
+    if archived.status is WorkflowStatus.COMPLETED and isinstance(command, ResumeWorkflow):
+        reject(decision, command, "already_finished", "it has completed; roll it back to run a part anew")
+        return False
+    decision.emit(WorkflowReopened(instance_to_plain(archived)))
+    return True
+
+
+def rollback(decision: Decision, command: RollbackWorkflow) -> None:
+    """Return to an earlier point."""
+    known = decision.state or decision.circumstances.archived
+    if known is not None:
+        if known.rollback is not None:
+            reject(decision, command, "rollback_under_way", "it is being rolled back; wait, or cancel it")
+            return
+        to, problem = _target(known, command.to)
+        if problem:
+            reject(decision, command, "unknown_checkpoint", problem)
+            return
+    if not _reopened(decision, command):
+        return
+    then: Any = "pause" if command.pause else "run"
+    roll_back(decision, to, then=then, command_id=command.command_id)
+    settle_up(decision)
+
+
+def _target(state: InstanceState, to: int | str) -> tuple[int, str]:
+    """The sequence that a rollback means, or what is wrong with it."""
+    settled = {step_id: step.settled for step_id, step in state.steps.items() if step.settled}
+    if isinstance(to, str) and to.isdigit():
+        to = int(to)
+    if to == "start":
+        return START_OF_HISTORY, ""
+    if to == "latest":
+        done = [s.settled for s in state.steps.values() if s.status is StepStatus.SUCCEEDED and s.settled]
+        return max(done, default=START_OF_HISTORY), ""
+    if isinstance(to, str):
+        if to in state.checkpoints:
+            return state.checkpoints[to], ""
+        if to in settled:
+            return settled[to], ""
+        names = sorted({*state.checkpoints, *settled})
+        hint = suggest(to, names) or f"; there are {', '.join([*names[:20], 'latest', 'start'])}"
+        return 0, f'no checkpoint or settled step is called "{to}"{hint}'
+    if not START_OF_HISTORY <= to <= state.sequence:
+        return 0, f"there is no event {to}; its events are 1 to {state.sequence}"
+    for first, last in state.abandoned:
+        if first <= to <= last:
+            return (
+                0,
+                f"event {to} was itself undone: a rollback at event {last} returned to event {first - 1}",
+            )
+    return to, ""

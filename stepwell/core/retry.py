@@ -1,0 +1,62 @@
+"""Whether a failed attempt is followed by another, and when."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from stepwell.schemas.definitions import Retry
+from stepwell.schemas.events import ErrorInfo
+
+STEP_TIMEOUT: Final = "StepTimeout"
+WORKFLOW_TIMEOUT: Final = "WorkflowTimeout"
+PAYLOAD_TOO_LARGE: Final = "PayloadTooLarge"
+
+# Kinds of error that the next attempt would meet again: data that does not fit, and code that is wrong. Anything
+# else (connections, timeouts, the unknown) may pass, and is retried as long as there are attempts.
+NEVER_BY_DEFAULT: Final = frozenset({
+    "ValidationError",
+    "ExpressionError",
+    "HandlerError",
+    PAYLOAD_TOO_LARGE,
+    "TypeError",
+    "AttributeError",
+    "NameError",
+    "ImportError",
+    "SyntaxError",
+    "NotImplementedError",
+})  # fmt: skip
+
+
+def is_retryable(retry: Retry, error: ErrorInfo) -> bool:
+    """Whether an error of this kind may be retried at all.
+
+    What the definition says comes first, then what the handler said, then the kind of the error.
+    """
+    kinds = {error.type, *error.kinds}
+    if error.type == STEP_TIMEOUT and not retry.retry_on_timeout:
+        return False
+    if kinds.intersection(retry.non_retryable):
+        return False
+    if kinds.intersection(retry.retryable):
+        return True
+    if error.retryable is not None:
+        return error.retryable
+    return not kinds & NEVER_BY_DEFAULT
+
+
+def delay_seconds(retry: Retry, attempt: int, seed: str) -> float:
+    """How long to wait after a failed attempt.
+
+    Args:
+        attempt: The attempt that failed, from 1.
+        seed: What the jitter is drawn from. The same seed draws the same, so that deciding stays a function of
+            its arguments; instances and runs differ, so a crowd of them still spreads out.
+    """
+    try:
+        delay = retry.initial_delay_seconds * retry.multiplier ** (attempt - 1)
+    except OverflowError:
+        delay = retry.max_delay_seconds
+    delay = min(delay, retry.max_delay_seconds)
+    draw = zlib.crc32(seed.encode()) / 2**32
+    return delay * (1 - retry.jitter * draw)

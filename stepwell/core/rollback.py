@@ -1,0 +1,145 @@
+"""Going back: what was settled after a point is undone in reverse order, then progress is what it was there."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from stepwell.core.decision import Decision
+from stepwell.core.plan import PlanStep
+from stepwell.core.retry import delay_seconds, is_retryable
+from stepwell.core.scope import Extra, Scope
+from stepwell.core.state import StepState, StepStatus, WorkflowStatus
+from stepwell.errors import ExpressionError
+from stepwell.schemas.definitions import Retry
+from stepwell.schemas.events import (
+    ErrorInfo,
+    IncidentRaised,
+    RollbackStarted,
+    StepFailed,
+    StepReady,
+    StepRetryScheduled,
+    WorkflowFailed,
+    WorkflowRolledBack,
+)
+
+
+def retried(decision: Decision, step_id: str, retry: Retry, step: StepState, error: ErrorInfo) -> bool:
+    """Schedule another attempt, if there is one left and the error is of a kind that may pass."""
+    if step.attempt >= retry.max_attempts or not is_retryable(retry, error):
+        return False
+    delay = delay_seconds(retry, step.attempt, f"{decision.instance_id}:{step_id}:{step.run}")
+    due = decision.now + math.ceil(delay * 1000)
+    decision.emit(StepRetryScheduled(step_id, step.run, error=error, due=due, attempt=step.attempt))
+    return True
+
+
+def roll_back(
+    decision: Decision,
+    to: int,
+    *,
+    then: Literal["run", "pause", "fail"],
+    error: ErrorInfo | None = None,
+    step_id: str = "",
+    command_id: str = "",
+) -> None:
+    """Undo what was settled after ``to``, the last first; then go on as ``then`` says."""
+    state, steps = decision.instance(), decision.plan().steps
+    undone = [
+        (step.settled, done)
+        for done, step in state.steps.items()
+        if step.settled > to and step.status is StepStatus.SUCCEEDED and steps[done].step.compensate
+    ]
+    decision.freed = []
+    decision.emit(
+        RollbackStarted(
+            to,
+            compensate=tuple(done for _, done in sorted(undone, reverse=True)),
+            then=then,
+            error=error,
+            step_id=step_id,
+            command_id=command_id,
+        )
+    )
+    next_compensation(decision)
+
+
+def next_compensation(decision: Decision) -> None:
+    """Start the next compensation of a rollback, or end the rollback when none is left."""
+    state, plan = decision.instance(), decision.plan()
+    rollback = state.rollback
+    if rollback is None or rollback.current is not None or state.status is not WorkflowStatus.RUNNING:
+        return
+    if rollback.remaining:
+        _compensate(decision, plan.steps[rollback.remaining[0]])
+        return
+    _end(decision)
+
+
+def _end(decision: Decision) -> None:
+    state, plan = decision.instance(), decision.plan()
+    rollback = state.rollback
+    if rollback is None:
+        return
+    kept = {step_id for step_id, step in state.steps.items() if 0 < step.settled <= rollback.to}
+    arrived, free = {}, []
+    for step_id, plan_step in plan.steps.items():
+        if step_id in kept or plan_step.handles:
+            continue
+        settled = sum(other in kept for other in plan_step.step.depends_on)
+        if settled == len(plan_step.step.depends_on):
+            free.append(step_id)
+        elif settled:
+            arrived[step_id] = settled
+    decision.emit(WorkflowRolledBack(rollback.to, arrived=arrived))
+    if rollback.then == "fail":
+        decision.emit(WorkflowFailed(rollback.error or ErrorInfo(type="Error"), step_id=rollback.step_id))
+    else:
+        decision.free(free)
+
+
+def _compensate(decision: Decision, plan_step: PlanStep) -> None:
+    state, step, undo = decision.instance(), plan_step.step, plan_step.step.compensate
+    if undo is None:
+        raise LookupError(f"{decision.instance_id}: {step.id} has no compensation")
+    run = state.runs + 1
+    done = state.steps[step.id].output
+    extra: Extra = {"output": done}
+    error = None
+    data, config = done, {}
+    try:
+        scope = Scope(state, decision.plan(), extra)
+        if plan_step.compensation_input is not None:
+            data = plan_step.compensation_input.evaluate(scope)
+        config = plan_step.compensation_config.evaluate(scope)
+    except ExpressionError as problem:
+        error = ErrorInfo(type="ExpressionError", message=problem.message)
+    decision.emit(
+        StepReady(
+            step_id=step.id,
+            run=run,
+            handler=undo.handler,
+            queue=undo.queue or step.queue,
+            max_attempts=undo.retry.max_attempts,
+            input=data,
+            config=config,
+            timeout_seconds=undo.timeout_seconds,
+            purpose="compensate",
+        )
+    )
+    if error:
+        _compensation_failed(decision, step.id, run, 1, error)
+
+
+def fail_compensation(decision: Decision, plan_step: PlanStep, step: StepState, error: ErrorInfo) -> None:
+    """An attempt to undo failed: another follows, or a person must look."""
+    undo = plan_step.step.compensate
+    retry = undo.retry if undo else Retry()
+    if not retried(decision, plan_step.step.id, retry, step, error):
+        _compensation_failed(decision, plan_step.step.id, step.run, step.attempt, error)
+
+
+def _compensation_failed(decision: Decision, step_id: str, run: int, attempt: int, error: ErrorInfo) -> None:
+    decision.emit(StepFailed(step_id, run, error=error, action="pause", attempt=attempt))
+    message = f'undoing step "{step_id}" failed: {error.type}: {error.message}'
+    decision.emit(IncidentRaised("compensation_failed", message, step_id=step_id))

@@ -1,0 +1,127 @@
+"""What expressions and templates see of an instance, and how data flows from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from stepwell.core.plan import Plan, PlanStep
+from stepwell.core.state import InstanceState, StepStatus
+
+Extra = Mapping[str, Any]
+NOTHING: Extra = {}
+
+
+class _StepOutputs(Mapping[str, Any]):
+    """``step_outputs``: outputs of the steps that succeeded; a step that was settled without one gives None."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: InstanceState) -> None:
+        self._state = state
+
+    def __getitem__(self, step_id: str) -> Any:
+        step = self._state.steps.get(step_id)
+        if step is None or not step.settled:
+            raise KeyError(step_id)
+        return step.output
+
+    def __contains__(self, step_id: object) -> bool:
+        step = self._state.steps.get(step_id)  # type: ignore[call-overload]
+        return step is not None and step.status is StepStatus.SUCCEEDED
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(step_id for step_id, step in self._state.steps.items() if step.settled))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Scope(Mapping[str, Any]):
+    """The names of an expression, each looked up only when it is used.
+
+    ``input`` (and ``input_data``): the workflow's input. ``step_outputs``: by step id. ``context``: the shared
+    context. A step's id: ``{output, status, error}`` of that step, once it is settled.
+    """
+
+    __slots__ = ("_extra", "_plan", "_state")
+
+    def __init__(self, state: InstanceState, plan: Plan, extra: Extra = NOTHING) -> None:
+        self._state = state
+        self._plan = plan
+        self._extra = extra
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._extra:
+            return self._extra[name]
+        if name in ("input", "input_data"):
+            return self._state.input
+        if name == "step_outputs":
+            return _StepOutputs(self._state)
+        if name == "context":
+            return {key: values[-1].value for key, values in self._state.context.items() if values}
+        step = self._state.steps.get(name)
+        if step is None or not step.settled:
+            raise KeyError(name)
+        error = None if step.error is None else msgspec.to_builtins(step.error)
+        return {"output": step.output, "status": str(step.status), "error": error}
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._extra
+        yield from ("input", "input_data", "step_outputs", "context")
+        yield from (step_id for step_id in self._plan.steps if step_id in self._state.steps)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def failure_scope(state: InstanceState, failed: str) -> Extra:
+    """What an error handler may refer to besides: ``error`` and ``failed_step``."""
+    error = state.steps[failed].error
+    return {"error": None if error is None else msgspec.to_builtins(error), "failed_step": failed}
+
+
+def step_input(state: InstanceState, plan: Plan, plan_step: PlanStep, extra: Extra = NOTHING) -> Any:
+    """The input of a step that is about to run.
+
+    What the definition says, or else the outputs of its dependencies merged in their order over the workflow's
+    input. An output that is no mapping stands under its step's id. An ``output`` step gathers by step id instead.
+
+    Raises:
+        ExpressionError: A template cannot be evaluated.
+    """
+    if plan_step.input is not None:
+        return plan_step.input.evaluate(Scope(state, plan, extra))
+    if plan_step.step.type == "output":
+        outputs = {other: state.steps[other] for other in plan_step.step.depends_on}
+        return {other: step.output for other, step in outputs.items() if step.status is StepStatus.SUCCEEDED}
+    merged = dict(state.input) if isinstance(state.input, dict) else {"input": state.input}
+    for other in plan_step.step.depends_on:
+        step = state.steps.get(other)
+        if step is None or step.status is not StepStatus.SUCCEEDED:
+            continue
+        if isinstance(step.output, dict):
+            merged.update(step.output)
+        elif step.output is not None:
+            merged[other] = step.output
+    merged.update(extra)
+    return merged
+
+
+def workflow_output(state: InstanceState, plan: Plan) -> Any:
+    """What a completed workflow returns.
+
+    Raises:
+        ExpressionError: The definition's ``output`` cannot be evaluated.
+    """
+    if plan.output is not None:
+        return plan.output.evaluate(Scope(state, plan))
+    succeeded = {
+        step_id: state.steps[step_id].output
+        for step_id in plan.outputs
+        if step_id in state.steps and state.steps[step_id].status is StepStatus.SUCCEEDED
+    }
+    only_output_step = len(plan.outputs) == 1 and plan.steps[plan.outputs[0]].step.type == "output"
+    return succeeded.get(plan.outputs[0]) if only_output_step else succeeded

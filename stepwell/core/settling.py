@@ -1,0 +1,79 @@
+"""When a step succeeds or fails: what the definition says comes next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepwell.core.decision import START_OF_HISTORY, Decision
+from stepwell.core.plan import PlanStep
+from stepwell.core.rollback import retried, roll_back
+from stepwell.core.state import StepState
+from stepwell.schemas.events import ErrorInfo, IncidentRaised, StepFailed, StepSucceeded, WorkflowFailed
+
+
+def succeed(
+    decision: Decision,
+    plan_step: PlanStep,
+    run: int,
+    attempt: int,
+    output: Any,
+    context: dict[str, Any] | None = None,
+) -> None:
+    """A step has its output; what the definition says comes next for an error handler."""
+    state = decision.instance()
+    step = plan_step.step
+    point = step.checkpoint
+    handled = plan_step.handles
+    then = decision.plan().definition.error_handlers[handled].then if handled else ""
+    reached = decision.plan().steps[handled] if handled else plan_step
+    joins = decision.reach(reached) if not handled or then == "continue" else ()
+    decision.emit(
+        StepSucceeded(
+            step.id,
+            run,
+            output=output,
+            context=context or {},
+            joins=joins,
+            checkpoint="" if point is False else step.id if point is True else point,
+            attempt=attempt,
+        )
+    )
+    if handled and then != "continue":
+        error = state.steps[handled].error or ErrorInfo(type="Error")
+        if then == "rollback":
+            roll_back(decision, START_OF_HISTORY, then="fail", error=error, step_id=handled)
+        else:
+            decision.emit(WorkflowFailed(error, step_id=handled))
+
+
+def fail_attempt(decision: Decision, plan_step: PlanStep, step: StepState, error: ErrorInfo) -> None:
+    """An attempt failed: another follows, or the step has failed."""
+    if not retried(decision, plan_step.step.id, plan_step.step.retry, step, error):
+        fail_step(decision, plan_step, step.run, step.attempt, error)
+
+
+def fail_step(decision: Decision, plan_step: PlanStep, run: int, attempt: int, error: ErrorInfo) -> None:
+    """No attempt is left: what the definition says for this case."""
+    step_id = plan_step.step.id
+    definition = decision.plan().definition
+    handler = definition.error_handlers.get(step_id)
+    if plan_step.handles:  # the handler of a failure has failed: the failure itself is what counts
+        cause = decision.instance().steps[plan_step.handles].error or error
+        decision.emit(StepFailed(step_id, run, error=error, action="fail", attempt=attempt))
+        decision.emit(WorkflowFailed(cause, step_id=plan_step.handles))
+    elif handler:
+        decision.emit(StepFailed(step_id, run, error=error, action="handle", attempt=attempt))
+        decision.free((handler.step,))
+    elif plan_step.step.on_failure == "skip":
+        joins = decision.reach(plan_step)
+        decision.emit(StepFailed(step_id, run, error=error, action="skip", joins=joins, attempt=attempt))
+    elif plan_step.step.on_failure == "pause":
+        decision.emit(StepFailed(step_id, run, error=error, action="pause", attempt=attempt))
+        message = f'step "{step_id}" failed: {error.type}: {error.message}'
+        decision.emit(IncidentRaised("step_failed", message, step_id=step_id))
+    elif plan_step.step.on_failure == "rollback":
+        decision.emit(StepFailed(step_id, run, error=error, action="rollback", attempt=attempt))
+        roll_back(decision, START_OF_HISTORY, then="fail", error=error, step_id=step_id)
+    else:
+        decision.emit(StepFailed(step_id, run, error=error, action="fail", attempt=attempt))
+        decision.emit(WorkflowFailed(error, step_id=step_id))

@@ -1,0 +1,175 @@
+"""Which steps start now, which wait for their turn, and when the workflow has come to its end."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import Any
+
+from stepwell.core.decision import Decision
+from stepwell.core.plan import Plan, PlanStep
+from stepwell.core.retry import PAYLOAD_TOO_LARGE
+from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input, workflow_output
+from stepwell.core.settling import fail_step, succeed
+from stepwell.core.state import InstanceState, WorkflowStatus
+from stepwell.errors import ExpressionError
+from stepwell.schemas.events import (
+    ErrorInfo,
+    StepReady,
+    StepsDeferred,
+    StepSkipped,
+    StepWaiting,
+    WorkflowCompleted,
+    WorkflowFailed,
+)
+
+
+def settle_up(decision: Decision) -> None:
+    """Start what may start, defer the rest, and end the workflow if nothing is left."""
+    while (chosen := _next(decision)) is not None:
+        _start(decision, decision.plan().steps[chosen])
+        if not decision.instance().live:
+            return
+    state = decision.instance()
+    if not state.live:
+        return
+    if decision.freed:
+        _defer(decision)
+    elif not (
+        state.active or state.deferred or state.deferred_sequential or state.failures or state.rollback
+    ):
+        _complete(decision)
+
+
+def _next(decision: Decision) -> str | None:
+    """The first step, in written order, that may start now."""
+    state = decision.instance()
+    if state.status is not WorkflowStatus.RUNNING or state.rollback is not None:
+        return None
+    if len(decision.events) >= decision.circumstances.budget:
+        return None
+    limit = decision.plan().definition.max_parallel_steps
+    if limit is not None and state.active >= limit:
+        return None
+    steps = decision.plan().steps
+    held: list[tuple[int, str]] = []  # freed, but must wait for the sequential step that runs
+    chosen = None
+    while decision.freed:
+        first = decision.freed[0]
+        if not (state.active_sequential and steps[first[1]].sequential):
+            chosen = first
+            break
+        held.append(heapq.heappop(decision.freed))
+    from_free = chosen is not None
+    lanes = [state.deferred.top]
+    if not state.active_sequential:
+        lanes.append(state.deferred_sequential.top)
+    for top in lanes:
+        if top is not None and (chosen is None or top < chosen):
+            chosen, from_free = top, False
+    if from_free:
+        heapq.heappop(decision.freed)
+    if held:
+        decision.emit(StepsDeferred(sequential=tuple(held)))
+    return None if chosen is None else chosen[1]
+
+
+def _defer(decision: Decision) -> None:
+    steps = decision.plan().steps
+    free = sorted(decision.freed)
+    decision.freed = []
+    parallel = tuple(item for item in free if not steps[item[1]].sequential)
+    sequential = tuple(item for item in free if steps[item[1]].sequential)
+    decision.emit(StepsDeferred(parallel, sequential))
+
+
+def _start(decision: Decision, plan_step: PlanStep) -> None:
+    state, plan, step = decision.instance(), decision.plan(), plan_step.step
+    run = state.runs + 1
+    extra = failure_scope(state, plan_step.handles) if plan_step.handles else NOTHING
+    try:
+        scope = Scope(state, plan, extra)
+        if plan_step.condition is not None and not plan_step.condition.evaluate(scope):
+            joins = decision.reach(plan_step)
+            decision.emit(StepSkipped(step.id, reason=f"condition is false: {step.condition}", joins=joins))
+            return
+        if step.id in decision.circumstances.oversized:
+            fail_step(decision, plan_step, run, 1, too_large(decision, step.id, "its input"))
+            return
+        data = step_input(state, plan, plan_step, extra)
+        config = plan_step.config.evaluate(scope)
+        if step.type == "wait":
+            due = decision.now + math.ceil(_seconds(config["seconds"]) * 1000)
+            decision.emit(StepWaiting(step.id, run, due, sequential=plan_step.sequential))
+            return
+        if plan_step.instant:
+            output = _instant(plan_step, data, config, scope)
+    except ExpressionError as error:
+        info = ErrorInfo(type="ExpressionError", message=error.message)
+        fail_step(decision, plan_step, run, 1, info)
+        return
+    if plan_step.instant:
+        succeed(decision, plan_step, run, 1, output)
+        return
+    decision.emit(
+        StepReady(
+            step_id=step.id,
+            run=run,
+            step_type=step.type,
+            handler=step.handler or "",
+            queue=step.queue,
+            max_attempts=step.retry.max_attempts,
+            input=data,
+            config=config,
+            timeout_seconds=step.timeout_seconds,
+            purpose="handle" if plan_step.handles else "run",
+            target=plan_step.handles,
+            sequential=plan_step.sequential,
+        )
+    )
+
+
+def _complete(decision: Decision) -> None:
+    try:
+        output = workflow_output(decision.instance(), decision.plan())
+    except ExpressionError as error:
+        decision.emit(WorkflowFailed(ErrorInfo(type="ExpressionError", message=f"output: {error.message}")))
+        return
+    if "" in decision.circumstances.oversized:
+        decision.emit(WorkflowFailed(too_large(decision, "", "the workflow's output")))
+    else:
+        decision.emit(WorkflowCompleted(output))
+
+
+def too_large(decision: Decision, step_id: str, what: str) -> ErrorInfo:
+    """The error of a step whose events do not fit a record."""
+    size = decision.circumstances.oversized[step_id]
+    message = f"{what} makes a record of {size:,} bytes, more than the log takes; pass a reference instead"
+    return ErrorInfo(type=PAYLOAD_TOO_LARGE, message=message)
+
+
+def can_continue(state: InstanceState, plan: Plan) -> bool:
+    """Whether deferred steps could start now: the owner then decides a ContinueWorkflow."""
+    if not state.deferred and not state.deferred_sequential:
+        return False
+    if state.status is not WorkflowStatus.RUNNING or state.rollback is not None:
+        return False
+    limit = plan.definition.max_parallel_steps
+    if limit is not None and state.active >= limit:
+        return False
+    return bool(state.deferred) or not state.active_sequential
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 10 * 366 * 86400:
+        raise ExpressionError(f"config.seconds: {value!r} is no number of seconds from 0 to ten years")
+    return float(value)
+
+
+def _instant(plan_step: PlanStep, data: Any, config: dict[str, Any], scope: Scope) -> Any:
+    """The output of a step that needs nothing but the state."""
+    if plan_step.check is not None:
+        return {"result": bool(plan_step.check.evaluate(scope))}
+    if plan_step.step.type == "input" and isinstance(data, dict) and isinstance(config.get("data"), dict):
+        return {**data, **config["data"]}
+    return data

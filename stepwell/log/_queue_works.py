@@ -1,0 +1,225 @@
+"""What is done to the queues in a transaction: enqueue, claim, settle, release."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Sequence
+from typing import Protocol
+
+from stepwell.errors import LogError
+from stepwell.log._reader import Reader
+from stepwell.log._store import encode_rowids
+from stepwell.log._transaction import Row, Transaction, Work
+from stepwell.log.port import Delivery, Outgoing
+
+Entry = tuple[int, int, Delivery]  # minus its priority, its token, itself: the order in which it is taken
+
+
+class Worker(Protocol):
+    """What these works need of a worker.
+
+    Attributes:
+        member: Its number as a member.
+        reserved: How many entries are on their way to it in a commit.
+    """
+
+    member: int
+    reserved: int
+
+    def receive(self, entry: Entry) -> None:
+        """Take in an entry that is claimed for it."""
+
+    def keep(self, tokens: Sequence[int]) -> None:
+        """Hold on to what could not be settled or released."""
+
+
+Taker = tuple[Worker, Delivery] | None  # the worker that gets a record as soon as it is committed, or none
+
+
+class Store(Protocol):
+    """What a worker needs of its log."""
+
+    loop: AbstractEventLoop
+    reader: Reader
+
+    def submit(self, work: Work) -> None:
+        """Hand work to the writer."""
+
+    def rows_of(self, outgoing: Outgoing) -> list[Row]:
+        """Check and encode records."""
+
+    def landed(self, place: tuple[str, int], first: int, rows: Sequence[Row], now: int) -> None:
+        """Say that records were committed."""
+
+    def gave_back(self) -> None:
+        """Say that entries of the queues wait again."""
+
+    async def strike_off(self, member: int) -> None:
+        """End a worker's membership."""
+
+
+class Enqueue:
+    """Put records into a queue, some of them already claimed by workers of this process.
+
+    Args:
+        log: The log.
+        queue: The queue.
+        rows: The records.
+        takers: For each record who gets it.
+    """
+
+    durable = True
+
+    def __init__(self, log: Store, queue: str, rows: list[Row], takers: list[Taker]) -> None:
+        self._log = log
+        self._queue = queue
+        self._rows = rows
+        self._takers = takers
+        self._first = 0
+        self.future: Future[None] = log.loop.create_future()
+        self.size = sum(len(row.value) for row in rows)
+
+    def apply(self, tx: Transaction) -> None:
+        claims = [None if taker is None else taker[0].member for taker in self._takers]
+        self._first = tx.enqueue(self._queue, self._rows, claims)
+
+    def done(self) -> None:
+        left = False
+        for token, (row, taker) in enumerate(zip(self._rows, self._takers, strict=True), self._first):
+            if taker is None:
+                left = True
+            else:
+                worker, delivery = taker
+                worker.reserved -= 1
+                worker.receive((-row.priority, token, delivery._replace(token=token)))
+        if left:
+            self._log.gave_back()
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def failed(self, error: LogError) -> None:
+        for taker in self._takers:
+            if taker is not None:
+                taker[0].reserved -= 1
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Claim:
+    """Take waiting entries for a worker; others may be quicker.
+
+    Args:
+        worker: For whom.
+        entries: Which.
+        future: Gets how many it got.
+    """
+
+    durable = False
+    size = 0
+
+    def __init__(self, worker: Worker, entries: list[Entry], future: Future[int]) -> None:
+        self._worker = worker
+        self._entries = entries
+        self._future = future
+        self._got: set[int] = set()
+
+    def apply(self, tx: Transaction) -> None:
+        chosen = encode_rowids([token for _, token, _ in self._entries])
+        found = tx.execute(
+            "SELECT id FROM queue WHERE id IN (SELECT value FROM json_each(?)) AND claimed_by IS NULL", (chosen,)
+        ).fetchall()
+        self._got = {token for (token,) in found}
+        if self._got:
+            tx.execute(
+                "UPDATE queue SET claimed_by = ? WHERE id IN (SELECT value FROM json_each(?))",
+                (self._worker.member, encode_rowids(list(self._got))),
+            )
+
+    def done(self) -> None:
+        self._worker.reserved -= len(self._entries)
+        for entry in self._entries:
+            if entry[1] in self._got:
+                self._worker.receive(entry)
+        if not self._future.done():
+            self._future.set_result(len(self._got))
+
+    def failed(self, error: LogError) -> None:
+        self._worker.reserved -= len(self._entries)
+        if not self._future.done():
+            self._future.set_exception(error)
+
+
+class Settle:
+    """Append outcomes and forget deliveries, in one transaction.
+
+    Args:
+        log: The log.
+        worker: Whose deliveries they are.
+        tokens: Which.
+        outcomes: What to append, as it was given and encoded.
+    """
+
+    durable = True
+
+    def __init__(
+        self, log: Store, worker: Worker, tokens: list[int], outcomes: list[tuple[Outgoing, list[Row]]]
+    ) -> None:
+        self._log = log
+        self._worker = worker
+        self._tokens = tokens
+        self._outcomes = outcomes
+        self._firsts: list[int] = []
+        self._now = 0
+        self.future: Future[None] = log.loop.create_future()
+        self.size = sum(len(row.value) for _, rows in outcomes for row in rows)
+
+    def apply(self, tx: Transaction) -> None:
+        self._now = tx.now
+        self._firsts = [tx.append(out.topic, out.partition, rows) for out, rows in self._outcomes]
+        tx.settle(self._tokens)
+
+    def done(self) -> None:
+        for (out, rows), first in zip(self._outcomes, self._firsts, strict=True):
+            self._log.landed((out.topic, out.partition), first, rows, self._now)
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def failed(self, error: LogError) -> None:
+        self._worker.keep(self._tokens)
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Release:
+    """Give entries back to their queues.
+
+    Args:
+        log: The log.
+        worker: Who had claimed them.
+        tokens: Which.
+    """
+
+    durable = False
+    size = 0
+
+    def __init__(self, log: Store, worker: Worker, tokens: list[int]) -> None:
+        self._log = log
+        self._worker = worker
+        self._tokens = tokens
+        self.future: Future[None] = log.loop.create_future()
+
+    def apply(self, tx: Transaction) -> None:
+        tx.execute(
+            "UPDATE queue SET claimed_by = NULL WHERE claimed_by = ? AND id IN (SELECT value FROM json_each(?))",
+            (self._worker.member, encode_rowids(self._tokens)),
+        )
+
+    def done(self) -> None:
+        self._log.gave_back()
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def failed(self, error: LogError) -> None:
+        self._worker.keep(self._tokens)
+        if not self.future.done():
+            self.future.set_exception(error)

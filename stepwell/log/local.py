@@ -1,0 +1,388 @@
+"""The log in one local file: SQLite in WAL mode, the default when no Kafka is named.
+
+Several processes of one machine can share the file. What each module beside this one does: ``_store`` the file and
+its tables, ``_writer`` and ``_transaction`` group commit, ``_reader`` and ``_tail`` reading, ``_wake`` waiting,
+``_members`` and ``_groups`` who is alive and who takes which partition, ``_queue`` the workers' queues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+from asyncio import AbstractEventLoop, Future, Task
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from stepwell.errors import LogClosedError, LogError
+from stepwell.log._appends import Append, delete_some
+from stepwell.log._groups import GroupPlace, encode_about, list_members
+from stepwell.log._members import Change, Directory, Lock, bury, enter_group, leave_group, register
+from stepwell.log._queue import Consumer, hand_out, priority_of
+from stepwell.log._queue_works import Enqueue
+from stepwell.log._reader import Reader
+from stepwell.log._store import (
+    MAX_PARTITIONS,
+    Durability,
+    Opened,
+    explain,
+    explained,
+    open_writable,
+)
+from stepwell.log._tail import Tail
+from stepwell.log._transaction import Row, Transaction, Work, make_row
+from stepwell.log._wake import Arrivals, Doorbell, Signal, failed_future
+from stepwell.log._writer import Writer
+from stepwell.log.port import (
+    COMMANDS,
+    DEAD_LETTERS,
+    EVENTS,
+    NO_HEADERS,
+    SNAPSHOTS,
+    Delivery,
+    Member,
+    NewRecord,
+    Outgoing,
+    Record,
+)
+
+WORKERS: Final = "workers"  # the group that those who consume are in
+
+_GLANCE: Final = 0.08  # seconds between looks at whether another process has written, should its ring get lost
+_BEAT: Final = 1.0  # seconds between looks at who has died
+_PARTITIONED: Final = frozenset({COMMANDS, EVENTS, SNAPSHOTS, DEAD_LETTERS})
+_Place = tuple[str, int]  # topic and partition
+
+
+class LocalLog:
+    """The log in one file; see ``port.Log`` for what its methods promise. Made by ``open``."""
+
+    def __init__(self, path: str, loop: AbstractEventLoop, *, patience: float, max_record_bytes: int) -> None:
+        self.path = path
+        self.loop = loop
+        self.partitions = 0
+        self.max_record_bytes = max_record_bytes
+        self.groups = Signal(loop)
+        self.reader: Reader
+        self._patience = patience
+        self._writer: Writer
+        self._directory = Directory(path, patience)
+        self._lock: Lock | None = None
+        self._bell: Doorbell
+        self._process = 0
+        self._watcher: Task[None] | None = None
+        self._arrivals = Arrivals(loop)
+        self._tails: dict[_Place, Tail] = {}
+        self._consumers: list[Consumer] = []
+        self._closed = False
+        self._gone: Future[None] = loop.create_future()
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        partitions: int | None = None,
+        durability: Durability = "full",
+        patience: float = 5.0,
+        max_record_bytes: int = 1_048_576,
+    ) -> Self:
+        """Open a log, or make it.
+
+        Args:
+            path: The file; it and its directory are made if need be.
+            partitions: How many partitions a new log gets, 4 if not said. For one that exists it has to agree.
+            durability: ``full``: what is acknowledged survives a power failure. ``normal``: it survives a crash
+                of the process, and the last moments before a power failure may be lost; several times faster on
+                slow disks.
+            patience: How many seconds to wait for a lock that another program holds.
+            max_record_bytes: The largest value of a record. As Kafka's default, so that what fits here fits there.
+
+        Raises:
+            LogCorruptedError: The file is damaged, or is no Stepwell log.
+            LogVersionError: A newer Stepwell made it.
+            LogLockedError: Another program holds its lock.
+            LogError: It cannot be opened for any other reason.
+        """
+        if sys.platform == "win32":
+            raise LogError(
+                "the local log needs Linux or macOS", place=str(path), remedy="On Windows, run Stepwell in WSL."
+            )
+        if partitions is not None and not 0 < partitions <= MAX_PARTITIONS:
+            raise LogError(
+                f"a log cannot have {partitions} partitions", place=str(path), remedy=f"Choose 1 to {MAX_PARTITIONS}."
+            )
+        loop = asyncio.get_running_loop()
+        log = cls(os.path.abspath(path), loop, patience=patience, max_record_bytes=max_record_bytes)  # noqa: PTH100, ASYNC240 - no I/O
+        with explained(log.path):
+            log._bell = await Doorbell.hang(log._look_around)
+        try:
+            await log._start(partitions, durability)
+        except BaseException:
+            log._closed = True
+            await log._bell.close()
+            raise
+        return log
+
+    async def _start(self, partitions: int | None, durability: Durability) -> None:
+        port = self._bell.port
+        self._writer = Writer(self.path, self.loop, port=port, patience=self._patience)
+        opened = await self._writer.start(lambda: self._open_file(partitions, durability), durability)
+        self.partitions = opened.partitions
+        try:
+            self.reader = Reader(self.path, self._patience)
+            try:
+                assert self._lock is not None  # noqa: S101 - taken while opening
+                self._process = await self._change(register(self._lock.path.name, port))
+                await self.bury_the_dead()
+            except BaseException:
+                self.reader.close()
+                raise
+        except BaseException:
+            await self._writer.stop()
+            if self._lock is not None:
+                self._lock.drop(remove=True)
+            raise
+        self._watcher = self.loop.create_task(self._watch(), name="stepwell-log-watch")
+
+    def _open_file(self, partitions: int | None, durability: Durability) -> Opened:
+        """Open or make the file, one process after the other. Runs in the writer's thread."""
+        with explained(self.path):
+            opening = self._directory.lock_opening()
+            try:
+                opened = open_writable(
+                    self.path, partitions=partitions, durability=durability, patience=self._patience
+                )
+                self._lock = self._directory.enter()
+            except BaseException:
+                self._directory.forget(opening)
+                raise
+            opening.drop(remove=False)
+            return opened
+
+    # Records.
+
+    def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> Future[Sequence[int]]:
+        """As the port says.
+
+        Raises (through the future):
+            RecordTooLargeError: A record is larger than ``max_record_bytes``; nothing is appended.
+            LogFullError, LogLockedError, LogCorruptedError, LogError: The commit failed; the log stays usable,
+                and appending may be tried again.
+            LogClosedError: The log is closed.
+        """
+        try:
+            rows = self.rows_of(Outgoing(topic, partition, records))
+        except LogError as error:
+            return failed_future(self.loop, error)
+        work = Append(self, topic, partition, rows)
+        self._writer.submit(work)
+        return work.future
+
+    def rows_of(self, outgoing: Outgoing) -> list[Row]:
+        """Check and encode records on their way into a partition."""
+        self._check(outgoing.topic, outgoing.partition)
+        return self._encode(outgoing.records)
+
+    def _encode(self, records: Sequence[NewRecord]) -> list[Row]:
+        try:
+            return [make_row(record, self.path, self.max_record_bytes) for record in records]
+        except (TypeError, ValueError) as error:
+            raise explain(error, self.path) from error
+
+    def landed(self, place: _Place, first: int, rows: Sequence[Row], now: int) -> None:
+        """Show what was just committed to those who wait for it or will soon read it."""
+        tail = self._tails.get(place)
+        if tail is not None:
+            tail.add(first, rows, now)
+        self._arrivals.fire(place, first + len(rows))
+
+    async def read(
+        self, topic: str, partition: int, offset: int, *, limit: int = 1000, wait: float | None = 0.0
+    ) -> Sequence[Record]:
+        """As the port says. Many or large records come in several reads, a few tens of megabytes at a time.
+
+        Raises:
+            LogClosedError: The log is closed, or was while this waited.
+            LogError: The file cannot be read.
+        """
+        place = (topic, partition)
+        self._check(topic, partition)
+        deadline = None if wait is None else self.loop.time() + wait
+        while limit > 0:
+            self._check_open()
+            tail = self._tails.get(place)
+            found = tail.read(offset, limit) if tail is not None else []
+            if not found:
+                found = await self.reader.read(topic, partition, offset, limit)
+            if len(found) < limit and tail is None:
+                self._tails[place] = Tail()  # somebody reads at the end: what we append next is worth keeping
+            left = None if deadline is None else deadline - self.loop.time()
+            if found or (left is not None and left <= 0):
+                return found
+            await self._arrivals.wait(place, offset, left)
+        return []
+
+    async def read_key(self, topic: str, partition: int, key: str, *, offset: int = 0) -> Sequence[Record]:
+        """As the port says; ``events`` has an index."""
+        self._check(topic, partition)
+        self._check_open()
+        return await self.reader.read_key(topic, partition, key, offset)
+
+    async def end(self, topic: str, partition: int) -> int:
+        """As the port says."""
+        self._check(topic, partition)
+        self._check_open()
+        return await self.reader.patiently(self.reader.end, topic, partition)
+
+    async def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """As the port says: at once, in steps that others' appends go between. The newest record stays."""
+        self._check(topic, partition)
+        while await self._change(delete_some(topic, partition, offset)):
+            pass
+
+    # Queues and groups.
+
+    def enqueue(self, queue: str, records: Sequence[NewRecord]) -> Future[None]:
+        """As the port says; errors as in ``append``."""
+        try:
+            rows = [
+                row._replace(priority=priority_of(record.headers.get("priority")))
+                for record, row in zip(records, self._encode(records), strict=True)
+            ]
+        except LogError as error:
+            return failed_future(self.loop, error)
+        work = Enqueue(self, queue, rows, hand_out(self._consumers, queue, rows))
+        self._writer.submit(work)
+        return work.future
+
+    def gave_back(self) -> None:
+        """Entries of the queues wait: our workers may want them."""
+        for worker in self._consumers:
+            worker.stir()
+
+    async def consume(
+        self,
+        queues: Sequence[str],
+        *,
+        prefetch: int,
+        accepts: Callable[[Delivery], bool] | None = None,
+        about: Mapping[str, str] = NO_HEADERS,
+    ) -> Consumer:
+        """As the port says."""
+        number = await self._change(enter_group(self._process, WORKERS, encode_about(about), None))
+        worker = Consumer(self, number, queues, max(prefetch, 1), accepts)
+        self._consumers.append(worker)
+        return worker
+
+    async def strike_off(self, member: int) -> None:
+        """End a membership or a worker."""
+        self._consumers = [worker for worker in self._consumers if worker.member != member]
+        if not self._closed:
+            await self._change(leave_group(member, self.partitions))
+
+    async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> GroupPlace:
+        """As the port says. Partitions stay with whom they are, as far as equal shares allow."""
+        number = await self._change(enter_group(self._process, group, encode_about(about), self.partitions))
+        return GroupPlace(self, number, group)
+
+    async def members(self, group: str) -> Sequence[Member]:
+        """As the port says."""
+        await self.bury_the_dead()
+        return await list_members(self.reader, group)
+
+    async def bury_the_dead(self) -> None:
+        """Strike off processes that have ended; what they had taken goes back to the queues."""
+        self._check_open()
+        rows = await self.reader.ask("SELECT id, name FROM processes WHERE id != ?", (self._process,))
+        with explained(self.path):
+            dead = [number for number, name in rows if self._directory.is_dead(name)]
+        if dead:
+            await self._change(bury(dead, self.partitions))
+
+    # Watching, and the end.
+
+    def submit(self, work: Work) -> None:
+        """Hand work to the writer."""
+        self._writer.submit(work)
+
+    async def _change(self, act: Callable[[Transaction], int]) -> int:
+        future: Future[int] = self.loop.create_future()
+        self._writer.submit(Change(future, act, self._changed))
+        return await future
+
+    def _changed(self) -> None:
+        self.groups.fire()
+        self.gave_back()
+
+    def _look_around(self) -> None:
+        """Another process has written, or may have: wake those whom it may concern."""
+        if self._closed:
+            return
+        for place in self._arrivals.awaited():
+            try:
+                end = self.reader.end(*place)
+            except sqlite3.Error:
+                end = sys.maxsize  # let the readers see for themselves what is wrong
+            self._arrivals.fire(place, end)
+        self._changed()
+
+    async def _watch(self) -> None:
+        version, beat = -1, self.loop.time() + _BEAT
+        while True:
+            await asyncio.sleep(_GLANCE)
+            # What is wrong with the file is told to those who read and write it; here it only has to pass.
+            with suppress(sqlite3.Error, LogError):
+                now = self.reader.version()
+                if now != version:
+                    version = now
+                    self._look_around()
+                if self.loop.time() > beat:
+                    beat = self.loop.time() + _BEAT
+                    await self.bury_the_dead()
+
+    def _check(self, topic: str, partition: int) -> None:
+        most = self.partitions if topic in _PARTITIONED else MAX_PARTITIONS
+        if not 0 <= partition < most:
+            raise LogError(
+                f"{topic} has no partition {partition}",
+                place=self.path,
+                remedy=f"It has {most}: 0 to {most - 1}. The number is fixed when the log is made.",
+            )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosedError("the log is closed", place=self.path)
+
+    async def close(self) -> None:
+        """As the port says. Closing again does nothing."""
+        await self._shut(tidy=True)
+
+    async def _shut(self, *, tidy: bool) -> None:
+        """Close; without ``tidy`` it is left as by a process that was killed."""
+        if self._closed:
+            await asyncio.shield(self._gone)
+            return
+        self._closed = True
+        try:
+            closed = LogClosedError("the log was closed", place=self.path)
+            for worker in self._consumers:
+                worker.shut()
+            self._arrivals.end(closed)
+            self.groups.fire(closed)
+            if self._watcher is not None:
+                self._watcher.cancel()
+                await asyncio.wait([self._watcher])
+            if tidy:
+                with suppress(LogError):  # whoever comes next finds our lock free, and buries us
+                    await self._change(bury([self._process], self.partitions))
+            self.reader.close()
+            await self._writer.stop()
+            if self._lock is not None:
+                self._lock.drop(remove=tidy)
+            await self._bell.close()
+        finally:
+            self._gone.set_result(None)

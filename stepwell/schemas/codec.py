@@ -1,0 +1,94 @@
+"""Records to bytes and back. Values are JSON, so that people can read the log with any Kafka or SQLite client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepwell.errors import LogCorruptedError, LogVersionError
+from stepwell.schemas.commands import Command
+from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned, PartitionSnapshotted, Transition
+from stepwell.schemas.upcast import lift
+from stepwell.schemas.work import CancelRuns, WorkItem
+
+encode = msgspec.json.Encoder().encode
+"""Any of our structs as JSON."""
+
+_commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_transitions = msgspec.json.Decoder(Transition)
+_owned = msgspec.json.Decoder(PartitionOwned)
+_snapshotted = msgspec.json.Decoder(PartitionSnapshotted)
+_work = msgspec.json.Decoder(WorkItem)
+_cancels = msgspec.json.Decoder(CancelRuns)
+
+decode_work = _work.decode
+decode_cancel = _cancels.decode
+
+
+def decode_command(value: bytes) -> Command:
+    """Read a command.
+
+    Raises:
+        msgspec.DecodeError: It is none: not JSON, of an unknown type, or with fields that do not fit.
+    """
+    return _commands.decode(value)
+
+
+def decode_transition(value: bytes, place: str) -> Transition:
+    """Read a transition of any version up to ours.
+
+    Args:
+        place: Where it was read, for messages.
+
+    Raises:
+        LogVersionError: It is of a newer version.
+        LogCorruptedError: It is no transition.
+    """
+    try:
+        transition = _transitions.decode(value)
+    except msgspec.ValidationError as error:
+        return _decode_old(value, place, error)
+    except msgspec.DecodeError as error:
+        raise _corrupted(place, error) from error
+    if transition.version != EVENTS_VERSION:
+        return _decode_old(value, place, None)
+    return transition
+
+
+def _decode_old(value: bytes, place: str, problem: Exception | None) -> Transition:
+    raw: Any = msgspec.json.decode(value)
+    if not isinstance(raw, dict) or (problem is not None and raw.get("version") == EVENTS_VERSION):
+        raise _corrupted(place, problem)
+    try:
+        return msgspec.convert(lift(raw, place), Transition)
+    except (msgspec.ValidationError, KeyError, TypeError) as error:
+        raise _corrupted(place, error) from error
+
+
+def decode_snapshotted(value: bytes, place: str) -> PartitionSnapshotted:
+    """Read where a snapshot is.
+
+    Raises:
+        LogVersionError: It is of a newer version.
+        LogCorruptedError: It is no such record.
+    """
+    try:
+        record = _snapshotted.decode(value)
+    except msgspec.DecodeError as error:
+        raise _corrupted(place, error) from error
+    if record.version > EVENTS_VERSION:
+        raise LogVersionError(
+            f"a snapshot of version {record.version}; this Stepwell knows versions up to {EVENTS_VERSION}",
+            place=place,
+            remedy="Update Stepwell (pip install --upgrade stepwell) and start it again.",
+        )
+    return record
+
+
+def _corrupted(place: str, problem: Exception | None) -> LogCorruptedError:
+    return LogCorruptedError(
+        f"a record that is no transition: {problem}",
+        place=place,
+        remedy="Nothing was skipped. Restore the log from a backup, or ask for help with this message.",
+    )

@@ -1,0 +1,168 @@
+"""Commands: requests to an instance. Each can be rejected, and a rejection is recorded.
+
+On the wire a command is a JSON object whose ``type`` is the class name; its Kafka key is the instance id, so that
+any client in any language can publish one. ``command_id`` is what a sender knows it by: a command whose id was
+already followed changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from stepwell.schemas.events import ErrorInfo
+
+InstanceId = Annotated[str, Meta(min_length=1, max_length=200)]
+Priority = Annotated[int, Meta(ge=0, le=100)]
+
+
+class _Command(Struct, frozen=True, omit_defaults=True, tag_field="type", tag=str):
+    instance_id: InstanceId
+
+
+class StartWorkflow(_Command, frozen=True, omit_defaults=True, tag="StartWorkflow", kw_only=True):
+    """Start an instance.
+
+    Attributes:
+        version: A version of the definition; without one, the version registered last.
+        priority: 0 to 100; higher runs first under load.
+        timeout_seconds: In place of the definition's ``default_timeout_seconds``.
+    """
+
+    workflow: str
+    version: str | None = None
+    input: Any = {}
+    priority: Priority = 0
+    timeout_seconds: Annotated[float, Meta(ge=0)] | None = None
+    command_id: str = ""
+
+
+class CancelWorkflow(_Command, frozen=True, omit_defaults=True, tag="CancelWorkflow"):
+    """End an instance; handlers that run are told."""
+
+    reason: str = ""
+    command_id: str = ""
+
+
+class PauseWorkflow(_Command, frozen=True, omit_defaults=True, tag="PauseWorkflow"):
+    """Start no further step until resumed; what runs may finish."""
+
+    reason: str = ""
+    command_id: str = ""
+
+
+class ResumeWorkflow(_Command, frozen=True, omit_defaults=True, tag="ResumeWorkflow"):
+    """Go on with a paused instance, or at the step that failed with a failed or cancelled one.
+
+    Attributes:
+        failed_steps: ``retry`` runs the steps that failed anew; ``skip`` goes on without them.
+    """
+
+    failed_steps: Literal["retry", "skip"] = "retry"
+    command_id: str = ""
+
+
+class RollbackWorkflow(_Command, frozen=True, omit_defaults=True, tag="RollbackWorkflow"):
+    """Return to an earlier point, undoing what has a compensation in reverse order, and run on from there.
+
+    Attributes:
+        to: An event sequence, the name of a checkpoint, the id of a settled step (the point right after it),
+            ``latest`` (the last automatic checkpoint) or ``start``.
+        pause: Stay paused there instead of running on.
+    """
+
+    to: int | str = "latest"
+    pause: bool = False
+    command_id: str = ""
+
+
+class CompleteStep(_Command, frozen=True, omit_defaults=True, tag="CompleteStep"):
+    """A handler has succeeded.
+
+    Attributes:
+        run: Which run of the step it was.
+        context: Updates of the shared context; the last writer in event order wins.
+    """
+
+    step_id: str
+    run: int
+    output: Any = None
+    context: dict[str, Any] = {}
+
+
+class FailStep(_Command, frozen=True, omit_defaults=True, tag="FailStep"):
+    """A handler has failed, or an attempt timed out."""
+
+    step_id: str
+    run: int
+    error: ErrorInfo
+
+
+class ReportStarted(_Command, frozen=True, omit_defaults=True, tag="ReportStarted"):
+    """A worker has had a step in hand for longer than a moment."""
+
+    step_id: str
+    run: int
+    worker: str = ""
+
+
+class HeartbeatStep(_Command, frozen=True, omit_defaults=True, tag="HeartbeatStep"):
+    """A long step lives.
+
+    Attributes:
+        progress: Whatever the handler wants to be seen.
+    """
+
+    step_id: str
+    run: int
+    progress: Any = None
+
+
+class ReturnStep(_Command, frozen=True, omit_defaults=True, tag="ReturnStep"):
+    """A worker lacks the step's handler; it is routed again after a moment, at no cost of an attempt."""
+
+    step_id: str
+    run: int
+    reason: str = ""
+
+
+class FireTimer(_Command, frozen=True, omit_defaults=True, tag="FireTimer"):
+    """A timer of the folded state is due. Made by the partition's owner, never sent by clients.
+
+    Attributes:
+        timer: The timer's key in the state.
+    """
+
+    timer: str
+
+
+class ContinueWorkflow(_Command, frozen=True, omit_defaults=True, tag="ContinueWorkflow"):
+    """Release more of what was too much for one record. Made by the partition's owner."""
+
+
+class QuarantineInstance(_Command, frozen=True, omit_defaults=True, tag="QuarantineInstance"):
+    """A bug in deciding about one instance: set it aside so that its partition goes on.
+
+    Made by the partition's owner.
+    """
+
+    error: ErrorInfo
+
+
+Command = (
+    StartWorkflow
+    | CancelWorkflow
+    | PauseWorkflow
+    | ResumeWorkflow
+    | RollbackWorkflow
+    | CompleteStep
+    | FailStep
+    | ReportStarted
+    | HeartbeatStep
+    | ReturnStep
+)
+"""What clients and workers may send."""
+
+InternalCommand = FireTimer | ContinueWorkflow | QuarantineInstance
+"""What only the owner of a partition makes; it never crosses the wire."""

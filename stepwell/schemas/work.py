@@ -1,0 +1,40 @@
+"""What workers get: steps to run, and runs to stop."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from stepwell.schemas.events import StepReady
+
+
+class WorkItem(Struct, frozen=True, omit_defaults=True):
+    """A run of a step, on its way to a worker: all that the worker needs.
+
+    Attributes:
+        sequence: Sequence of the StepReady event; with the instance's id it makes the effect's own id.
+    """
+
+    instance_id: str
+    workflow: str
+    version: str
+    sequence: int
+    step: StepReady
+    priority: int = 0
+
+    @property
+    def effect_id(self) -> str:
+        """Unique for this effect, so that a repeat is known as one."""
+        return f"{self.instance_id}:{self.sequence}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """What a handler passes on to others, so that a second run of the same run does nothing twice."""
+        return f"{self.instance_id}:{self.step.step_id}:{self.step.run}"
+
+
+class CancelRuns(Struct, frozen=True, omit_defaults=True):
+    """Runs of an instance, first to last, that nobody waits for any more."""
+
+    instance_id: str
+    first: int
+    last: int

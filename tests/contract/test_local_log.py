@@ -1,0 +1,38 @@
+"""The contract, kept by the local file log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from log_contract import LogContract
+
+from stepwell.log.local import LocalLog
+from stepwell.log.port import Log
+
+
+class LocalStorage:
+    patience = 5.0
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened: list[LocalLog] = []
+
+    async def open(self) -> LocalLog:
+        log = await LocalLog.open(self.path)
+        self._opened.append(log)
+        return log
+
+    async def crash(self, log: Log) -> None:
+        assert isinstance(log, LocalLog)
+        await log._shut(tidy=False)
+
+    async def close(self) -> None:
+        for log in self._opened:
+            await log.close()
+
+
+class TestLocalLog(LogContract):
+    @pytest.fixture
+    async def storage(self, tmp_path):
+        return LocalStorage(tmp_path / "log.db")
