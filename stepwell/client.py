@@ -425,6 +425,7 @@ async def connect(
     url: str | None = None,
     *,
     embedded: bool = True,
+    create: bool = True,
     handlers: Handlers | None = None,
     modules: Iterable[str] = (),
     concurrency: int | None = None,
@@ -435,6 +436,7 @@ async def connect(
         url: ``file:PATH``; without one, ``STEPWELL_LOG``, or else ``file:.stepwell/log.db``.
         embedded: Run an engine and a worker inside this process for as long as the connection lasts, so that
             nothing else needs to be started. False for a mere client of engines that run elsewhere.
+        create: Make the log if it does not exist; otherwise that is an error.
         handlers: What the embedded worker can run; without them, what ``@stepwell.handler`` has registered.
         modules: Modules, or prefixes of them, from which steps may name functions by dotted path.
         concurrency: Steps that the embedded worker runs at once.
@@ -442,7 +444,7 @@ async def connect(
     Raises:
         LogError: The log cannot be opened.
     """
-    log = await open_log(url)
+    log = await open_log(url, create=create)
     client = Client(log)
     runtime = None
     try:

@@ -36,16 +36,22 @@ from examples.residency.planner import plan_schedule
 from examples.residency.schedule_file import Duty, read_schedule, to_csv
 
 Data = dict[str, Any]
+
 LISTED = 20  # findings that go through the log as examples; all of them are in the files
 
 
+class CancelledError(RuntimeError):
+    """The workflow was cancelled, or the step timed out, while a handler was at work."""
+
+
 class Context(Protocol):
-    """What a handler is given as its second argument, if it takes one."""
+    """What these handlers use of what they are given as second argument: a ``stepwell.StepContext``."""
 
-    instance_id: str
-    attempt: int
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for this run any more."""
 
-    def heartbeat(self, progress: Any) -> None:
+    def heartbeat(self, progress: Any = None) -> None:
         """Tell the engine that a long step lives, and people how far it is."""
 
 
@@ -94,6 +100,8 @@ def generate(data: Data, ctx: Context) -> Data:
 
     def progress(phase: str, done: int, of: int) -> None:
         ctx.heartbeat({"phase": phase, "done": done, "of": of})
+        if ctx.cancelled:  # a thread cannot be stopped from outside; it has to ask
+            raise CancelledError(f"cancelled at {done} of {of} {phase}")
 
     plan = plan_schedule(program, rules, residents, period, _seed(data), progress)
     path = Path(data["intake"]["folder"]) / "schedule.csv"

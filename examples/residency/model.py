@@ -10,6 +10,7 @@ import csv
 import datetime as dt
 import hashlib
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -262,7 +263,7 @@ def write_atomically(path: Path, text: str) -> str:
     and run again; with this, and with the same text every time, a second run changes nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")  # an abandoned run may still write
     data = text.encode()
     with draft.open("wb") as file:
         file.write(data)

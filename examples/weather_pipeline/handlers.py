@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -191,7 +192,7 @@ def alert(data: Data) -> Data:
 def write_atomically(path: Path, text: str) -> str:
     """Write a file beside its place and move it there, so that nobody sees half of it; return its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")  # an abandoned run may still write
     content = text.encode()
     with draft.open("wb") as file:
         file.write(content)

@@ -35,9 +35,7 @@ from stepwell.schemas.commands import (
 )
 
 
-def decide(
-    state: InstanceState | None, command: Command | InternalCommand, circumstances: Circumstances
-) -> Decision:
+def decide(state: InstanceState | None, command: Command | InternalCommand, circumstances: Circumstances) -> Decision:
     """What a command leads to.
 
     Args:

@@ -88,9 +88,7 @@ class Decision:
         self.circumstances = circumstances
         self.now = circumstances.now
         self._plan: Plan | None = None
-        self.freed: list[
-            tuple[int, str]
-        ] = []  # steps whose dependencies are settled: a heap, in written order
+        self.freed: list[tuple[int, str]] = []  # steps whose dependencies are settled: a heap, in written order
 
     def emit(self, event: Event) -> None:
         """Add an event and fold it."""

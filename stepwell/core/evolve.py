@@ -212,8 +212,7 @@ def _compensated(state: InstanceState, event: StepCompensated, _at: int) -> Chan
 def _rolled_back(state: InstanceState, event: WorkflowRolledBack, _at: int) -> Changes:
     then = steps.rollback_of(state).then
     context = {
-        key: tuple(value for value in values if value.sequence <= event.to)
-        for key, values in state.context.items()
+        key: tuple(value for value in values if value.sequence <= event.to) for key, values in state.context.items()
     }
     return {
         "steps": Map({key: step for key, step in state.steps.items() if 0 < step.settled <= event.to}),

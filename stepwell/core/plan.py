@@ -146,9 +146,7 @@ class _Compiler:
                 hint = suggest(step.type, STEP_TYPES) or f"; there are {known}"
                 self.problems.append(f'{at}.type: unknown type "{step.type}"{hint}')
             elif step.type == "python" and not step.handler:
-                self.problems.append(
-                    f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path'
-                )
+                self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:
                 self.problems.append(f'{at}.handler: a step of type "{step.type}" takes none')
             wanted = _REQUIRED_CONFIG.get(step.type, ())
@@ -261,8 +259,7 @@ class _Compiler:
                     undo.input, f"{at}.compensate.input", plan_step, known=frozenset({"output"})
                 )
                 plan_step.compensation_config = (
-                    self._template(undo.config, f"{at}.compensate.config", plan_step)
-                    or plan_step.compensation_config
+                    self._template(undo.config, f"{at}.compensate.config", plan_step) or plan_step.compensation_config
                 )
 
     def _check_condition_config(self, plan_step: PlanStep, at: str) -> None:
@@ -330,9 +327,7 @@ class _Compiler:
                 )
 
     def _precedes(self, earlier: str, later: str) -> bool:
-        if (
-            not self.ancestors
-        ):  # one bit a step; built only once something looks further than its dependencies
+        if not self.ancestors:  # one bit a step; built only once something looks further than its dependencies
             for batch in self.plan.batches:
                 for step_id in batch:
                     bits = 0

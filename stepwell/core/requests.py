@@ -53,9 +53,7 @@ def start(decision: Decision, command: StartWorkflow) -> None:
         reject(decision, command, "unknown_workflow", f"no workflow {named} is registered{hint}")
         return
     if "" in circumstances.oversized:
-        message = (
-            f"the input makes a record of {circumstances.oversized['']:,} bytes, more than the log takes"
-        )
+        message = f"the input makes a record of {circumstances.oversized['']:,} bytes, more than the log takes"
         reject(decision, command, "payload_too_large", message)
         return
     definition = plan.definition

@@ -43,9 +43,7 @@ _instances = msgspec.json.Decoder(list[msgspec.Raw])
 def encode_partition(state: PartitionState) -> Iterator[bytes]:
     """The chunks of a snapshot; equal states give equal bytes. Lazy: the caller may pause between chunks."""
     order = tuple(sorted(state.order.items()))
-    yield _encoder.encode(
-        _Frame(state.position, state.at, state.oldest, state.newest, order, dict(state.finished))
-    )
+    yield _encoder.encode(_Frame(state.position, state.at, state.oldest, state.newest, order, dict(state.finished)))
     chunk: list[bytes] = []
     size = 0
     for instance_id in sorted(state.instances):

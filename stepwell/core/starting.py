@@ -35,9 +35,7 @@ def settle_up(decision: Decision) -> None:
         return
     if decision.freed:
         _defer(decision)
-    elif not (
-        state.active or state.deferred or state.deferred_sequential or state.failures or state.rollback
-    ):
+    elif not (state.active or state.deferred or state.deferred_sequential or state.failures or state.rollback):
         _complete(decision)
 
 

@@ -62,9 +62,7 @@ UNDER_WAY: Final = frozenset({StepStatus.READY, StepStatus.RUNNING, StepStatus.W
 
 WORKFLOW_TIMER: Final = ""  # the key of the timer of the whole instance; a step's timer has the step's id
 
-REMEMBERED_COMMANDS: Final = (
-    32  # ids of commands that an instance has followed: enough for any sender's retries
-)
+REMEMBERED_COMMANDS: Final = 32  # ids of commands that an instance has followed: enough for any sender's retries
 
 
 class StepState(Struct, frozen=True, omit_defaults=True):

@@ -16,18 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from stepwell.core.expressions import (
-    MAX_DEPTH,
-    MAX_SOURCE,
-    MAX_TEXT,
-    Expression,
-    as_text,
-    compile_expression,
-    describe,
-    kind,
-    plain,
-    shorten,
-)
+from stepwell.core.expressions import MAX_DEPTH, MAX_SOURCE, Expression, compile_expression
+from stepwell.core.values import MAX_TEXT, as_text, describe, kind, plain, shorten
 from stepwell.errors import ExpressionError
 
 _Render = Callable[[Mapping[str, Any]], Any]

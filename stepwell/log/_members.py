@@ -44,7 +44,7 @@ class Lock:
             FileNotFoundError: There is no such file, and ``make`` is not set.
         """
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -130,6 +130,8 @@ class Directory:
             lock = Lock.take(self.path / name, make=False)
         except FileNotFoundError:
             return True
+        except PermissionError:
+            return False  # another user's, who does not let us look: their own processes will
         if lock is None:
             return False
         lock.drop(remove=True)

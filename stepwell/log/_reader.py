@@ -27,7 +27,8 @@ from stepwell.log._store import (
 )
 from stepwell.log.port import NO_HEADERS, Record
 
-_SLICE_ROWS: Final = 1000  # about 2 ms
+_SLICE_ROWS: Final = 500  # 1 to 2 ms
+_COURTESY: Final = 100  # records; after that many a read lets others have a turn, however it is called
 _SLICE_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 32 * 1024 * 1024  # a read returns before that, whatever its limit: memory stays bounded
 _KEY_WINDOW: Final = 4096  # records that one statement searches for a key where there is no index
@@ -138,13 +139,13 @@ class Reader:
         size = 0
         more = True
         while more and len(found) < limit and size < _READ_BYTES:
-            if found:
-                await asyncio.sleep(0)
             part, more = await self.patiently(self._slice, base, offset, min(limit - len(found), _SLICE_ROWS))
             found = found + part if found else part
             if more:
                 offset = part[-1].offset + 1
                 size += sum(len(record.value) for record in part)
+            if len(part) >= _COURTESY:
+                await asyncio.sleep(0)
         return found
 
     async def read_key(self, topic: str, partition: int, key: str, offset: int) -> list[Record]:

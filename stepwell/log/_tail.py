@@ -10,7 +10,7 @@ from stepwell.log._transaction import Row
 from stepwell.log.port import NO_HEADERS, Record
 
 _MOST_RECORDS: Final = 4096  # of one partition
-_MOST_BYTES: Final = 4 * 1024 * 1024
+_MOST_BYTES: Final = 1024 * 1024  # both may double for a moment
 
 
 class Tail:

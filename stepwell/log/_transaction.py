@@ -14,7 +14,8 @@ from stepwell.errors import LogError, RecordTooLargeError
 from stepwell.log._store import EVENTS_NUMBER, MAX_TOPICS, OFFSET_MASK, TOPIC_SHIFT, base_of, encode_rowids
 from stepwell.log.port import NewRecord
 
-_CHUNK: Final = 1024  # rows of one INSERT statement
+_CHUNK: Final = 1024  # rows of one INSERT statement; above _EXACT always a power of two, so that a handful of …
+_EXACT: Final = 64  # … prepared statements serves every count, and up to here each count has its own
 
 
 class Row(NamedTuple):
@@ -74,7 +75,7 @@ def make_row(record: NewRecord, path: str, limit: int) -> Row:
     return Row(key, text, value if type(value) is bytes else bytes(value))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _insert(into: str, width: int, rows: int) -> str:
     marks = f"({','.join('?' * width)})"
     return f"INSERT INTO {into} VALUES {','.join([marks] * rows)}"  # noqa: S608 - constants and marks
@@ -187,7 +188,9 @@ class Transaction:
 
     def _write(self, into: str, width: int, values: list[Any]) -> None:
         left, at, chunk = len(values) // width, 0, _CHUNK
-        while left:  # chunks are powers of two, so that a handful of prepared statements serves every count
+        while left:
+            if left <= _EXACT:
+                chunk = left
             while chunk > left:
                 chunk //= 2
             self.connection.execute(_insert(into, width, chunk), values[at : at + chunk * width])

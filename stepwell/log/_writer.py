@@ -48,7 +48,10 @@ class _IndexKeys:
             "INSERT OR IGNORE INTO by_key SELECT key, id FROM records WHERE id >= ? AND id < ? ORDER BY key, id",
             (self._start, self._upto),
         )
-        tx.execute("INSERT OR REPLACE INTO indexed VALUES (?, ?)", (self._base, self._upto))
+        tx.execute(
+            "INSERT INTO indexed VALUES (?, ?) ON CONFLICT(base) DO UPDATE SET upto = max(upto, excluded.upto)",
+            (self._base, self._upto),
+        )
 
     def done(self) -> None:
         """Nobody waits for it."""
@@ -235,7 +238,8 @@ class Writer:
         with suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.rollback()
-        self._version = -1  # whatever we remember may be wrong
+        self._tx.forget()  # the ends of partitions, above all: they were counted on in vain
+        self._indexed.clear()
 
     def _index(self) -> None:
         """Index what has been appended to ``events``, in chunks: it costs a tenth of doing it record by record."""

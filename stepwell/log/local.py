@@ -124,6 +124,8 @@ class LocalLog:
         except BaseException:
             log._closed = True
             await log._bell.close()
+            if log._lock is not None:
+                log._lock.drop(remove=True)
             raise
         return log
 
@@ -143,8 +145,6 @@ class LocalLog:
                 raise
         except BaseException:
             await self._writer.stop()
-            if self._lock is not None:
-                self._lock.drop(remove=True)
             raise
         self._watcher = self.loop.create_task(self._watch(), name="stepwell-log-watch")
 
@@ -156,11 +156,16 @@ class LocalLog:
                 opened = open_writable(
                     self.path, partitions=partitions, durability=durability, patience=self._patience
                 )
-                self._lock = self._directory.enter()
             except BaseException:
                 self._directory.forget(opening)
                 raise
-            opening.drop(remove=False)
+            try:
+                self._lock = self._directory.enter()
+            except BaseException:
+                opened.connection.close()
+                raise
+            finally:
+                opening.drop(remove=False)
             return opened
 
     # Records.
@@ -188,6 +193,7 @@ class LocalLog:
         return self._encode(outgoing.records)
 
     def _encode(self, records: Sequence[NewRecord]) -> list[Row]:
+        self._check_open()
         try:
             return [make_row(record, self.path, self.max_record_bytes) for record in records]
         except (TypeError, ValueError) as error:
@@ -211,6 +217,7 @@ class LocalLog:
         """
         place = (topic, partition)
         self._check(topic, partition)
+        offset = max(offset, 0)
         deadline = None if wait is None else self.loop.time() + wait
         while limit > 0:
             self._check_open()
@@ -230,7 +237,7 @@ class LocalLog:
         """As the port says; ``events`` has an index."""
         self._check(topic, partition)
         self._check_open()
-        return await self.reader.read_key(topic, partition, key, offset)
+        return await self.reader.read_key(topic, partition, key, max(offset, 0))
 
     async def end(self, topic: str, partition: int) -> int:
         """As the port says."""
@@ -273,6 +280,7 @@ class LocalLog:
         about: Mapping[str, str] = NO_HEADERS,
     ) -> Consumer:
         """As the port says."""
+        self._check_open()
         number = await self._change(enter_group(self._process, WORKERS, encode_about(about), None))
         worker = Consumer(self, number, queues, max(prefetch, 1), accepts)
         self._consumers.append(worker)
@@ -286,6 +294,7 @@ class LocalLog:
 
     async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> GroupPlace:
         """As the port says. Partitions stay with whom they are, as far as equal shares allow."""
+        self._check_open()
         number = await self._change(enter_group(self._process, group, encode_about(about), self.partitions))
         return GroupPlace(self, number, group)
 

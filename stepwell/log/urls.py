@@ -16,13 +16,14 @@ DEFAULT_URL: Final = "file:.stepwell/log.db"
 VARIABLE: Final = "STEPWELL_LOG"
 
 
-async def open_log(url: str | None = None) -> Log:
+async def open_log(url: str | None = None, *, create: bool = True) -> Log:
     """Open the log that a URL names.
 
     Args:
         url: ``file:PATH``, with ``?partitions=N`` for a new one and ``?synchronous=normal`` for commits that do
             not wait for the disk. Without it, the environment's ``STEPWELL_LOG``; without that, the file
             ``.stepwell/log.db`` in the working directory.
+        create: Make a log that does not exist; otherwise that is an error.
 
     Raises:
         LogError: The URL cannot be understood, or the log cannot be opened (see ``LocalLog.open``).
@@ -67,4 +68,10 @@ async def open_log(url: str | None = None) -> Log:
                 remedy="It knows partitions=N, synchronous=full and synchronous=normal.",
             )
     path = Path(unquote(text)).expanduser()  # noqa: ASYNC240 - no I/O
+    if not create and not path.exists():
+        raise LogError(
+            "there is no log yet",
+            place=str(path),
+            remedy=f"`stepwell run FILE` makes one; --log, or {VARIABLE}, says where it is.",
+        )
     return await LocalLog.open(path, partitions=partitions, durability=durability)

@@ -157,14 +157,12 @@ def _shorthand_step(step: dict[str, Any]) -> dict[str, Any]:
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 _PLACE = re.compile(r" - at `(?:key in )?\$?(?P<path>[^`]*)`$")
 _FIELDS = {
-    field
-    for struct in (Definition, Step, Retry, Compensation, ErrorHandler)
-    for field in struct.__struct_fields__
+    field for struct in (Definition, Step, Retry, Compensation, ErrorHandler) for field in struct.__struct_fields__
 }
 
 
 def _explain(message: str, data: dict[str, Any]) -> str:
-    """msgspec's message with the place first, and a suggestion for a misspelt key."""
+    """Msgspec's message with the place first, and a suggestion for a misspelt key."""
     at = _PLACE.search(message)
     path = at["path"].lstrip(".") if at else ""
     text = _PLACE.sub("", message)

@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("log_contract")
+pytest.register_assert_rewrite(
+    "contract_tools", "record_contract", "queue_contract", "group_contract", "log_contract"
+)

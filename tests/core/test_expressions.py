@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.core import expressions
+from stepwell.core import operations, values
 from stepwell.core.expressions import compile_expression
 from stepwell.errors import ExpressionError
 
@@ -100,7 +100,7 @@ def refusal_of(source, scope=SCOPE):
         ("float('1.5') + float(1)", 2.5),
         ("[bool([]), bool('x'), str(), int(), float(), bool()]", [False, True, "", 0, 0.0, False]),
         ("len(input_data)", 5),
-        ("2 ** 3 if false else 1" if False else "(1, 2) == (1, 2)", True),
+        ("(1, 2) == (1, 2)", True),
         ("'''triple \n text'''", "triple \n text"),
         ("  1 +\n  2  # with a comment\n", 3),
         ("()", ()),
@@ -403,14 +403,14 @@ def test_the_limits_of_a_source_are_where_they_are_said_to_be(source, refused):
 
 def test_large_but_allowed_data_is_worked_on():
     scope = {
-        "x": list(range(expressions.MAX_ELEMENTS)),
+        "x": list(range(operations.MAX_ELEMENTS)),
         "big": 10**4_000,
         "text": "a" * 500_000,
         "deep": nested(150, 1),
     }
     assert value_of("sum(x) == 4999950000 and max(x) - min(x) == 99999 and sorted(x) == x", scope) is True
     assert value_of("big + 1 > big and big // big == 1 and -big < 0 and len(str(big)) == 4001", scope) is True
-    assert value_of("len(text + text)", scope) == expressions.MAX_TEXT
+    assert value_of("len(text + text)", scope) == values.MAX_TEXT
     assert value_of("deep == deep", scope) is True
 
 
@@ -467,7 +467,7 @@ TRUTH = st.one_of(
 )
 ALLOWED = {
     f: getattr(__builtins__, f) if not isinstance(__builtins__, dict) else __builtins__[f]
-    for f in expressions.FUNCTIONS
+    for f in operations.FUNCTIONS
 }
 ALLOWED["sum"] = lambda values: reduce(lambda a, b: a + b, values, 0)
 
@@ -516,7 +516,7 @@ def _trees(inner):
     many = st.lists(inner, min_size=1, max_size=3)
     binary = [ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.BitOr, ast.MatMult]
     comparison = [ast.Eq, ast.NotEq, ast.Lt, ast.GtE, ast.In, ast.NotIn, ast.Is, ast.IsNot]
-    functions = st.sampled_from([*expressions.FUNCTIONS, "eval", "type"]).map(_name)
+    functions = st.sampled_from([*operations.FUNCTIONS, "eval", "type"]).map(_name)
     loops = st.builds(lambda i: ast.comprehension(ast.Name("q", ast.Store()), i, [], 0), inner)
     return st.one_of(
         st.builds(lambda a, op, b: ast.BinOp(a, op(), b), inner, st.sampled_from(binary), inner),

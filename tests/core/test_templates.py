@@ -369,30 +369,9 @@ def test_any_text_can_be_written_as_a_literal(before, inside):
     assert filled(before + "{{ " + repr(inside) + " }}") == before + inside
 
 
-PIECES = st.sampled_from(
-    [
-        "{{",
-        "}}",
-        "{",
-        "}",
-        "'",
-        '"',
-        "'''",
-        "\\",
-        "\n",
-        " ",
-        "x",
-        "[0]",
-        "input.x",
-        "step_outputs.",
-        ".a",
-        "-",
-        "#",
-        "1",
-        "+",
-        "{{ x }}",
-    ]
-)
+PIECES = st.sampled_from([
+    "{{", "}}", "{", "}", "'", '"', "'''", "\\", "\n", " ", "x", "[0]", "input.x", "step_outputs.", ".a", "-", "#", "1", "+", "{{ x }}",
+])  # fmt: skip
 
 
 @settings(max_examples=500, deadline=timedelta(seconds=5))

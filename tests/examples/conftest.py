@@ -18,8 +18,7 @@ def _at_the_root(monkeypatch):
 class Heard:
     """A context that remembers what it was told."""
 
-    instance_id = "test"
-    attempt = 1
+    cancelled = False
 
     def __init__(self):
         self.progress = []

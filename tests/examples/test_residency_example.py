@@ -180,7 +180,7 @@ def test_another_process_with_another_hash_seed_makes_the_same_schedule(full, tm
     data, _ = full
     code = (
         "import json, sys; from examples.residency.handlers import generate\n"
-        "class Ctx: heartbeat = staticmethod(lambda progress: None)\n"
+        "class Ctx: cancelled = False; heartbeat = staticmethod(lambda progress: None)\n"
         "print(generate(json.load(sys.stdin), Ctx)['schedule']['sha256'])"
     )
     given = {**data, "intake": {"folder": str(tmp_path)}}
@@ -211,6 +211,14 @@ def test_long_steps_say_how_far_they_are(full, heard):
         done = [progress["done"] / progress["of"] for progress in context.progress]
         assert len(done) > 5
         assert done == sorted(done)
+
+
+def test_generate_stops_soon_after_it_was_cancelled_and_writes_nothing(full, tmp_path, heard):
+    context = heard()
+    context.cancelled = True
+    with pytest.raises(handlers.CancelledError, match="cancelled at 0 of"):
+        handlers.generate({**full[0], "intake": {"folder": str(tmp_path)}}, context)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_schedule_that_was_changed_behind_the_workflows_back_is_refused(full, tmp_path):

@@ -3,6 +3,7 @@
 import datetime as dt
 import random
 
+import msgspec
 import pytest
 
 from examples.residency import analysis
@@ -86,6 +87,13 @@ def test_four_free_days_in_four_weeks_pass_and_three_do_not():
     assert found([duty(day, "08:00", 8) for day in range(28) if day % 7]) == []
     [violation] = found([duty(day, "08:00", 8) for day in range(28) if day % 7 or day == 7])
     assert violation.rule == "day_off"
+
+
+@pytest.mark.parametrize(("free", "broken"), [(3, {"day_off"}), (4, set())])
+def test_days_of_leave_are_no_free_days_either(free, broken):
+    away = Resident("S", "Sol Senior", 3, frozenset(range(22, 28)), frozenset(), ())
+    duties = [duty(day, "08:00", 8) for day in range(22) if day >= free]
+    assert rules_broken(duties, away) == broken  # 22 days count, and a seventh of them is a little over 3
 
 
 def test_a_day_on_which_a_call_ends_is_no_free_day():
@@ -194,6 +202,18 @@ def test_whatever_the_ledger_lets_through_the_audit_finds_nothing_wrong_with(see
     assert [
         c for c in analysis.find_conflicts(duties, residents, program, PERIOD) if c.kind != "uncovered_shift"
     ] == []
+
+
+def test_the_ledger_stops_at_80_hours_where_days_off_would_allow_more():
+    program, rules = read_program("examples/residency/program.json"), read_rules("examples/residency/rules.json")
+    long = msgspec.structs.replace(program.shifts[-1], hours=14)
+    ledger = Ledger([SENIOR], rules, PERIOD)
+    for day in range(PERIOD.days):
+        if ledger.fits(0, day, long):
+            ledger.assign(0, day, long)
+    days = [day for day, shift in enumerate(ledger.shifts[0]) if shift]
+    assert sum(day < 28 for day in days) == 22  # 22 * 14 = 308 hours; 24 days may be worked, and 320 hours
+    assert found([duty(day, "08:00", 14) for day in days]) == []
 
 
 def test_giving_shifts_back_leaves_the_ledger_as_it_was():

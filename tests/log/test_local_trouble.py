@@ -31,6 +31,13 @@ async def make(path: Path, count: int = 1) -> None:
     await log.close()
 
 
+async def limit_pages(log: LocalLog, pages: int) -> None:
+    """Let the file have so many pages; SQLite takes 1 as: no more than there are."""
+    done = log.loop.create_future()
+    log.submit(Change(done, lambda tx: tx.execute(f"PRAGMA max_page_count={pages}").fetchone()[0]))
+    await done
+
+
 async def refused(path: Path, kind: type[LogError], *words: str) -> None:
     with pytest.raises(kind) as caught:
         await LocalLog.open(path, patience=0.2)
@@ -136,13 +143,7 @@ async def test_a_lock_held_by_another_program_is_waited_for_then_named_then_pass
 async def test_a_full_disk_fails_the_append_and_passes_when_there_is_room_again(path):
     log = await LocalLog.open(path)
     await log.append(EVENTS, 0, ONE)
-
-    async def limit(pages: int) -> None:
-        done = log.loop.create_future()
-        log.submit(Change(done, lambda tx: tx.execute(f"PRAGMA max_page_count={pages}").fetchone()[0]))
-        await done
-
-    await limit(1)  # SQLite takes it as: no more than there are
+    await limit_pages(log, 1)
     with pytest.raises(LogFullError) as caught:
         await log.append(EVENTS, 0, [NewRecord("k", bytes(500_000))])
     assert caught.value.place == str(path)
@@ -150,8 +151,22 @@ async def test_a_full_disk_fails_the_append_and_passes_when_there_is_room_again(
     assert [one.value for one in await log.read(EVENTS, 0, 0)] == [b"v"]
     with pytest.raises(LogFullError):
         await log.enqueue("q", [NewRecord("k", bytes(500_000))])
-    await limit(1_000_000)
+    await limit_pages(log, 1_000_000)
     assert list(await log.append(EVENTS, 0, [NewRecord("k", bytes(500_000))])) == [1]
+    await log.close()
+
+
+async def test_the_index_by_key_knows_nothing_of_what_was_not_committed(path):
+    log = await LocalLog.open(path)
+    await log.append(EVENTS, 0, ONE)
+    await limit_pages(log, 1)
+    with pytest.raises(LogFullError):
+        await log.append(EVENTS, 0, [NewRecord("lost", bytes(500)) for _ in range(2000)])
+    await asyncio.sleep(0.02)  # a moment of rest, in which the writer indexes
+    await limit_pages(log, 1_000_000)
+    await log.append(EVENTS, 0, [NewRecord("kept", bytes(500)) for _ in range(1500)])
+    assert len(await log.read_key(EVENTS, 0, "kept")) == 1500
+    assert len(await log.read_key(EVENTS, 0, "lost")) == 0
     await log.close()
 
 
@@ -237,6 +252,16 @@ async def test_a_record_that_is_wrong_in_itself_fails_alone(path):
         await number
     assert [list(await before), list(await after)] == [[0], [0]]
     await log.close()
+
+
+async def test_a_cancelled_open_leaves_nothing_behind(path):
+    opening = asyncio.ensure_future(LocalLog.open(path))
+    await asyncio.sleep(0.001)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await make(path)
+    assert [one.name for one in path.with_name("log.db-members").iterdir()] == ["opening.lock"]
 
 
 async def test_a_failed_open_leaves_no_thread_and_can_be_tried_again(path):

@@ -1,0 +1,92 @@
+"""``stepwell dev``: everything in one process, for the machine on which workflows are written."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepwell.cli.drawing import SIGNS, short
+from stepwell.cli.session import UsageError, client_of, import_handlers
+from stepwell.errors import StepwellError
+
+if TYPE_CHECKING:
+    from stepwell.client import Client
+
+_LOOK_EVERY = 1.0  # seconds between two looks at the directory
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+async def dev(
+    directory: Path, *, modules: Sequence[str], queues: Sequence[str], concurrency: int | None, log: str | None
+) -> int:
+    """Run an engine, a worker, and a watch over the definitions, until stopped."""
+    from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415 - start-up time
+
+    if not directory.is_dir():
+        raise UsageError(
+            "there is no such directory",
+            place=str(directory),
+            remedy="Name the one that holds your definitions: stepwell dev DIRECTORY --handlers MODULE",
+        )
+    prefixes = import_handlers(modules)
+    async with client_of(log, create=True) as client:
+        runtime = LocalRuntime(client.log, prefixes=prefixes, queues=queues, concurrency=concurrency, hand_back=True)
+        await runtime.start()
+        watching = asyncio.ensure_future(_watch(client, directory))
+        telling = asyncio.ensure_future(_tell(client))
+        _say(f"works on {getattr(client.log, 'path', log)}; Ctrl-C stops, and nothing is lost")
+        try:
+            await asyncio.wait((runtime.failed, watching, telling), return_when=asyncio.FIRST_COMPLETED)
+            for done in (runtime.failed, watching, telling):
+                if done.done():
+                    done.result()
+        finally:
+            for task in (watching, telling):
+                task.cancel()
+            await asyncio.gather(watching, telling, return_exceptions=True)
+            await runtime.stop()
+    return 0
+
+
+async def _watch(client: Client, directory: Path) -> None:
+    """Register every definition, and again whenever its file changes."""
+    seen: dict[Path, tuple[int, int]] = {}
+    while True:
+        found = sorted(path for path in directory.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+        for path in found:
+            stat = path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size)
+            if seen.get(path) == stamp:
+                continue
+            changed = path in seen
+            seen[path] = stamp
+            try:
+                definition = await client.register(path)
+            except StepwellError as error:
+                _say(f"✘ {error}" if str(path) in str(error) else f"✘ {path}: {error}")
+            else:
+                _say(f"{'reloaded' if changed else 'registered'} {definition.name} {definition.version} ({path})")
+        for path in set(seen) - set(found):
+            del seen[path]
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _tell(client: Client) -> None:
+    async for record in client.subscribe(["workflow.*", "step.failed", "step.retry_scheduled", "incident.*"]):
+        event = record.event
+        kind, _, what = record.type.partition(".")
+        error = getattr(event, "error", None)
+        words = f"{error.type}: {short(error.message, 120)}" if error else getattr(event, "message", "")
+        step = getattr(event, "step_id", "")
+        sign = SIGNS.get(what, ("▶", ""))[0]
+        _say(
+            " ".join(word for word in (sign, record.instance_id, step if kind == "step" else "", what, words) if word)
+        )
+
+
+def _say(text: str) -> None:
+    print(f"{datetime.now().astimezone():%H:%M:%S}  {text}", file=sys.stderr, flush=True)

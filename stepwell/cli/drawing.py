@@ -1,0 +1,167 @@
+"""Workflows drawn as text: the plan's batches, and a tree of steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stepwell.consumers.views import InstanceView, StepView
+    from stepwell.core.plan import Plan
+
+SIGNS = {
+    "pending": ("·", "dim"),
+    "ready": ("◌", "cyan"),
+    "running": ("▶", "cyan"),
+    "waiting": ("◷", "yellow"),
+    "succeeded": ("✔", "green"),
+    "failed": ("✘", "red"),
+    "skipped": ("↷", "dim"),
+    "cancelled": ("■", "yellow"),
+    "paused": ("‖", "yellow"),
+    "completed": ("✔", "green"),
+}
+
+
+def levels(plan: Plan) -> list[tuple[str, int]]:
+    """The steps in an order in which they could run, each with how deep it is indented.
+
+    A step stands below the only one that it waits for, further in if that one fans out; a join comes back out.
+    """
+    steps = plan.steps
+    depth: dict[str, int] = {}
+    waiting = {step_id: len(step.step.depends_on) for step_id, step in steps.items()}
+    order: list[tuple[str, int]] = []
+    stack = list(reversed(plan.roots))
+    while stack:
+        step_id = stack.pop()
+        needs = steps[step_id].step.depends_on
+        if len(needs) == 1:
+            depth[step_id] = depth[needs[0]] + (len(steps[needs[0]].dependents) > 1)
+        else:
+            depth[step_id] = max(0, min((depth[other] for other in needs), default=0) - bool(needs))
+        order.append((step_id, depth[step_id]))
+        for dependent in reversed(steps[step_id].dependents):
+            waiting[dependent] -= 1
+            if not waiting[dependent]:
+                stack.append(dependent)
+    order += [(step_id, 0) for step_id, step in steps.items() if step.handles]
+    return order
+
+
+def seconds(value: float) -> str:
+    """A duration for people."""
+    if value < 0.0995:
+        return f"{value * 1000:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(int(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def step_words(step: StepView, now: int) -> str:
+    """What there is to say of a step besides its sign and name."""
+    words = []
+    if step.started_at and step.status != "skipped":
+        words.append(seconds(max(0, (step.finished_at or now) - step.started_at) / 1000))
+    if step.attempts > 1:
+        words.append(f"attempt {step.attempts}")
+    if step.status == "ready":
+        words.append("waits for a worker")
+    if step.note:
+        left = f" for {seconds(max(0, step.due - now) / 1000)}" if step.due > now else ""
+        words.append(step.note + left)
+    if step.status == "running" and step.progress is not None:
+        words.append(short(step.progress))
+    if step.status in ("skipped", "cancelled"):
+        words.append(step.status)
+    if step.error is not None:
+        words.append(f"{step.error.type}: {short(step.error.message, 100)}")
+    return ", ".join(words)
+
+
+def short(value: Any, length: int = 60) -> str:
+    """A value in one line."""
+    text = ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, Mapping) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def headline(view: InstanceView, now: int) -> str:
+    """An instance in one line."""
+    took = seconds(max(0, (view.finished_at or now) - view.started_at) / 1000) if view.started_at else ""
+    return f"{view.workflow} {view.version} · {view.instance_id} · {view.status}" + (f" · {took}" if took else "")
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The batches of a plan, and its tree."""
+    definition = plan.definition
+    ordinary = [step_id for step_id, step in plan.steps.items() if not step.handles]
+    lines = [
+        f"{definition.name} {definition.version}: {len(ordinary)} steps in {len(plan.batches)} batches",
+        "",
+    ]
+    width = len(str(len(plan.batches)))
+    for number, batch in enumerate(plan.batches, 1):
+        shown = " ‖ ".join(batch[:12]) + (f" ‖ … {len(batch) - 12} more" if len(batch) > 12 else "")
+        lines.append(f"{number:>{width + 1}}  {shown}")
+    lines.append("")
+    order = levels(plan)
+    for index, (step_id, depth) in enumerate(order):
+        step = plan.steps[step_id].step
+        words = [step.handler or step.type]
+        if len(step.depends_on) > 1:
+            words.append(f"after {', '.join(step.depends_on[:6])}{' …' if len(step.depends_on) > 6 else ''}")
+        words += _traits(plan, step_id)
+        lines.append(f"{branch(order, index)}{step_id}  ({'; '.join(words)})")
+        del depth
+    return lines
+
+
+def _traits(plan: Plan, step_id: str) -> list[str]:
+    plan_step = plan.steps[step_id]
+    step = plan_step.step
+    traits = []
+    if plan_step.handles:
+        traits.append(f"only when {plan_step.handles} fails")
+    if step.condition is not None:
+        traits.append(f"if {step.condition}")
+    if plan_step.sequential:
+        traits.append("sequential")
+    if step.retry.max_attempts > 1:
+        traits.append(f"up to {step.retry.max_attempts} attempts")
+    if step.timeout_seconds is not None:
+        traits.append(f"timeout {seconds(step.timeout_seconds)}")
+    if step.on_failure != "fail":
+        traits.append(f"on failure {step.on_failure}")
+    if step.compensate:
+        traits.append(f"undone by {step.compensate.handler}")
+    return traits
+
+
+def branch(order: list[tuple[str, int]], index: int) -> str:
+    """The lines of the tree to the left of an entry."""
+    depth = order[index][1]
+    text = ""
+    for level in range(depth + 1):
+        goes_on = False
+        for _, other in order[index + 1 :]:
+            if other < level:
+                break
+            if other == level:
+                goes_on = True
+                break
+        if level == depth:
+            text += "├── " if goes_on else "└── "
+        else:
+            text += "│   " if goes_on else "    "
+    return text

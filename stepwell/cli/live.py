@@ -1,0 +1,168 @@
+"""Progress while it happens: a tree on a terminal, one line an event elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from stepwell.cli.drawing import SIGNS, branch, headline, levels, now_ms, seconds, short, step_words
+from stepwell.schemas.events import (
+    IncidentRaised,
+    RollbackStarted,
+    StepCompensated,
+    StepFailed,
+    StepHeartbeat,
+    StepRetryScheduled,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    Transition,
+    WorkflowRolledBack,
+    WorkflowStarted,
+)
+
+if TYPE_CHECKING:
+    from stepwell.consumers.subscriber import Watch
+    from stepwell.core.plan import Plan
+
+_FRAMES_A_SECOND = 10
+_ROOM = 6  # lines of the screen left for what stands around the tree
+
+
+@contextlib.asynccontextmanager
+async def progress(watch: Watch, plan: Plan, *, quiet: bool) -> AsyncIterator[None]:
+    """Show an instance's progress on stderr for as long as the block lasts."""
+    if quiet:
+        yield
+    elif sys.stderr.isatty():
+        async with _tree(watch, plan):
+            yield
+    else:
+        lines = _Lines(watch)
+        watch.listeners.append(lines.take)
+        try:
+            yield
+        finally:
+            watch.listeners.remove(lines.take)
+
+
+class _Lines:
+    """The compact form."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._started = watch.state.started_at if watch.state else 0
+        self._ready: dict[str, int] = {}
+
+    def take(self, transition: Transition) -> None:
+        for event in transition.events:
+            if isinstance(event, WorkflowStarted):
+                self._started = transition.at
+            words = self._words(event, transition.at)
+            if words:
+                print(f"{(transition.at - self._started) / 1000:8.2f} s  {words}", file=sys.stderr, flush=True)
+
+    def _words(self, event: Any, at: int) -> str:
+        step_id = getattr(event, "step_id", "")
+        if hasattr(event, "handler"):
+            self._ready[step_id] = at
+            return ""
+        took = seconds(max(0, at - self._ready.get(step_id, at)) / 1000)
+        if isinstance(event, StepSucceeded):
+            return f"✔ {step_id}  {took}"
+        if isinstance(event, StepStarted):
+            return f"▶ {step_id}"
+        if isinstance(event, StepHeartbeat) and event.progress is not None:
+            return f"▶ {step_id}  {short(event.progress)}"
+        if isinstance(event, StepRetryScheduled):
+            wait = seconds((event.due - at) / 1000)
+            return f"◷ {step_id}  attempt {event.attempt} failed: {_said(event)}; next in {wait}"
+        if isinstance(event, StepFailed):
+            return f"✘ {step_id}  {_said(event)}"
+        if isinstance(event, StepSkipped):
+            return f"↷ {step_id}  {event.reason}"
+        if isinstance(event, IncidentRaised):
+            return f"‖ {event.message}"
+        if isinstance(event, RollbackStarted):
+            return f"↶ rolling back to event {event.to}"
+        if isinstance(event, StepCompensated):
+            return f"↶ {step_id} undone"
+        if isinstance(event, WorkflowRolledBack):
+            return f"↶ rolled back to event {event.to}"
+        return ""
+
+
+def _said(event: StepFailed | StepRetryScheduled) -> str:
+    return f"{event.error.type}: {short(event.error.message, 160)}"
+
+
+@contextlib.asynccontextmanager
+async def _tree(watch: Watch, plan: Plan) -> AsyncIterator[None]:
+    from rich.console import Console  # noqa: PLC0415 - start-up time
+    from rich.live import Live  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    order = levels(plan)
+    live = Live(console=console, auto_refresh=False, transient=False)
+
+    def refresh() -> None:
+        live.update(_render(watch, plan, order, console.height - _ROOM), refresh=True)
+
+    async def repeat() -> None:
+        while True:
+            refresh()
+            await asyncio.sleep(1 / _FRAMES_A_SECOND)
+
+    with live:
+        task = asyncio.ensure_future(repeat())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            refresh()
+
+
+def _render(watch: Watch, plan: Plan, order: list[tuple[str, int]], room: int) -> Any:
+    from rich.text import Text  # noqa: PLC0415
+
+    from stepwell.consumers.views import view  # noqa: PLC0415
+
+    text = Text()
+    if watch.state is None:
+        return text.append("waiting for an engine …", style="dim")
+    now = now_ms()
+    shown = view(watch.state, plan)
+    sign, style = SIGNS.get(shown.status, ("▶", "cyan"))
+    text.append(f"{sign} ", style=style).append(headline(shown, now) + "\n", style="bold")
+    hidden = _hidden(shown.steps, order, room)
+    width = max(len(branch_text) for branch_text in (f"{'    ' * depth}{step_id}" for step_id, depth in order))
+    for index, (step_id, _) in enumerate(order):
+        if step_id in hidden:
+            continue
+        step = shown.steps[step_id]
+        sign, style = SIGNS[step.status]
+        left = branch(order, index)
+        name = step_id.ljust(max(1, min(width, 48) + 4 - len(left)))
+        text.append(left, style="dim").append(f"{sign} ", style=style)
+        text.append(name, style="" if step.status != "pending" else "dim")
+        text.append(f" {step_words(step, now)}\n", style="red" if step.status == "failed" else "dim")
+    if hidden:
+        done = sum(shown.steps[step_id].status in ("succeeded", "skipped") for step_id in shown.steps)
+        text.append(f"    … {len(hidden)} more steps; {done} of {len(order)} done\n", style="dim")
+    if shown.reason and shown.status == "paused":
+        text.append(f"‖ {shown.reason}\n", style="yellow")
+    return text
+
+
+def _hidden(steps: Any, order: list[tuple[str, int]], room: int) -> set[str]:
+    """What does not fit the screen: first what is done, then what has not begun."""
+    excess = len(order) - max(room, 5)
+    if excess <= 0:
+        return set()
+    done = [step_id for step_id, _ in order if steps[step_id].status in ("succeeded", "skipped", "cancelled")]
+    pending = [step_id for step_id, _ in reversed(order) if steps[step_id].status == "pending"]
+    others = [step_id for step_id, _ in reversed(order) if steps[step_id].status in ("ready", "waiting", "running")]
+    return set([*done, *pending, *others][:excess])

@@ -1,0 +1,181 @@
+"""Verbs that only look: validate, plan, status, list, history, replay."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from stepwell.cli.drawing import (
+    SIGNS,
+    branch,
+    headline,
+    levels,
+    now_ms,
+    plan_lines,
+    seconds,
+    short,
+    step_words,
+)
+from stepwell.cli.session import UsageError, client_of, import_handlers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from stepwell.consumers.views import InstanceView
+    from stepwell.core.plan import Plan
+
+_STATUSES = ("running", "paused", "completed", "failed", "cancelled")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) -> int:
+    """Check a definition; problems are raised."""
+    from stepwell.cli.running import check_handlers  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
+    from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
+
+    compiled = _compiled(file)
+    if modules is not None:
+        handlers = Handlers(import_handlers(modules), BUILTIN)
+        handlers.update(registered)
+        check_handlers(compiled, handlers)
+    definition = compiled.definition
+    if as_json:
+        print_json({"valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash})
+    else:
+        unchecked = "" if modules is not None or not compiled.handlers else "; handlers not checked: name --handlers"
+        print(f"{file}: {definition.name} {definition.version} is valid: {len(definition.steps)} steps{unchecked}")
+    return 0
+
+
+async def plan(file: Path, *, as_json: bool) -> int:
+    """Show the batches of a definition."""
+    compiled = _compiled(file)
+    if as_json:
+        definition = compiled.definition
+        print_json({
+            "workflow": definition.name, "version": definition.version, "hash": compiled.hash,
+            "batches": compiled.batches, "error_handlers": sorted(definition.error_handlers),
+            "definition": msgspec.to_builtins(definition),
+        })  # fmt: skip
+    else:
+        print("\n".join(plan_lines(compiled)))
+    return 0
+
+
+def _compiled(file: Path) -> Plan:
+    from stepwell.core.plan import compile_plan  # noqa: PLC0415 - start-up time
+    from stepwell.errors import DefinitionError  # noqa: PLC0415
+    from stepwell.schemas.load import load_definition  # noqa: PLC0415
+
+    definition = load_definition(file)
+    try:
+        return compile_plan(definition)
+    except DefinitionError as error:
+        raise DefinitionError(error.problems, place=str(file)) from None
+
+
+async def status(instance_id: str, to: int | None, *, replayed: bool = False, as_json: bool, log: str | None) -> int:
+    """Show an instance, as it is or as it was."""
+    async with client_of(log) as client:
+        shown = await client.replay(instance_id, to)
+        await client.definitions.catch_up()
+        compiled = client.definitions.resolve(shown.workflow, shown.version)
+        live = await client.engine_is_live()
+    if to is not None and to > shown.sequence:
+        raise UsageError(f"there are only {shown.sequence} events", place=f"--to {to}")
+    if as_json:
+        print_json(shown)
+        return 0
+    if replayed:
+        print(f"as of event {shown.sequence}:")
+    print_instance(shown, compiled)
+    if not replayed and not shown.finished and not live:
+        print("  No engine works on this log now: `stepwell run FILE --id …` or `stepwell dev` goes on with it.")
+    return 0
+
+
+def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
+    """Print an instance and its steps."""
+    now = now_ms() if not shown.finished else shown.finished_at
+    print(f"{SIGNS.get(shown.status, ('▶', ''))[0]} {headline(shown, now)}")
+    order = levels(compiled) if compiled else [(step_id, 0) for step_id in shown.steps]
+    width = max((len(step_id) + 4 * depth for step_id, depth in order), default=0)
+    for index, (step_id, _) in enumerate(order):
+        step = shown.steps[step_id]
+        left = branch(order, index)
+        name = step_id.ljust(max(1, min(width, 48) + 4 - len(left)))
+        print(f"{left}{SIGNS[step.status][0]} {name} {step_words(step, now)}".rstrip())
+    if shown.error is not None:
+        print(f"  {shown.error.type}: {shown.error.message}")
+    if shown.reason:
+        print(f"  {'paused' if shown.status == 'paused' else shown.status}: {shown.reason}")
+    if shown.checkpoints:
+        named = ", ".join(f"{name} (event {number})" for name, number in shown.checkpoints.items())
+        print(f"  checkpoints: {named}")
+    if shown.output is not None:
+        print(f"  output: {short(json.dumps(shown.output, ensure_ascii=False), 200)}")
+
+
+async def list_instances(
+    workflow: str | None, wanted: str | None, limit: int, offset: int, *, as_json: bool, log: str | None
+) -> int:
+    """List instances."""
+    if wanted is not None and wanted not in _STATUSES:
+        raise UsageError(f"is no status; there are {', '.join(_STATUSES)}", place=f"--status {wanted}")
+    async with client_of(log) as client:
+        page, total = await client.instances(workflow=workflow, status=wanted, limit=limit, offset=offset)
+    if as_json:
+        print_json({"total": total, "instances": page})
+        return 0
+    for summary in page:
+        started = datetime.fromtimestamp(summary.started_at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        took = seconds((summary.finished_at - summary.started_at) / 1000) if summary.finished_at else ""
+        sign = SIGNS.get(summary.status, ("▶", ""))[0]
+        print(
+            f"{sign} {summary.instance_id:<36}  {summary.workflow} {summary.version:<10}"
+            f"  {summary.status:<9}  {started}  {took}".rstrip()
+        )
+    if total > offset + len(page):
+        print(f"… {total - offset - len(page)} more: --offset {offset + len(page)}")
+    elif not total:
+        print("no instances")
+    return 0
+
+
+async def history(instance_id: str, *, as_json: bool, log: str | None) -> int:
+    """Print an instance's events."""
+    async with client_of(log) as client:
+        records = await client.history(instance_id)
+    if as_json:
+        events = [
+            {
+                "sequence": record.sequence, "at": record.at, "partition": record.partition,
+                "offset": record.offset, **msgspec.to_builtins(record.event),
+            }
+            for record in records
+        ]  # fmt: skip
+        print_json({"instance_id": instance_id, "events": events})
+        return 0
+    width = len(str(records[-1].sequence))
+    for record in records:
+        at = datetime.fromtimestamp(record.at / 1000).astimezone()
+        shown = msgspec.to_builtins(record.event)
+        kind = shown.pop("type")
+        words = "  ".join(f"{key}={short(_plain(value), 72)}" for key, value in shown.items())
+        print(f"{record.sequence:>{width}}  {at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}  {kind:<22} {words}")
+    return 0
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict) and "type" in value and "message" in value:
+        return f"{value['type']}: {value['message']}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,336 @@
+"""The ``stepwell`` command. Each verb is thin: it asks the client and prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stepwell.cli.session import Interrupted, drive, quiet_logging, show_error
+
+app = typer.Typer(
+    name="stepwell",
+    help="Run workflows that no crash can lose. Everything that ever happened is in the log.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+File = Annotated[Path, typer.Argument(help="A definition: YAML or JSON.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The instance's id.")]
+Log = Annotated[
+    str | None,
+    typer.Option("--log", metavar="URL", envvar="STEPWELL_LOG", help="The log; file:.stepwell/log.db by default."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Modules = Annotated[
+    list[str] | None,
+    typer.Option("--handlers", metavar="MODULE", help="A module, or a prefix of some, that steps may import."),
+]
+Input = Annotated[str | None, typer.Option("--input", metavar="JSON|@FILE", help="The workflow's input.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")
+]
+Priority = Annotated[int, typer.Option(min=0, max=100, help="Higher runs first under load.")]
+Concurrency = Annotated[int | None, typer.Option(min=1, max=10_000, help="Steps that run at once.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; recorded.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from stepwell import __version__  # noqa: PLC0415
+
+        print(f"stepwell {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[  # noqa: ARG001 - typer calls its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    quiet_logging()
+
+
+@app.command()
+def run(
+    file: File,
+    input_text: Input = None,
+    param: Params = None,
+    handlers: Modules = None,
+    instance_id: Annotated[
+        str | None, typer.Option("--id", help="Name the instance; the same id again goes on where it stopped.")
+    ] = None,
+    priority: Priority = 0,
+    concurrency: Concurrency = None,
+    as_json: Json = False,
+    log: Log = None,
+) -> None:
+    """Run a workflow to its end, in this process, and print its output.
+
+    Exit status: 0 completed, 1 failed or cancelled, 2 bad input, 3 waiting for a person.
+
+    \b
+    stepwell run order.yaml --handlers shop.steps --input '{"order": 1}' --id order-1
+    stepwell run order.yaml --handlers shop.steps --id order-1     # after a crash: goes on
+    """
+    from stepwell.cli import running  # noqa: PLC0415 - start-up time
+
+    _exit(
+        lambda: running.run(
+            file,
+            input_text=input_text,
+            params=param or [],
+            modules=handlers or [],
+            instance_id=instance_id,
+            priority=priority,
+            concurrency=concurrency,
+            as_json=as_json,
+            log=log,
+        )
+    )
+
+
+@app.command()
+def validate(file: File, handlers: Modules = None, as_json: Json = False) -> None:
+    """Check a definition: its shape, its graph, its expressions; with --handlers, its handlers too.
+
+    \b
+    stepwell validate order.yaml --handlers shop.steps
+    """
+    from stepwell.cli import looking  # noqa: PLC0415
+
+    _exit(lambda: looking.validate(file, handlers, as_json=as_json))
+
+
+@app.command()
+def plan(file: File, as_json: Json = False) -> None:
+    """Show in which batches the steps of a definition run, and what waits for what.
+
+    \b
+    stepwell plan order.yaml
+    """
+    from stepwell.cli import looking  # noqa: PLC0415
+
+    _exit(lambda: looking.plan(file, as_json=as_json))
+
+
+@app.command()
+def dev(
+    directory: Annotated[Path, typer.Argument(help="Definitions to register, and to watch.")] = Path("workflows"),
+    handlers: Modules = None,
+    queue: Annotated[list[str] | None, typer.Option("--queue", help="Queues to work on.")] = None,
+    concurrency: Concurrency = None,
+    log: Log = None,
+) -> None:
+    """Everything in one process: an engine, a worker, and the definitions of a directory, reloaded on change.
+
+    \b
+    stepwell dev workflows --handlers shop.steps
+    """
+    from stepwell.cli import developing  # noqa: PLC0415
+
+    _exit(
+        lambda: developing.dev(
+            directory, modules=handlers or [], queues=queue or ["default"], concurrency=concurrency, log=log
+        )
+    )
+
+
+@app.command()
+def start(
+    workflow: Annotated[str, typer.Argument(help="A registered workflow's name, or a definition's file.")],
+    input_text: Input = None,
+    param: Params = None,
+    instance_id: Annotated[str | None, typer.Option("--id", help="Name the instance.")] = None,
+    version: Annotated[str | None, typer.Option(help="A version; the newest by default.")] = None,
+    priority: Priority = 0,
+    as_json: Json = False,
+    log: Log = None,
+) -> None:
+    """Start an instance and return at once; `stepwell dev` (or any engine and worker on this log) runs it.
+
+    \b
+    stepwell start order --input '{"order": 1}' --id order-1
+    """
+    from stepwell.cli import steering  # noqa: PLC0415
+
+    _exit(
+        lambda: steering.start(
+            workflow,
+            input_text=input_text,
+            params=param or [],
+            instance_id=instance_id,
+            version=version,
+            priority=priority,
+            as_json=as_json,
+            log=log,
+        )
+    )
+
+
+@app.command()
+def status(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
+    """Show an instance: its steps, times, attempts and errors.
+
+    \b
+    stepwell status order-1
+    """
+    from stepwell.cli import looking  # noqa: PLC0415
+
+    _exit(lambda: looking.status(instance_id, None, as_json=as_json, log=log))
+
+
+@app.command("list")
+def list_(
+    workflow: Annotated[str | None, typer.Option(help="Only of this workflow.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only running, paused, completed, failed or cancelled ones.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
+    offset: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+    log: Log = None,
+) -> None:
+    """List instances, the newest first.
+
+    \b
+    stepwell list --status failed
+    """
+    from stepwell.cli import looking  # noqa: PLC0415
+
+    _exit(lambda: looking.list_instances(workflow, status, limit, offset, as_json=as_json, log=log))
+
+
+@app.command()
+def history(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
+    """Print everything that ever happened to an instance, one event a line.
+
+    \b
+    stepwell history order-1
+    stepwell history order-1 --json | jq '.events[] | select(.type == "step.failed")'
+    """
+    from stepwell.cli import looking  # noqa: PLC0415
+
+    _exit(lambda: looking.history(instance_id, as_json=as_json, log=log))
+
+
+@app.command()
+def replay(
+    instance_id: Id,
+    to: Annotated[int | None, typer.Option("--to", metavar="N", help="Stop after event N.")] = None,
+    as_json: Json = False,
+    log: Log = None,
+) -> None:
+    """Show an instance as it was after any past event, folded from its history alone.
+
+    \b
+    stepwell replay order-1 --to 7
+    """
+    from stepwell.cli import looking  # noqa: PLC0415
+
+    _exit(lambda: looking.status(instance_id, to, replayed=True, as_json=as_json, log=log))
+
+
+@app.command()
+def stop(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log = None) -> None:
+    """Pause an instance: no further step starts until `stepwell resume`.
+
+    \b
+    stepwell stop order-1 --reason "price is being checked"
+    """
+    from stepwell.cli import steering  # noqa: PLC0415
+
+    _exit(
+        lambda: steering.steer(
+            instance_id, "paused", lambda c: c.pause(instance_id, reason), as_json=as_json, log=log
+        )
+    )
+
+
+@app.command()
+def resume(
+    instance_id: Id,
+    skip_failed: Annotated[bool, typer.Option(help="Go on without the steps that failed.")] = False,
+    as_json: Json = False,
+    log: Log = None,
+) -> None:
+    """Go on with a paused instance, or with a failed or cancelled one at the step that failed.
+
+    \b
+    stepwell resume order-1
+    """
+    from stepwell.cli import steering  # noqa: PLC0415
+
+    _exit(
+        lambda: steering.steer(
+            instance_id,
+            "resumed",
+            lambda c: c.resume(instance_id, skip_failed=skip_failed),
+            as_json=as_json,
+            log=log,
+        )
+    )
+
+
+@app.command()
+def cancel(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log = None) -> None:
+    """End an instance; handlers that run are told.
+
+    \b
+    stepwell cancel order-1 --reason "ordered twice"
+    """
+    from stepwell.cli import steering  # noqa: PLC0415
+
+    _exit(
+        lambda: steering.steer(
+            instance_id, "cancelled", lambda c: c.cancel(instance_id, reason), as_json=as_json, log=log
+        )
+    )
+
+
+@app.command()
+def rollback(
+    instance_id: Id,
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            help="A checkpoint's name, a settled step's id, an event's number, `latest` or `start`.",
+        ),
+    ] = "latest",
+    pause: Annotated[bool, typer.Option(help="Stay paused there.")] = False,
+    as_json: Json = False,
+    log: Log = None,
+) -> None:
+    """Return to an earlier point: what came after is undone where it has a compensation, and runs anew.
+
+    \b
+    stepwell rollback order-1 --checkpoint paid
+    """
+    from stepwell.cli import steering  # noqa: PLC0415
+
+    _exit(
+        lambda: steering.steer(
+            instance_id,
+            "rolled back",
+            lambda c: c.rollback(instance_id, checkpoint, pause=pause),
+            as_json=as_json,
+            log=log,
+        )
+    )
+
+
+def _exit(work: object) -> None:
+    raise typer.Exit(drive(work))  # type: ignore[arg-type]
+
+
+def entry() -> None:
+    """The console script: every error is one message, never a traceback."""
+    try:
+        app()
+    except (Exception, Interrupted) as error:
+        sys.exit(show_error(error))

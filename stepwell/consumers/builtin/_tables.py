@@ -1,0 +1,328 @@
+"""Rules on lists of rows: ``filter``, ``map``, ``sort``, ``group`` and ``join``.
+
+``where``, ``set`` and ``aggregate`` hold expressions of the one language, over the row's keys and ``row``, the row
+itself. Nulls are treated as databases do: aggregates leave them out, sorting puts them last, and joins never match
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Final
+
+from stepwell.consumers.builtin._paths import (
+    EACH,
+    MISSING,
+    Path,
+    RuleError,
+    below,
+    mapping_of,
+    parse_path,
+    read,
+    rewrite,
+    rows_of,
+)
+from stepwell.consumers.builtin._settings import Settings, nearest
+from stepwell.core.expressions import bounded, compile_expression, kind
+from stepwell.errors import ExpressionError
+
+MAX_ROWS: Final = 100_000
+"""Rows that a join makes: several times what a record of 1 MB holds, and far less than fills the memory."""
+
+Rule = Callable[[Any], Any]
+"""A compiled rule: makes new data of old."""
+
+_Value = Callable[[Any, str], Any]  # of a row and its place
+
+
+def compile_filter(settings: Settings) -> Rule:
+    """``{field, where, into}``: keep the rows for which an expression holds."""
+    where = _expression(settings, "where", settings.text("where"))
+
+    def keep(rows: list[Any], at: str) -> list[Any]:
+        return [row for number, row in enumerate(rows) if where(row, below(at, number))]
+
+    return _on_rows(settings, keep)
+
+
+def compile_map(settings: Settings) -> Rule:
+    """``{field, set: {target: expression}, into}``: compute fields of each row, all from the row as it was."""
+    targets = [
+        (_plain_path(settings, "set", target), _expression(settings, f"set.{target}", source))
+        for target, source in settings.mapping("set").items()
+    ]
+
+    def compute(rows: list[Any], at: str) -> list[Any]:
+        result = []
+        for number, row in enumerate(rows):
+            place = below(at, number)
+            new: Any = mapping_of(row, place)
+            for path, value in targets:
+                new = _write(new, path, value(row, place), place)
+            result.append(new)
+        return result
+
+    return _on_rows(settings, compute)
+
+
+def compile_sort(settings: Settings) -> Rule:
+    """``{field, by, descending, into}``: by one field or several; equal rows keep their order, nulls come last."""
+    paths = _columns(settings, "by")
+    descending = settings.flag("descending")
+
+    def order(rows: list[Any], at: str) -> list[Any]:
+        for text, path in reversed(paths):
+            keyed = [(_cell(row, path, below(at, number)), row) for number, row in enumerate(rows)]
+            present = [pair for pair in keyed if pair[0] is not None]
+            _comparable([key for key, _ in present], f"by {text}", at)
+            present.sort(key=itemgetter(0), reverse=descending)
+            rows = [row for _, row in present] + [row for key, row in keyed if key is None]
+        return rows
+
+    return _on_rows(settings, order)
+
+
+def compile_group(settings: Settings) -> Rule:
+    """``{field, by, aggregate: {name: {function: expression}}, into}``: a row for each group, in order of their
+    first rows. Without ``by`` all rows are one group.
+    """
+    columns = [(_last(path), path) for _, path in _columns(settings, "by")] if "by" in settings else []
+    aggregates = {
+        name: _aggregate(settings, name, what) for name, what in settings.mapping("aggregate").items()
+    }
+    names = [name for name, _ in columns] + list(aggregates)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise settings.wrong("by", f'the result would have two fields "{twice}"', "Give the aggregate another name.")
+
+    def gather(rows: list[Any], at: str) -> list[Any]:
+        groups: dict[tuple[Any, ...], list[tuple[Any, str]]] = {}
+        for number, row in enumerate(rows):
+            place = below(at, number)
+            cells = [_scalar(_cell(row, path, place), below(place, name)) for name, path in columns]
+            groups.setdefault(_hashable(cells), []).append((row, place))
+        if not columns and not groups:
+            groups[()] = []
+        return [
+            {name: key[1] for (name, _), key in zip(columns, keys, strict=True)}
+            | {name: value(members, at) for name, value in aggregates.items()}
+            for keys, members in groups.items()
+        ]
+
+    return _on_rows(settings, gather)
+
+
+def compile_join(settings: Settings) -> Rule:
+    """``{left, right, on, how: inner | left, prefix, into}``: rows of two lists that agree on a field.
+
+    ``on`` is a field of both or ``{left, right}``. A row of the result has the left row's fields and the right's;
+    ``prefix`` is put before the right's names. ``how: left`` keeps rows without a partner, with nulls. The result
+    takes the place of the left list unless ``into`` says where it goes.
+    """
+    left_path, right_path = (_plain_path(settings, key, settings.text(key)) for key in ("left", "right"))
+    into = _plain_path(settings, "into", settings.text("into")) if "into" in settings else left_path
+    on = settings.get("on")
+    sides = Settings(on, settings.at("on"), ("left", "right"), RuleError) if isinstance(on, Mapping) else None
+    left_on, right_on = (
+        _columns(settings, "on") if sides is None else _columns(sides, side) for side in ("left", "right")
+    )
+    if len(left_on) != len(right_on):
+        raise settings.wrong("on", "left and right have different numbers of fields")
+    outer = settings.choice("how", ("inner", "left"), "inner") == "left"
+    prefix = settings.text("prefix", "")
+
+    def join(data: Any) -> Any:
+        left = rows_of(read(data, left_path), settings.text("left"))
+        right = rows_of(read(data, right_path), settings.text("right"))
+        partners: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        empty: dict[str, Any] = {}
+        for number, row in enumerate(right):
+            place = below(settings.text("right"), number)
+            empty |= dict.fromkeys(f"{prefix}{name}" for name in mapping_of(row, place))
+            key = _key(row, right_on, place)
+            if key is not None:
+                partners.setdefault(key, []).append(row)
+        result: list[Any] = []
+        for number, row in enumerate(left):
+            place = below(settings.text("left"), number)
+            key = _key(row, left_on, place)
+            found = partners.get(key, []) if key is not None else []
+            result.extend(_merged(row, other, prefix, place) for other in found)
+            if outer and not found:
+                result.append(empty | dict(row))
+            if len(result) > MAX_ROWS:
+                raise RuleError(f"the join has more than {MAX_ROWS:,} rows", remedy="Join on more fields.")
+        return _write(data, into, result, "")
+
+    return join
+
+
+def _merged(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str, at: str) -> dict[str, Any]:
+    result = dict(left)
+    for name, value in right.items():
+        key = f"{prefix}{name}"
+        if key in result and result[key] != value:
+            raise RuleError(
+                f'both rows have a field "{key}", with different values',
+                place=at,
+                remedy='Tell them apart with a prefix for the right ones, such as prefix: "right_".',
+            )
+        result[key] = value
+    return result
+
+
+def _key(row: Any, columns: list[tuple[str, Path]], at: str) -> tuple[Any, ...] | None:
+    """What a row is joined on; None if a part of it is null."""
+    cells = [_scalar(_cell(row, path, at), below(at, text)) for text, path in columns]
+    return None if None in cells else _hashable(cells)
+
+
+# -- Aggregates --
+
+
+def _sum(values: list[Any], at: str) -> Any:
+    total: Any = 0
+    for value in _numbers(values, at):
+        total += value
+    return bounded(total)
+
+
+def _average(values: list[Any], at: str) -> Any:
+    return bounded(_sum(values, at) / len(values)) if values else None
+
+
+def _extreme(choose: Callable[..., Any]) -> Callable[[list[Any], str], Any]:
+    return lambda values, at: choose(_comparable(values, choose.__name__, at), default=None)
+
+
+_AGGREGATES: Final[dict[str, Callable[[list[Any], str], Any]]] = {
+    "sum": _sum,
+    "count": lambda values, _: len(values),
+    "min": _extreme(min),
+    "max": _extreme(max),
+    "avg": _average,
+}
+
+
+def _aggregate(settings: Settings, name: str, what: Any) -> Callable[[list[tuple[Any, str]], str], Any]:
+    place = f"aggregate.{name}"
+    if not isinstance(what, Mapping) or len(what) != 1:
+        remedy = f"One of {', '.join(_AGGREGATES)} with what it is taken of, as in {{sum: amount}}."
+        raise settings.wrong(place, "one function is needed", remedy)
+    ((function, source),) = Settings(what, settings.at(place), _AGGREGATES, RuleError).values.items()
+    if function == "count" and source is True:
+        return lambda members, _: len(members)
+    value = _expression(settings, f"{place}.{function}", source)
+    combine = _AGGREGATES[function]
+
+    def aggregate(members: list[tuple[Any, str]], at: str) -> Any:
+        values = [found for row, place in members if (found := value(row, place)) is not None]
+        try:
+            return combine(values, at)
+        except (ExpressionError, OverflowError) as error:
+            message = error.message if isinstance(error, ExpressionError) else "the numbers are too large"
+            raise RuleError(f"{place}.{function}: {message}", place=at) from error
+
+    return aggregate
+
+
+# -- Parts of rules, and cells of rows --
+
+
+def _on_rows(settings: Settings, work: Callable[[list[Any], str], list[Any]]) -> Rule:
+    """A rule that makes new rows of those at ``field`` (by default the data itself), there or ``into`` elsewhere."""
+    field = settings.text("field", "")
+    if "into" not in settings:
+        path = parse_path(field, settings.at("field"))
+        return lambda data: rewrite(data, path, lambda value, at: work(rows_of(value, at), at))
+    path = _plain_path(settings, "field", field)
+    into = _plain_path(settings, "into", settings.text("into"))
+    return lambda data: _write(data, into, work(rows_of(read(data, path), field), field), "")
+
+
+def _write(data: Any, path: Path, value: Any, at: str) -> Any:
+    return rewrite(data, path, lambda _, __: value, absent="create", at=at)
+
+
+def _plain_path(settings: Settings, key: str, text: str) -> Path:
+    path = parse_path(text, settings.at(key))
+    if EACH in path:
+        raise settings.wrong(key, f"one place is needed, not the many of {text}")
+    return path
+
+
+def _columns(settings: Settings, key: str) -> list[tuple[str, Path]]:
+    columns = [(text, _plain_path(settings, key, text)) for text in settings.texts(key)]
+    if not all(path for _, path in columns):
+        raise settings.wrong(key, "a field's name is needed")
+    return columns
+
+
+def _last(path: Path) -> str:
+    return str(path[-1])
+
+
+def _expression(settings: Settings, key: str, source: Any) -> _Value:
+    if not isinstance(source, str):
+        raise settings.wrong(key, f"an expression is needed, not {kind(source)}")
+    try:
+        expression = compile_expression(source)
+    except ExpressionError as error:
+        raise settings.wrong(key, error.message, error.remedy) from error
+    whole = "row" in expression.names
+
+    def evaluate(row: Any, at: str) -> Any:
+        scope = row if isinstance(row, Mapping) else {}
+        try:
+            return expression.evaluate({**scope, "row": row} if whole else scope)
+        except ExpressionError as error:
+            raise RuleError(f"{key}: {error.message}", place=at, remedy=error.remedy) from error
+
+    return evaluate
+
+
+def _cell(row: Any, path: Path, at: str) -> Any:
+    """What a row has in a column; None if it has nothing."""
+    value: Any = mapping_of(row, at)
+    for part in path:
+        if isinstance(part, str) and isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(part, int) and isinstance(value, (list, tuple)):
+            value = value[part] if part < len(value) else None
+        else:
+            return None
+    return value
+
+
+def _scalar(value: Any, at: str) -> Any:
+    if isinstance(value, (list, tuple, Mapping)):
+        raise RuleError(f"rows cannot be told apart by {kind(value)}", place=at)
+    return value
+
+
+def _hashable(cells: list[Any]) -> tuple[tuple[bool, Any], ...]:
+    """A key for a dict: to Python ``True`` is 1, to JSON it is not."""
+    return tuple((isinstance(cell, bool), cell) for cell in cells)
+
+
+def _numbers(values: list[Any], at: str) -> list[Any]:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise RuleError(f"numbers are needed, not {kind(value)}", place=at, remedy="Cast them first.")
+    return values
+
+
+def _comparable(values: list[Any], what: str, at: str) -> list[Any]:
+    """Check that values can be compared: all texts, all numbers, or all truth values."""
+    kinds = {kind(value): value for value in values}
+    if len(kinds) > 1:
+        raise RuleError(f"{what}: {' and '.join(sorted(kinds))} cannot be compared", place=at, remedy="Cast them first.")
+    for name, value in kinds.items():
+        if not isinstance(value, (str, int, float)):
+            raise RuleError(f"{what}: {name} cannot be compared", place=at)
+    return values
+
+
+__all__ = ["MISSING", "Rule", "compile_filter", "compile_group", "compile_join", "compile_map", "compile_sort"]
+_ = nearest

@@ -1,0 +1,214 @@
+"""What data expressions work on, how much of it, and how messages speak of it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from stepwell.errors import ExpressionError
+
+MAX_DATA_DEPTH: Final = 200
+"""Nesting of data that is compared or returned, so that the answer does not depend on the caller's stack."""
+MAX_INT_BITS: Final = 14_000
+"""Python neither reads nor writes an int of more than 4,300 digits (14,284 bits), so none could be stored."""
+MAX_TEXT: Final = 1_000_000
+"""Characters that ``+``, ``str()`` and templates make: about what a log takes as one record."""
+MAX_STEPS: Final = 2_000_000
+"""Elements that one evaluation touches (16 characters count as one): under a second of work, and
+several times what a record of 1 MB can hold."""
+MAX_NEAR: Final = 1_000
+"""Keys that are searched for near matches of a missing one: difflib takes some 10 µs for each."""
+MISSING: Final = object()
+SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
+
+class Evaluation:
+    """The scope of one evaluation, and the number of elements that it may still touch."""
+
+    __slots__ = ("left", "scope")
+
+    def __init__(self, scope: Mapping[str, Any], left: int = MAX_STEPS) -> None:
+        self.scope = scope
+        self.left = left
+
+    def spend(self, steps: int) -> None:
+        """Charge for elements about to be touched, or already touched.
+
+        Raises:
+            ExpressionError: When that is more than are left.
+        """
+        self.left -= steps
+        if self.left < 0:
+            raise ExpressionError("there is too much data", remedy="Let a handler work on large data.")
+
+
+def plain(value: Any, run: Evaluation | None = None) -> Any:
+    """Return JSON-like data with every mapping a ``dict``; what is so already is not copied.
+
+    Args:
+        value: Mappings, lists, tuples, texts, numbers, truth values and None, in any nesting.
+        run: The evaluation whose budget is charged; by default a budget of its own.
+
+    Raises:
+        ExpressionError: When the data is too deep or too large, or could not be written as JSON: other types,
+            keys that are not text, numbers that are not finite or too large.
+    """
+    run = run or Evaluation({})
+    result = _plain(value, 0, run)
+    run.spend(0)
+    return result
+
+
+def _plain(value: Any, depth: int, run: Evaluation) -> Any:
+    run.left -= 1
+    if isinstance(value, str):
+        run.left -= len(value) // 16
+        return value
+    if isinstance(value, (int, float)):
+        return bounded(value)
+    if value is None:
+        return value
+    if depth > MAX_DATA_DEPTH:
+        raise ExpressionError(f"the data is nested more than {MAX_DATA_DEPTH} deep")
+    run.spend(0)
+    if isinstance(value, Mapping):
+        copy: dict[str, Any] = {}
+        same = type(value) is dict
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise ExpressionError(f"a key must be text, not {kind(key)}")
+            run.left -= len(key) // 16
+            copy[key] = new = _plain(part, depth + 1, run)
+            same = same and new is part
+        return value if same else copy
+    if isinstance(value, (list, tuple)):
+        parts = []
+        for part in value:
+            parts.append(_plain(part, depth + 1, run))  # noqa: PERF401 - a comprehension takes a second frame
+        if all(map(operator.is_, parts, value)):
+            return value
+        return parts if isinstance(value, list) else tuple(parts)
+    raise ExpressionError(f"{kind(value)} is no JSON data")
+
+
+def as_text(value: Any, run: Evaluation | None = None) -> str:
+    """Return ``str(value)``, of bounded size and the same in every process.
+
+    Raises:
+        ExpressionError: When it would be too large, or the value is no JSON-like data.
+    """
+    run = run or Evaluation({})
+    if isinstance(value, str):
+        return joined(run, value)
+    part = Evaluation({}, left=MAX_TEXT // 2)  # an element takes two characters at least
+    data = plain(value, part)
+    run.spend(MAX_TEXT // 2 - part.left)
+    return joined(run, str(data))
+
+
+def joined(run: Evaluation, *parts: str) -> str:
+    """Return the texts as one.
+
+    Raises:
+        ExpressionError: When it would have more than ``MAX_TEXT`` characters.
+    """
+    size = sum(map(len, parts))
+    if size > MAX_TEXT:
+        raise ExpressionError(f"the text would have more than {MAX_TEXT:,} characters")
+    run.spend(size // 16)
+    return "".join(parts)
+
+
+def kind(value: Any) -> str:
+    """Name a value's type as its users know it, with the article."""
+    if value is None:
+        return "null"
+    for types, name in _KINDS:
+        if isinstance(value, types):
+            return name
+    return f"a value of type {type(value).__name__}"
+
+
+_KINDS: Final[tuple[tuple[Any, str], ...]] = (
+    (bool, "a truth value"),
+    ((int, float), "a number"),
+    (str, "a text"),
+    (Mapping, "a mapping"),
+    ((list, tuple), "a list"),
+)
+
+
+def bounded(value: Any) -> Any:
+    """Return a number unchanged.
+
+    Raises:
+        ExpressionError: When it is not finite, or an int of more than ``MAX_INT_BITS``.
+    """
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ExpressionError(f"the number is not finite ({value})")
+    elif value.bit_length() > MAX_INT_BITS:
+        raise ExpressionError(f"the number has more than {MAX_INT_BITS:,} bits")
+    return value
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """Return at most ``length`` characters of a text, on one line."""
+    text = " ".join(text[:2000].split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def near(word: str, known: Iterable[Any]) -> str:
+    """Say which of the known names or keys a missing one may stand for.
+
+    Args:
+        word: What was looked for.
+        known: What there is; only texts of at most 64 characters are of use.
+    """
+    names = [name for name in islice(known, MAX_NEAR) if isinstance(name, str) and len(name) <= 64]
+    dashed = _dashed(word, names)
+    if dashed:
+        return f"A key with a dash is written in brackets: [{dashed!r}]."
+    if word in names:  # a view may list a step before it has an output
+        return "It has no value yet."
+    close = difflib.get_close_matches(word[:64], names)
+    if close:
+        return f"Did you mean {' or '.join(map(repr, close))}?"
+    more = ", …" if len(names) > 8 else ""
+    return f"There is: {', '.join(map(repr, names[:8]))}{more}." if names else "There is none at all."
+
+
+def no_name(name: str, scope: Mapping[str, Any]) -> ExpressionError:
+    """Return the error for a name that the scope does not hold: perhaps an id, or a part of one with a dash."""
+    steps = scope.get("step_outputs")
+    ids = list(islice(steps, MAX_NEAR)) if isinstance(steps, Mapping) else []
+    dashed = _dashed(name, [*scope, *ids])
+    if dashed:
+        remedy = f"An id with a dash is written in brackets: step_outputs[{dashed!r}]."
+    else:
+        remedy = f"Write step_outputs.{name}." if name in ids else near(name, scope)
+    return ExpressionError(f"there is no name {name!r}", remedy=remedy)
+
+
+def _dashed(part: str, names: Iterable[Any]) -> str:
+    """Return the name of which ``part`` is a part between dashes: ``a-b`` was read as ``a`` minus ``b``."""
+    return next((name for name in names if isinstance(name, str) and name != part and f"-{part}-" in f"-{name}-"), "")
+
+
+def describe(error: Exception) -> str:
+    """Say in words what went wrong, whatever was raised."""
+    match error:
+        case ExpressionError():
+            return error.message
+        case ZeroDivisionError():
+            return "division by zero"
+        case RecursionError():
+            return "nested too deeply"
+        case MemoryError():
+            return "there is not enough memory for the result"
+        case _:
+            return shorten(f"{error}") or type(error).__name__
