@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,27 +28,46 @@ SIGNS = {
 def levels(plan: Plan) -> list[tuple[str, int]]:
     """The steps in an order in which they could run, each with how deep it is indented.
 
-    A step stands below the only one that it waits for, further in if that one fans out; a join comes back out.
+    A step stands below the one that it waits for, further in if that one fans out; a join comes back out.
+    Dependencies that follow from others do not count: they are drawn already.
     """
-    steps = plan.steps
+    needs = _direct_needs(plan)
+    fans_out = Counter(needed[0] for needed in needs.values() if len(needed) == 1)
     depth: dict[str, int] = {}
-    waiting = {step_id: len(step.step.depends_on) for step_id, step in steps.items()}
+    waiting = {step_id: len(step.step.depends_on) for step_id, step in plan.steps.items()}
     order: list[tuple[str, int]] = []
     stack = list(reversed(plan.roots))
     while stack:
         step_id = stack.pop()
-        needs = steps[step_id].step.depends_on
-        if len(needs) == 1:
-            depth[step_id] = depth[needs[0]] + (len(steps[needs[0]].dependents) > 1)
+        needed = needs[step_id]
+        if len(needed) == 1:
+            depth[step_id] = depth[needed[0]] + (fans_out[needed[0]] > 1)
         else:
-            depth[step_id] = max(0, min((depth[other] for other in needs), default=0) - bool(needs))
+            depth[step_id] = max(0, min((depth[other] for other in needed), default=0) - bool(needed))
         order.append((step_id, depth[step_id]))
-        for dependent in reversed(steps[step_id].dependents):
+        for dependent in reversed(plan.steps[step_id].dependents):
             waiting[dependent] -= 1
             if not waiting[dependent]:
                 stack.append(dependent)
-    order += [(step_id, 0) for step_id, step in steps.items() if step.handles]
+    order += [(step_id, 0) for step_id, step in plan.steps.items() if step.handles]
     return order
+
+
+def _direct_needs(plan: Plan) -> dict[str, list[str]]:
+    """What each step waits for, without what the others among them have waited for already."""
+    ancestors: dict[str, int] = {}  # as bits, by place in the definition
+    needs: dict[str, list[str]] = {}
+    for batch in plan.batches:
+        for step_id in batch:
+            depends_on = plan.steps[step_id].step.depends_on
+            behind = 0
+            for other in depends_on:
+                behind |= ancestors[other]
+            needs[step_id] = [other for other in depends_on if not behind >> plan.steps[other].index & 1]
+            for other in depends_on:
+                behind |= 1 << plan.steps[other].index
+            ancestors[step_id] = behind
+    return needs
 
 
 def seconds(value: float) -> str:
@@ -116,14 +136,15 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"{number:>{width + 1}}  {shown}")
     lines.append("")
     order = levels(plan)
-    for index, (step_id, depth) in enumerate(order):
+    needs = _direct_needs(plan)
+    for (step_id, _), left in zip(order, branches(order), strict=True):
         step = plan.steps[step_id].step
         words = [step.handler or step.type]
-        if len(step.depends_on) > 1:
-            words.append(f"after {', '.join(step.depends_on[:6])}{' …' if len(step.depends_on) > 6 else ''}")
+        joined = needs.get(step_id, [])
+        if len(joined) > 1:
+            words.append(f"after {', '.join(joined[:6])}{' …' if len(joined) > 6 else ''}")
         words += _traits(plan, step_id)
-        lines.append(f"{branch(order, index)}{step_id}  ({'; '.join(words)})")
-        del depth
+        lines.append(f"{left}{step_id}  ({'; '.join(words)})")
     return lines
 
 
@@ -148,20 +169,14 @@ def _traits(plan: Plan, step_id: str) -> list[str]:
     return traits
 
 
-def branch(order: list[tuple[str, int]], index: int) -> str:
-    """The lines of the tree to the left of an entry."""
-    depth = order[index][1]
-    text = ""
-    for level in range(depth + 1):
-        goes_on = False
-        for _, other in order[index + 1 :]:
-            if other < level:
-                break
-            if other == level:
-                goes_on = True
-                break
-        if level == depth:
-            text += "├── " if goes_on else "└── "
-        else:
-            text += "│   " if goes_on else "    "
-    return text
+def branches(order: list[tuple[str, int]]) -> list[str]:
+    """The lines of the tree to the left of each entry."""
+    texts = []
+    goes_on: list[bool] = []  # by level: whether an entry of this level follows before a shallower one
+    for _, depth in reversed(order):
+        del goes_on[depth + 1 :]
+        goes_on += [False] * (depth + 1 - len(goes_on))
+        left = "".join("│   " if more else "    " for more in goes_on[:depth])
+        texts.append(left + ("├── " if goes_on[depth] else "└── "))
+        goes_on[depth] = True
+    return texts[::-1]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from stepwell.cli.drawing import SIGNS, branch, headline, levels, now_ms, seconds, short, step_words
+from stepwell.cli.drawing import SIGNS, branches, headline, levels, now_ms, seconds, short, step_words
 from stepwell.schemas.events import (
     IncidentRaised,
     RollbackStarted,
@@ -139,12 +139,11 @@ def _render(watch: Watch, plan: Plan, order: list[tuple[str, int]], room: int) -
     text.append(f"{sign} ", style=style).append(headline(shown, now) + "\n", style="bold")
     hidden = _hidden(shown.steps, order, room)
     width = max(len(branch_text) for branch_text in (f"{'    ' * depth}{step_id}" for step_id, depth in order))
-    for index, (step_id, _) in enumerate(order):
+    for (step_id, _), left in zip(order, branches(order), strict=True):
         if step_id in hidden:
             continue
         step = shown.steps[step_id]
         sign, style = SIGNS[step.status]
-        left = branch(order, index)
         name = step_id.ljust(max(1, min(width, 48) + 4 - len(left)))
         text.append(left, style="dim").append(f"{sign} ", style=style)
         text.append(name, style="" if step.status != "pending" else "dim")

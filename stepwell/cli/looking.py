@@ -10,7 +10,7 @@ import msgspec
 
 from stepwell.cli.drawing import (
     SIGNS,
-    branch,
+    branches,
     headline,
     levels,
     now_ms,
@@ -109,9 +109,8 @@ def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
     print(f"{SIGNS.get(shown.status, ('▶', ''))[0]} {headline(shown, now)}")
     order = levels(compiled) if compiled else [(step_id, 0) for step_id in shown.steps]
     width = max((len(step_id) + 4 * depth for step_id, depth in order), default=0)
-    for index, (step_id, _) in enumerate(order):
+    for (step_id, _), left in zip(order, branches(order), strict=True):
         step = shown.steps[step_id]
-        left = branch(order, index)
         name = step_id.ljust(max(1, min(width, 48) + 4 - len(left)))
         print(f"{left}{SIGNS[step.status][0]} {name} {step_words(step, now)}".rstrip())
     if shown.error is not None:

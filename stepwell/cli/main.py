@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.session import Interrupted, drive, quiet_logging, show_error
+from stepwell.cli.session import Interrupted, drive, show_error
 
 app = typer.Typer(
     name="stepwell",
@@ -53,7 +53,7 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    quiet_logging()
+    """Run workflows that no crash can lose."""
 
 
 @app.command()

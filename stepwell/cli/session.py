@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from stepwell.errors import HandlerError, StepwellError
 
 if TYPE_CHECKING:
@@ -31,18 +29,6 @@ class Interrupted(Exception):  # noqa: N818 - not an error: somebody pressed Ctr
 
 class UsageError(StepwellError):
     """An option's value makes no sense."""
-
-
-def quiet_logging(*, verbose: bool = False) -> None:
-    """Let the libraries' log lines through only from warnings on, to stderr."""
-    import logging  # noqa: PLC0415 - only the level's numbers
-
-    level = logging.DEBUG if verbose or os.environ.get("STEPWELL_DEBUG") else logging.WARNING
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
 
 
 def drive(work: Callable[[], Coroutine[Any, Any, int]]) -> int:

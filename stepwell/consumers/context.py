@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from stepwell.schemas.work import WorkItem
+from stepwell.telling import logger
 
 
 class StepContext:
@@ -45,23 +44,22 @@ class StepContext:
         self.idempotency_key = item.idempotency_key
         self._updates: dict[str, Any] = {}
         self._progress: Callable[[Any], object] | None = None
-        self._cancelled = threading.Event()
+        self._cancelled = False  # set in the loop, read in threads: no lock needed for that
 
     idempotency_key: str
     """``instance:step:run``. Handlers run at least once: pass it on, so that a repeat does nothing twice."""
 
     @property
-    def log(self) -> structlog.stdlib.BoundLogger:
-        """A logger bound to this run."""
-        bound: structlog.stdlib.BoundLogger = structlog.get_logger("stepwell.handler").bind(
+    def log(self) -> Any:
+        """A structlog logger bound to this run."""
+        return logger("stepwell.handler", logging.INFO).bind(
             instance_id=self.instance_id, step_id=self.step_id, run=self.run
         )
-        return bound
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for this run any more. Coroutines are cancelled; functions in threads ask here."""
-        return self._cancelled.is_set()
+        return self._cancelled
 
     @property
     def updates(self) -> dict[str, Any]:
@@ -88,4 +86,4 @@ class StepContext:
 
     def cancel(self) -> None:
         """Make ``cancelled`` true. Called by the worker."""
-        self._cancelled.set()
+        self._cancelled = True

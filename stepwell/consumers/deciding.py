@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import msgspec
-import structlog
 
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.reading import EventReader
@@ -25,8 +24,9 @@ from stepwell.schemas.commands import (
     StartWorkflow,
 )
 from stepwell.schemas.events import EVENTS_VERSION, ErrorInfo, Event, Transition
+from stepwell.telling import Logger
 
-_logger = structlog.get_logger("stepwell.engine")
+_logger = Logger("stepwell.engine")
 
 _MOST_OVERSIZED: Final = 64  # steps of one transition that may turn out too large before it is given up
 

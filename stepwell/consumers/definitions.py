@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import structlog
-
 from stepwell.core.plan import Plan, compile_plan
 from stepwell.errors import DefinitionConflictError, DefinitionError
 from stepwell.log.port import DEFINITIONS, Log, NewRecord, Record
 from stepwell.schemas.definitions import Definition, decode_definition, encode_definition, hash_definition
+from stepwell.telling import Logger
 
-_logger = structlog.get_logger("stepwell.definitions")
+_logger = Logger("stepwell.definitions")
 
 
 class Definitions:

@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.owner import PartitionOwner, SurpriseError
 from stepwell.errors import LogClosedError, LogCorruptedError, LogFullError, LogVersionError
 from stepwell.log.port import DEFINITIONS, Log, Membership
+from stepwell.telling import Logger
 
 ENGINES: Final = "engines"  # the group that shares out the partitions
 
-_logger = structlog.get_logger("stepwell.engine")
+_logger = Logger("stepwell.engine")
 
 # Trouble that claiming anew cannot cure: a person must act, so the engine stops and says so.
 _FATAL: Final = (LogVersionError, LogCorruptedError, LogFullError)

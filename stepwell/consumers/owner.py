@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import structlog
 from msgspec import Struct
 
 from stepwell.consumers.deciding import Decided, Decider
@@ -45,8 +44,9 @@ from stepwell.schemas.events import (
     WorkflowStarted,
 )
 from stepwell.schemas.work import WorkItem
+from stepwell.telling import Logger
 
-_logger = structlog.get_logger("stepwell.owner")
+_logger = Logger("stepwell.owner")
 
 # Commands decided before the loop looks at acknowledgements and timers again: some milliseconds of work.
 BATCH: Final = 200

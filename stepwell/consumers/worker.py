@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
-import structlog
 
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.engine import process_name
@@ -37,8 +36,9 @@ from stepwell.schemas.commands import (
 )
 from stepwell.schemas.events import ErrorInfo
 from stepwell.schemas.work import WorkItem
+from stepwell.telling import Logger
 
-_logger = structlog.get_logger("stepwell.worker")
+_logger = Logger("stepwell.worker")
 
 DEFAULT_CONCURRENCY: Final = 64
 REPORT_AFTER: Final = 0.5  # seconds in hand before a step is reported as started: short steps cost no record

@@ -11,9 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
-
 from stepwell.core.expressions import Expression, compile_expression
 from stepwell.core.templates import Template, compile_mapping, compile_template
 from stepwell.errors import DefinitionError, ExpressionError
@@ -80,7 +77,11 @@ class Plan:
 
     def input_problem(self, data: Any) -> str:
         """What is wrong with an input by the definition's ``input_schema``; empty if nothing is."""
-        problem = None if self.input_schema is None else best_match(self.input_schema.iter_errors(data))
+        if self.input_schema is None:
+            return ""
+        from jsonschema.exceptions import best_match  # noqa: PLC0415 - 0.1 s, paid by whoever has a schema
+
+        problem = best_match(self.input_schema.iter_errors(data))
         return "" if problem is None else f"input{problem.json_path[1:]}: {problem.message}"
 
     @property
@@ -158,6 +159,9 @@ class _Compiler:
         schema = self.definition.input_schema
         if schema is None:
             return
+        from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
+        from jsonschema.exceptions import SchemaError  # noqa: PLC0415
+
         try:
             Draft202012Validator.check_schema(schema)
         except SchemaError as error:

@@ -190,6 +190,15 @@ def rewrite(
     return copy
 
 
+def write(value: Any, path: Path, new: Any, at: str = "") -> Any:
+    """Return the data with a value at a path without ``[]``; mappings that are not there are created.
+
+    Raises:
+        RuleError: The data has another shape.
+    """
+    return rewrite(value, path, lambda _, __: new, absent="create", at=at)
+
+
 def _child(value: Any, part: str | int | Mark, at: str) -> Any:
     if isinstance(part, int):
         rows = rows_of(value, at)

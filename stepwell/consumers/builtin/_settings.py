@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from stepwell.core.values import kind
 from stepwell.core.plan import suggest
+from stepwell.core.values import kind
 from stepwell.errors import StepwellError
 
 _NEAR: Final = 1_000  # names searched for one that is near: data may have any number, and difflib takes 10 µs each

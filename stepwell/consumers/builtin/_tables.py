@@ -18,13 +18,16 @@ from stepwell.consumers.builtin._paths import (
     RuleError,
     below,
     mapping_of,
+    missing,
     parse_path,
     read,
     rewrite,
     rows_of,
+    write,
 )
-from stepwell.consumers.builtin._settings import Settings, nearest
-from stepwell.core.expressions import bounded, compile_expression, kind
+from stepwell.consumers.builtin._settings import Settings
+from stepwell.core.expressions import compile_expression
+from stepwell.core.values import bounded, kind
 from stepwell.errors import ExpressionError
 
 MAX_ROWS: Final = 100_000
@@ -59,7 +62,7 @@ def compile_map(settings: Settings) -> Rule:
             place = below(at, number)
             new: Any = mapping_of(row, place)
             for path, value in targets:
-                new = _write(new, path, value(row, place), place)
+                new = write(new, path, value(row, place), place)
             result.append(new)
         return result
 
@@ -73,7 +76,7 @@ def compile_sort(settings: Settings) -> Rule:
 
     def order(rows: list[Any], at: str) -> list[Any]:
         for text, path in reversed(paths):
-            keyed = [(_cell(row, path, below(at, number)), row) for number, row in enumerate(rows)]
+            keyed = list(zip(_column(rows, text, path, at), rows, strict=True))
             present = [pair for pair in keyed if pair[0] is not None]
             _comparable([key for key, _ in present], f"by {text}", at)
             present.sort(key=itemgetter(0), reverse=descending)
@@ -87,27 +90,21 @@ def compile_group(settings: Settings) -> Rule:
     """``{field, by, aggregate: {name: {function: expression}}, into}``: a row for each group, in order of their
     first rows. Without ``by`` all rows are one group.
     """
-    columns = [(_last(path), path) for _, path in _columns(settings, "by")] if "by" in settings else []
-    aggregates = {
-        name: _aggregate(settings, name, what) for name, what in settings.mapping("aggregate").items()
-    }
-    names = [name for name, _ in columns] + list(aggregates)
+    columns = _columns(settings, "by") if "by" in settings else []
+    aggregates = {name: _aggregate(settings, name, what) for name, what in settings.mapping("aggregate").items()}
+    names = [*(_last(path) for _, path in columns), *aggregates]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise settings.wrong("by", f'the result would have two fields "{twice}"', "Give the aggregate another name.")
 
     def gather(rows: list[Any], at: str) -> list[Any]:
-        groups: dict[tuple[Any, ...], list[tuple[Any, str]]] = {}
-        for number, row in enumerate(rows):
-            place = below(at, number)
-            cells = [_scalar(_cell(row, path, place), below(place, name)) for name, path in columns]
-            groups.setdefault(_hashable(cells), []).append((row, place))
-        if not columns and not groups:
-            groups[()] = []
+        groups: dict[tuple[Any, ...], list[tuple[Any, str]]] = {} if columns else {(): []}
+        for number, (row, key) in enumerate(zip(rows, _keys(rows, columns, at), strict=True)):
+            groups.setdefault(key, []).append((row, below(at, number)))
         return [
-            {name: key[1] for (name, _), key in zip(columns, keys, strict=True)}
+            {_last(path): cell for (_, path), (_, cell) in zip(columns, key, strict=True)}
             | {name: value(members, at) for name, value in aggregates.items()}
-            for keys, members in groups.items()
+            for key, members in groups.items()
         ]
 
     return _on_rows(settings, gather)
@@ -120,7 +117,8 @@ def compile_join(settings: Settings) -> Rule:
     ``prefix`` is put before the right's names. ``how: left`` keeps rows without a partner, with nulls. The result
     takes the place of the left list unless ``into`` says where it goes.
     """
-    left_path, right_path = (_plain_path(settings, key, settings.text(key)) for key in ("left", "right"))
+    left_at, right_at = settings.text("left"), settings.text("right")
+    left_path, right_path = _plain_path(settings, "left", left_at), _plain_path(settings, "right", right_at)
     into = _plain_path(settings, "into", settings.text("into")) if "into" in settings else left_path
     on = settings.get("on")
     sides = Settings(on, settings.at("on"), ("left", "right"), RuleError) if isinstance(on, Mapping) else None
@@ -133,27 +131,22 @@ def compile_join(settings: Settings) -> Rule:
     prefix = settings.text("prefix", "")
 
     def join(data: Any) -> Any:
-        left = rows_of(read(data, left_path), settings.text("left"))
-        right = rows_of(read(data, right_path), settings.text("right"))
+        left = rows_of(read(data, left_path), left_at)
+        right = rows_of(read(data, right_path), right_at)
         partners: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-        empty: dict[str, Any] = {}
-        for number, row in enumerate(right):
-            place = below(settings.text("right"), number)
-            empty |= dict.fromkeys(f"{prefix}{name}" for name in mapping_of(row, place))
-            key = _key(row, right_on, place)
-            if key is not None:
-                partners.setdefault(key, []).append(row)
+        names: dict[str, None] = {}
+        for row, key in zip(right, _keys(right, right_on, right_at), strict=True):
+            names |= dict.fromkeys(f"{prefix}{name}" for name in row)
+            partners.setdefault(key, []).append(row)
         result: list[Any] = []
-        for number, row in enumerate(left):
-            place = below(settings.text("left"), number)
-            key = _key(row, left_on, place)
-            found = partners.get(key, []) if key is not None else []
-            result.extend(_merged(row, other, prefix, place) for other in found)
+        for number, (row, key) in enumerate(zip(left, _keys(left, left_on, left_at), strict=True)):
+            found = [] if (False, None) in key else partners.get(key, [])
+            result.extend(_merged(row, other, prefix, below(left_at, number)) for other in found)
             if outer and not found:
-                result.append(empty | dict(row))
+                result.append(names | dict(row))
             if len(result) > MAX_ROWS:
                 raise RuleError(f"the join has more than {MAX_ROWS:,} rows", remedy="Join on more fields.")
-        return _write(data, into, result, "")
+        return write(data, into, result, "")
 
     return join
 
@@ -170,12 +163,6 @@ def _merged(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str, at: 
             )
         result[key] = value
     return result
-
-
-def _key(row: Any, columns: list[tuple[str, Path]], at: str) -> tuple[Any, ...] | None:
-    """What a row is joined on; None if a part of it is null."""
-    cells = [_scalar(_cell(row, path, at), below(at, text)) for text, path in columns]
-    return None if None in cells else _hashable(cells)
 
 
 # -- Aggregates --
@@ -238,11 +225,7 @@ def _on_rows(settings: Settings, work: Callable[[list[Any], str], list[Any]]) ->
         return lambda data: rewrite(data, path, lambda value, at: work(rows_of(value, at), at))
     path = _plain_path(settings, "field", field)
     into = _plain_path(settings, "into", settings.text("into"))
-    return lambda data: _write(data, into, work(rows_of(read(data, path), field), field), "")
-
-
-def _write(data: Any, path: Path, value: Any, at: str) -> Any:
-    return rewrite(data, path, lambda _, __: value, absent="create", at=at)
+    return lambda data: write(data, into, work(rows_of(read(data, path), field), field), "")
 
 
 def _plain_path(settings: Settings, key: str, text: str) -> Path:
@@ -282,28 +265,37 @@ def _expression(settings: Settings, key: str, source: Any) -> _Value:
     return evaluate
 
 
+def _column(rows: list[Any], text: str, path: Path, at: str) -> list[Any]:
+    """What each row has in a column: None where it has nothing. That no row has it is taken for a mistake."""
+    cells = [_cell(row, path, below(at, number)) for number, row in enumerate(rows)]
+    if cells and all(cell is MISSING for cell in cells):
+        raise missing(rows[0], text, below(at, 0))
+    return [None if cell is MISSING else cell for cell in cells]
+
+
 def _cell(row: Any, path: Path, at: str) -> Any:
-    """What a row has in a column; None if it has nothing."""
     value: Any = mapping_of(row, at)
     for part in path:
         if isinstance(part, str) and isinstance(value, Mapping):
-            value = value.get(part)
+            value = value.get(part, MISSING)
         elif isinstance(part, int) and isinstance(value, (list, tuple)):
-            value = value[part] if part < len(value) else None
+            value = value[part] if part < len(value) else MISSING
         else:
-            return None
+            return MISSING
     return value
 
 
-def _scalar(value: Any, at: str) -> Any:
-    if isinstance(value, (list, tuple, Mapping)):
-        raise RuleError(f"rows cannot be told apart by {kind(value)}", place=at)
-    return value
-
-
-def _hashable(cells: list[Any]) -> tuple[tuple[bool, Any], ...]:
-    """A key for a dict: to Python ``True`` is 1, to JSON it is not."""
-    return tuple((isinstance(cell, bool), cell) for cell in cells)
+def _keys(rows: list[Any], columns: list[tuple[str, Path]], at: str) -> list[tuple[tuple[bool, Any], ...]]:
+    """What tells the rows apart: the cells of some columns, each with whether it is a truth value, since to Python
+    ``True`` is 1, and to JSON it is not.
+    """
+    keys: list[list[tuple[bool, Any]]] = [[] for _ in rows]
+    for text, path in columns:
+        for key, cell in zip(keys, _column(rows, text, path, at), strict=True):
+            if isinstance(cell, (list, tuple, Mapping)):
+                raise RuleError(f"rows cannot be told apart by {kind(cell)}", place=below(at, text))
+            key.append((isinstance(cell, bool), cell))
+    return [tuple(key) for key in keys]
 
 
 def _numbers(values: list[Any], at: str) -> list[Any]:
@@ -317,12 +309,10 @@ def _comparable(values: list[Any], what: str, at: str) -> list[Any]:
     """Check that values can be compared: all texts, all numbers, or all truth values."""
     kinds = {kind(value): value for value in values}
     if len(kinds) > 1:
-        raise RuleError(f"{what}: {' and '.join(sorted(kinds))} cannot be compared", place=at, remedy="Cast them first.")
+        raise RuleError(
+            f"{what}: {' and '.join(sorted(kinds))} cannot be compared", place=at, remedy="Cast them first."
+        )
     for name, value in kinds.items():
         if not isinstance(value, (str, int, float)):
             raise RuleError(f"{what}: {name} cannot be compared", place=at)
     return values
-
-
-__all__ = ["MISSING", "Rule", "compile_filter", "compile_group", "compile_join", "compile_map", "compile_sort"]
-_ = nearest

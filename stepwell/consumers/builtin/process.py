@@ -1,0 +1,406 @@
+"""The ``process`` step: its input changed by the rules of ``config.rules``, one after the other.
+
+=============  ==================================================================================================
+transform      ``{field, operation, …}``: change what is at ``field``: upper (uppercase), lower (lowercase), title,
+               trim, rename (``to``), cast (``to``: int, float, str, bool), default (``value``), drop,
+               round (``digits``), replace (``old``, ``new``)
+select         ``{fields, field}``: keep only these fields, of a mapping or of each row of a list
+filter         ``{field, where, into}``: keep the rows for which an expression holds
+map            ``{field, set, into}``: compute fields of each row, as in ``set: {total: price * quantity}``
+sort           ``{field, by, descending, into}``
+group          ``{field, by, aggregate, into}``: one row for each group, with sum, count, min, max, avg
+join           ``{left, right, on, how, prefix, into}``: rows of two lists that agree on a field
+validate       ``{field, schema, required}``: fail with a ``ValidationError`` unless the data fits
+=============  ==================================================================================================
+
+``field`` is a path such as ``customer.name`` or ``rows[].name`` (see ``_paths``); where a rule works on rows it may
+be left out if the data itself is the list. All rules are checked before the first one runs, and a field that is not
+there is a mistake: ``default`` makes it, ``drop`` does not mind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from stepwell.consumers.builtin._paths import (
+    MISSING,
+    Change,
+    Path,
+    RuleError,
+    below,
+    mapping_of,
+    missing,
+    parse_path,
+    read,
+    rewrite,
+    rows_of,
+    walk,
+    write,
+)
+from stepwell.consumers.builtin._settings import Settings
+from stepwell.consumers.builtin._tables import (
+    Rule,
+    compile_filter,
+    compile_group,
+    compile_join,
+    compile_map,
+    compile_sort,
+)
+from stepwell.consumers.context import StepContext
+from stepwell.core.values import MAX_TEXT, as_text, bounded, kind, shorten
+from stepwell.errors import ExpressionError, StepwellError
+
+__all__ = ["RuleError", "ValidationError", "apply_rules", "compile_rules", "process"]
+
+MAX_PROBLEMS: Final = 20  # reported at once: who has more wants to see the first ones
+
+
+class ValidationError(StepwellError):
+    """The data is not what a ``validate`` rule asks for. Never retried by default.
+
+    Args:
+        problems: What is wrong, each as ``place: message``.
+        place: The rule.
+    """
+
+    def __init__(self, problems: list[str], *, place: str = "") -> None:
+        self.problems = problems
+        message = problems[0] if len(problems) == 1 else "\n  ".join([f"{len(problems)} problems", *problems])
+        super().__init__(message, place=place)
+
+
+async def process(data: Any, ctx: StepContext) -> Any:
+    """Run a ``process`` step.
+
+    Args:
+        data: The step's input; stays as it is.
+        ctx: ``config.rules`` are the rules; without any, the result is the input.
+
+    Raises:
+        RuleError: A rule is wrong, or does not fit the data.
+        ValidationError: The data is not what a ``validate`` rule asks for.
+    """
+    settings = Settings(ctx.config, "", ("rules",), RuleError)
+    for rule in compile_rules(settings.values.get("rules")):
+        data = rule(data)
+        await asyncio.sleep(0)  # a rule takes a while on much data: let others have a turn, and cancellation
+    return data
+
+
+def apply_rules(data: Any, rules: Any) -> Any:
+    """Apply rules to data, in order.
+
+    Args:
+        data: JSON data; stays as it is. The result shares with it what the rules do not change.
+        rules: A list of mappings, each with a ``type``; None for no rules.
+
+    Raises:
+        RuleError: A rule is wrong, or does not fit the data; the message names rule and place.
+        ValidationError: The data is not what a ``validate`` rule asks for.
+    """
+    for rule in compile_rules(rules):
+        data = rule(data)
+    return data
+
+
+def compile_rules(rules: Any) -> list[Rule]:
+    """Check rules whole, and make a function of each.
+
+    Args:
+        rules: As for ``apply_rules``.
+
+    Raises:
+        RuleError: A rule is wrong; ``place`` is where, such as ``rules[2].operation``.
+    """
+    if rules is None:
+        return []
+    if not isinstance(rules, (list, tuple)):
+        raise RuleError(f"a list of rules is needed, not {kind(rules)}", place="rules")
+    return [_compile(rule, f"rules[{number}]") for number, rule in enumerate(rules)]
+
+
+def _compile(rule: Any, place: str) -> Rule:
+    settings = Settings(rule, place, rule if isinstance(rule, Mapping) else (), RuleError)
+    known, compile_rule = _RULES[settings.choice("type", _RULES)]
+    run = compile_rule(Settings(rule, place, ("type", *known), RuleError))
+
+    def placed(data: Any) -> Any:
+        try:
+            return run(data)
+        except ExpressionError as error:
+            message = f"{error.place}: {error.message}" if error.place else error.message
+            raise RuleError(message, place=place, remedy=error.remedy) from error
+
+    return placed
+
+
+# -- transform --
+
+
+class _Operation(NamedTuple):
+    """An operation on values: reads its own settings, and makes of them what changes a value."""
+
+    compile: Callable[[Settings], Change]
+    settings: tuple[str, ...] = ()
+
+
+class _FieldOperation(NamedTuple):
+    """An operation on fields as such, which may be missing, or come and go."""
+
+    compile: Callable[[Settings, Path], Rule]
+    settings: tuple[str, ...] = ()
+
+
+def _transform(settings: Settings) -> Rule:
+    name = settings.choice("operation", (*_OPERATIONS, *_ON_FIELDS))
+    own = _OPERATIONS[name].settings if name in _OPERATIONS else _ON_FIELDS[name].settings
+    Settings(settings.values, settings.place, ("type", "field", "operation", *own), RuleError)
+    path = parse_path(settings.text("field"), settings.at("field"))
+    if name in _ON_FIELDS:
+        return _ON_FIELDS[name].compile(settings, path)
+    change = _OPERATIONS[name].compile(settings)
+    return lambda data: rewrite(data, path, change)
+
+
+def _default(settings: Settings, path: Path) -> Rule:
+    value = settings.get("value")
+
+    def fill(old: Any, _: str) -> Any:
+        return value if old is MISSING or old is None else old
+
+    return lambda data: rewrite(data, path, fill, absent="create")
+
+
+def _drop(settings: Settings, path: Path) -> Rule:
+    if not path:
+        raise settings.wrong("field", "the whole data cannot be dropped")
+    return lambda data: rewrite(data, path, lambda _, __: MISSING, absent="skip")
+
+
+def _rename(settings: Settings, path: Path) -> Rule:
+    new = settings.text("to")
+    old = path[-1] if path else None
+    if not isinstance(old, str):
+        raise settings.wrong("field", "only a field can be renamed")
+
+    def rename(holder: Any, at: str) -> Any:
+        fields = mapping_of(holder, at)
+        if old not in fields:
+            raise missing(fields, old, at)
+        if new in fields and new != old:
+            raise RuleError(f'there is a field "{new}" already', place=at, remedy="Drop it first.")
+        return {new if key == old else key: value for key, value in fields.items()}
+
+    return lambda data: rewrite(data, path[:-1], rename)
+
+
+def _on_text(name: str, change: Callable[[str], str]) -> _Operation:
+    def apply(value: Any, at: str) -> str:
+        return change(_text(value, name, at))
+
+    return _Operation(lambda _: apply)
+
+
+def _text(value: Any, name: str, at: str) -> str:
+    if not isinstance(value, str):
+        raise RuleError(f"{name} takes a text, not {kind(value)}", place=at)
+    return value
+
+
+def _title(text: str) -> str:
+    # Not str.title, which makes "They'Re" of "they're".
+    return re.sub(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?", lambda word: word[0].capitalize(), text)
+
+
+def _replace(settings: Settings) -> Change:
+    old, new = settings.text("old"), settings.text("new")
+    if not old:
+        raise settings.wrong("old", "an empty text cannot be replaced")
+
+    def replace(value: Any, at: str) -> str:
+        text = _text(value, "replace", at)
+        if len(text) + text.count(old) * (len(new) - len(old)) > MAX_TEXT:
+            raise RuleError(f"the text would have more than {MAX_TEXT:,} characters", place=at)
+        return text.replace(old, new)
+
+    return replace
+
+
+def _round(settings: Settings) -> Change:
+    digits = settings.integer("digits", 0, -300, 300)
+
+    def apply(value: Any, at: str) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise RuleError(f"round takes a number, not {kind(value)}", place=at, remedy="Cast it first.")
+        return round(value, digits or None)
+
+    return apply
+
+
+_TRUTH: Final = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+
+
+def _to_int(value: Any) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    return int(value)
+
+
+def _to_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else as_text(value)
+
+
+_CASTS: Final[dict[str, Callable[[Any], Any]]] = {
+    "int": lambda value: bounded(_to_int(value)),
+    "float": lambda value: bounded(float(value)),
+    "str": _to_text,
+    "bool": lambda value: _TRUTH[_to_text(value).strip().lower()],
+}
+
+
+def _cast(settings: Settings) -> Change:
+    to = settings.choice("to", _CASTS)
+    convert = _CASTS[to]
+
+    def cast(value: Any, at: str) -> Any:
+        if not isinstance(value, (str, int, float)):
+            raise RuleError(f"cast takes a text, a number or a truth value, not {kind(value)}", place=at)
+        try:
+            return convert(value)
+        except (ValueError, KeyError, OverflowError, ExpressionError) as error:
+            hint = "Round it first." if to == "int" and isinstance(value, float) else ""
+            raise RuleError(f"{shorten(repr(value), 60)} cannot be cast to {to}", place=at, remedy=hint) from error
+
+    return cast
+
+
+_OPERATIONS: Final[dict[str, _Operation]] = {
+    "upper": _on_text("upper", str.upper),
+    "uppercase": _on_text("uppercase", str.upper),
+    "lower": _on_text("lower", str.lower),
+    "lowercase": _on_text("lowercase", str.lower),
+    "title": _on_text("title", _title),
+    "trim": _on_text("trim", str.strip),
+    "cast": _Operation(_cast, ("to",)),
+    "round": _Operation(_round, ("digits",)),
+    "replace": _Operation(_replace, ("old", "new")),
+}
+
+_ON_FIELDS: Final[dict[str, _FieldOperation]] = {
+    "rename": _FieldOperation(_rename, ("to",)),
+    "default": _FieldOperation(_default, ("value",)),
+    "drop": _FieldOperation(_drop),
+}
+
+
+# -- select and validate --
+
+
+def _select(settings: Settings) -> Rule:
+    path = parse_path(settings.text("field", ""), settings.at("field"))
+    fields = [parse_path(text, settings.at("fields")) for text in settings.texts("fields")]
+    if not all(field and all(isinstance(part, str) for part in field) for field in fields):
+        raise settings.wrong("fields", "names of fields are needed, such as name or address.city")
+
+    def keep(value: Any, at: str) -> Any:
+        kept: Any = {}
+        for field in fields:
+            kept = write(kept, field, read(value, field, at), at)
+        return kept
+
+    def select(value: Any, at: str) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [keep(row, below(at, number)) for number, row in enumerate(rows_of(value, at))]
+        return keep(mapping_of(value, at), at)
+
+    return lambda data: rewrite(data, path, select)
+
+
+def _validate(settings: Settings) -> Rule:
+    path = parse_path(settings.text("field", ""), settings.at("field"))
+    if "schema" not in settings and "required" not in settings:
+        raise settings.wrong("schema", "is missing", "Give a JSON Schema as schema, or a list of fields as required.")
+    texts = settings.texts("required") if "required" in settings else []
+    required = [parse_path(text, settings.at("required")) for text in texts]
+    by_schema = _schema_check(settings) if "schema" in settings else None
+
+    def problems(data: Any) -> Iterator[str]:
+        for at, value in _found(data, path, ""):
+            if value is MISSING or isinstance(value, RuleError):
+                yield _problem(at, value)
+                continue
+            for wanted in required:
+                parts = _found(value, wanted, at)
+                yield from (_problem(*part) for part in parts if _is_absent(part[1]))
+            if by_schema is not None:
+                yield from by_schema(value, at)
+
+    def validate(data: Any) -> Any:
+        found = [problem for problem, _ in zip(problems(data), range(MAX_PROBLEMS), strict=False)]
+        if found:
+            raise ValidationError(found, place=settings.place)
+        return data
+
+    return validate
+
+
+def _found(data: Any, path: Path, at: str) -> Iterator[tuple[str, Any]]:
+    """What is at a path, as ``walk``; an error where the data has another shape."""
+    try:
+        yield from walk(data, path, at)
+    except RuleError as error:
+        yield error.place, error
+
+
+def _is_absent(value: Any) -> bool:
+    return value is MISSING or value is None or isinstance(value, RuleError)
+
+
+def _problem(at: str, value: Any) -> str:
+    what = "is missing" if value is MISSING else "is null" if value is None else value.message
+    return f"{at or 'the data'}: {what}"
+
+
+def _schema_check(settings: Settings) -> Callable[[Any, str], Iterator[str]]:
+    # Imported here: it takes 0.1 s, and most steps validate nothing.
+    from jsonschema import Draft202012Validator  # noqa: PLC0415
+    from jsonschema.exceptions import SchemaError  # noqa: PLC0415
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped] # noqa: PLC0415
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415
+
+    schema = dict(settings.mapping("schema"))
+    validator_class = validator_for(schema, default=Draft202012Validator)
+    try:
+        validator_class.check_schema(schema)
+    except SchemaError as error:
+        raise settings.wrong(f"schema{error.json_path[1:]}", shorten(error.message, 200)) from error
+    # With a registry of its own it never fetches a $ref over the network.
+    validator = validator_class(schema, registry=REGISTRY)
+
+    def check(value: Any, at: str) -> Iterator[str]:
+        try:
+            for error in validator.iter_errors(value):
+                place = f"{at}{error.json_path[1:]}".lstrip(".") or "the data"
+                yield f"{place}: {shorten(error.message, 200)}"
+        except Unresolvable as error:
+            message = f"the schema refers to what is not in it: {shorten(str(error), 200)}"
+            raise RuleError(message, remedy="Put it under $defs.") from error
+
+    return check
+
+
+_ROWS: Final = ("field", "into")
+_RULES: Final[dict[str, tuple[tuple[str, ...], Callable[[Settings], Rule]]]] = {
+    "transform": (("field", "operation", "to", "value", "digits", "old", "new"), _transform),
+    "select": (("field", "fields"), _select),
+    "filter": ((*_ROWS, "where"), compile_filter),
+    "map": ((*_ROWS, "set"), compile_map),
+    "sort": ((*_ROWS, "by", "descending"), compile_sort),
+    "group": ((*_ROWS, "by", "aggregate"), compile_group),
+    "join": (("left", "right", "on", "how", "prefix", "into"), compile_join),
+    "validate": (("field", "schema", "required"), _validate),
+}
