@@ -84,7 +84,14 @@ async def _load_snapshot(log: Log, reader: EventReader, epoch: int) -> Partition
     while snapshot is not None:
         chunks = await log.read(SNAPSHOTS, reader.partition, snapshot.first, limit=snapshot.chunks)
         if len(chunks) == snapshot.chunks and chunks[0].offset == snapshot.first:
-            return decode_partition(chunk.value for chunk in chunks)
+            try:
+                return decode_partition(chunk.value for chunk in chunks)
+            except ValueError as error:
+                raise LogCorruptedError(
+                    f"a snapshot that cannot be read: {error}",
+                    place=f"{SNAPSHOTS}[{reader.partition}]@{snapshot.first}",
+                    remedy="Restore the log from a backup.",
+                ) from error
         # It was named by a late record of a former owner, and superseded since: read on to a newer one.
         snapshot = await reader.seek_newer_snapshot(epoch)
         if snapshot is None:

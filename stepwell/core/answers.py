@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from stepwell.core.decision import Decision
 from stepwell.schemas.events import CommandNoted, CommandRejected
+
+# Messages quote what they answer. The answer to a command that only just fitted a record must fit one, too.
+_LONGEST_MESSAGE: Final = 2_000
 
 
 def reject(decision: Decision, command: Any, code: str, message: str) -> None:
     """Answer that a command cannot be followed, and why."""
     name = type(command).__name__
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[:_LONGEST_MESSAGE] + " …"
     event = CommandRejected(name, code, message, command_id=getattr(command, "command_id", ""))
     _answer(decision, event)
 

@@ -51,7 +51,8 @@ def decide(state: InstanceState | None, command: Command | InternalCommand, circ
     """
     decision = Decision(state, command.instance_id, circumstances)
     command_id = getattr(command, "command_id", "")
-    if command_id and state is not None and command_id in state.commands:
+    known = state or circumstances.archived
+    if command_id and known is not None and command_id in known.commands:
         decision.note = "this command was followed before"
         return decision
     _DECIDE[type(command)](decision, command)

@@ -42,14 +42,27 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
                 found.append(_work(after, event, number))  # type: ignore[arg-type]
         elif kind in _GIVES_UP and before is not None and (before.active or before.rollback):
             found.append(CancelRuns(transition.instance_id, first=1, last=before.runs))
+        elif kind is WorkflowResumed and before is not None:
+            given_up = _runs(before) - _runs(after)
+            found += [CancelRuns(transition.instance_id, first=run, last=run) for run in sorted(given_up)]
         elif kind in _MAY_TIME_OUT and event.error.type == STEP_TIMEOUT:  # type: ignore[union-attr]
             run = event.run  # type: ignore[union-attr]
             found.append(CancelRuns(transition.instance_id, first=run, last=run))
     return found
 
 
-_GIVES_UP: frozenset[type[Event]] = frozenset({WorkflowCancelled, WorkflowFailed, RollbackStarted, WorkflowResumed})
+_GIVES_UP: frozenset[type[Event]] = frozenset({WorkflowCancelled, WorkflowFailed, RollbackStarted})
 _MAY_TIME_OUT: frozenset[type[Event]] = frozenset({StepFailed, StepRetryScheduled})
+
+
+def _runs(state: InstanceState | None) -> set[int]:
+    """The runs that workers may be at."""
+    if state is None:
+        return set()
+    steps = [*state.steps.values()]
+    if state.rollback is not None and state.rollback.current is not None:
+        steps.append(state.rollback.current)
+    return {step.run for step in steps if step.status in UNDER_WAY and not step.waits_for}
 
 
 def is_under_way(state: InstanceState, ready: StepReady) -> bool:

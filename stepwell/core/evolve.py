@@ -136,6 +136,9 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
             timers = steps.without(timers, step_id)
         left = left.delete(step_id)
     dealt_with = {*event.reset, *event.skipped}
+    rollback = state.rollback
+    if rollback is not None and rollback.current is not None:  # its workers get the whole limit anew
+        rollback = replace(rollback, current=replace(rollback.current, returned_at=0))
     return {
         "status": WorkflowStatus.RUNNING,
         "pause_reason": "",
@@ -145,6 +148,7 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
         "finished_at": 0,
         "failures": tuple(step_id for step_id in state.failures if step_id not in dealt_with),
         "steps": left,
+        "rollback": rollback,
         "timers": timers,
         "active": active,
         "active_sequential": sequential,
@@ -154,6 +158,7 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
 def _ended(state: InstanceState, status: WorkflowStatus, at: int) -> Changes:
     return {
         **steps.given_up(state, at),
+        "rollback": steps.undoing_given_up(state, at),
         "status": status,
         "finished_at": at,
         "pause_reason": "",

@@ -82,24 +82,28 @@ def ready(state: InstanceState, event: StepReady, at: int) -> Changes:
         remaining = rollback.remaining
         if remaining and remaining[0] == event.step_id and rollback.current is None:
             remaining = remaining[1:]
-        step = StepState(StepStatus.READY, event.run, event.attempt, ready=event, since=at)
+        returned_at = _returned_at(rollback.current)
+        step = StepState(StepStatus.READY, event.run, event.attempt, ready=event, returned_at=returned_at, since=at)
         return {
             "rollback": replace(rollback, current=step, remaining=remaining),
             "timers": without(state.timers, event.step_id),
             "runs": max(state.runs, event.run),
         }
-    before = state.steps.get(event.step_id)
-    returned_at = before.returned_at if before is not None and before.waits_for == "worker" else 0
     step = StepState(
         StepStatus.READY,
         event.run,
         event.attempt,
         ready=event,
         sequential=event.sequential,
-        returned_at=returned_at,
+        returned_at=_returned_at(state.steps.get(event.step_id)),
         since=at,
     )
     return _begin(state, event.step_id, step)
+
+
+def _returned_at(before: StepState | None) -> int:
+    """A run that is only routed again keeps the moment since when nobody takes it."""
+    return before.returned_at if before is not None and before.waits_for == "worker" else 0
 
 
 def waiting(state: InstanceState, event: StepWaiting, at: int) -> Changes:
@@ -113,7 +117,10 @@ def started(state: InstanceState, event: StepStarted, _at: int) -> Changes:
     """A worker has it in hand."""
     timers = state.timers if event.due is None else state.timers.set(event.step_id, event.due)
     step = _run(state, event.step_id, event.run)
-    return {**_put(state, event.step_id, replace(step, status=StepStatus.RUNNING)), "timers": timers}
+    return {
+        **_put(state, event.step_id, replace(step, status=StepStatus.RUNNING, worker=event.worker)),
+        "timers": timers,
+    }
 
 
 def heartbeat(state: InstanceState, event: StepHeartbeat, _at: int) -> Changes:
@@ -150,8 +157,8 @@ def succeeded(state: InstanceState, event: StepSucceeded, at: int) -> Changes:
         until=at,
     )
     changes = _end(state, event.step_id, step, event.joins)
-    if before is not None and before.ready is not None and before.ready.target:
-        failed = before.ready.target  # its error handler has run: the failure is dealt with
+    if event.settles:
+        failed = event.settles  # its error handler has run: the failure is dealt with
         changes["steps"] = changes["steps"].set(failed, replace(state.steps[failed], settled=sequence))
         changes["failures"] = tuple(step_id for step_id in state.failures if step_id != failed)
     if event.context:
@@ -250,6 +257,15 @@ def _put(state: InstanceState, step_id: str, step: StepState) -> Changes:
     if state.rollback is not None:
         return {"rollback": replace(state.rollback, current=step)}
     return {"steps": state.steps.set(step_id, step)}
+
+
+def undoing_given_up(state: InstanceState, at: int) -> Rollback | None:
+    """The rollback under way, if any, with its compensation cancelled: a resume runs that anew."""
+    rollback = state.rollback
+    if rollback is None or rollback.current is None or rollback.current.status not in UNDER_WAY:
+        return rollback
+    current = replace(rollback.current, status=StepStatus.CANCELLED, waits_for="", until=at)
+    return replace(rollback, current=current)
 
 
 def given_up(state: InstanceState, at: int) -> Changes:

@@ -9,10 +9,10 @@ from stepwell.core.answers import reject
 from stepwell.core.decision import Decision
 from stepwell.core.retry import STEP_TIMEOUT, WORKFLOW_TIMEOUT
 from stepwell.core.rollback import fail_compensation, next_compensation
-from stepwell.core.scope import step_input
+from stepwell.core.scope import NOTHING, failure_scope, step_input
 from stepwell.core.settling import fail_attempt, fail_step, succeed
 from stepwell.core.starting import settle_up, too_large
-from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, StepState, WorkflowStatus
+from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, StepState, StepStatus, WorkflowStatus
 from stepwell.errors import ExpressionError
 from stepwell.schemas.commands import (
     CompleteStep,
@@ -55,7 +55,9 @@ def _find(decision: Decision, command: Any) -> StepState | None:
         reject(decision, command, QUARANTINED, "the instance is quarantined; resume it to run the step anew")
         return None
     rollback = state.rollback
-    step = rollback.current if rollback is not None else state.steps.get(command.step_id)
+    step = state.steps.get(command.step_id) if rollback is None else rollback.current
+    if rollback is not None and (step is None or step.ready is None or step.ready.step_id != command.step_id):
+        step = None
     if step is not None and step.run == command.run:
         if step.status in UNDER_WAY and step.waits_for == "":
             return step
@@ -105,7 +107,11 @@ def _attempt_failed(decision: Decision, step_id: str, step: StepState, error: Er
 def report_started(decision: Decision, command: ReportStarted) -> None:
     """A worker has had a step in hand for longer than a moment."""
     step = _find(decision, command)
-    if step is not None:
+    if step is None:
+        return
+    if step.status is StepStatus.RUNNING and step.worker == command.worker:
+        decision.note = "a repeat: this worker has it in hand already"
+    else:
         timeout = step.ready.timeout_seconds if step.ready else None
         due = None if timeout is None else decision.now + math.ceil(timeout * 1000) + TIMEOUT_GRACE_MS
         decision.emit(StepStarted(command.step_id, command.run, worker=command.worker, due=due))
@@ -148,6 +154,8 @@ def fire(decision: Decision, command: FireTimer) -> None:
     step = state.rollback.current if state.rollback is not None else state.steps[step_id]
     if step is None or step.status not in UNDER_WAY:
         decision.note = "nothing waits for this timer"
+    elif state.incident == QUARANTINED:
+        decision.note = "it is quarantined; resume it to run its steps anew"
     elif step.waits_for == "time":
         _waited(decision, step_id, step)
     elif not step.waits_for:
@@ -164,8 +172,13 @@ def fire(decision: Decision, command: FireTimer) -> None:
 def _waited(decision: Decision, step_id: str, step: StepState) -> None:
     plan = decision.plan()
     plan_step = plan.steps[step_id]
+    if step_id in decision.circumstances.oversized:
+        fail_step(decision, plan_step, step.run, step.attempt, too_large(decision, step_id, "its input"))
+        settle_up(decision)
+        return
+    extra = failure_scope(decision.instance(), plan_step.handles) if plan_step.handles else NOTHING
     try:  # what a wait lets through is what it would have been given
-        output = step_input(decision.instance(), plan, plan_step)
+        output = step_input(decision.instance(), plan, plan_step, extra)
     except ExpressionError as error:
         info = ErrorInfo(type="ExpressionError", message=error.message)
         fail_step(decision, plan_step, step.run, step.attempt, info)
@@ -178,6 +191,8 @@ def continue_(decision: Decision, _command: ContinueWorkflow) -> None:
     """Start more of what was deferred."""
     if decision.state is not None:
         settle_up(decision)
+    if not decision.events:
+        decision.note = "there is nothing to go on with"
 
 
 def quarantine(decision: Decision, command: QuarantineInstance) -> None:

@@ -9,12 +9,11 @@ from stepwell.core.answers import note, reject
 from stepwell.core.decision import START_OF_HISTORY, Decision
 from stepwell.core.outcomes import NO_HANDLER, QUARANTINED
 from stepwell.core.plan import suggest
-from stepwell.core.rollback import next_compensation, roll_back
+from stepwell.core.rollback import compensate, next_compensation, roll_back
 from stepwell.core.starting import settle_up
 from stepwell.core.state import (
     UNDER_WAY,
     InstanceState,
-    StepState,
     StepStatus,
     WorkflowStatus,
     instance_to_plain,
@@ -118,16 +117,15 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
         note(decision, command, "it is running already")
         return
     if state.rollback is not None:
-        _resume_rollback(decision, command, state.rollback.current)
+        _resume_rollback(decision, command)
         return
     skip = command.failed_steps == "skip"
     ended = not state.live
-    failed = list(state.failures)
-    if state.failed_step and state.failed_step not in failed and state.failed_step in state.steps:
-        failed.append(state.failed_step)
-    failed = [step_id for step_id in failed if not state.steps[step_id].settled]
-    again = [] if skip else failed
-    again += [_handler(decision, step_id) for step_id in failed if _handler(decision, step_id) in state.steps]
+    steps, handlers = decision.plan().steps, decision.plan().definition.error_handlers
+    # A failure that an error handler is at is dealt with already, unless the end came first.
+    failed = [s for s in state.failures if not steps[s].handles and (ended or s not in handlers)]
+    again = [] if skip else list(failed)
+    again += [handlers[s].step for s in failed if s in handlers and handlers[s].step in state.steps]
     if ended:
         again += sorted(step_id for step_id, s in state.steps.items() if s.status is StepStatus.CANCELLED)
     elif state.incident == QUARANTINED:
@@ -138,18 +136,13 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
     skipped = tuple(failed) if skip else ()
     decision.emit(WorkflowResumed(reset=reset, skipped=skipped, command_id=command.command_id))
     for step_id in skipped:
-        plan_step = decision.plan().steps[step_id]
-        decision.emit(StepSkipped(step_id, reason="skipped by a person", joins=decision.reach(plan_step)))
+        joins = decision.reach(steps[step_id])
+        decision.emit(StepSkipped(step_id, reason="skipped by a person", joins=joins))
     if ended:
         _free_all_that_may_start(decision)
     else:
-        decision.free(step_id for step_id in reset if not decision.plan().steps[step_id].handles)
+        decision.free(reset)
     settle_up(decision)
-
-
-def _handler(decision: Decision, step_id: str) -> str:
-    handler = decision.plan().definition.error_handlers.get(step_id)
-    return handler.step if handler else ""
 
 
 def _free_all_that_may_start(decision: Decision) -> None:
@@ -162,13 +155,17 @@ def _free_all_that_may_start(decision: Decision) -> None:
             decision.free((step_id,))
 
 
-def _resume_rollback(decision: Decision, command: ResumeWorkflow, current: StepState | None) -> None:
+def _resume_rollback(decision: Decision, command: ResumeWorkflow) -> None:
+    state = decision.instance()
+    current = state.rollback.current if state.rollback is not None else None
+    lost = state.incident == QUARANTINED  # its outcome, if it came meanwhile
     decision.emit(WorkflowResumed(command_id=command.command_id))
-    if current is not None and current.status is StepStatus.FAILED and current.ready is not None:
-        if command.failed_steps == "skip":
-            decision.emit(StepSkipped(current.ready.step_id, reason="skipped by a person"))
+    if current is not None and current.ready is not None and (lost or current.status not in UNDER_WAY):
+        step_id = current.ready.step_id
+        if current.status is StepStatus.FAILED and command.failed_steps == "skip":
+            decision.emit(StepSkipped(step_id, reason="skipped by a person"))
         else:
-            decision.again(current, attempt=1)
+            compensate(decision, decision.plan().steps[step_id])
     next_compensation(decision)
     settle_up(decision)
 
@@ -198,7 +195,8 @@ def rollback(decision: Decision, command: RollbackWorkflow) -> None:
     known = decision.state or decision.circumstances.archived
     if known is not None:
         if known.rollback is not None:
-            reject(decision, command, "rollback_under_way", "it is being rolled back; wait, or cancel it")
+            remedy = "wait, or cancel it" if known.live else "that was cut short: resume it first"
+            reject(decision, command, "rollback_under_way", f"it is being rolled back; {remedy}")
             return
         to, problem = _target(known, command.to)
         if problem:
@@ -214,7 +212,7 @@ def rollback(decision: Decision, command: RollbackWorkflow) -> None:
 def _target(state: InstanceState, to: int | str) -> tuple[int, str]:
     """The sequence that a rollback means, or what is wrong with it."""
     settled = {step_id: step.settled for step_id, step in state.steps.items() if step.settled}
-    if isinstance(to, str) and to.isdigit():
+    if isinstance(to, str) and to.isdecimal() and len(to) < 19:  # no sequence is longer
         to = int(to)
     if to == "start":
         return START_OF_HISTORY, ""

@@ -71,7 +71,7 @@ def next_compensation(decision: Decision) -> None:
     if rollback is None or rollback.current is not None or state.status is not WorkflowStatus.RUNNING:
         return
     if rollback.remaining:
-        _compensate(decision, plan.steps[rollback.remaining[0]])
+        compensate(decision, plan.steps[rollback.remaining[0]])
         return
     _end(decision)
 
@@ -98,7 +98,8 @@ def _end(decision: Decision) -> None:
         decision.free(free)
 
 
-def _compensate(decision: Decision, plan_step: PlanStep) -> None:
+def compensate(decision: Decision, plan_step: PlanStep) -> None:
+    """Route a step's compensation to workers: the next one, or the current one anew."""
     state, step, undo = decision.instance(), plan_step.step, plan_step.step.compensate
     if undo is None:
         raise LookupError(f"{decision.instance_id}: {step.id} has no compensation")

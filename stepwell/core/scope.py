@@ -61,7 +61,7 @@ class Scope(Mapping[str, Any]):
         if name == "step_outputs":
             return _StepOutputs(self._state)
         if name == "context":
-            return {key: values[-1].value for key, values in self._state.context.items() if values}
+            return {key: values[-1].value for key, values in sorted(self._state.context.items()) if values}
         step = self._state.steps.get(name)
         if step is None or not step.settled:
             raise KeyError(name)

@@ -36,6 +36,7 @@ def succeed(
             joins=joins,
             checkpoint="" if point is False else step.id if point is True else point,
             attempt=attempt,
+            settles=handled if then == "continue" else "",
         )
     )
     if handled and then != "continue":

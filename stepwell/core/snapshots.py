@@ -1,12 +1,15 @@
 """A partition's state as chunks of bytes, and back.
 
-Taken from a persistent map, a snapshot is consistent at no cost while work goes on. Its first chunk holds what
-belongs to the partition itself, the others its instances, in the order of their ids.
+Taken from a persistent map, a snapshot is consistent at no cost while work goes on. It is a text of JSON lines: one for
+what belongs to the partition itself, then some for the finished instances it remembers, then one for each live instance
+in the order of their ids. The text is cut into chunks wherever one is full, so that an instance may be larger than a
+record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -18,63 +21,84 @@ from stepwell.core.partition import PartitionState
 from stepwell.core.state import InstanceState, decode_instance, encode_instance
 
 CHUNK_BYTES: Final = 256 * 1024  # far below a record's limit, large enough that few are needed
+_LINE_OF_FINISHED: Final = 1_000  # how many a line holds
 
 
 class _Frame(Struct, frozen=True):
-    """The first chunk: everything but the instances.
+    """The first line: everything but the instances.
 
     Attributes:
-        finished: Each as (number, id, what is kept of it).
+        finished: How many lines of finished instances follow.
     """
 
     position: int
     at: int
     oldest: int
     newest: int
-    order: tuple[tuple[int, str], ...]
-    finished: dict[str, Finished]
+    finished: int
 
 
-_encoder = msgspec.json.Encoder(order="deterministic")
+# A finished instance's number, its id, and what is kept of it; None where it was reopened since.
+_Finished = tuple[int, str, Finished | None]
+
+_encode = msgspec.json.Encoder().encode
 _frames = msgspec.json.Decoder(_Frame)
-_instances = msgspec.json.Decoder(list[msgspec.Raw])
+_finished = msgspec.json.Decoder(list[_Finished])
 
 
 def encode_partition(state: PartitionState) -> Iterator[bytes]:
     """The chunks of a snapshot; equal states give equal bytes. Lazy: the caller may pause between chunks."""
-    order = tuple(sorted(state.order.items()))
-    yield _encoder.encode(_Frame(state.position, state.at, state.oldest, state.newest, order, dict(state.finished)))
-    chunk: list[bytes] = []
-    size = 0
+    buffer = bytearray()
+    for line in _lines(state):
+        buffer += line
+        buffer += b"\n"
+        while len(buffer) >= CHUNK_BYTES:
+            yield bytes(buffer[:CHUNK_BYTES])
+            del buffer[:CHUNK_BYTES]
+    if buffer:
+        yield bytes(buffer)
+
+
+def _lines(state: PartitionState) -> Iterator[bytes]:
+    finished = iter(sorted(state.order.items()))
+    lines = -(-len(state.order) // _LINE_OF_FINISHED)
+    yield _encode(_Frame(state.position, state.at, state.oldest, state.newest, lines))
+    while batch := list(islice(finished, _LINE_OF_FINISHED)):
+        entries: list[_Finished] = []
+        for number, instance_id in batch:
+            kept = state.finished.get(instance_id)
+            entries.append((number, instance_id, kept if kept is not None and kept.number == number else None))
+        yield _encode(entries)
     for instance_id in sorted(state.instances):
-        encoded = encode_instance(state.instances[instance_id])
-        if chunk and size + len(encoded) > CHUNK_BYTES:
-            yield b"[" + b",".join(chunk) + b"]"
-            chunk, size = [], 0
-        chunk.append(encoded)
-        size += len(encoded)
-    if chunk:
-        yield b"[" + b",".join(chunk) + b"]"
+        yield encode_instance(state.instances[instance_id])
 
 
 def decode_partition(chunks: Iterable[bytes]) -> PartitionState:
     """Read a snapshot's chunks, in order.
 
     Raises:
-        msgspec.DecodeError: They are none.
-        StopIteration: There are none.
+        ValueError: They are none, or not whole (msgspec's errors are ValueErrors).
     """
-    iterator = iter(chunks)
-    frame = _frames.decode(next(iterator))
+    text = b"".join(chunks)
+    if not text.endswith(b"\n"):
+        raise ValueError("the snapshot is not whole")
+    lines = iter(text[:-1].split(b"\n"))
+    frame = _frames.decode(next(lines))
+    order: dict[int, str] = {}
+    finished: dict[str, Finished] = {}
+    for line in islice(lines, frame.finished):
+        for number, instance_id, kept in _finished.decode(line):
+            order[number] = instance_id
+            if kept is not None:
+                finished[instance_id] = kept
     instances: dict[str, InstanceState] = {}
-    for chunk in iterator:
-        for raw in _instances.decode(chunk):
-            instance = decode_instance(bytes(raw))
-            instances[instance.id] = instance
+    for line in lines:
+        instance = decode_instance(line)
+        instances[instance.id] = instance
     return PartitionState(
         instances=Map(instances),
-        finished=Map(frame.finished),
-        order=Map(dict(frame.order)),
+        finished=Map(finished),
+        order=Map(order),
         oldest=frame.oldest,
         newest=frame.newest,
         position=frame.position,

@@ -35,7 +35,9 @@ def settle_up(decision: Decision) -> None:
         return
     if decision.freed:
         _defer(decision)
-    elif not (state.active or state.deferred or state.deferred_sequential or state.failures or state.rollback):
+    elif state.status is WorkflowStatus.RUNNING and not (
+        state.active or state.deferred or state.deferred_sequential or state.failures or state.rollback
+    ):
         _complete(decision)
 
 
@@ -90,6 +92,9 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
         if plan_step.condition is not None and not plan_step.condition.evaluate(scope):
             joins = decision.reach(plan_step)
             decision.emit(StepSkipped(step.id, reason=f"condition is false: {step.condition}", joins=joins))
+            if plan_step.handles:  # nobody deals with the failure: it is the workflow's
+                cause = state.steps[plan_step.handles].error or ErrorInfo(type="Error")
+                decision.emit(WorkflowFailed(cause, step_id=plan_step.handles))
             return
         if step.id in decision.circumstances.oversized:
             fail_step(decision, plan_step, run, 1, too_large(decision, step.id, "its input"))

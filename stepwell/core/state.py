@@ -73,6 +73,7 @@ class StepState(Struct, frozen=True, omit_defaults=True):
         settled: Sequence of the event from which on its dependents count it as settled; 0 while they do not.
         ready: What was routed to workers, while a run is under way.
         waits_for: What a ``waiting`` step waits for: its next attempt, a time, or a worker with its handler.
+        worker: Who has reported to have it in hand.
         returned_at: When a worker first handed this run back, in milliseconds; 0 if none did.
         since: When it became ready, in milliseconds.
         until: When it was settled, failed or was cancelled, in milliseconds.
@@ -87,6 +88,7 @@ class StepState(Struct, frozen=True, omit_defaults=True):
     ready: StepReady | None = None
     waits_for: Literal["", "retry", "time", "worker"] = ""
     sequential: bool = False
+    worker: str = ""
     returned_at: int = 0
     since: int = 0
     until: int = 0
@@ -191,7 +193,7 @@ def progress(state: InstanceState) -> dict[str, Any]:
 
 def _to_plain(value: Any) -> Any:
     if isinstance(value, Map):
-        return dict(value)
+        return dict(sorted(value.items()))  # a map's own order depends on the process's hash seed (law 1)
     if isinstance(value, Heap):
         return list(value)
     raise NotImplementedError  # what msgspec asks of a hook that does not know a type
@@ -206,8 +208,7 @@ def _from_plain(kind: Any, value: Any) -> Any:
     raise NotImplementedError  # as above
 
 
-# Keys in order: a map's own order depends on the process's hash seed, the encoded state must not (law 1).
-_encoder = msgspec.json.Encoder(enc_hook=_to_plain, order="deterministic")
+_encoder = msgspec.json.Encoder(enc_hook=_to_plain)
 _decoder = msgspec.json.Decoder(InstanceState, dec_hook=_from_plain)
 
 

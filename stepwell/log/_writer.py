@@ -86,6 +86,7 @@ class Writer:
         self._pending: list[Work] = []
         self._on_their_way = 0  # works in the thread's hands
         self._giving_way: TimerHandle | None = None
+        self._gave_way = 0.0
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._stopped: Future[None] = loop.create_future()
@@ -130,12 +131,13 @@ class Writer:
             self._inbox.put(self._pending)
             self._pending = []
             if self._giving_way is None:
-                self._giving_way = self._loop.call_later(_GIVE_WAY_EVERY, self._give_way)
+                self._giving_way = self._loop.call_at(self._gave_way + _GIVE_WAY_EVERY, self._give_way)
 
     def _give_way(self) -> None:
         if self._on_their_way:
             time.sleep(_GIVE_WAY_FOR)
-            self._giving_way = self._loop.call_later(_GIVE_WAY_EVERY, self._give_way)
+            self._gave_way = self._loop.time()
+            self._giving_way = self._loop.call_at(self._gave_way + _GIVE_WAY_EVERY, self._give_way)
         else:
             self._giving_way = None
 

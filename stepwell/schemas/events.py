@@ -194,7 +194,12 @@ class StepWaiting(_Event, frozen=True, omit_defaults=True, tag="step.waiting"):
 
 
 class StepSucceeded(_Event, frozen=True, omit_defaults=True, tag="step.succeeded"):
-    """A step has an output and is settled."""
+    """A step has an output and is settled.
+
+    Attributes:
+        settles: For an error handler after which the workflow continues: the step whose failure is dealt with,
+            which counts as settled from here on.
+    """
 
     step_id: str
     run: int
@@ -203,6 +208,7 @@ class StepSucceeded(_Event, frozen=True, omit_defaults=True, tag="step.succeeded
     joins: tuple[str, ...] = ()
     checkpoint: str = ""
     attempt: int = 1
+    settles: str = ""
 
 
 class StepRetryScheduled(_Event, frozen=True, omit_defaults=True, tag="step.retry_scheduled"):

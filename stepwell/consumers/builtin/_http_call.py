@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlencode
 
 import httpx
 
@@ -39,8 +39,8 @@ _OWN_HEADERS: Final = frozenset({
     "connection", "content-length", "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade",
 })  # fmt: skip
-# Headers that are for the first host alone, wherever it redirects to.
-_PRIVATE_HEADERS: Final = frozenset({"authorization", "cookie", "idempotency-key"})
+# Headers whose values are credentials, however they came there.
+_CREDENTIALS: Final = frozenset({"authorization", "cookie", "x-api-key"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE: Final = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
@@ -61,7 +61,7 @@ class HTTPRequestError(StepwellError):
     ) -> None:
         self.url = url
         self.retryable = retryable
-        super().__init__(message, place=place or url, remedy=remedy)
+        super().__init__(message, place=place, remedy=remedy)
 
 
 class HTTPSettingsError(HTTPRequestError):
@@ -102,8 +102,6 @@ class Call:
 
     Attributes:
         headers: By lower-case name.
-        private: Names of the headers that only the first host may see.
-        body: How to make the body, as arguments of ``httpx.Request``.
         confidential: Whether there are secrets in the body.
         expected: Ranges of status codes that are a success, ends included.
         secrets: What must not be shown, in each form that it is sent in.
@@ -112,8 +110,7 @@ class Call:
     method: str
     url: httpx.URL
     headers: dict[str, str]
-    private: frozenset[str]
-    body: dict[str, Any]
+    body: bytes | None
     confidential: bool
     timeout_seconds: float
     expected: tuple[tuple[int, int], ...]
@@ -124,6 +121,19 @@ class Call:
     def expects(self, status: int) -> bool:
         """Whether a status is a success."""
         return any(first <= status <= last for first, last in self.expected)
+
+    def error(
+        self, kind: type[HTTPRequestError], message: str, *, retryable: bool = False, remedy: str = ""
+    ) -> HTTPRequestError:
+        """An error that says what was requested.
+
+        Args:
+            kind: Its class.
+        """
+        return kind(f"{self}: {message}", url=self.shown_url, retryable=retryable, remedy=remedy)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.shown_url}"
 
     @property
     def shown_url(self) -> str:
@@ -185,7 +195,7 @@ class _Reader:
                 "method", f'unknown method "{shorten(method, 20)}"', f"There are: {', '.join(METHODS)}."
             )
         url = self._url()
-        headers, private = self._headers()
+        headers = self._headers()
         if "auth" in settings:
             if "authorization" in headers:
                 raise settings.wrong("auth", "there is an Authorization header already")
@@ -193,7 +203,9 @@ class _Reader:
         if method not in SAFE_METHODS:
             # A header takes ASCII only; an instance's id takes anything.
             headers.setdefault("idempotency-key", quote(self.ctx.idempotency_key, safe=":/@+=,;!$'()*"))
-        body, confidential = self._body()
+        body, content_type, confidential = self._body()
+        if body is not None:
+            headers.setdefault("content-type", content_type)
         return Call(
             method=method,
             url=url,
@@ -204,7 +216,6 @@ class _Reader:
                 "connection": "close",
                 **headers,
             },
-            private=private | _PRIVATE_HEADERS,
             body=body,
             confidential=confidential,
             timeout_seconds=self._timeout(),
@@ -229,25 +240,23 @@ class _Reader:
                 url = url.copy_merge_params(self._fields(key)[0])
         return url
 
-    def _headers(self) -> tuple[dict[str, str], frozenset[str]]:
+    def _headers(self) -> dict[str, str]:
         settings = self.settings
         headers: dict[str, str] = {}
-        private: set[str] = set()
         for name, written in (settings.mapping("headers") if "headers" in settings else {}).items():
             key, place = name.lower(), f"headers.{shorten(name, 40)}"
             if not _TOKEN.fullmatch(name) or key in _OWN_HEADERS:
                 raise settings.wrong(place, "cannot be set: it is no header's name, or set for each request")
             if key in headers:
                 raise settings.wrong(place, "is given twice")
-            value, secret = self._value(place, written)
+            value, _ = self._value(place, written)
             if not _VALUE.fullmatch(value):
                 raise settings.wrong(place, "holds characters that no header can, or blanks at its ends")
             headers[key] = value
-            if secret:
-                private.add(key)
-            if key in _PRIVATE_HEADERS and key != "idempotency-key":
+            if key in _CREDENTIALS:
                 self._keep(value)
-        return headers, frozenset(private)
+                self._keep(value.partition(" ")[2])  # without the scheme, such as Bearer
+        return headers
 
     def _authorization(self) -> str:
         auth = Settings(self.settings.get("auth"), "config.auth", ("bearer", "basic"), HTTPSettingsError)
@@ -269,24 +278,24 @@ class _Reader:
         self._keep(encoded)
         return f"Basic {encoded}"
 
-    def _body(self) -> tuple[dict[str, Any], bool]:
+    def _body(self) -> tuple[bytes | None, str, bool]:
+        """The body, its type, and whether there are secrets in it."""
         settings = self.settings
         given = [key for key in ("json", "form", "body") if key in settings]
         if len(given) > 1:
             raise settings.wrong(given[1], f"there is a body already: {given[0]}")
         if "json" in settings:
             try:
-                return {
-                    "content": json.dumps(settings.get("json"), ensure_ascii=False, allow_nan=False).encode()
-                }, False
+                text = json.dumps(settings.get("json"), ensure_ascii=False, allow_nan=False)
+                return text.encode(), "application/json", False
             except (ValueError, TypeError, RecursionError) as error:
                 raise settings.wrong("json", f"cannot be written as JSON: {type(error).__name__}") from None
         if "form" in settings:
             fields, secret = self._fields("form")
-            return {"data": fields}, secret
+            return urlencode(fields, doseq=True).encode(), "application/x-www-form-urlencoded", secret
         if "body" in settings:
-            return {"content": settings.text("body").encode(errors="replace")}, False
-        return {}, False
+            return settings.text("body").encode(errors="replace"), "text/plain; charset=utf-8", False
+        return None, "", False
 
     def _fields(self, key: str) -> tuple[dict[str, str | list[str]], bool]:
         """Parameters or a form's fields, and whether there are secrets among them."""

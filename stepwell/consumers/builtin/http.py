@@ -66,9 +66,14 @@ __all__ = [
 MAX_REDIRECTS: Final = 5
 CONNECT_SECONDS: Final = 5.0  # for an address that is not the last one: then the next is tried
 EXCERPT_BYTES: Final = 2_000  # of an unexpected answer, read for the error's message
+EXCERPT_CHARACTERS: Final = 200
 HEADER_CHARACTERS: Final = 1_000
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+# What another host may see after a redirect. Any other header may be a key to the first one.
+_PUBLIC_HEADERS: Final = frozenset({
+    "accept", "accept-encoding", "accept-language", "connection", "content-type", "idempotency-key", "user-agent",
+})  # fmt: skip
 _OUTPUT_HEADERS: Final = re.compile(
     "cache-control|content-(disposition|language|length|location|range|type)|date|etag|expires|last-modified|link"
     "|location|retry-after|x-(request|correlation)-id|(x-)?ratelimit(-.*)?|x-total-count"
@@ -109,8 +114,9 @@ async def http_request(_data: Any, ctx: StepContext) -> dict[str, Any]:
     except HTTPTimeoutError:
         raise
     except TimeoutError:
-        message = f"{call.method}: no whole answer within {call.timeout_seconds:g} s"
-        raise HTTPTimeoutError(message, url=call.shown_url, retryable=True) from None
+        raise call.error(
+            HTTPTimeoutError, f"no whole answer within {call.timeout_seconds:g} s", retryable=True
+        ) from None
     return {**result, "elapsed_ms": round((time.perf_counter() - began) * 1000, 1)}
 
 
@@ -122,7 +128,7 @@ async def _follow(call: Call, allowed: AllowList) -> dict[str, Any]:
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
                 raise await _unexpected(call, response)
             call = _redirected(call, response.status_code, response.headers["location"])
-    raise HTTPRequestError(f"{call.method}: there are more than {MAX_REDIRECTS} redirects", url=call.shown_url)
+    raise call.error(HTTPRequestError, f"there are more than {MAX_REDIRECTS} redirects")
 
 
 # -- Sending --
@@ -133,7 +139,7 @@ async def _sent(call: Call, allowed: AllowList) -> AsyncIterator[httpx.Response]
     url = call.url
     host = url.raw_host.decode("ascii")
     port = url.port or (443 if url.scheme == "https" else 80)
-    addresses = await allowed.addresses(host, port, call.shown_url)
+    addresses = await allowed.addresses(host, port, str(call))
     transport = httpx.AsyncHTTPTransport(verify=_tls(*map(os.environ.get, _CERTIFICATES)), trust_env=False)
     with _explained(call):
         async with transport:
@@ -165,7 +171,7 @@ def _request(call: Call, address: str, connect_seconds: float | None) -> httpx.R
             "timeout": {"connect": connect_seconds},
             "sni_hostname": url.raw_host.decode("ascii").removesuffix("."),
         },
-        **call.body,
+        content=call.body,
     )
 
 
@@ -186,22 +192,19 @@ def _explained(call: Call) -> Any:
     try:
         yield
     except httpx.TimeoutException:
-        raise HTTPTimeoutError(f"{call.method}: no connection in time", url=call.shown_url, retryable=True) from None
+        raise call.error(HTTPTimeoutError, "no connection in time", retryable=True) from None
     except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
         reasons = list(_chain(error))
         wrong = next((reason for reason in reasons if isinstance(reason, ssl.SSLCertVerificationError)), None)
         if wrong is not None:
             why = f"the server's certificate is not valid: {wrong.verify_message}"
             remedy = "If its authority is your own, name a file with it in SSL_CERT_FILE."
-            raise HTTPConnectionError(f"{call.method}: {why}", url=call.shown_url, remedy=remedy) from None
-        why = next(
-            (reason.strerror for reason in reasons if isinstance(reason, OSError) and reason.strerror), str(error)
-        )
-        message = f"{call.method}: {call.hide(why or type(error).__name__)}"
-        raise HTTPConnectionError(message, url=call.shown_url, retryable=True) from None
+            raise call.error(HTTPConnectionError, why, remedy=remedy) from None
+        texts = (reason.strerror for reason in reasons if isinstance(reason, OSError))
+        why = next(filter(None, texts), str(error)) or type(error).__name__
+        raise call.error(HTTPConnectionError, call.hide(why), retryable=True) from None
     except httpx.TransportError as error:
-        message = f"{call.method}: the request cannot be sent ({type(error).__name__})"
-        raise HTTPRequestError(message, url=call.shown_url) from None
+        raise call.error(HTTPRequestError, f"the request cannot be sent ({type(error).__name__})") from None
 
 
 def _chain(error: BaseException | None) -> Any:
@@ -218,18 +221,18 @@ def _redirected(call: Call, status: int, location: str) -> Call:
     try:
         url = read_url(location, call.url)
     except ValueError as error:
-        raise HTTPRequestError(f"{call.method}: redirected to what {error}", url=call.shown_url) from None
+        raise call.error(HTTPRequestError, f"the URL that it redirects to: {error}") from None
     headers, body, method = dict(call.headers), call.body, call.method
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):  # RFC 9110, 15.4
-        method, body = "GET", {}
-        headers = {name: value for name, value in headers.items() if not name.startswith("content-")}
+        method, body = "GET", None
+        headers.pop("content-type", None)
+        headers.pop("idempotency-key", None)
     if not _same_origin(call.url, url):
-        headers = {name: value for name, value in headers.items() if name not in call.private}
+        headers = {
+            name: value for name, value in headers.items() if name in _PUBLIC_HEADERS and value not in call.secrets
+        }
         if body and call.confidential:
-            raise HTTPRequestError(
-                f"{call.method}: redirected to another host, which must not see the secrets of the form",
-                url=call.shown_url,
-            )
+            raise call.error(HTTPRequestError, "redirects to another host, which must not see the form's secrets")
     return replace(call, url=url, headers=headers, body=body, method=method)
 
 
@@ -246,9 +249,9 @@ def _same_origin(old: httpx.URL, new: httpx.URL) -> bool:
 
 async def _result(call: Call, response: httpx.Response) -> dict[str, Any]:
     limit = call.max_response_bytes
-    too_large = PayloadTooLarge(
-        f"{call.method}: the answer has more than {limit:,} bytes",
-        url=call.shown_url,
+    too_large = call.error(
+        PayloadTooLarge,
+        f"the answer has more than {limit:,} bytes",
         remedy="Ask for less, raise max_response_bytes, or fetch it in a handler that writes it to a file.",
     )
     length = response.headers.get("content-length", "")
@@ -281,9 +284,9 @@ async def _body(call: Call, response: httpx.Response, most: int) -> bytes:
                 break
         return bytes(body)
     if encoding not in ("gzip", "x-gzip"):
-        raise HTTPResponseError(
-            f"{call.method}: the answer is compressed as {shorten(encoding, 40)}, which was not asked for",
-            url=call.shown_url,
+        raise call.error(
+            HTTPResponseError,
+            f"the answer is compressed as {shorten(encoding, 40)}, which was not asked for",
         )
     unzip = zlib.decompressobj(wbits=31)  # gzip's header and trailer
     try:
@@ -297,9 +300,9 @@ async def _body(call: Call, response: httpx.Response, most: int) -> bytes:
             if len(body) >= most:
                 return bytes(body)
     except zlib.error:
-        raise HTTPResponseError(f"{call.method}: the answer is not compressed rightly", url=call.shown_url) from None
+        raise call.error(HTTPResponseError, "the answer is not compressed rightly") from None
     if not unzip.eof and (body or call.method != "HEAD"):
-        raise HTTPConnectionError(f"{call.method}: the answer breaks off", url=call.shown_url, retryable=True)
+        raise call.error(HTTPConnectionError, "the answer breaks off", retryable=True)
     return bytes(body)
 
 
@@ -316,30 +319,32 @@ def _parsed(call: Call, response: httpx.Response, body: bytes) -> Any:
                 text = body.decode(charset).encode()
             return msgspec.json.decode(text)
         except (msgspec.DecodeError, ValueError, LookupError, RecursionError) as error:
-            raise HTTPResponseError(
-                f"{call.method}: the answer is no JSON: {call.hide(shorten(str(error), 100))}",
-                url=call.shown_url,
+            raise call.error(
+                HTTPResponseError,
+                f"the answer is no JSON: {call.hide(shorten(str(error), 100))}",
                 remedy="With response: text it is taken as it is.",
             ) from None
     lenient = call.response == "text" or bool(_TEXT.fullmatch(content_type))
     try:
         return body.decode(charset if _CHARSET.fullmatch(charset) else "utf-8", "replace" if lenient else "strict")
     except (ValueError, LookupError):
-        raise HTTPResponseError(
-            f"{call.method}: the answer is no text ({shorten(content_type or 'of no type', 60)})",
-            url=call.shown_url,
+        raise call.error(
+            HTTPResponseError,
+            f"the answer is no text ({shorten(content_type or 'of no type', 60)})",
             remedy="Fetch it in a handler that writes it to a file.",
         ) from None
 
 
 async def _unexpected(call: Call, response: httpx.Response) -> HTTPStatusError:
+    longest = max(map(len, call.secrets), default=0)
+    most = EXCERPT_BYTES + longest
     try:
-        body = (await _body(call, response, EXCERPT_BYTES)).decode(errors="replace")
+        body = await _body(call, response, most)
     except (HTTPRequestError, httpx.TransportError):
-        body = ""
-    # Hidden before it is cut: half a secret would not be found. Its end may be half of one all the same.
-    excerpt = shorten(call.hide(body)[: EXCERPT_BYTES // 2], 200)
-    message = f"{call.method}: status {response.status_code} {response.reason_phrase}".rstrip()
-    return HTTPStatusError(
-        f"{message}: {excerpt}" if excerpt else message, status=response.status_code, url=call.shown_url
-    )
+        body = b""
+    excerpt = call.hide(body.decode(errors="replace").replace("\0", ""))
+    if len(body) == most:
+        excerpt = excerpt[: max(len(excerpt) - longest - 1, 0)]  # what was read may end within a secret
+    status = f"{response.status_code} {response.reason_phrase}".strip()
+    message = f"{call}: status {status}" + (f": {shorten(excerpt, EXCERPT_CHARACTERS)}" if excerpt.strip() else "")
+    return HTTPStatusError(message, status=response.status_code, url=call.shown_url)

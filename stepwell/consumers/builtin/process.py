@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from stepwell.consumers.builtin._paths import (
@@ -37,7 +37,6 @@ from stepwell.consumers.builtin._paths import (
     read,
     rewrite,
     rows_of,
-    walk,
     write,
 )
 from stepwell.consumers.builtin._settings import Settings
@@ -49,27 +48,12 @@ from stepwell.consumers.builtin._tables import (
     compile_map,
     compile_sort,
 )
+from stepwell.consumers.builtin._validation import ValidationError, compile_validate
 from stepwell.consumers.context import StepContext
 from stepwell.core.values import MAX_TEXT, as_text, bounded, kind, shorten
-from stepwell.errors import ExpressionError, StepwellError
+from stepwell.errors import ExpressionError
 
 __all__ = ["RuleError", "ValidationError", "apply_rules", "compile_rules", "process"]
-
-MAX_PROBLEMS: Final = 20  # reported at once: who has more wants to see the first ones
-
-
-class ValidationError(StepwellError):
-    """The data is not what a ``validate`` rule asks for. Never retried by default.
-
-    Args:
-        problems: What is wrong, each as ``place: message``.
-        place: The rule.
-    """
-
-    def __init__(self, problems: list[str], *, place: str = "") -> None:
-        self.problems = problems
-        message = problems[0] if len(problems) == 1 else "\n  ".join([f"{len(problems)} problems", *problems])
-        super().__init__(message, place=place)
 
 
 async def process(data: Any, ctx: StepContext) -> Any:
@@ -296,7 +280,7 @@ _ON_FIELDS: Final[dict[str, _FieldOperation]] = {
 }
 
 
-# -- select and validate --
+# -- select --
 
 
 def _select(settings: Settings) -> Rule:
@@ -319,80 +303,6 @@ def _select(settings: Settings) -> Rule:
     return lambda data: rewrite(data, path, select)
 
 
-def _validate(settings: Settings) -> Rule:
-    path = parse_path(settings.text("field", ""), settings.at("field"))
-    if "schema" not in settings and "required" not in settings:
-        raise settings.wrong("schema", "is missing", "Give a JSON Schema as schema, or a list of fields as required.")
-    texts = settings.texts("required") if "required" in settings else []
-    required = [parse_path(text, settings.at("required")) for text in texts]
-    by_schema = _schema_check(settings) if "schema" in settings else None
-
-    def problems(data: Any) -> Iterator[str]:
-        for at, value in _found(data, path, ""):
-            if value is MISSING or isinstance(value, RuleError):
-                yield _problem(at, value)
-                continue
-            for wanted in required:
-                parts = _found(value, wanted, at)
-                yield from (_problem(*part) for part in parts if _is_absent(part[1]))
-            if by_schema is not None:
-                yield from by_schema(value, at)
-
-    def validate(data: Any) -> Any:
-        found = [problem for problem, _ in zip(problems(data), range(MAX_PROBLEMS), strict=False)]
-        if found:
-            raise ValidationError(found, place=settings.place)
-        return data
-
-    return validate
-
-
-def _found(data: Any, path: Path, at: str) -> Iterator[tuple[str, Any]]:
-    """What is at a path, as ``walk``; an error where the data has another shape."""
-    try:
-        yield from walk(data, path, at)
-    except RuleError as error:
-        yield error.place, error
-
-
-def _is_absent(value: Any) -> bool:
-    return value is MISSING or value is None or isinstance(value, RuleError)
-
-
-def _problem(at: str, value: Any) -> str:
-    what = "is missing" if value is MISSING else "is null" if value is None else value.message
-    return f"{at or 'the data'}: {what}"
-
-
-def _schema_check(settings: Settings) -> Callable[[Any, str], Iterator[str]]:
-    # Imported here: it takes 0.1 s, and most steps validate nothing.
-    from jsonschema import Draft202012Validator  # noqa: PLC0415
-    from jsonschema.exceptions import SchemaError  # noqa: PLC0415
-    from jsonschema.validators import validator_for  # noqa: PLC0415
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped] # noqa: PLC0415
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415
-
-    schema = dict(settings.mapping("schema"))
-    validator_class = validator_for(schema, default=Draft202012Validator)
-    try:
-        validator_class.check_schema(schema)
-    except SchemaError as error:
-        raise settings.wrong(f"schema{error.json_path[1:]}", shorten(error.message, 200)) from error
-    # With a registry of its own it never fetches a $ref over the network.
-    validator = validator_class(schema, registry=REGISTRY)
-
-    def check(value: Any, at: str) -> Iterator[str]:
-        try:
-            for error in validator.iter_errors(value):
-                place = f"{at}{error.json_path[1:]}".lstrip(".") or "the data"
-                yield f"{place}: {shorten(error.message, 200)}"
-        except Unresolvable as error:
-            message = f"the schema refers to what is not in it: {shorten(str(error), 200)}"
-            raise RuleError(message, remedy="Put it under $defs.") from error
-
-    return check
-
-
 _ROWS: Final = ("field", "into")
 _RULES: Final[dict[str, tuple[tuple[str, ...], Callable[[Settings], Rule]]]] = {
     "transform": (("field", "operation", "to", "value", "digits", "old", "new"), _transform),
@@ -402,5 +312,5 @@ _RULES: Final[dict[str, tuple[tuple[str, ...], Callable[[Settings], Rule]]]] = {
     "sort": ((*_ROWS, "by", "descending"), compile_sort),
     "group": ((*_ROWS, "by", "aggregate"), compile_group),
     "join": (("left", "right", "on", "how", "prefix", "into"), compile_join),
-    "validate": (("field", "schema", "required"), _validate),
+    "validate": (("field", "schema", "required"), compile_validate),
 }
