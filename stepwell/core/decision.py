@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from stepwell.core.evolve import evolve
 from stepwell.core.plan import Plan, PlanStep
+from stepwell.core.retry import PAYLOAD_TOO_LARGE
 from stepwell.core.state import InstanceState, StepState, WorkflowStatus
-from stepwell.schemas.events import Event
+from stepwell.schemas.events import ErrorInfo, Event
 
 # Events that one command may lead to before the rest is left to a ContinueWorkflow. Some hundreds keep a record
 # far below Kafka's 1 MB for ordinary inputs, and amortise the cost of a record.
@@ -133,3 +134,9 @@ class Decision:
         if step.ready is None:
             raise LookupError(f"{self.instance_id}: nothing to run again")
         self.emit(replace(step.ready, run=self.instance().runs + 1, attempt=attempt))
+
+    def too_large(self, step_id: str, what: str) -> ErrorInfo:
+        """The error of a step whose events do not fit a record."""
+        size = self.circumstances.oversized[step_id]
+        message = f"{what} makes a record of {size:,} bytes, more than the log takes; pass a reference instead"
+        return ErrorInfo(type=PAYLOAD_TOO_LARGE, message=message)

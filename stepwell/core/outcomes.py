@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from stepwell.core.answers import reject
 from stepwell.core.decision import Decision
 from stepwell.core.retry import STEP_TIMEOUT, WORKFLOW_TIMEOUT
 from stepwell.core.rollback import fail_compensation, next_compensation
 from stepwell.core.scope import NOTHING, failure_scope, step_input
 from stepwell.core.settling import fail_attempt, fail_step, succeed
-from stepwell.core.starting import settle_up, too_large
+from stepwell.core.starting import settle_up
 from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, StepState, StepStatus, WorkflowStatus
 from stepwell.errors import ExpressionError
 from stepwell.schemas.commands import (
@@ -43,6 +45,8 @@ TIMEOUT_GRACE_MS: Final = 5_000
 # long enough for a worker to be deployed, short enough not to look like a hang.
 REROUTE_MS: Final = 1_000
 NO_HANDLER_LIMIT_MS: Final = 60_000
+
+_MOST_TOLD: Final = 1_000  # characters of a text that is cut so that its event fits a record
 
 
 def _find(decision: Decision, command: Any) -> StepState | None:
@@ -78,7 +82,7 @@ def complete(decision: Decision, command: CompleteStep) -> None:
     plan_step = decision.plan().steps[command.step_id]
     compensates = decision.instance().rollback is not None
     if command.step_id in decision.circumstances.oversized:
-        error = too_large(decision, command.step_id, "its output")
+        error = decision.too_large(command.step_id, "its output")
         (fail_compensation if compensates else fail_attempt)(decision, plan_step, step, error)
     elif compensates:
         decision.emit(StepCompensated(command.step_id, command.run, command.output))
@@ -91,8 +95,12 @@ def complete(decision: Decision, command: CompleteStep) -> None:
 def fail(decision: Decision, command: FailStep) -> None:
     """A handler has failed."""
     step = _find(decision, command)
-    if step is not None:
-        _attempt_failed(decision, command.step_id, step, command.error)
+    if step is None:
+        return
+    error = command.error
+    if command.step_id in decision.circumstances.oversized:
+        error = replace(error, message=error.message[:_MOST_TOLD], traceback="")
+    _attempt_failed(decision, command.step_id, step, error)
 
 
 def _attempt_failed(decision: Decision, step_id: str, step: StepState, error: ErrorInfo) -> None:
@@ -120,7 +128,8 @@ def report_started(decision: Decision, command: ReportStarted) -> None:
 def heartbeat(decision: Decision, command: HeartbeatStep) -> None:
     """A long step lives."""
     if _find(decision, command) is not None:
-        decision.emit(StepHeartbeat(command.step_id, command.run, progress=command.progress))
+        fits = command.step_id not in decision.circumstances.oversized
+        decision.emit(StepHeartbeat(command.step_id, command.run, progress=command.progress if fits else None))
 
 
 def hand_back(decision: Decision, command: ReturnStep) -> None:
@@ -128,7 +137,8 @@ def hand_back(decision: Decision, command: ReturnStep) -> None:
     step = _find(decision, command)
     if step is None:
         return
-    decision.emit(StepReturned(command.step_id, command.run, decision.now + REROUTE_MS, command.reason))
+    due = decision.now + REROUTE_MS
+    decision.emit(StepReturned(command.step_id, command.run, due, command.reason[:_MOST_TOLD]))
     if step.returned_at and decision.now - step.returned_at >= NO_HANDLER_LIMIT_MS:
         handler = step.ready.handler if step.ready else ""
         message = (
@@ -173,7 +183,7 @@ def _waited(decision: Decision, step_id: str, step: StepState) -> None:
     plan = decision.plan()
     plan_step = plan.steps[step_id]
     if step_id in decision.circumstances.oversized:
-        fail_step(decision, plan_step, step.run, step.attempt, too_large(decision, step_id, "its input"))
+        fail_step(decision, plan_step, step.run, step.attempt, decision.too_large(step_id, "its input"))
         settle_up(decision)
         return
     extra = failure_scope(decision.instance(), plan_step.handles) if plan_step.handles else NOTHING

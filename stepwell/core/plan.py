@@ -11,10 +11,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from stepwell.core.expressions import Expression, compile_expression
 from stepwell.core.templates import Template, compile_mapping, compile_template
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions import STEP_TYPES, Definition, Step, hash_definition
+from stepwell.schemas.definitions import (
+    STEP_TYPES,
+    Definition,
+    Step,
+    decode_definition,
+    encode_definition,
+    hash_definition,
+)
 
 ROOT_NAMES: Final = frozenset({"input", "input_data", "step_outputs", "context"})
 HANDLER_NAMES: Final = frozenset({"error", "failed_step"})  # what an error handler may refer to besides
@@ -81,7 +90,10 @@ class Plan:
             return ""
         from jsonschema.exceptions import best_match  # noqa: PLC0415 - 0.1 s, paid by whoever has a schema
 
-        problem = best_match(self.input_schema.iter_errors(data))
+        try:
+            problem = best_match(self.input_schema.iter_errors(data))
+        except Exception as error:  # the checker's own limits: a schema without end, a number beyond floats
+            return f"input: cannot be checked by the input_schema: {type(error).__name__}: {error}"
         return "" if problem is None else f"input{problem.json_path[1:]}: {problem.message}"
 
     @property
@@ -101,10 +113,20 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def compile_plan(definition: Definition) -> Plan:
     """Check a definition whole and compile it.
 
+    What is compiled is what would be read back from the log, so that a definition built in Python and the same one
+    registered by somebody else are one: a ``timeout_seconds=30`` is a float, keys are in the canonical order.
+
     Raises:
         DefinitionError: With every problem found, each naming its place, such as
             ``steps[3].depends_on: unknown step "extrct", did you mean "extract"?``
     """
+    place = f"workflow {definition.name!r}"
+    try:
+        definition = decode_definition(encode_definition(definition))
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise DefinitionError([str(error)], place=place) from None
+    except RecursionError:
+        raise DefinitionError(["is nested too deeply"], place=place) from None
     return _Compiler(definition).compile()
 
 
@@ -161,13 +183,15 @@ class _Compiler:
             return
         from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
         from jsonschema.exceptions import SchemaError  # noqa: PLC0415
+        from jsonschema_specifications import REGISTRY  # noqa: PLC0415
 
         try:
             Draft202012Validator.check_schema(schema)
         except SchemaError as error:
             self.problems.append(f"input_schema{error.json_path[1:]}: {error.message}")
         else:
-            self.plan.input_schema = Draft202012Validator(schema)
+            # Without a registry of its own it would fetch what a schema refers to over the network.
+            self.plan.input_schema = Draft202012Validator(schema, registry=REGISTRY)
 
     def _check_error_handlers(self) -> None:
         steps = self.plan.steps

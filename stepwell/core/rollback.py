@@ -115,6 +115,9 @@ def compensate(decision: Decision, plan_step: PlanStep) -> None:
         config = plan_step.compensation_config.evaluate(scope)
     except ExpressionError as problem:
         error = ErrorInfo(type="ExpressionError", message=problem.message)
+    if step.id in decision.circumstances.oversized:
+        error = decision.too_large(step.id, "the input of its compensation")
+        data, config = None, {}
     decision.emit(
         StepReady(
             step_id=step.id,

@@ -8,7 +8,6 @@ from typing import Any
 
 from stepwell.core.decision import Decision
 from stepwell.core.plan import Plan, PlanStep
-from stepwell.core.retry import PAYLOAD_TOO_LARGE
 from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input, workflow_output
 from stepwell.core.settling import fail_step, succeed
 from stepwell.core.state import InstanceState, WorkflowStatus
@@ -97,7 +96,7 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
                 decision.emit(WorkflowFailed(cause, step_id=plan_step.handles))
             return
         if step.id in decision.circumstances.oversized:
-            fail_step(decision, plan_step, run, 1, too_large(decision, step.id, "its input"))
+            fail_step(decision, plan_step, run, 1, decision.too_large(step.id, "its input"))
             return
         data = step_input(state, plan, plan_step, extra)
         config = plan_step.config.evaluate(scope)
@@ -139,16 +138,9 @@ def _complete(decision: Decision) -> None:
         decision.emit(WorkflowFailed(ErrorInfo(type="ExpressionError", message=f"output: {error.message}")))
         return
     if "" in decision.circumstances.oversized:
-        decision.emit(WorkflowFailed(too_large(decision, "", "the workflow's output")))
+        decision.emit(WorkflowFailed(decision.too_large("", "the workflow's output")))
     else:
         decision.emit(WorkflowCompleted(output))
-
-
-def too_large(decision: Decision, step_id: str, what: str) -> ErrorInfo:
-    """The error of a step whose events do not fit a record."""
-    size = decision.circumstances.oversized[step_id]
-    message = f"{what} makes a record of {size:,} bytes, more than the log takes; pass a reference instead"
-    return ErrorInfo(type=PAYLOAD_TOO_LARGE, message=message)
 
 
 def can_continue(state: InstanceState, plan: Plan) -> bool:

@@ -32,8 +32,9 @@ from stepwell.log._transaction import Transaction, Work
 
 _HAND_OVER_AT: Final = 256  # works; below that, what one turn of the loop asks for is handed over as one
 _COMMIT_BYTES: Final = 16 * 1024 * 1024  # so that a flood cannot make one endless commit
-_GIVE_WAY_EVERY: Final = 0.001  # seconds that the loop goes on while work is on its way …
-_GIVE_WAY_FOR: Final = 0.00005  # … until it sleeps for a moment; the system makes some 0.1 ms of it
+_GIVE_WAY_AFTER: Final = 0.0005  # seconds that the loop goes on while work is on its way; an idle one needs less
+_GIVE_WAY_FOR: Final = 0.0003  # at most, and until the thread has come to the disk, where it needs no lock
+_NAP: Final = 0.00005
 _INDEX_IDLE: Final = 1024  # records of a partition that are not in the index by key: time to index when idle …
 _INDEX_BUSY: Final = 8192  # … and even when busy, because reading a key scans what is not indexed
 _PAGES_GIVEN_BACK: Final = 2000  # at once, after each deletion of some
@@ -86,7 +87,6 @@ class Writer:
         self._pending: list[Work] = []
         self._on_their_way = 0  # works in the thread's hands
         self._giving_way: TimerHandle | None = None
-        self._gave_way = 0.0
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._stopped: Future[None] = loop.create_future()
@@ -95,6 +95,7 @@ class Writer:
         self._tx: Transaction
         self._bell: socket.socket
         self._ending = False
+        self._at_the_disk = False  # the loop's thread looks at it
         self._durability: Durability = "full"
         self._synchronous: Durability = "full"
         self._version = -1  # of the file's content, as this connection saw it last
@@ -131,15 +132,17 @@ class Writer:
             self._inbox.put(self._pending)
             self._pending = []
             if self._giving_way is None:
-                self._giving_way = self._loop.call_at(self._gave_way + _GIVE_WAY_EVERY, self._give_way)
+                self._giving_way = self._loop.call_later(_GIVE_WAY_AFTER, self._give_way)
 
     def _give_way(self) -> None:
-        if self._on_their_way:
-            time.sleep(_GIVE_WAY_FOR)
-            self._gave_way = self._loop.time()
-            self._giving_way = self._loop.call_at(self._gave_way + _GIVE_WAY_EVERY, self._give_way)
-        else:
+        if not self._on_their_way:
             self._giving_way = None
+            return
+        give_up = time.perf_counter() + _GIVE_WAY_FOR
+        time.sleep(_NAP)
+        while not self._at_the_disk and time.perf_counter() < give_up:
+            time.sleep(_NAP)
+        self._giving_way = self._loop.call_later(_GIVE_WAY_AFTER, self._give_way)
 
     async def stop(self) -> None:
         """Finish what was submitted and end the thread."""
@@ -207,6 +210,7 @@ class Writer:
         return works
 
     def _commit(self, works: list[Work], *, tell: bool = True) -> bool:
+        self._at_the_disk = False
         try:
             self._transact(works)
         except Exception as error:
@@ -249,6 +253,7 @@ class Writer:
         if tx.peers is None:
             found = execute("SELECT port FROM processes WHERE port != ?", (self._port,)).fetchall()
             tx.peers = self._peers = [port for (port,) in found]
+        self._at_the_disk = True
         execute("COMMIT")
 
     def _begin(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,10 @@ from stepwell.schemas.work import CancelRuns, WorkItem
 
 encode = msgspec.json.Encoder().encode
 """Any of our structs as JSON."""
+
+MOST_NESTED: Final = 500
+"""How deep a command's payload may be nested. Python reads and writes some 900 levels, depending on the stack: what
+is let in must be readable by everybody, wherever it is wrapped into a transition, a state or a snapshot."""
 
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _transitions = msgspec.json.Decoder(Transition)
@@ -30,9 +34,26 @@ def decode_command(value: bytes) -> Command:
     """Read a command.
 
     Raises:
-        msgspec.DecodeError: It is none: not JSON, of an unknown type, or with fields that do not fit.
+        msgspec.DecodeError: It is none: not JSON, of an unknown type, nested too deeply, or with fields that do not
+            fit.
     """
-    return _commands.decode(value)
+    try:
+        command = _commands.decode(value)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
+    if value.count(b"[") + value.count(b"{") > MOST_NESTED and _depth(command) > MOST_NESTED:
+        raise msgspec.DecodeError(f"nested more than {MOST_NESTED} deep")
+    return command
+
+
+def _depth(command: Command) -> int:
+    """How deep the payloads of a command are nested."""
+    level: list[Any] = [getattr(command, field) for field in command.__struct_fields__]
+    depth = 0
+    while level := [value for value in level if type(value) in (dict, list)]:
+        depth += 1
+        level = [part for value in level for part in (value.values() if type(value) is dict else value)]
+    return depth
 
 
 def decode_transition(value: bytes, place: str) -> Transition:
@@ -62,7 +83,7 @@ def _decode_old(value: bytes, place: str, problem: Exception | None) -> Transiti
         raise _corrupted(place, problem)
     try:
         return msgspec.convert(lift(raw, place), Transition)
-    except (msgspec.ValidationError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # msgspec's errors are ValueErrors
         raise _corrupted(place, error) from error
 
 

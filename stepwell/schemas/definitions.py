@@ -152,8 +152,15 @@ _decoder = msgspec.json.Decoder(Definition)
 
 
 def encode_definition(definition: Definition) -> bytes:
-    """Canonical JSON of a definition: the same bytes for the same definition, in any process."""
-    return _encoder.encode(definition)
+    """Canonical JSON of a definition: the same bytes for the same definition, in any process.
+
+    Also for one built in Python, where a number of seconds may be an int: it is written as what reads it takes it for.
+
+    Raises:
+        msgspec.ValidationError: A field does not fit; structs built in Python are not checked before.
+        TypeError: A value is no JSON.
+    """
+    return _encoder.encode(_decoder.decode(_encoder.encode(definition)))
 
 
 def decode_definition(data: bytes) -> Definition:

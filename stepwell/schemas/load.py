@@ -112,7 +112,7 @@ def from_plain(data: Any, *, place: str) -> Definition:
         raise DefinitionError([_explain(str(error), prepared)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
-    if not data.get("version"):
+    if "version" not in prepared:
         # A definition without a version gets one made from its content, so that editing it makes a new version.
         definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
     return definition

@@ -1,0 +1,1 @@
+"""Workloads that measure Stepwell; see ``python -m benchmarks --help``."""
