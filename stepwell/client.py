@@ -449,7 +449,13 @@ async def connect(
     runtime = None
     try:
         if embedded:
-            runtime = LocalRuntime(log, handlers=handlers or registered, prefixes=modules, concurrency=concurrency)
+            runtime = LocalRuntime(
+                log,
+                handlers=handlers or registered,
+                prefixes=modules,
+                concurrency=concurrency,
+                definitions=client.definitions,
+            )
             await runtime.start()
         yield client
     finally:

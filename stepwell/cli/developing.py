@@ -34,7 +34,14 @@ async def dev(
         )
     prefixes = import_handlers(modules)
     async with client_of(log, create=True) as client:
-        runtime = LocalRuntime(client.log, prefixes=prefixes, queues=queues, concurrency=concurrency, hand_back=True)
+        runtime = LocalRuntime(
+            client.log,
+            prefixes=prefixes,
+            queues=queues,
+            concurrency=concurrency,
+            hand_back=True,
+            definitions=client.definitions,
+        )
         await runtime.start()
         watching = asyncio.ensure_future(_watch(client, directory))
         telling = asyncio.ensure_future(_tell(client))

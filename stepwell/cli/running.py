@@ -147,6 +147,7 @@ async def _drive(
         prefixes=handlers.prefixes,
         queues=sorted({step.step.queue for step in plan.steps.values()}),
         concurrency=concurrency,
+        definitions=client.definitions,
         only=lambda key: key == instance_id,
     )
     watch = await client.subscriber.watch(instance_id)

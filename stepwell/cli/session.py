@@ -96,7 +96,7 @@ async def client_of(log: str | None, *, create: bool = False, engine: bool = Fal
         if not engine or await client.engine_is_live():
             yield client
             return
-        runtime = LocalRuntime(client.log, worker=False)
+        runtime = LocalRuntime(client.log, worker=False, definitions=client.definitions)
         await runtime.start()
         try:
             yield client

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from stepwell.consumers.builtin import BUILTIN
+from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.handlers import Handlers, registered
 from stepwell.consumers.worker import Worker
@@ -22,6 +23,7 @@ class LocalRuntime:
         only: Which instances' steps the worker takes; None for all.
         hand_back: See ``Worker``.
         worker: False for an engine alone.
+        definitions: Shared with whoever else in this process reads them.
     """
 
     def __init__(
@@ -35,12 +37,13 @@ class LocalRuntime:
         only: Callable[[str], bool] | None = None,
         hand_back: bool = False,
         worker: bool = True,
+        definitions: Definitions | None = None,
     ) -> None:
         self._log = log
         self.handlers = Handlers(prefixes, BUILTIN)
         self.handlers.update(handlers)
         self._parts: list[asyncio.Task[None]] = []
-        self._engine = Engine(log)
+        self._engine = Engine(log, definitions=definitions)
         self._worker = (
             Worker(log, self.handlers, queues=queues, concurrency=concurrency, only=only, hand_back=hand_back)
             if worker

@@ -32,6 +32,9 @@ INSTANT_TYPES: Final = frozenset({"input", "output", "condition_check"})
 """Steps that need nothing but the state: decided at once, without a worker."""
 
 
+_NO_CONFIG: Final = compile_template({})
+
+
 class PlanStep:
     """A step with what deciding needs at hand.
 
@@ -55,7 +58,7 @@ class PlanStep:
         self.check: Expression | None = None
         self.condition: Expression | None = None
         self.input: Template | None = None
-        self.config: Template = compile_template({})
+        self.config: Template = _NO_CONFIG
         self.compensation_input: Template | None = None
         self.compensation_config: Template = self.config
         self.instant = step.type in INSTANT_TYPES
@@ -93,7 +96,7 @@ class Plan:
         try:
             problem = best_match(self.input_schema.iter_errors(data))
         except Exception as error:  # the checker's own limits: a schema without end, a number beyond floats
-            return f"input: cannot be checked by the input_schema: {type(error).__name__}: {error}"
+            return f"input: cannot be checked by the input_schema: {error}"
         return "" if problem is None else f"input{problem.json_path[1:]}: {problem.message}"
 
     @property
@@ -183,7 +186,7 @@ class _Compiler:
             return
         from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
         from jsonschema.exceptions import SchemaError  # noqa: PLC0415
-        from jsonschema_specifications import REGISTRY  # noqa: PLC0415
+        from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]  # noqa: PLC0415
 
         try:
             Draft202012Validator.check_schema(schema)
@@ -278,7 +281,8 @@ class _Compiler:
                 )
             elif given is not None:
                 plan_step.input = self._template(given, f"{at}.input", plan_step)
-            plan_step.config = self._template(step.config, f"{at}.config", plan_step) or plan_step.config
+            if step.config:
+                plan_step.config = self._template(step.config, f"{at}.config", plan_step) or _NO_CONFIG
             if step.type == "condition_check":
                 self._check_condition_config(plan_step, at)
             if step.compensate:
@@ -336,15 +340,16 @@ class _Compiler:
         steps = self.plan.steps
         if step and step.handles:
             known |= HANDLER_NAMES
-        for name in sorted(set(names) - ROOT_NAMES - known - steps.keys()):
+        others = set(names) - ROOT_NAMES - known
+        for name in sorted(name for name in others if name not in steps):
             choice = suggest(name, [*ROOT_NAMES, *known, *steps])
             self.problems.append(
                 f'{at}: nothing is called "{name}"{choice or "; there are input, step_outputs, context and step ids"}'
             )
         named = {path[1] for path in references if path[0] == "step_outputs" and len(path) > 1}
-        for step_id in sorted(named - steps.keys()):
+        for step_id in sorted(step_id for step_id in named if step_id not in steps):
             self.problems.append(f'{at}: unknown step "{step_id}"{suggest(step_id, steps)}')
-        used = (named | (set(names) - ROOT_NAMES - known)) & steps.keys()
+        used = {step_id for step_id in named | others if step_id in steps}
         if step is None or step.handles:
             return  # the workflow's output and error handlers look at whatever there is
         for step_id in sorted(used - set(step.step.depends_on)):

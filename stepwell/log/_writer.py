@@ -32,8 +32,8 @@ from stepwell.log._transaction import Transaction, Work
 
 _HAND_OVER_AT: Final = 256  # works; below that, what one turn of the loop asks for is handed over as one
 _COMMIT_BYTES: Final = 16 * 1024 * 1024  # so that a flood cannot make one endless commit
-_GIVE_WAY_AFTER: Final = 0.0005  # seconds that the loop goes on while work is on its way; an idle one needs less
-_GIVE_WAY_FOR: Final = 0.0003  # at most, and until the thread has come to the disk, where it needs no lock
+_GIVE_WAY_AFTER: Final = 0.001  # seconds that the loop goes on while work is on its way; an idle one needs less
+_GIVE_WAY_FOR: Final = 0.0005  # at most, and until the thread is away at the disk, where it needs no lock
 _NAP: Final = 0.00005
 _INDEX_IDLE: Final = 1024  # records of a partition that are not in the index by key: time to index when idle …
 _INDEX_BUSY: Final = 8192  # … and even when busy, because reading a key scans what is not indexed
@@ -95,7 +95,7 @@ class Writer:
         self._tx: Transaction
         self._bell: socket.socket
         self._ending = False
-        self._at_the_disk = False  # the loop's thread looks at it
+        self._away = False  # waiting for the disk, or for another process; the loop's thread looks at it
         self._durability: Durability = "full"
         self._synchronous: Durability = "full"
         self._version = -1  # of the file's content, as this connection saw it last
@@ -140,7 +140,7 @@ class Writer:
             return
         give_up = time.perf_counter() + _GIVE_WAY_FOR
         time.sleep(_NAP)
-        while not self._at_the_disk and time.perf_counter() < give_up:
+        while not self._away and time.perf_counter() < give_up:
             time.sleep(_NAP)
         self._giving_way = self._loop.call_later(_GIVE_WAY_AFTER, self._give_way)
 
@@ -210,7 +210,7 @@ class Writer:
         return works
 
     def _commit(self, works: list[Work], *, tell: bool = True) -> bool:
-        self._at_the_disk = False
+        self._away = False
         try:
             self._transact(works)
         except Exception as error:
@@ -253,7 +253,7 @@ class Writer:
         if tx.peers is None:
             found = execute("SELECT port FROM processes WHERE port != ?", (self._port,)).fetchall()
             tx.peers = self._peers = [port for (port,) in found]
-        self._at_the_disk = True
+        self._away = True
         execute("COMMIT")
 
     def _begin(self) -> None:
@@ -265,9 +265,11 @@ class Writer:
             except sqlite3.OperationalError as error:
                 if not is_busy(error) or time.monotonic() > give_up:
                     raise
+                self._away = True
                 time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - so that two do not keep in step
                 pause = min(pause * 1.2, 0.005)
             else:
+                self._away = False
                 return
 
     def _undo(self) -> None:

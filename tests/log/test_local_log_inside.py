@@ -7,6 +7,7 @@ import os
 import random
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,25 @@ async def test_a_log_that_is_never_closed_does_not_keep_python_from_ending(tmp_p
         subprocess.run, [sys.executable, "-c", script, tmp_path / "log.db"], timeout=20, capture_output=True
     )
     assert ended.returncode == 0
+
+
+async def test_a_busy_loop_does_not_starve_its_own_commits(tmp_path):
+    """Without giving way to the writer's thread, each of these took 0.3 s and more, now and then seconds."""
+    log = await LocalLog.open(tmp_path / "log.db")
+    stop = False
+
+    async def busy() -> None:
+        while not stop:
+            until = time.perf_counter() + 0.0005
+            while time.perf_counter() < until:
+                pass
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(busy())
+    begun = time.perf_counter()
+    for _ in range(20):
+        await log.append(COMMANDS, 0, [NewRecord("k", b"v")] * 50)
+    assert time.perf_counter() - begun < 3
+    stop = True
+    await task
+    await log.close()
