@@ -20,7 +20,7 @@ class Watch:
     """One instance, folded as its events arrive.
 
     Attributes:
-        state: As far as it was read; None before its first event.
+        state: As far as it was read; None before its first event, or while its history was not asked for.
         changed: Set whenever the state has moved on.
     """
 
@@ -30,14 +30,34 @@ class Watch:
         self.changed = asyncio.Event()
         self.users = 0
         self.listeners: list[Listener] = []
+        self._loading = asyncio.Lock()
+        self._arrived: list[Transition] | None = None  # while the history is being read
 
     def take(self, transition: Transition) -> None:
-        """Fold a transition, unless it was folded before."""
-        if not transition.sequence:
-            return
+        """Fold a transition that has arrived."""
+        if self._arrived is not None:
+            self._arrived.append(transition)
+        elif self.state is not None or transition.sequence == 1:  # else it begins before what we have read
+            self._fold(transition)
+
+    async def load(self, reader: EventReader) -> None:
+        """Read what happened so far. What arrives meanwhile is folded behind it."""
+        async with self._loading:
+            if self.state is not None:
+                return
+            self._arrived = []
+            try:
+                for accepted in await reader.history(self.instance_id):
+                    self._fold(accepted.transition)
+            finally:
+                arrived, self._arrived = self._arrived, None
+            for transition in arrived:
+                self.take(transition)
+
+    def _fold(self, transition: Transition) -> None:
         known = self.state.sequence if self.state is not None else 0
-        restarted = transition.sequence == 1 and known > 1
-        if transition.sequence <= known and not restarted:
+        began_anew = transition.sequence == 1 and known > 1  # the id was used again, long after it had finished
+        if not transition.sequence or (transition.sequence <= known and not began_anew):
             return
         self.state = fold((transition,), self.state)
         for listener in self.listeners:
@@ -119,9 +139,8 @@ class Subscriber:
             watch = self._watches[instance_id] = Watch(instance_id)
         watch.users += 1
         reader = await self.follow(partition_for(instance_id, self._log.partitions))
-        if history and watch.state is None:
-            for accepted in await reader.history(instance_id):
-                watch.take(accepted.transition)
+        if history:
+            await watch.load(reader)
         return watch
 
     def unwatch(self, watch: Watch) -> None:

@@ -154,7 +154,7 @@ _decoder = msgspec.json.Decoder(Definition)
 def encode_definition(definition: Definition) -> bytes:
     """Canonical JSON of a definition: the same bytes for the same definition, in any process.
 
-    Also for one built in Python, where seconds may be an int: they are written as the float that readers take them for.
+    Also for one built in Python, where seconds may be an int: they are written as the float that it is read as.
 
     Raises:
         msgspec.ValidationError: A field does not fit; structs built in Python are not checked before.

