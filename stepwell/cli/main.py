@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stepwell.cli.session import Interrupted, drive, show_error
+from stepwell.cli.session import Interrupted, drive, leave, show_error
 
 app = typer.Typer(
     name="stepwell",
@@ -332,5 +331,7 @@ def entry() -> None:
     """The console script: every error is one message, never a traceback."""
     try:
         app()
+    except SystemExit as ended:
+        leave(ended.code)
     except (Exception, Interrupted) as error:
-        sys.exit(show_error(error))
+        leave(show_error(error))

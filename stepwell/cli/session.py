@@ -9,9 +9,10 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stepwell.errors import HandlerError, StepwellError
 
@@ -41,6 +42,8 @@ def drive(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
         def interrupt() -> None:
             nonlocal interrupted
+            if interrupted:  # asked twice: at once, then; the log is safe at any moment
+                os._exit(INTERRUPTED)
             interrupted = True
             task.cancel()
 
@@ -79,6 +82,15 @@ def show_error(error: BaseException) -> int:
 
         traceback.print_exception(error)
     return INTERNAL
+
+
+def leave(code: Any) -> NoReturn:
+    """End the process. A handler's thread cannot be stopped: where one still runs, do not wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if isinstance(code, int) and any(thread.name.startswith("stepwell") for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
 
 
 @contextlib.asynccontextmanager

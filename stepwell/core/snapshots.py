@@ -1,9 +1,9 @@
 """A partition's state as chunks of bytes, and back.
 
-Taken from a persistent map, a snapshot is consistent at no cost while work goes on. It is a text of JSON lines: one for
-what belongs to the partition itself, then some for the finished instances it remembers, then one for each live instance
-in the order of their ids. The text is cut into chunks wherever one is full, so that an instance may be larger than a
-record.
+Taken from a persistent map, a snapshot is consistent at no cost while work goes on. It is a text of JSON lines: one
+for what belongs to the partition itself, then some for the finished instances it remembers, then one for each live
+instance in the order of their ids. The text is cut into chunks wherever one is full, so that an instance may be
+larger than a record.
 """
 
 from __future__ import annotations

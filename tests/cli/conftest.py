@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from stepwell.cli.main import entry
 
 HANDLERS = '''
 import os, time
@@ -80,6 +83,35 @@ class Shell:
         file = self.directory / "runs.txt"
         lines = file.read_text().split("\n") if file.exists() else []
         return [(a, b, int(c)) for a, b, c in (line.split() for line in lines if line)]
+
+
+class Inside:
+    """Runs ``stepwell`` inside this process: the same code, without an interpreter's start."""
+
+    def __init__(self, shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        self.directory = shell.directory
+        self.write = shell.write
+        monkeypatch.chdir(shell.directory)
+        monkeypatch.syspath_prepend(str(shell.directory))
+        monkeypatch.delenv("STEPWELL_LOG", raising=False)
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        """Run a verb; return what it printed to stderr."""
+        self._monkeypatch.setattr(sys, "argv", ["stepwell", *words])
+        with pytest.raises(SystemExit) as ended:
+            entry()
+        printed = self._capsys.readouterr()
+        assert (ended.value.code or 0) == status, f"{printed.out}\n{printed.err}"
+        assert "Traceback" not in printed.err
+        return printed.err
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
+    yield Inside(Shell(tmp_path), monkeypatch, capsys)
+    sys.modules.pop("steps", None)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Shell, chain
+from .conftest import Inside, Shell, chain
 
 STEP = "steps: [{id: a, handler: greet}]"
 
@@ -47,13 +47,13 @@ BAD_DEFINITIONS = {
 
 
 @pytest.mark.parametrize("case", BAD_DEFINITIONS)
-def test_a_wrong_definition_is_explained(shell: Shell, case: str):
+def test_a_wrong_definition_is_explained(inside: Inside, case: str):
     text, words = BAD_DEFINITIONS[case]
-    shell.write("w.yaml", text)
-    done = shell("run", "w.yaml", "--handlers", "steps", status=2)
-    assert words in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert not (shell.directory / ".stepwell").exists(), "nothing may be written for a definition that is wrong"
+    inside.write("w.yaml", text)
+    err = inside("run", "w.yaml", "--handlers", "steps", status=2)
+    assert words in err
+    assert err.startswith("error: ")
+    assert not (inside.directory / ".stepwell").exists(), "nothing may be written for a definition that is wrong"
 
 
 def test_all_problems_of_a_graph_are_told_at_once(shell: Shell):
@@ -85,16 +85,16 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize("case", BAD_CALLS)
-def test_a_wrong_call_is_explained(shell: Shell, case: str):
-    shell.write("good.yaml", f"name: good\n{STEP}")
-    shell.write("dotted.yaml", "name: dotted\nsteps: [{id: a, handler: steps.note}]")
-    shell.write("missing.yaml", "name: missing\nsteps: [{id: a, handler: steps.gret}]")
-    shell.write("strict.yaml", f"name: strict\ninput_schema: {{properties: {{n: {{type: integer}}}}}}\n{STEP}")
-    (shell.directory / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01")
+def test_a_wrong_call_is_explained(inside: Inside, case: str):
+    inside.write("good.yaml", f"name: good\n{STEP}")
+    inside.write("dotted.yaml", "name: dotted\nsteps: [{id: a, handler: steps.note}]")
+    inside.write("missing.yaml", "name: missing\nsteps: [{id: a, handler: steps.gret}]")
+    inside.write("strict.yaml", f"name: strict\ninput_schema: {{properties: {{n: {{type: integer}}}}}}\n{STEP}")
+    (inside.directory / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01")
     words, expected = BAD_CALLS[case]
-    done = shell(*words, status=2)
-    assert expected in done.stderr
-    assert done.stderr.startswith("error: ")
+    err = inside(*words, status=2)
+    assert expected in err
+    assert err.startswith("error: ")
 
 
 def test_unknown_instances_are_named_by_every_verb(shell: Shell):
