@@ -204,7 +204,7 @@ class PartitionOwner:
         if not instance.deferred and not instance.deferred_sequential:
             return False
         plan = self._definitions.by_hash(instance.definition)
-        return plan is not None and can_continue(instance, plan)
+        return plan is None or can_continue(instance, plan)  # not known yet: deciding waits for it
 
     async def _decide(self, command: Command | InternalCommand, batch: list[NewRecord]) -> None:
         instance = self.speculative.instances.get(command.instance_id)

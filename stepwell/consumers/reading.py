@@ -156,9 +156,17 @@ async def newest_stamp(log: Log, partition: int, end: int) -> Stamp | None:
     """
     while end > 0:
         start = max(0, end - _STEP_BACK)
-        records = await log.read(EVENTS, partition, start, limit=end - start)
-        for record in reversed(records):
+        for record in reversed(await read_range(log, EVENTS, partition, start, end)):
             if SNAPSHOT_AT in record.headers:
                 return read_stamp(record.headers)
         end = start
     return None
+
+
+async def read_range(log: Log, topic: str, partition: int, start: int, end: int) -> list[Record]:
+    """The records from ``start`` up to ``end``, all that are there: a single read may give fewer than there are."""
+    found: list[Record] = []
+    while start < end and (more := await log.read(topic, partition, start, limit=end - start)):
+        found += [record for record in more if record.offset < end]
+        start = more[-1].offset + 1
+    return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stepwell.consumers.reading import EventReader
+from stepwell.consumers.reading import EventReader, read_range
 from stepwell.core.acceptance import CLAIM, KIND, read_stamp
 from stepwell.core.effects import Effect, effects, is_under_way
 from stepwell.core.partition import PartitionState, follow
@@ -82,8 +82,9 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
 async def _load_snapshot(log: Log, reader: EventReader, epoch: int) -> PartitionState:
     snapshot = await reader.seek_snapshot(epoch)
     while snapshot is not None:
-        chunks = await log.read(SNAPSHOTS, reader.partition, snapshot.first, limit=snapshot.chunks)
-        if len(chunks) == snapshot.chunks and chunks[0].offset == snapshot.first:
+        end = snapshot.first + snapshot.chunks
+        chunks = await read_range(log, SNAPSHOTS, reader.partition, snapshot.first, end)
+        if len(chunks) == snapshot.chunks:
             try:
                 return decode_partition(chunk.value for chunk in chunks)
             except ValueError as error:

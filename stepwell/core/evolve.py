@@ -162,6 +162,7 @@ def _ended(state: InstanceState, status: WorkflowStatus, at: int) -> Changes:
         "status": status,
         "finished_at": at,
         "pause_reason": "",
+        "incident": "",
         "timers": Map(),
     }
 

@@ -154,9 +154,11 @@ Fate = Callable[[WorkItem], "dict[str, Any] | ErrorInfo | None"]
 
 
 def fixed_fate(seed: int) -> Fate:
-    """An outcome that hangs on the step and the attempt alone, not on when it runs."""
+    """An outcome that hangs on the step and the attempt alone, not on when it runs; error handlers succeed."""
 
     def fate(item: WorkItem) -> dict[str, Any] | ErrorInfo:
+        if item.step.purpose == "handle":
+            return good_fate(item)
         return _outcome(random.Random(f"{seed} {item.step.step_id} {item.step.attempt} {item.step.purpose}"), item)
 
     return fate
@@ -333,9 +335,7 @@ class Engine:
             if isinstance(effect, WorkItem):
                 self.in_hand.append(effect)
             else:
-                self.in_hand = [
-                    item for item in self.in_hand if not effect.first <= item.step.run <= effect.last
-                ]
+                self.in_hand = [item for item in self.in_hand if not effect.first <= item.step.run <= effect.last]
 
     def start(self, data: Any = None, **fields: Any) -> Decision:
         """Start the instance."""
@@ -481,6 +481,9 @@ def play(engine: Engine, rnd: Random, *, commands: int = 60, quarantine: bool = 
                 ReportStarted(engine.id, step.step_id, step.run, rnd.choice("vw")),
                 HeartbeatStep(engine.id, step.step_id, step.run, rnd.randrange(3)),
             ))  # fmt: skip
+        elif dice < 70:
+            engine.wait(rnd.choice((0.1, 5, 70)))
+            continue
         elif dice < 78 and engine.state is not None:
             due = engine.next_due()
             if due is not None:
@@ -504,7 +507,7 @@ def play(engine: Engine, rnd: Random, *, commands: int = 60, quarantine: bool = 
 def client_command(engine: Engine, rnd: Random, command_id: str) -> Any:
     """What a client might ask."""
     latest = engine.latest
-    targets: list[int | str] = ["latest", "start", "shared", 1 + rnd.randrange(latest.sequence), *latest.steps]
+    targets: list[int | str] = ["latest", "start", "shared", 1 + rnd.randrange(latest.sequence), *sorted(latest.steps)]
     return rnd.choice((
         lambda: PauseWorkflow(engine.id, "lunch", command_id),
         lambda: ResumeWorkflow(engine.id, rnd.choice(("retry", "skip")), command_id),
@@ -521,8 +524,24 @@ def nonsense(engine: Engine, rnd: Random) -> Any:
     step_id = rnd.choice(("", "no such step", "s0", "s1", "on-s0", "x" * 3_000, "\x00", "²"))
     run = rnd.choice((-1, 0, 1, 2, engine.latest.runs, 2**31, 10**30))
     output = rnd.choice((None, [], {"": {}}, 1e308, -(2**70), "\u0000\U0001f600", True))
-    error = rnd.choice((ErrorInfo(""), ErrorInfo("Boom", kinds=("A", "B"), traceback="t"), ErrorInfo("x", "y" * 5_000)))
-    odd: tuple[int | str, ...] = ("", "latst", "0", "-1", "²", "٣", "9" * 5_000, "start ", -5, 0, 10**30, step_id, "1")
+    error = rnd.choice(
+        (ErrorInfo(""), ErrorInfo("Boom", kinds=("A", "B"), traceback="t"), ErrorInfo("x", "y" * 5_000))
+    )
+    odd: tuple[int | str, ...] = (
+        "",
+        "latst",
+        "0",
+        "-1",
+        "²",
+        "٣",
+        "9" * 5_000,
+        "start ",
+        -5,
+        0,
+        10**30,
+        step_id,
+        "1",
+    )
     return rnd.choice((
         CompleteStep(i, step_id, run, output, {"": output}),
         FailStep(i, step_id, run, error),

@@ -196,7 +196,7 @@ def _text(value: Any, name: str, at: str) -> str:
 
 def _title(text: str) -> str:
     # Not str.title, which makes "They'Re" of "they're".
-    return re.sub(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?", lambda word: word[0].capitalize(), text)
+    return re.sub(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", lambda word: word[0].capitalize(), text)
 
 
 def _replace(settings: Settings) -> Change:

@@ -1,0 +1,125 @@
+"""What holds of an instance after every single event, whatever happens to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepwell.core.plan import Plan
+from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, InstanceState, StepState, StepStatus, WorkflowStatus
+from stepwell.schemas.events import (
+    Event,
+    StepCompensated,
+    StepFailed,
+    StepReady,
+    StepSucceeded,
+    StepWaiting,
+    WorkflowCompleted,
+)
+
+
+class Watch:
+    """Checks each event of one instance; give it to ``Engine(watch=…)``."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.highest_run = 0
+        self.settled_runs: set[int] = set()
+
+    def __call__(self, before: InstanceState | None, event: Event, after: InstanceState) -> None:
+        """Check one event."""
+        assert after.sequence == (before.sequence + 1 if before else after.sequence)
+        self._counts(after)
+        self._timers(after)
+        self._arrivals(after)
+        if isinstance(event, (StepReady, StepWaiting, StepSucceeded, StepFailed, StepCompensated)):
+            self._run(before, event)
+        if isinstance(event, WorkflowCompleted):
+            self._complete(after)
+
+    def _counts(self, state: InstanceState) -> None:
+        under_way = [step_id for step_id, step in state.steps.items() if step.status in UNDER_WAY]
+        sequential = [step_id for step_id in under_way if self.plan.steps[step_id].sequential]
+        assert state.active == len(under_way)
+        assert state.active_sequential == len(sequential) <= 1
+        assert len(under_way) <= (self.plan.definition.max_parallel_steps or len(under_way))
+        waiting = [step_id for _, step_id in (*state.deferred, *state.deferred_sequential)]
+        assert len(waiting) == len({*waiting})
+        assert all(not self.plan.steps[step_id].sequential for _, step_id in state.deferred)
+        assert all(self.plan.steps[step_id].sequential for _, step_id in state.deferred_sequential)
+        if not state.live or state.rollback:
+            assert not under_way
+            assert not waiting
+        if not state.live:
+            assert state.finished_at
+            assert not state.incident
+            current = state.rollback.current if state.rollback else None
+            assert current is None or current.status not in UNDER_WAY
+
+    def _timers(self, state: InstanceState) -> None:
+        """Whatever waits has a timer; besides, only what a worker has reported to be at may have one."""
+        runs: dict[str, StepState] = dict(state.steps)
+        current = state.rollback.current if state.rollback else None
+        if current is not None:
+            assert current.ready is not None
+            runs = {current.ready.step_id: current}
+        waiting = {step_id for step_id, step in runs.items() if step.status is StepStatus.WAITING}
+        running = {step_id for step_id, step in runs.items() if step.status is StepStatus.RUNNING}
+        timers = {timer for timer in state.timers if timer != WORKFLOW_TIMER}
+        assert waiting <= timers <= waiting | running, (waiting, timers, running)
+        assert all(runs[step_id].waits_for for step_id in waiting)
+        if not state.live:
+            assert not state.timers
+
+    def _arrivals(self, state: InstanceState) -> None:
+        """A join that still waits has counted exactly those of its inputs that are settled."""
+        settled = {step_id for step_id, step in state.steps.items() if step.settled}
+        for step_id, plan_step in self.plan.steps.items():
+            wanted = plan_step.step.depends_on
+            arrived = len(settled.intersection(wanted))
+            if not plan_step.handles and arrived < len(wanted):
+                assert state.arrived.get(step_id, 0) == arrived, step_id
+                assert step_id not in state.steps, step_id
+
+    def _run(self, before: InstanceState | None, event: Any) -> None:
+        """Runs have ever higher numbers, and each is settled once."""
+        assert before is not None
+        assert before.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
+        fresh = event.run > self.highest_run
+        self.highest_run = max(self.highest_run, event.run)
+        if isinstance(event, (StepReady, StepWaiting)):
+            assert fresh
+            assert before.status is WorkflowStatus.RUNNING
+            if not (isinstance(event, StepReady) and event.purpose == "compensate"):
+                self._beginning(before, event.step_id)
+            return
+        assert event.run not in self.settled_runs
+        self.settled_runs.add(event.run)
+        if fresh:  # decided at once
+            self._beginning(before, event.step_id)
+
+    def _beginning(self, before: InstanceState, step_id: str) -> None:
+        """A step begins when its dependencies are settled, once, and in written order among those that may."""
+        plan_step, was = self.plan.steps[step_id], before.steps.get(step_id)
+        if was is not None and was.status is StepStatus.WAITING:  # the same run, routed again or retried
+            return
+        failed = plan_step.handles
+        if failed:
+            assert before.steps[failed].status is StepStatus.FAILED
+            assert not before.steps[failed].settled
+            assert failed in before.failures
+        else:
+            assert was is None, step_id
+        for other in self.plan.steps.values():
+            if other.index >= plan_step.index or other.handles or other.step.id in before.steps:
+                continue
+            free = all(dep in before.steps and before.steps[dep].settled for dep in other.step.depends_on)
+            held = other.sequential and before.active_sequential
+            assert not free or held, f"{step_id} begins before {other.step.id}"
+        for dep in () if failed else plan_step.step.depends_on:
+            assert before.steps[dep].settled, dep
+        assert not (plan_step.sequential and before.active_sequential)
+
+    def _complete(self, state: InstanceState) -> None:
+        ordinary = [step_id for step_id, plan_step in self.plan.steps.items() if not plan_step.handles]
+        assert all(state.steps[step_id].settled for step_id in ordinary)
+        assert not state.failures
