@@ -107,8 +107,9 @@ class Client:
         definitions: The registered definitions.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, *, make_id: Callable[[], str] = new_id) -> None:
         self.log = log
+        self._make_id = make_id
         self.definitions = Definitions(log)
         self.subscriber = Subscriber(log)
 
@@ -172,7 +173,7 @@ class Client:
                 f"no workflow {named} is registered (there are: {known})",
                 remedy="Register its definition first: client.register(path), or stepwell start FILE.",
             )
-        instance_id = id or new_id()
+        instance_id = id or self._make_id()
         command = StartWorkflow(
             instance_id,
             workflow=workflow,
@@ -180,7 +181,7 @@ class Client:
             input={} if input is None else input,
             priority=priority,
             timeout_seconds=timeout_seconds,
-            command_id=new_id(),
+            command_id=self._make_id(),
         )
         answer = await self.send(command)
         return Run(self, instance_id, existed=isinstance(answer, CommandNoted))
@@ -191,7 +192,7 @@ class Client:
         Raises:
             CommandRejectedError: There is no such instance, or it has finished otherwise.
         """
-        await self.send(CancelWorkflow(instance_id, reason, command_id=new_id()))
+        await self.send(CancelWorkflow(instance_id, reason, command_id=self._make_id()))
 
     async def pause(self, instance_id: str, reason: str = "") -> None:
         """Start no further step; what runs may finish.
@@ -199,7 +200,7 @@ class Client:
         Raises:
             CommandRejectedError: There is no such live instance.
         """
-        await self.send(PauseWorkflow(instance_id, reason, command_id=new_id()))
+        await self.send(PauseWorkflow(instance_id, reason, command_id=self._make_id()))
 
     async def resume(self, instance_id: str, *, skip_failed: bool = False) -> None:
         """Go on with a paused instance; or, at the step that failed, with a failed or cancelled one.
@@ -211,7 +212,7 @@ class Client:
             CommandRejectedError: There is no such instance, or it has completed.
         """
         failed_steps: Any = "skip" if skip_failed else "retry"
-        await self.send(ResumeWorkflow(instance_id, failed_steps, command_id=new_id()))
+        await self.send(ResumeWorkflow(instance_id, failed_steps, command_id=self._make_id()))
 
     async def rollback(self, instance_id: str, to: int | str = "latest", *, pause: bool = False) -> None:
         """Return to an earlier point and run on from there; what has a compensation is undone in reverse order.
@@ -223,7 +224,7 @@ class Client:
         Raises:
             CommandRejectedError: There is no such point or instance.
         """
-        await self.send(RollbackWorkflow(instance_id, to, pause, command_id=new_id()))
+        await self.send(RollbackWorkflow(instance_id, to, pause, command_id=self._make_id()))
 
     async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
         """Send a command and wait for its answer.

@@ -98,10 +98,12 @@ class Engine:
     async def _own(self, partition: int) -> None:
         """Own a partition for as long as the group says so, claiming it anew after every surprise."""
         pause = _FIRST_PAUSE
-        while partition in await self._membership.assignment():
+        while True:
             began = self._clock()
             owner = PartitionOwner(self._log, partition, self._definitions, name=process_name(), clock=self._clock)
             try:
+                if partition not in await self._membership.assignment():
+                    return
                 await owner.run()
             except LogClosedError:
                 return

@@ -269,20 +269,18 @@ class PartitionOwner:
         if self._trouble.done():
             return
         try:
-            offsets = future.result()
+            self._confirm(future.result())
         except (asyncio.CancelledError, LogClosedError):
             return
         except Exception as error:  # whatever it was, nothing is known about the records
             self._stumble(error)
-            return
+
+    def _confirm(self, offsets: Sequence[int]) -> None:
         found: list[Effect] = []
         for offset in offsets:
             head = self._unproved.popleft()
             if not proves(self.epoch, head.index, offset):
-                self._stumble(
-                    SurpriseError(f"partition {self.partition}: transition {head.index} landed at {offset}")
-                )
-                return
+                raise SurpriseError(f"partition {self.partition}: transition {head.index} landed at {offset}")
             before, self.confirmed = self.confirmed, head.state
             self._proved_index = head.index
             self._snapshots.grew(head.size)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +57,7 @@ class _Run:
         self.item = item
         self.delivery = delivery
         self.ctx = ctx
-        self.since = time.monotonic()
+        self.since = asyncio.get_running_loop().time()
         self.heard = 0.0
         self.progress: list[Any] = []  # the newest, if it was not sent yet
         self.reported = False
@@ -223,7 +222,7 @@ class Worker:
             raise
         except TimeoutError as error:
             ctx.cancel()
-            timed_out = step.timeout_seconds is not None and time.monotonic() - run.since >= step.timeout_seconds
+            timed_out = step.timeout_seconds is not None and asyncio.get_running_loop().time() - run.since >= step.timeout_seconds
             info = describe(error)
             if timed_out:
                 message = f"not done within {step.timeout_seconds:g} s"
@@ -304,7 +303,7 @@ class Worker:
         """Report steps that take longer than a moment, and their progress."""
         while True:
             await asyncio.sleep(SWEEP_EVERY)
-            now = time.monotonic()
+            now = asyncio.get_running_loop().time()
             for run in list(self._runs.values()):
                 item, step = run.item, run.item.step
                 if not run.reported and now - run.since >= REPORT_AFTER:
