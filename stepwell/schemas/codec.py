@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.errors import LogCorruptedError, LogVersionError
-from stepwell.schemas.commands import Command
+from stepwell.schemas.commands import COMMANDS_VERSION, Command
 from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned, PartitionSnapshotted, Transition
 from stepwell.schemas.upcast import lift
 from stepwell.schemas.work import CancelRuns, WorkItem

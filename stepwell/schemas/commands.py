@@ -7,7 +7,7 @@ already followed changes nothing.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -17,7 +17,15 @@ InstanceId = Annotated[str, Meta(min_length=1, max_length=200)]
 Priority = Annotated[int, Meta(ge=0, le=100)]
 
 
-class _Command(Struct, frozen=True, omit_defaults=True, tag_field="type", tag=str):
+COMMANDS_VERSION: Final = 1
+"""Written as ``schema``. A command of a newer version is not guessed at: it goes to the dead letters, and is told."""
+
+
+class _Versioned(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    schema: int = COMMANDS_VERSION
+
+
+class _Command(_Versioned, frozen=True, omit_defaults=True, tag_field="type"):
     instance_id: InstanceId
 
 
