@@ -18,6 +18,12 @@ class StepwellError(Exception):
         self.remedy = remedy
         super().__init__(message)
 
+    @property
+    def sentence(self) -> str:
+        """The same in one line, for records."""
+        text = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{text} ({' '.join(self.remedy.split())})" if self.remedy else text
+
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message
         return f"{text}\n  {self.remedy}" if self.remedy else text

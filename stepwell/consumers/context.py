@@ -47,7 +47,10 @@ class StepContext:
         self._cancelled = False  # set in the loop, read in threads: no lock needed for that
 
     idempotency_key: str
-    """``instance:step:run``. Handlers run at least once: pass it on, so that a repeat does nothing twice."""
+    """``instance:step:run``, the run of the first attempt. Handlers run at least once, and an attempt that failed may
+    have done its work all the same: pass it on, so that a repeat does nothing twice. After a rollback or a resume the
+    step is done anew, under a new key.
+    """
 
     @property
     def log(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.reading import EventReader
 from stepwell.core.decide import decide
 from stepwell.core.decision import BUDGET, Circumstances, Decision
+from stepwell.core.effects import Effect, effects
 from stepwell.core.evolve import fold
 from stepwell.core.partition import PartitionState
 from stepwell.core.state import InstanceState
@@ -28,6 +30,7 @@ from stepwell.telling import Logger
 
 _logger = Logger("stepwell.engine")
 
+_WRAPPING: Final = 4_096  # bytes; far more than an effect has around a step's input
 _MOST_OVERSIZED: Final = 64  # steps of one transition that may turn out too large before it is given up
 
 
@@ -109,7 +112,7 @@ class Decider:
                 return None
             transition = _transition(decision)
             value = encode(transition)
-            if len(value) <= limit:
+            if len(value) <= limit - _WRAPPING or self._fits(value, effects(instance, transition, decision.state)):
                 return Decided(transition, value, decision.state)
             if budget > 1:
                 budget //= 4
@@ -119,6 +122,11 @@ class Decider:
             if culprit in oversized or len(oversized) > _MOST_OVERSIZED:
                 raise ValueError(f"a transition of {len(value):,} bytes cannot be made smaller")
             oversized[culprit] = len(value)
+
+    def _fits(self, value: bytes, found: Sequence[Effect]) -> bool:
+        """Whether a transition fits a record, and each of its effects: they name the workflow as well."""
+        limit = self._log.max_record_bytes
+        return len(value) <= limit and all(len(encode(effect)) <= limit for effect in found)
 
 
 def _transition(decision: Decision) -> Transition:

@@ -102,8 +102,9 @@ class Engine:
             began = self._clock()
             owner = PartitionOwner(self._log, partition, self._definitions, name=process_name(), clock=self._clock)
             try:
-                if partition not in await self._membership.assignment():
-                    return
+                given = await self._membership.assignment()
+                while partition not in given:  # we are about to be told so, unless it comes back first
+                    given = await self._membership.changed(given)
                 await owner.run()
             except LogClosedError:
                 return

@@ -7,6 +7,7 @@ from typing import Final
 
 from stepwell.core.retry import PAYLOAD_TOO_LARGE
 from stepwell.errors import StepwellError
+from stepwell.schemas.codec import MOST_NESTED
 from stepwell.schemas.events import ErrorInfo
 
 TRACEBACK_CHARACTERS: Final = 4_000  # the end of a traceback says most; a record has room for better things
@@ -19,14 +20,17 @@ def describe(error: BaseException) -> ErrorInfo:
     An exception with a boolean attribute ``retryable`` says itself whether another attempt makes sense.
     """
     kinds = tuple(kind.__name__ for kind in type(error).__mro__[1:] if kind not in (Exception, BaseException, object))
-    message = error.message if isinstance(error, StepwellError) else str(error)
-    retryable = getattr(error, "retryable", None)
-    trace = "".join(traceback.format_exception(error))
+    try:
+        message = error.sentence if isinstance(error, StepwellError) else str(error)
+        retryable = getattr(error, "retryable", None)
+        trace = "".join(traceback.format_exception(error))
+    except Exception as problem:  # its own methods may fail as well
+        message, retryable, trace = f"(it cannot be shown: {type(problem).__name__})", None, ""
     return ErrorInfo(
         type=type(error).__name__,
-        message=_shortened(message, MESSAGE_CHARACTERS),
+        message=_encodable(_shortened(message, MESSAGE_CHARACTERS)),
         kinds=kinds,
-        traceback=trace[-TRACEBACK_CHARACTERS:],
+        traceback=_encodable(trace[-TRACEBACK_CHARACTERS:]),
         retryable=retryable if isinstance(retryable, bool) else None,
     )
 
@@ -35,6 +39,17 @@ def too_large(size: int, limit: int) -> ErrorInfo:
     """The error of a step whose output does not fit a record."""
     message = f"the output has {size:,} bytes, the log takes {limit:,}; write it to a file and pass its path"
     return ErrorInfo(type=PAYLOAD_TOO_LARGE, message=message)
+
+
+def too_deep() -> ErrorInfo:
+    """The error of a step whose output nobody could read."""
+    message = f"the output is nested more than {MOST_NESTED} deep; write it to a file and pass its path"
+    return ErrorInfo(type=PAYLOAD_TOO_LARGE, message=message)
+
+
+def _encodable(text: str) -> str:
+    """A text that UTF-8 has bytes for: names of files may hold others, and errors name files."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _shortened(text: str, length: int) -> str:

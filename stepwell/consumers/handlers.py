@@ -176,9 +176,9 @@ class Handlers:
             )
         try:
             module = importlib.import_module(module_name)
-        except ImportError as error:
+        except (Exception, SystemExit) as error:  # it is foreign code that runs while it is imported
             raise HandlerError(
-                f"module {module_name!r} cannot be imported: {error}",
+                f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
                 place=place,
                 remedy="Check the name, and that it can be imported from the current directory.",
             ) from error

@@ -51,6 +51,7 @@ _SAYS_STATUS = (b'"type":"workflow.', b'"type":"incident.', b'"type":"rollback.'
 async def list_instances(log: Log) -> list[Summary]:
     """Every instance that the log holds, the newest first."""
     found: dict[str, Summary] = {}
+    pausing: set[str] = set()  # instances that will stay paused where a rollback ends
     for partition in range(log.partitions):
         reader = EventReader(log, partition)
         end = await log.end(EVENTS, partition)
@@ -58,15 +59,14 @@ async def list_instances(log: Log) -> list[Summary]:
             before = reader.position
             for record in await reader.read(end=end):
                 if any(word in record.value for word in _SAYS_STATUS):
-                    _take(found, reader.decode(record))
+                    _take(found, pausing, reader.decode(record))
             if reader.position == before:
                 break
     return sorted(found.values(), key=lambda summary: (-summary.started_at, summary.instance_id))
 
 
-def _take(found: dict[str, Summary], transition: Transition) -> None:
+def _take(found: dict[str, Summary], pausing: set[str], transition: Transition) -> None:
     instance_id = transition.instance_id
-    pauses_there = False
     for event in transition.events:
         known = found.get(instance_id)
         if isinstance(event, WorkflowStarted):
@@ -75,8 +75,9 @@ def _take(found: dict[str, Summary], transition: Transition) -> None:
             )
         elif known is not None and type(event) in _STATUS:
             status = _STATUS[type(event)]
-            pauses_there = isinstance(event, RollbackStarted) and event.then == "pause"
+            if isinstance(event, RollbackStarted):
+                (pausing.add if event.then == "pause" else pausing.discard)(instance_id)
             ended = transition.at if status in _FINAL else 0
             found[instance_id] = replace(known, status=status, finished_at=ended)
-        elif known is not None and isinstance(event, WorkflowRolledBack) and pauses_there:
+        elif known is not None and isinstance(event, WorkflowRolledBack) and instance_id in pausing:
             found[instance_id] = replace(known, status="paused")

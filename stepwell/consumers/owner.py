@@ -128,8 +128,8 @@ class PartitionOwner:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             self._snapshots.stop()
-            if not self._trouble.done():
-                self._trouble.cancel()
+            if not self._trouble.cancel():
+                self._trouble.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
     def _begin(self, possession: Possession) -> None:
         self.epoch = possession.epoch

@@ -18,13 +18,13 @@ import msgspec
 
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.engine import process_name
-from stepwell.consumers.failures import describe, too_large
-from stepwell.consumers.handlers import Handlers
+from stepwell.consumers.failures import describe, too_deep, too_large
+from stepwell.consumers.handlers import Handler, Handlers
 from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.errors import HandlerError, LogClosedError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, CONTROL, Delivery, Log, NewRecord, Outgoing, WorkQueue
-from stepwell.schemas.codec import decode_cancel, decode_work, encode
+from stepwell.schemas.codec import decode_cancel, decode_work, encode, is_nested_too_deeply
 from stepwell.schemas.commands import (
     Command,
     CompleteStep,
@@ -47,11 +47,13 @@ REMEMBERED: Final = 10_000  # runs and cancellations that a worker remembers, to
 # What an outcome may be smaller than the log's limit: the transition that it leads to wraps it once more.
 OUTCOME_SHARE: Final = 0.9
 
+Outcome = tuple[Command, bytes] | None  # with its encoding; None where nobody waits for one
+
 
 class _Run:
     """A run in this worker's hands."""
 
-    __slots__ = ("cancelled", "ctx", "delivery", "heard", "item", "progress", "reported", "since", "task")
+    __slots__ = ("begun", "cancelled", "ctx", "delivery", "heard", "item", "progress", "reported", "since", "task")
 
     def __init__(self, item: WorkItem, delivery: Delivery, ctx: StepContext) -> None:
         self.item = item
@@ -61,6 +63,7 @@ class _Run:
         self.heard = 0.0
         self.progress: list[Any] = []  # the newest, if it was not sent yet
         self.reported = False
+        self.begun = False  # a task that has not begun must not be cancelled: it would end without a word
         self.cancelled = False
         self.task: asyncio.Task[None]
 
@@ -98,7 +101,8 @@ class Worker:
         self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._cancels: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        self._outbox: list[tuple[Delivery, Command | None]] = []
+        self._outbox: list[tuple[Delivery, Outcome]] = []
+        self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._room = asyncio.Event()
         self._threads: ThreadPoolExecutor | None = None
         self._queue: WorkQueue
@@ -116,12 +120,13 @@ class Worker:
         """
         self._failure = asyncio.get_running_loop().create_future()
         about = {"name": self._name, "queues": ",".join(self._queues), "concurrency": str(self.concurrency)}
-        self._queue = await self._log.consume(
-            self._queues, prefetch=self.concurrency * 2, accepts=self._accepts, about=about
-        )
+        position = await self._log.end(CONTROL, 0)  # before the first step is taken: its cancellation comes later
+        # What is at hand already goes before what is more urgent, so a worker of one step has nothing at hand.
+        prefetch = self.concurrency + self.concurrency // 2
+        self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
         tasks = [
             asyncio.ensure_future(self._take(self._queue)),
-            asyncio.ensure_future(self._listen()),
+            asyncio.ensure_future(self._listen(position)),
             asyncio.ensure_future(self._sweep()),
         ]
         try:
@@ -183,7 +188,8 @@ class Worker:
         try:
             found = self._handlers.find(item.step.step_type, item.step.handler)
         except HandlerError as error:
-            self._settle(delivery, ReturnStep(item.instance_id, item.step.step_id, item.step.run, str(error)))
+            back = ReturnStep(item.instance_id, item.step.step_id, item.step.run, describe(error).message)
+            self._settle(delivery, _encoded(back))
             return
         run = _Run(item, delivery, StepContext(item))
         loop = asyncio.get_running_loop()
@@ -191,6 +197,7 @@ class Worker:
         self._runs[key] = run
         self._busy += 1
         run.task = asyncio.ensure_future(self._run(run, found))
+        run.task.add_done_callback(self._reported)
 
     def _is_cancelled(self, item: WorkItem) -> bool:
         first, last = self._cancels.get(item.instance_id, (1, 0))
@@ -198,50 +205,48 @@ class Worker:
 
     # --- running --------------------------------------------------------------------------------------------
 
-    async def _run(self, run: _Run, handler: Any) -> None:
+    async def _run(self, run: _Run, handler: Handler) -> None:
         item, ctx = run.item, run.ctx
         step = item.step
         busy: asyncio.Future[Any] | None = None
-        outcome: Command | None
+        outcome: Outcome = None
+        run.begun = True
+        limit = asyncio.timeout(step.timeout_seconds)
         try:
-            async with asyncio.timeout(step.timeout_seconds):
-                arguments = handler.arguments(step.input, ctx)
-                if handler.asynchronous:
-                    result = await handler.function(*arguments)
-                else:
-                    busy = asyncio.get_running_loop().run_in_executor(self._pool(), handler.function, *arguments)
-                    result = await asyncio.shield(busy)
-            outcome = self._completed(item, result, ctx)
-        except asyncio.CancelledError:
+            if not run.cancelled:
+                async with limit:
+                    arguments = handler.arguments(step.input, ctx)
+                    if handler.asynchronous:
+                        result = await handler.function(*arguments)
+                    else:
+                        busy = asyncio.get_running_loop().run_in_executor(self._pool(), handler.function, *arguments)
+                        result = await asyncio.shield(busy)
+                outcome = self._completed(item, result, ctx)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
             ctx.cancel()
-            self._end(run, busy)
-            if run.cancelled:  # nobody waits for it any more
-                self._settle(run.delivery, None)
+            if run.task.cancelling() and not run.cancelled:  # the worker stops: somebody else shall run it
+                self._end(run, busy)
+                self._queue.release([run.delivery]).add_done_callback(self._reported)
                 return
-            self._queue.release([run.delivery])  # the worker stops: somebody else shall run it
-            raise
-        except TimeoutError as error:
-            ctx.cancel()
-            timed_out = step.timeout_seconds is not None and asyncio.get_running_loop().time() - run.since >= step.timeout_seconds
             info = describe(error)
-            if timed_out:
+            if limit.expired():
                 message = f"not done within {step.timeout_seconds:g} s"
                 info = ErrorInfo(type=STEP_TIMEOUT, message=message, kinds=("TimeoutError",))
-            outcome = FailStep(item.instance_id, step.step_id, step.run, info)
-        except Exception as error:
-            outcome = FailStep(item.instance_id, step.step_id, step.run, describe(error))
+            outcome = _encoded(FailStep(item.instance_id, step.step_id, step.run, info))
         self._end(run, busy)
-        self._settle(run.delivery, None if run.cancelled else outcome)
+        self._remember(item)
+        self._settle(run.delivery, None if run.cancelled else outcome)  # else nobody waits for it any more
 
-    def _completed(self, item: WorkItem, result: Any, ctx: StepContext) -> Command:
+    def _completed(self, item: WorkItem, result: Any, ctx: StepContext) -> Outcome:
         output = msgspec.to_builtins(result)
         step = item.step
         outcome = CompleteStep(item.instance_id, step.step_id, step.run, output, msgspec.to_builtins(ctx.updates))
-        size = len(encode(outcome))
-        limit = int(self._log.max_record_bytes * OUTCOME_SHARE)
-        if size > limit:
-            return FailStep(item.instance_id, step.step_id, step.run, too_large(size, limit))
-        return outcome
+        value = encode(outcome)
+        if len(value) > self._limit:
+            return _encoded(FailStep(item.instance_id, step.step_id, step.run, too_large(len(value), self._limit)))
+        if is_nested_too_deeply(outcome, value):
+            return _encoded(FailStep(item.instance_id, step.step_id, step.run, too_deep()))
+        return outcome, value
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
@@ -249,15 +254,16 @@ class Worker:
         return self._threads
 
     def _end(self, run: _Run, busy: asyncio.Future[Any] | None) -> None:
-        key = (run.item.instance_id, run.item.step.run)
-        self._runs.pop(key, None)
-        self._settled[key] = None
-        if len(self._settled) > REMEMBERED:
-            self._settled.popitem(last=False)
+        self._runs.pop((run.item.instance_id, run.item.step.run), None)
         if busy is not None and not busy.done():  # the thread goes on: its place is taken until it ends
             busy.add_done_callback(self._freed)
         else:
             self._freed()
+
+    def _remember(self, item: WorkItem) -> None:
+        self._settled[item.instance_id, item.step.run] = None
+        if len(self._settled) > REMEMBERED:
+            self._settled.popitem(last=False)
 
     def _freed(self, busy: asyncio.Future[Any] | None = None) -> None:
         if busy is not None and not busy.cancelled():
@@ -267,7 +273,7 @@ class Worker:
 
     # --- reporting ------------------------------------------------------------------------------------------
 
-    def _settle(self, delivery: Delivery, outcome: Command | None) -> None:
+    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """Report an outcome, together with all others of the same turn of the loop."""
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -280,8 +286,9 @@ class Worker:
         records: dict[int, list[NewRecord]] = {}
         for _, outcome in outbox:
             if outcome is not None:
-                partition = partition_for(outcome.instance_id, self._log.partitions)
-                records.setdefault(partition, []).append(NewRecord(outcome.instance_id, encode(outcome)))
+                command, value = outcome
+                partition = partition_for(command.instance_id, self._log.partitions)
+                records.setdefault(partition, []).append(NewRecord(command.instance_id, value))
         outgoing = [Outgoing(COMMANDS, partition, batch) for partition, batch in records.items()]
         future = self._queue.settle([delivery for delivery, _ in outbox], outgoing)
         future.add_done_callback(self._reported)
@@ -311,13 +318,25 @@ class Worker:
                     self._say(ReportStarted(item.instance_id, step.step_id, step.run, worker=self._name))
                 if run.reported and run.progress and now - run.heard >= HEARTBEAT_EVERY:
                     run.heard = now
-                    progress = msgspec.to_builtins(run.progress.pop())
-                    self._say(HeartbeatStep(item.instance_id, step.step_id, step.run, progress))
+                    self._say(self._heartbeat(item, run.progress.pop()))
+
+    def _heartbeat(self, item: WorkItem, progress: Any) -> HeartbeatStep:
+        """A heartbeat with its progress, if that can be shown at all."""
+        step = item.step
+        try:
+            beat = HeartbeatStep(item.instance_id, step.step_id, step.run, msgspec.to_builtins(progress))
+            value = encode(beat)
+            if len(value) <= self._limit and not is_nested_too_deeply(beat, value):
+                return beat
+            problem = "it is too large"
+        except Exception as error:
+            problem = str(error)
+        _logger.warning("progress cannot be shown", instance_id=item.instance_id, step_id=step.step_id, why=problem)
+        return HeartbeatStep(item.instance_id, step.step_id, step.run)
 
     # --- cancelling -----------------------------------------------------------------------------------------
 
-    async def _listen(self) -> None:
-        position = await self._log.end(CONTROL, 0)
+    async def _listen(self, position: int) -> None:
         while True:
             records = await self._log.read(CONTROL, 0, position, wait=None)
             for record in records:
@@ -331,4 +350,9 @@ class Worker:
                     if wanted and cancel.first <= run.item.step.run <= cancel.last:
                         run.cancelled = True
                         run.ctx.cancel()
-                        run.task.cancel()
+                        if run.begun:
+                            run.task.cancel()
+
+
+def _encoded(command: Command) -> Outcome:
+    return command, encode(command)

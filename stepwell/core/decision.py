@@ -133,7 +133,8 @@ class Decision:
         """Route a run anew, with the input that it had."""
         if step.ready is None:
             raise LookupError(f"{self.instance_id}: nothing to run again")
-        self.emit(replace(step.ready, run=self.instance().runs + 1, attempt=attempt))
+        origin = step.ready.origin or step.ready.run
+        self.emit(replace(step.ready, run=self.instance().runs + 1, attempt=attempt, origin=origin))
 
     def too_large(self, step_id: str, what: str) -> ErrorInfo:
         """The error of a step whose events do not fit a record."""

@@ -190,7 +190,7 @@ def _waited(decision: Decision, step_id: str, step: StepState) -> None:
     try:  # what a wait lets through is what it would have been given
         output = step_input(decision.instance(), plan, plan_step, extra)
     except ExpressionError as error:
-        info = ErrorInfo(type="ExpressionError", message=error.message)
+        info = ErrorInfo(type="ExpressionError", message=error.sentence)
         fail_step(decision, plan_step, step.run, step.attempt, info)
     else:
         succeed(decision, plan_step, step.run, step.attempt, output)

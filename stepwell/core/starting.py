@@ -107,7 +107,7 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
         if plan_step.instant:
             output = _instant(plan_step, data, config, scope)
     except ExpressionError as error:
-        info = ErrorInfo(type="ExpressionError", message=error.message)
+        info = ErrorInfo(type="ExpressionError", message=error.sentence)
         fail_step(decision, plan_step, run, 1, info)
         return
     if plan_step.instant:
@@ -135,7 +135,7 @@ def _complete(decision: Decision) -> None:
     try:
         output = workflow_output(decision.instance(), decision.plan())
     except ExpressionError as error:
-        decision.emit(WorkflowFailed(ErrorInfo(type="ExpressionError", message=f"output: {error.message}")))
+        decision.emit(WorkflowFailed(ErrorInfo(type="ExpressionError", message=f"output: {error.sentence}")))
         return
     if "" in decision.circumstances.oversized:
         decision.emit(WorkflowFailed(decision.too_large("", "the workflow's output")))

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.errors import LogCorruptedError, LogVersionError
-from stepwell.schemas.commands import COMMANDS_VERSION, Command
+from stepwell.schemas.commands import Command
 from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned, PartitionSnapshotted, Transition
 from stepwell.schemas.upcast import lift
 from stepwell.schemas.work import CancelRuns, WorkItem
@@ -34,16 +34,25 @@ def decode_command(value: bytes) -> Command:
     """Read a command.
 
     Raises:
-        msgspec.DecodeError: It is none: not JSON, of an unknown type, nested too deeply, or with fields that do not
-            fit.
+        msgspec.DecodeError: It is none: not JSON, of an unknown type or a newer version, nested too deeply, or with
+            fields that do not fit.
     """
     try:
         command = _commands.decode(value)
     except RecursionError:
         raise msgspec.DecodeError("nested too deeply") from None
-    if value.count(b"[") + value.count(b"{") > MOST_NESTED and _depth(command) > MOST_NESTED:
+    if is_nested_too_deeply(command, value):
         raise msgspec.DecodeError(f"nested more than {MOST_NESTED} deep")
     return command
+
+
+def is_nested_too_deeply(command: Command, value: bytes) -> bool:
+    """Whether nobody would read this command: senders ask before they send it.
+
+    Args:
+        value: The command, encoded.
+    """
+    return value.count(b"[") + value.count(b"{") > MOST_NESTED and _depth(command) > MOST_NESTED
 
 
 def _depth(command: Command) -> int:

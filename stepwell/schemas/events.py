@@ -144,6 +144,7 @@ class StepReady(_Event, frozen=True, omit_defaults=True, tag="step.ready", kw_on
     Attributes:
         run: Unique within the instance, so a late outcome of an abandoned run is never taken for this one's.
         attempt: Counts from 1 and starts anew after a rollback or a resume.
+        origin: The run of the first attempt, where this is a further one; else 0.
         purpose: ``compensate`` undoes the step; ``handle`` is an error handler's run.
         target: For an error handler, the step that failed.
     """
@@ -158,6 +159,7 @@ class StepReady(_Event, frozen=True, omit_defaults=True, tag="step.ready", kw_on
     input: Any = None
     config: dict[str, Any] = {}
     timeout_seconds: float | None = None
+    origin: int = 0
     purpose: Literal["run", "compensate", "handle"] = "run"
     target: str = ""
     sequential: bool = False

@@ -28,8 +28,11 @@ class WorkItem(Struct, frozen=True, omit_defaults=True):
 
     @property
     def idempotency_key(self) -> str:
-        """What a handler passes on to others, so that a second run of the same run does nothing twice."""
-        return f"{self.instance_id}:{self.step.step_id}:{self.step.run}"
+        """What a handler passes on to others, so that doing it again does nothing twice.
+
+        The same for all attempts: one that timed out may have done its work all the same.
+        """
+        return f"{self.instance_id}:{self.step.step_id}:{self.step.origin or self.step.run}"
 
 
 class CancelRuns(Struct, frozen=True, omit_defaults=True):
