@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.failures import describe
 from stepwell.consumers.reading import EventReader
 from stepwell.core.decide import decide
 from stepwell.core.decision import BUDGET, Circumstances, Decision
@@ -25,7 +26,7 @@ from stepwell.schemas.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
-from stepwell.schemas.events import EVENTS_VERSION, ErrorInfo, Event, Transition
+from stepwell.schemas.events import EVENTS_VERSION, Event, Transition
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.engine")
@@ -93,8 +94,13 @@ class Decider:
             return self._decide(instance, command, circumstances)
         except Exception as error:
             _logger.exception("undecidable", instance_id=command.instance_id, command=type(command).__name__)
-            info = ErrorInfo(type=type(error).__name__, message=str(error))
-            return self._decide(instance, QuarantineInstance(command.instance_id, info), circumstances)
+            quarantine = QuarantineInstance(
+                command.instance_id,
+                describe(error),
+                command=type(command).__name__,
+                command_id=getattr(command, "command_id", ""),
+            )
+            return self._decide(instance, quarantine, circumstances)
 
     def _decide(
         self,

@@ -11,9 +11,13 @@ from stepwell.schemas.events import CommandNoted, CommandRejected
 _LONGEST_MESSAGE: Final = 2_000
 
 
-def reject(decision: Decision, command: Any, code: str, message: str) -> None:
-    """Answer that a command cannot be followed, and why."""
-    name = type(command).__name__
+def reject(decision: Decision, command: Any, code: str, message: str, *, name: str = "") -> None:
+    """Answer that a command cannot be followed, and why.
+
+    Args:
+        name: The command's, where ``command`` only stands for it.
+    """
+    name = name or type(command).__name__
     if len(message) > _LONGEST_MESSAGE:
         message = message[:_LONGEST_MESSAGE] + " …"
     event = CommandRejected(name, code, message, command_id=getattr(command, "command_id", ""))

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.errors import LogCorruptedError, LogVersionError
-from stepwell.schemas.commands import Command
+from stepwell.schemas.commands import COMMANDS_VERSION, Command
 from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned, PartitionSnapshotted, Transition
 from stepwell.schemas.upcast import lift
 from stepwell.schemas.work import CancelRuns, WorkItem
@@ -41,6 +41,9 @@ def decode_command(value: bytes) -> Command:
         command = _commands.decode(value)
     except RecursionError:
         raise msgspec.DecodeError("nested too deeply") from None
+    if command.schema > COMMANDS_VERSION:
+        known = f"this Stepwell knows versions up to {COMMANDS_VERSION}"
+        raise msgspec.DecodeError(f"a command of version {command.schema}; {known}")
     if is_nested_too_deeply(command, value):
         raise msgspec.DecodeError(f"nested more than {MOST_NESTED} deep")
     return command

@@ -153,9 +153,15 @@ class QuarantineInstance(_Command, frozen=True, omit_defaults=True, tag="Quarant
     """A bug in deciding about one instance: set it aside so that its partition goes on.
 
     Made by the partition's owner.
+
+    Attributes:
+        command: Type of the command that was being decided, whose sender is answered,
+        command_id: and its id.
     """
 
     error: ErrorInfo
+    command: str = ""
+    command_id: str = ""
 
 
 Command = (
