@@ -1,6 +1,7 @@
 """``python -m benchmarks``: prints one JSON line a workload, and refuses to if a result is wrong.
 
-W1 throughput, W2 latency, W3 fan-out and fan-in, CHAIN a long chain, START a whole ``stepwell run``.
+W1 throughput, W2 latency, W3 fan-out and fan-in, CHAIN a long chain, START a whole ``stepwell run``, W4 recovery
+from a kill, W5 replay, W6 many live instances, W7 growth of the log.
 """
 
 from __future__ import annotations
@@ -13,153 +14,53 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import stepwell
-from stepwell.consumers.handlers import Handlers
+from benchmarks import pace, recovery, volume
+from benchmarks.common import HANDLERS
 
+OnClient = Callable[[stepwell.Client], Awaitable[dict[str, Any]]]
+OnFolder = Callable[[str], Awaitable[dict[str, Any]]]
 
-async def noop(data: dict[str, Any]) -> dict[str, Any]:
-    return {"n": data.get("n", 0) + 1}
-
-
-HANDLERS = Handlers()
-HANDLERS.register("noop", noop)
-
-
-def chain(name: str, length: int) -> dict[str, Any]:
-    steps = [
-        {"id": f"s{i}", "handler": "noop", "depends_on": [f"s{i - 1}"] if i else []} for i in range(length)
-    ]
-    return {"name": name, "steps": steps, "output": f"{{{{ step_outputs.s{length - 1}.n }}}}"}
-
-
-def fan(name: str, width: int) -> dict[str, Any]:
-    branches = [{"id": f"b{i}", "handler": "noop", "depends_on": ["root"]} for i in range(width)]
-    join = {"id": "join", "handler": "noop", "depends_on": [b["id"] for b in branches], "input": {"n": width}}
-    return {"name": name, "steps": [{"id": "root", "handler": "noop"}, *branches, join],
-            "output": "{{ step_outputs.join.n }}"}  # fmt: skip
-
-
-def must(condition: bool, what: str) -> None:
-    if not condition:
-        raise SystemExit(f"wrong result, nothing reported: {what}")
-
-
-async def w1(client: stepwell.Client, instances: int) -> dict[str, Any]:
-    """Throughput: instances of 5 sequential steps, at most 100 in flight."""
-    await client.register(chain("five", 5))
-    slots = asyncio.Semaphore(100)
-
-    async def one() -> None:
-        async with slots:
-            run = await client.start("five", {"n": 0})
-            outcome = await run.result(timeout=120)
-            must(outcome.status == "completed" and outcome.output == 5, f"{run.id}: {outcome.output}")
-
-    before, cpu = log_bytes(client), time.process_time()
-    began = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(instances)))
-    took = time.perf_counter() - began
-    steps = instances * 5
-    return {
-        "instances": instances, "in_flight": 100, "seconds": round(took, 3),
-        "workflows_per_s": round(instances / took), "steps_per_s": round(steps / took),
-        "cpu_ms_per_step": round((time.process_time() - cpu) / steps * 1000, 3),
-        "log_bytes_per_step": round((log_bytes(client) - before) / steps),
-    }  # fmt: skip
-
-
-async def w2(client: stepwell.Client, instances: int = 200) -> dict[str, Any]:
-    """Latency: the same instances one at a time, from start to the client's result."""
-    await client.register(chain("five", 5))
-    took = []
-    for _ in range(instances):
-        began = time.perf_counter()
-        run = await client.start("five", {"n": 0})
-        outcome = await run.result(timeout=30)
-        took.append((time.perf_counter() - began) * 1000)
-        must(outcome.output == 5, str(outcome.output))
-    took.sort()
-    return {
-        "instances": instances, "p50_ms": round(took[instances // 2], 2),
-        "p99_ms": round(took[int(instances * 0.99)], 2),
-    }  # fmt: skip
-
-
-async def w3(client: stepwell.Client, width: int) -> dict[str, Any]:
-    """Fan-out: one instance of parallel steps and a join."""
-    await client.register(fan(f"fan{width}", width))
-    began = time.perf_counter()
-    run = await client.start(f"fan{width}", {"n": 0})
-    outcome = await run.result(timeout=300)
-    took = time.perf_counter() - began
-    must(outcome.output == width + 1, str(outcome.output))
-    return {"width": width, "seconds": round(took, 3)}
-
-
-async def long_chain(client: stepwell.Client, length: int) -> dict[str, Any]:
-    """A chain: as many round trips one after the other."""
-    await client.register(chain(f"chain{length}", length))
-    began = time.perf_counter()
-    run = await client.start(f"chain{length}", {"n": 0})
-    outcome = await run.result(timeout=300)
-    took = time.perf_counter() - began
-    must(outcome.output == length, str(outcome.output))
-    return {"length": length, "seconds": round(took, 3)}
-
-
-async def start_up(_client: stepwell.Client, runs: int = 7) -> dict[str, Any]:
-    """A whole ``stepwell run`` of three steps on a new log, from the shell: the median."""
-    steps = [
-        {"id": "a", "type": "input"},
-        {"id": "b", "type": "process", "depends_on": ["a"], "config": {"rules": []}},
-        {"id": "c", "type": "output", "depends_on": ["b"]},
-    ]
-    took = []
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "three.json"
-            file.write_text(json.dumps({"name": "three", "steps": steps}))
-            words = [sys.executable, "-m", "stepwell", "run", str(file), "--json", "--log", f"file:{folder}/log.db"]
-            began = time.perf_counter()
-            done = await asyncio.to_thread(subprocess.run, words, capture_output=True, check=False)
-            took.append(time.perf_counter() - began)
-            must(json.loads(done.stdout)["status"] == "completed", done.stderr.decode())
-    return {"runs": runs, "median_s": round(sorted(took)[runs // 2], 3)}
-
-
-def log_bytes(client: stepwell.Client) -> int:
-    path = Path(client.log.path)  # type: ignore[attr-defined]
-    return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
-
-
-WORKLOADS = {
-    "W1": lambda c: w1(c, 1_000),
-    "W1-20k": lambda c: w1(c, 20_000),
-    "W2": w2,
-    "W3": lambda c: w3(c, 200),
-    "W3-10k": lambda c: w3(c, 10_000),
-    "CHAIN": lambda c: long_chain(c, 1_000),
-    "START": start_up,
+CLIENT_WORKLOADS: dict[str, OnClient] = {
+    "W1": lambda c: pace.w1(c, 1_000),
+    "W1-20k": lambda c: pace.w1(c, 20_000),
+    "W2": pace.w2,
+    "W3": lambda c: pace.w3(c, 200),
+    "W3-10k": lambda c: pace.w3(c, 10_000),
+    "CHAIN": lambda c: pace.long_chain(c, 1_000),
+    "START": pace.start_up,
 }
-ORDINARY = ("W1", "W2", "W3", "W3-10k", "CHAIN", "START")
+FOLDER_WORKLOADS: dict[str, OnFolder] = {
+    "W4": recovery.w4,
+    "W5": volume.w5,
+    "W6": volume.w6,
+    "W7": volume.w7,
+}
+WORKLOADS = (*CLIENT_WORKLOADS, *FOLDER_WORKLOADS)
 
 
 async def measure(name: str, url: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=".") as folder:
+        if name in FOLDER_WORKLOADS:
+            return await FOLDER_WORKLOADS[name](folder)
         async with stepwell.connect(url or f"file:{folder}/log.db", handlers=HANDLERS, concurrency=200) as client:
-            return await WORKLOADS[name](client)
+            return await CLIENT_WORKLOADS[name](client)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=WORKLOADS, action="append", help="one workload; may be repeated")
-    parser.add_argument("--log", help="URL of an empty log; a temporary file by default")
+    parser.add_argument("--log", help="URL of an empty log for W1 to W3; a temporary file by default")
+    parser.add_argument("--here", action="store_true", help="in this process; by default each workload has its own")
     options = parser.parse_args()
-    for name in options.only or ORDINARY:
+    for name in options.only or WORKLOADS:
+        if not options.here:  # memory, caches and garbage of one must not be another's
+            words = [sys.executable, "-m", "benchmarks", "--here", "--only", name]
+            subprocess.run(words + (["--log", options.log] if options.log else []), check=True)
+            continue
         load = os.getloadavg()[0]
         figures = asyncio.run(measure(name, options.log))
         line = {

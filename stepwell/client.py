@@ -24,12 +24,12 @@ from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.views import InstanceView, view
 from stepwell.core.evolve import fold
 from stepwell.core.state import InstanceState
-from stepwell.errors import CommandRejectedError, UnknownInstanceError, UnknownWorkflowError
+from stepwell.errors import CommandRejectedError, LogClosedError, UnknownInstanceError, UnknownWorkflowError
 from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, Log, NewRecord
 from stepwell.log.urls import open_log
-from stepwell.schemas.codec import encode
+from stepwell.schemas.codec import MOST_NESTED, encode, is_nested_too_deeply
 from stepwell.schemas.commands import (
     CancelWorkflow,
     Command,
@@ -43,6 +43,7 @@ from stepwell.schemas.events import CommandNoted, CommandRejected, Event, Transi
 from stepwell.schemas.load import load_definition
 
 ANSWER_TIMEOUT = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
+FIRST_LOOK = 0.1  # seconds without an answer before the client asks whether any engine is there
 
 
 class EventRecord(Struct, frozen=True):
@@ -233,17 +234,21 @@ class Client:
             The event that answers it; None where no engine is live to answer.
 
         Raises:
-            CommandRejectedError: The engine will not follow it.
+            CommandRejectedError: The engine will not follow it, or could not even read it.
             TimeoutError: No answer yet; the command is in the log and will be decided.
         """
         command_id: str = getattr(command, "command_id", "")
         instance_id = command.instance_id
+        value = encode(command)
+        if is_nested_too_deeply(command, value):
+            message = f"its payload is nested more than {MOST_NESTED} deep"
+            raise CommandRejectedError("nested_too_deeply", message, instance_id=instance_id)
         partition = partition_for(instance_id, self.log.partitions)
         # Answers are looked for in what is read for some watch, so there must be one.
         watch = await self.subscriber.watch(instance_id, history=False)
         answer = self.subscriber.expect(command_id)
         try:
-            await self.log.append(COMMANDS, partition, [NewRecord(instance_id, encode(command))])
+            await self.log.append(COMMANDS, partition, [NewRecord(instance_id, value)])
             event = await self._answered(answer, timeout)
         finally:
             self.subscriber.give_up(command_id)
@@ -255,12 +260,14 @@ class Client:
     async def _answered(self, answer: asyncio.Future[Event], timeout: float) -> Event | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
+        patience = FIRST_LOOK
         while not answer.done():
-            done, _ = await asyncio.wait((answer,), timeout=min(1.0, max(0.0, deadline - loop.time())))
+            done, _ = await asyncio.wait((answer,), timeout=min(patience, max(0.0, deadline - loop.time())))
             if done:
                 break
             if not await self.engine_is_live():
                 return None
+            patience = 1.0
             if loop.time() >= deadline:
                 raise TimeoutError(f"no answer within {timeout:g} s; the command is in the log and will be decided")
         return answer.result()
@@ -377,19 +384,32 @@ class Client:
 
         Args:
             patterns: Types of events, with wildcards: ``workflow.*``.
+
+        Raises:
+            LogError: No more can be read, or the engine of this process has stopped.
         """
         wanted = tuple(patterns)
-        arrived: asyncio.Queue[Transition] = asyncio.Queue()
-        stop = await self.subscriber.listen(arrived.put_nowait)
+        arrived: asyncio.Queue[Accepted | BaseException] = asyncio.Queue()
+        stop = await self.subscriber.listen(arrived.put_nowait, arrived.put_nowait)
         try:
             while True:
-                transition = await arrived.get()
-                partition = partition_for(transition.instance_id, self.log.partitions)
-                for record in event_records(transition, partition, -1):
+                accepted = await arrived.get()
+                if isinstance(accepted, LogClosedError):
+                    return
+                if isinstance(accepted, BaseException):
+                    raise accepted
+                partition = partition_for(accepted.transition.instance_id, self.log.partitions)
+                for record in event_records(accepted.transition, partition, accepted.record.offset):
                     if any(fnmatch.fnmatchcase(record.type, pattern) for pattern in wanted):
                         yield record
         finally:
             stop()
+
+    def lost(self, failed: asyncio.Future[None]) -> None:
+        """The engine or worker of this process has stopped by itself: whoever waits for it is told why."""
+        error = None if failed.cancelled() else failed.exception()
+        if error is not None:
+            self.subscriber.fail(error)
 
     async def close(self) -> None:
         """Let go of the log."""
@@ -458,6 +478,7 @@ async def connect(
                 definitions=client.definitions,
             )
             await runtime.start()
+            runtime.failed.add_done_callback(client.lost)
         yield client
     finally:
         if runtime is not None:

@@ -45,11 +45,17 @@ class Handler:
         return [ctx if wanted == "ctx" else data for wanted in self._arguments]
 
 
+def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that a partial or a callable object comes down to."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return function.__call__  # type: ignore[no-any-return, operator]
+
+
 def _is_asynchronous(function: Callable[..., Any]) -> bool:
-    inner = function
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004 - asks for its kind, not whether it is callable
+    return inspect.iscoroutinefunction(_innermost(function))
 
 
 def _signature(name: str, function: Callable[..., Any]) -> tuple[list[str], Any]:
@@ -59,7 +65,7 @@ def _signature(name: str, function: Callable[..., Any]) -> tuple[list[str], Any]
             for parameter in inspect.signature(function).parameters.values()
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         ]
-        hints = get_type_hints(function) if parameters else {}
+        hints = get_type_hints(_innermost(function)) if parameters else {}
     except (TypeError, ValueError, NameError) as error:
         raise HandlerError(f"its signature cannot be read: {error}", place=f"handler {name!r}") from error
     wanted: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from stepwell.consumers.reading import EventReader
+from stepwell.consumers.reading import Accepted, EventReader
 from stepwell.core.evolve import fold
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogClosedError
@@ -14,6 +14,7 @@ from stepwell.log.port import Log
 from stepwell.schemas.events import CommandNoted, CommandRejected, Event, Transition
 
 Listener = Callable[[Transition], None]
+Audience = tuple[Callable[[Accepted], None], Callable[[BaseException], None]]  # of everything, and of its end
 
 
 class Watch:
@@ -74,7 +75,8 @@ class Subscriber:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._watches: dict[str, Watch] = {}
         self._answers: dict[str, asyncio.Future[Event]] = {}
-        self._everything: list[Listener] = []
+        self._everything: list[Audience] = []
+        self._broken: BaseException | None = None
         self._starting = asyncio.Lock()
 
     async def follow(self, partition: int) -> EventReader:
@@ -102,17 +104,27 @@ class Subscriber:
                         watch.take(transition)
                     if self._answers:
                         self._answer(transition)
-                    for listener in self._everything:
-                        listener(transition)
+                    for listener, _ in self._everything:
+                        listener(Accepted(record, transition))
         except LogClosedError:
             return
-        except Exception as error:  # whoever waits must hear of it
-            for future in self._answers.values():
-                if not future.done():
-                    future.set_exception(error)
-            for watch in self._watches.values():
-                watch.changed.set()
+        except Exception as error:
+            self._tell(error)
             raise
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing more is to be expected: whoever waits, now or later, gets this error."""
+        self._broken = error
+        self._tell(error)
+
+    def _tell(self, error: BaseException) -> None:
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(error)
+        for watch in self._watches.values():
+            watch.changed.set()
+        for _, failed in self._everything:
+            failed(error)
 
     def _answer(self, transition: Transition) -> None:
         for event in transition.events:
@@ -123,6 +135,8 @@ class Subscriber:
 
     def failed(self, instance_id: str) -> BaseException | None:
         """Why an instance cannot be followed any more; None while it can."""
+        if self._broken is not None:
+            return self._broken
         task = self._tasks.get(partition_for(instance_id, self._log.partitions))
         if task is None or not task.done() or task.cancelled():
             return None
@@ -152,6 +166,8 @@ class Subscriber:
     def expect(self, command_id: str) -> asyncio.Future[Event]:
         """The event that will answer a command: what it led to, a rejection, or a note."""
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        if self._broken is not None:
+            future.set_exception(self._broken)
         self._answers[command_id] = future
         return future
 
@@ -159,15 +175,25 @@ class Subscriber:
         """Expect an answer no more."""
         self._answers.pop(command_id, None)
 
-    async def listen(self, listener: Listener) -> Callable[[], None]:
-        """Hear every accepted transition of all partitions from now on; call what is returned to stop."""
+    async def listen(
+        self, listener: Callable[[Accepted], None], failed: Callable[[BaseException], None]
+    ) -> Callable[[], None]:
+        """Hear every accepted transition of all partitions from now on; call what is returned to stop.
+
+        Args:
+            failed: Told why nothing more will come.
+        """
         for partition in range(self._log.partitions):
             await self.follow(partition)
-        self._everything.append(listener)
-        return lambda: self._everything.remove(listener)
+        audience = (listener, failed)
+        self._everything.append(audience)
+        if self._broken is not None:
+            failed(self._broken)
+        return lambda: self._everything.remove(audience)
 
     async def close(self) -> None:
-        """Stop following."""
+        """Stop following; whoever still waits is told."""
+        self.fail(LogClosedError("the client was closed"))
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -1,0 +1,39 @@
+"""What the workloads share: definitions, handlers, and the refusal to report a wrong result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import stepwell
+from stepwell.consumers.handlers import Handlers
+
+
+async def noop(data: dict[str, Any]) -> dict[str, Any]:
+    return {"n": data.get("n", 0) + 1}
+
+
+HANDLERS = Handlers()
+HANDLERS.register("noop", noop)
+
+
+def chain(name: str, length: int) -> dict[str, Any]:
+    steps = [{"id": f"s{i}", "handler": "noop", "depends_on": [f"s{i - 1}"] if i else []} for i in range(length)]
+    return {"name": name, "steps": steps, "output": f"{{{{ step_outputs.s{length - 1}.n }}}}"}
+
+
+def fan(name: str, width: int) -> dict[str, Any]:
+    branches = [{"id": f"b{i}", "handler": "noop", "depends_on": ["root"]} for i in range(width)]
+    join = {"id": "join", "handler": "noop", "depends_on": [b["id"] for b in branches], "input": {"n": width}}
+    return {"name": name, "steps": [{"id": "root", "handler": "noop"}, *branches, join],
+            "output": "{{ step_outputs.join.n }}"}  # fmt: skip
+
+
+def must(condition: bool, what: str) -> None:
+    if not condition:
+        raise SystemExit(f"wrong result, nothing reported: {what}")
+
+
+def log_bytes(client: stepwell.Client) -> int:
+    path = Path(client.log.path)  # type: ignore[attr-defined]
+    return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())

@@ -1,0 +1,216 @@
+"""Parts that run beside a test, and looks at what the log holds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import time
+from collections import Counter
+
+from stepwell.client import Client
+from stepwell.consumers.builtin import BUILTIN
+from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.engine import wall_clock
+from stepwell.consumers.handlers import Handlers
+from stepwell.consumers.owner import PartitionOwner
+from stepwell.consumers.reading import EventReader
+from stepwell.consumers.takeover import _load_snapshot
+from stepwell.core.acceptance import read_stamp
+from stepwell.core.partition import PartitionState, follow
+from stepwell.core.snapshots import encode_partition
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import COMMANDS, EVENTS, NewRecord
+from stepwell.schemas.codec import encode
+from stepwell.schemas.commands import StartWorkflow
+from stepwell.schemas.events import StepReady
+
+
+async def until(condition, timeout=15.0):
+    """Wait until a condition holds, and return what it gave."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {timeout} s: {inspect.getsource(condition).strip()}"
+        await asyncio.sleep(0.005)
+
+
+async def stop(task):
+    """Cancel a task; an error that it had met before comes out."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@contextlib.asynccontextmanager
+async def running(*coroutines):
+    """Run coroutines beside the block; what fails by itself fails the test."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        yield tasks[0] if len(tasks) == 1 else tasks
+    finally:
+        for task in reversed(tasks):
+            await stop(task)
+
+
+def handlers_of(prefixes=(), **functions):
+    """Handlers by name."""
+    handlers = Handlers(prefixes, BUILTIN)
+    for name, function in functions.items():
+        handlers.register(name, function)
+    return handlers
+
+
+def steps(*ids, after=None, **more):
+    """Steps one after the other, of the handler ``work``."""
+    return [
+        {"id": step_id, "handler": "work", "depends_on": [before] if before else [], **more}
+        for step_id, before in zip(ids, (after, *ids), strict=False)
+    ]
+
+
+def workflow(*given, name="w", **more):
+    return {"name": name, "version": "1", "steps": list(given), **more}
+
+
+@contextlib.asynccontextmanager
+async def client_on(log):
+    """A client of a log that outlives it."""
+    client = Client(log)
+    try:
+        yield client
+    finally:
+        await client.subscriber.close()
+
+
+async def send(log, *commands):
+    """Append commands as any client in any language would; several for one partition in one commit."""
+    batches = {}
+    for command in commands:
+        partition = partition_for(command.instance_id, log.partitions)
+        batches.setdefault(partition, []).append(NewRecord(command.instance_id, encode(command)))
+    await asyncio.gather(*(log.append(COMMANDS, partition, batch) for partition, batch in batches.items()))
+
+
+def start(instance_id, workflow="w", command_id="", **more):
+    return StartWorkflow(instance_id, workflow=workflow, command_id=command_id or f"start-{instance_id}", **more)
+
+
+class Claimant:
+    """Owns partition 0 again and again, whatever any group says.
+
+    Attributes:
+        owner: The newest owner.
+        owners: All of them.
+        surprises: What made it claim anew.
+    """
+
+    def __init__(self, log, partition=0):
+        self.log = log
+        self.definitions = Definitions(log)
+        self.partition = partition
+        self.owners = []
+        self.surprises = []
+
+    @property
+    def owner(self):
+        return self.owners[-1]
+
+    async def run(self, *, again=True):
+        await self.definitions.catch_up()
+        while True:
+            owner = PartitionOwner(self.log, self.partition, self.definitions, name="claimant", clock=wall_clock)
+            self.owners.append(owner)
+            try:
+                await owner.run()
+            except Exception as error:
+                if not again:
+                    raise
+                self.surprises.append(error)
+            await asyncio.sleep(0.002)
+
+    async def idle(self):
+        """Wait until everything that was asked for is decided, proved and delivered."""
+        end = await self.log.end(COMMANDS, self.partition)
+        await until(lambda: self.rests(end))
+
+    def rests(self, end):
+        owner = self.owner
+        settled = hasattr(owner, "_position") and not owner._unproved and not owner._deliveries
+        return settled and owner._position >= end and not owner._continuing
+
+
+async def accepted(log, partition=0):
+    """The accepted transitions of a partition, from its beginning."""
+    reader = EventReader(log, partition)
+    found = []
+    end = await log.end(EVENTS, partition)
+    while reader.position < end:
+        found += [(record, reader.decode(record)) for record in await reader.read(end=end)]
+    return found
+
+
+async def refolded(log, partition=0):
+    """What a partition's transitions add up to, from its beginning."""
+    state = PartitionState()
+    for record, transition in await accepted(log, partition):
+        state = follow(state, transition, read_stamp(record.headers).source)
+    return state
+
+
+async def refolded_from_snapshot(log, partition=0):
+    """The same from the newest snapshot on, and that snapshot (None if there is none)."""
+    end = await log.end(EVENTS, partition)
+    reader = EventReader(log, partition)
+    state = await _load_snapshot(log, reader, end)
+    snapshot = reader.snapshot
+    while reader.position < end:
+        for record in await reader.read(end=end):
+            state = follow(state, reader.decode(record), read_stamp(record.headers).source)
+    return state, snapshot
+
+
+def plain(state):
+    """A partition's state as bytes: equal states give equal bytes."""
+    return b"".join(encode_partition(state))
+
+
+async def whole_history(log):
+    """All accepted transitions, after checking that no event is missing, twice or different when read again."""
+    found = []
+    for partition in range(log.partitions):
+        following = Counter()
+        own = await accepted(log, partition)
+        for _, transition in own:
+            if transition.sequence:
+                expected = following[transition.instance_id] + 1
+                assert transition.sequence == expected, transition
+                following[transition.instance_id] += len(transition.events)
+        state, _ = await refolded_from_snapshot(log, partition)
+        assert plain(state) == plain(await refolded(log, partition))
+        found += own
+    return found
+
+
+def events_of(history, kind, instance_id=None):
+    """The events of one type in a history, each with its transition."""
+    return [
+        (transition, event)
+        for _, transition in history
+        for event in transition.events
+        if isinstance(event, kind) and instance_id in (None, transition.instance_id)
+    ]
+
+
+def routed(history):
+    """Every run that was routed to workers: (instance, sequence of its event) to its event."""
+    return {
+        (transition.instance_id, number): event
+        for _, transition in history
+        for number, event in enumerate(transition.events, transition.sequence)
+        if isinstance(event, StepReady)
+    }
