@@ -54,8 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=WORKLOADS, action="append", help="one workload; may be repeated")
     parser.add_argument("--log", help="URL of an empty log for W1 to W3; a temporary file by default")
+    parser.add_argument("--rival", choices=("dbos",), help="measure a rival beside us, as far as it can be compared")
     parser.add_argument("--here", action="store_true", help="in this process; by default each workload has its own")
     options = parser.parse_args()
+    if options.rival:
+        subprocess.run([sys.executable, "-m", f"benchmarks.rival_{options.rival}"], check=True)
+        options.only = options.only or ["W1", "W2"]
     for name in options.only or WORKLOADS:
         if not options.here:  # memory, caches and garbage of one must not be another's
             words = [sys.executable, "-m", "benchmarks", "--here", "--only", name]
