@@ -120,6 +120,11 @@ class Claimant:
     def owner(self):
         return self.owners[-1]
 
+    @property
+    def confirmed(self):
+        """What the newest owner believes; nothing while it takes over."""
+        return getattr(self.owners[-1], "confirmed", PartitionState()) if self.owners else PartitionState()
+
     async def run(self, *, again=True):
         await self.definitions.catch_up()
         while True:
@@ -139,9 +144,10 @@ class Claimant:
         await until(lambda: self.rests(end))
 
     def rests(self, end):
+        if not self.owners or not hasattr(self.owner, "confirmed"):
+            return False
         owner = self.owner
-        settled = hasattr(owner, "_position") and not owner._unproved and not owner._deliveries
-        return settled and owner._position >= end and not owner._continuing
+        return owner._position >= end and not (owner._unproved or owner._deliveries or owner._continuing)
 
 
 async def accepted(log, partition=0):

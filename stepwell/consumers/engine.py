@@ -40,13 +40,20 @@ class Engine:
 
     Args:
         clock: Milliseconds since 1970; only new decisions look at it, replays never.
+        name: Who it is, for people; without one, host and process id.
     """
 
     def __init__(
-        self, log: Log, *, definitions: Definitions | None = None, clock: Callable[[], int] = wall_clock
+        self,
+        log: Log,
+        *,
+        definitions: Definitions | None = None,
+        clock: Callable[[], int] = wall_clock,
+        name: str = "",
     ) -> None:
         self._log = log
         self._clock = clock
+        self._name = name or process_name()
         self._definitions = definitions or Definitions(log)
         self._owners: dict[int, asyncio.Task[None]] = {}
         self._fatal: asyncio.Future[None]
@@ -59,7 +66,7 @@ class Engine:
             LogError: Of a kind that a person must look at.
         """
         self._fatal = asyncio.get_running_loop().create_future()
-        self._membership = await self._log.join(ENGINES, {"name": process_name()})
+        self._membership = await self._log.join(ENGINES, {"name": self._name})
         tail = asyncio.ensure_future(self._follow_definitions())
         follow = asyncio.ensure_future(self._follow_assignment())
         try:
@@ -100,7 +107,7 @@ class Engine:
         pause = _FIRST_PAUSE
         while True:
             began = self._clock()
-            owner = PartitionOwner(self._log, partition, self._definitions, name=process_name(), clock=self._clock)
+            owner = PartitionOwner(self._log, partition, self._definitions, name=self._name, clock=self._clock)
             try:
                 given = await self._membership.assignment()
                 while partition not in given:  # we are about to be told so, unless it comes back first

@@ -130,6 +130,10 @@ class Handlers:
             )
         self._registered[name] = Handler(name, function)
 
+    def replace(self, name: str, function: Callable[..., Any]) -> None:
+        """Let a function stand in for whatever a name means otherwise; a dotted path will do."""
+        self._registered[name] = Handler(name, function)
+
     def update(self, other: Handlers) -> None:
         """Take over what is registered elsewhere."""
         self._registered.update(other._registered)

@@ -16,6 +16,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
@@ -134,7 +135,8 @@ class PartitionOwner:
     def _begin(self, possession: Possession) -> None:
         self.epoch = possession.epoch
         self.index = 0
-        self.speculative = self.confirmed = self.delivered = possession.state
+        self.speculative = self.confirmed = possession.state
+        self.delivered: PartitionState | None = None  # until what we send again has arrived
         self._proved_index = self._delivered_index = 0
         self._released = possession.released
         self._source = possession.state.position - 1
@@ -144,7 +146,7 @@ class PartitionOwner:
         self._snapshots = Snapshots(self._log, self.partition, possession.reader, possession.tail_bytes)
         for instance in possession.state.instances.values():
             self._arm(instance)
-            self._continuing.append(instance.id)
+        self._continuing.extend(sorted(possession.state.instances))  # a map's own order hangs on the hash seed
         # Everything up to our claim is delivered once these are: the claim stands for them.
         self._send(possession.resend, index=0)
         _logger.debug(
@@ -261,26 +263,28 @@ class PartitionOwner:
     # --- what the log proves --------------------------------------------------------------------------------
 
     def _append(self, batch: list[NewRecord]) -> None:
+        """Append the newest transitions."""
         if batch:
             future = self._log.append(EVENTS, self.partition, list(batch))
-            future.add_done_callback(self._acknowledged)
+            future.add_done_callback(partial(self._acknowledged, self.index - len(batch) + 1))
 
-    def _acknowledged(self, future: asyncio.Future[Sequence[int]]) -> None:
+    def _acknowledged(self, first: int, future: asyncio.Future[Sequence[int]]) -> None:
         if self._trouble.done():
             return
         try:
-            self._confirm(future.result())
+            self._confirm(first, future.result())
         except (asyncio.CancelledError, LogClosedError):
             return
         except Exception as error:  # whatever it was, nothing is known about the records
             self._stumble(error)
 
-    def _confirm(self, offsets: Sequence[int]) -> None:
+    def _confirm(self, first: int, offsets: Sequence[int]) -> None:
         found: list[Effect] = []
-        for offset in offsets:
+        for index, offset in enumerate(offsets, first):
+            # The proof is for all up to this one: an acknowledgement that comes out of turn proves nothing.
+            if index != self._proved_index + 1 or not proves(self.epoch, index, offset):
+                raise SurpriseError(f"partition {self.partition}: transition {index} landed at {offset}")
             head = self._unproved.popleft()
-            if not proves(self.epoch, head.index, offset):
-                raise SurpriseError(f"partition {self.partition}: transition {head.index} landed at {offset}")
             before, self.confirmed = self.confirmed, head.state
             self._proved_index = head.index
             self._snapshots.grew(head.size)
@@ -330,7 +334,7 @@ class PartitionOwner:
     # --- snapshots ------------------------------------------------------------------------------------------
 
     def _maybe_snapshot(self) -> None:
-        if self._snapshots.due():
+        if self.delivered is not None and self._snapshots.due():
             covers = Covered(self.delivered, self.epoch, self._delivered_index)
             self._snapshots.start(covers, self._append_snapshot, self._stumble)
 

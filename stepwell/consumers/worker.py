@@ -78,6 +78,7 @@ class Worker:
         only: Which work it takes at all; None for whatever it has a handler for.
         hand_back: Return steps for which it has no handler, so that a person hears of it; otherwise they stay
             in the queue until a worker comes that has it.
+        name: Who it is, for people; without one, host and process id.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Worker:
         concurrency: int | None = None,
         only: Callable[[str], bool] | None = None,
         hand_back: bool = True,
+        name: str = "",
     ) -> None:
         self._log = log
         self._handlers = handlers
@@ -96,7 +98,7 @@ class Worker:
         self.concurrency = concurrency or int(os.environ.get("WORKER_CONCURRENCY", DEFAULT_CONCURRENCY))
         self._only = only
         self._hand_back = hand_back
-        self._name = process_name()
+        self._name = name or process_name()
         self._runs: dict[tuple[str, int], _Run] = {}
         self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[tuple[str, int], None] = OrderedDict()
@@ -104,6 +106,7 @@ class Worker:
         self._outbox: list[tuple[Delivery, Outcome]] = []
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._room = asyncio.Event()
+        self._news = asyncio.Event()  # a run has begun, or has said how far it is
         self._threads: ThreadPoolExecutor | None = None
         self._queue: WorkQueue
         self._failure: asyncio.Future[None]
@@ -196,6 +199,7 @@ class Worker:
         run.ctx.report_to(lambda progress: loop.call_soon_threadsafe(self._heard, run, progress))
         self._runs[key] = run
         self._busy += 1
+        self._news.set()
         run.task = asyncio.ensure_future(self._run(run, found))
         run.task.add_done_callback(self._reported)
 
@@ -305,10 +309,14 @@ class Worker:
 
     def _heard(self, run: _Run, progress: Any) -> None:
         run.progress = [progress]
+        self._news.set()
 
     async def _sweep(self) -> None:
         """Report steps that take longer than a moment, and their progress."""
         while True:
+            if all(run.reported and not run.progress for run in self._runs.values()):
+                self._news.clear()  # nothing to report, however long what runs may take
+                await self._news.wait()
             await asyncio.sleep(SWEEP_EVERY)
             now = asyncio.get_running_loop().time()
             for run in list(self._runs.values()):

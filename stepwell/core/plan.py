@@ -42,12 +42,13 @@ class PlanStep:
         index: Its place in the definition.
         dependents: Ids of the steps that depend on it, in written order.
         check: What a ``condition_check`` evaluates.
+        mapping: What is laid over ``input``.
         handles: The step whose failure it handles; empty for an ordinary step.
     """
 
     __slots__ = (
         "check", "compensation_config", "compensation_input", "condition", "config", "dependents", "handles", "index",
-        "input", "instant", "sequential", "step",
+        "input", "instant", "mapping", "sequential", "step",
     )  # fmt: skip
 
     def __init__(self, index: int, step: Step) -> None:
@@ -58,6 +59,7 @@ class PlanStep:
         self.check: Expression | None = None
         self.condition: Expression | None = None
         self.input: Template | None = None
+        self.mapping: Template | None = None
         self.config: Template = _NO_CONFIG
         self.compensation_input: Template | None = None
         self.compensation_config: Template = self.config
@@ -275,10 +277,10 @@ class _Compiler:
             given = step.input
             if step.input_mapping and given is not None and not isinstance(given, dict):
                 self.problems.append(f"{at}.input: must be a mapping where there is an input_mapping")
-            elif step.input_mapping:
-                plan_step.input = self._template(
-                    {**(given or {}), **step.input_mapping}, f"{at}.input_mapping", plan_step, mapping=True
-                )
+            elif step.input_mapping:  # only here a text may be a reference without braces
+                given = {key: value for key, value in (given or {}).items() if key not in step.input_mapping}
+                plan_step.input = self._template(given, f"{at}.input", plan_step)
+                plan_step.mapping = self._template(step.input_mapping, f"{at}.input_mapping", plan_step, mapping=True)
             elif given is not None:
                 plan_step.input = self._template(given, f"{at}.input", plan_step)
             if step.config:
@@ -287,11 +289,12 @@ class _Compiler:
                 self._check_condition_config(plan_step, at)
             if step.compensate:
                 undo = step.compensate
+                known = frozenset({"output"})
                 plan_step.compensation_input = self._template(
-                    undo.input, f"{at}.compensate.input", plan_step, known=frozenset({"output"})
+                    undo.input, f"{at}.compensate.input", plan_step, known=known
                 )
                 plan_step.compensation_config = (
-                    self._template(undo.config, f"{at}.compensate.config", plan_step) or plan_step.compensation_config
+                    self._template(undo.config, f"{at}.compensate.config", plan_step, known=known) or _NO_CONFIG
                 )
 
     def _check_condition_config(self, plan_step: PlanStep, at: str) -> None:

@@ -25,6 +25,7 @@ from stepwell.schemas.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
+from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import (
     StepSkipped,
     WorkflowCancelled,
@@ -63,6 +64,9 @@ def start(decision: Decision, command: StartWorkflow) -> None:
     timeout = command.timeout_seconds
     if timeout is None:
         timeout = definition.default_timeout_seconds
+    if timeout is not None and timeout > LONGEST_SECONDS:
+        reject(decision, command, "invalid_timeout", "timeout_seconds: is more than ten years; leave it out for none")
+        return
     decision.emit(
         WorkflowStarted(
             workflow=definition.name,

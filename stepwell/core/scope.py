@@ -93,7 +93,9 @@ def step_input(state: InstanceState, plan: Plan, plan_step: PlanStep, extra: Ext
         ExpressionError: A template cannot be evaluated.
     """
     if plan_step.input is not None:
-        return plan_step.input.evaluate(Scope(state, plan, extra))
+        scope = Scope(state, plan, extra)
+        given = plan_step.input.evaluate(scope)
+        return given if plan_step.mapping is None else {**given, **plan_step.mapping.evaluate(scope)}
     if plan_step.step.type == "output":
         outputs = {other: state.steps[other] for other in plan_step.step.depends_on}
         return {other: step.output for other, step in outputs.items() if step.status is StepStatus.SUCCEEDED}

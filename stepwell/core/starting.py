@@ -12,6 +12,7 @@ from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input, workf
 from stepwell.core.settling import fail_step, succeed
 from stepwell.core.state import InstanceState, WorkflowStatus
 from stepwell.errors import ExpressionError
+from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import (
     ErrorInfo,
     StepReady,
@@ -156,7 +157,7 @@ def can_continue(state: InstanceState, plan: Plan) -> bool:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 10 * 366 * 86400:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST_SECONDS:
         raise ExpressionError(f"config.seconds: {value!r} is no number of seconds from 0 to ten years")
     return float(value)
 

@@ -8,12 +8,13 @@ expressions) is checked by ``stepwell.core.plan``.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-Seconds = Annotated[float, Meta(ge=0, le=10 * 366 * 86400)]  # nobody means more than ten years
+LONGEST_SECONDS: Final = 10 * 366 * 86400  # nobody means more than ten years
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
 Identifier = Annotated[str, Meta(min_length=1, max_length=200)]
 Mode = Literal["parallel", "sequential"]
 OnFailure = Literal["fail", "skip", "pause", "rollback"]

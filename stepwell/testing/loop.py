@@ -10,7 +10,6 @@ When nothing is ready and no timer is set, nothing can ever happen again: that i
 from __future__ import annotations
 
 import asyncio
-import gc
 from asyncio import Future
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar, TypeVarTuple
@@ -121,15 +120,3 @@ def run(main: Coroutine[Any, Any, T], *, loop: VirtualLoop | None = None) -> T:
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()
-
-
-class without_collector:  # noqa: N801 - reads as a word of the language
-    """No garbage collection meanwhile, so that finalizers do not run at moments of their own choosing."""
-
-    def __enter__(self) -> None:
-        self._was = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._was:
-            gc.enable()

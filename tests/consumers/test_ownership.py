@@ -100,10 +100,9 @@ async def test_of_any_interleaving_of_owners_and_faults_there_is_one_history(ope
             # One goes on alone: those who have lost the partition need not have noticed yet.
             for task in tasks[2:]:
                 task.cancel()
-            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=30) for i in ids))
-            await until(lambda: claimants[0].owner.confirmed.position == claimants[0].owner.speculative.position)
+            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=12) for i in ids))
             await claimants[0].idle()
-            confirmed = claimants[0].owner.confirmed
+            confirmed = claimants[0].confirmed
 
     for view in views:
         if view.instance_id != cancelled:
@@ -132,50 +131,49 @@ async def test_a_zombie_that_wakes_up_after_its_partition_moved_changes_nothing(
         await client.register(workflow(*steps("a", "b")))
     async with running(zombie.run()) as beside:
         await send(successor.log, start("one"))
-        await until(lambda: zombie.owners and "one" in getattr(zombie.owner, "confirmed", zombie.owner).instances)
+        await until(lambda: "one" in zombie.confirmed.instances)
         log.hold()
         await send(successor.log, start("two"), start("three"))
         await until(lambda: len(zombie.owner.speculative.instances) == 3)
-        assert len(zombie.owner.confirmed.instances) == 1
+        assert list(zombie.confirmed.instances) == ["one"]
         async with running(successor.run()):
+            await until(lambda: len(successor.confirmed.instances) == 3)
             await successor.idle()
-            await until(lambda: len(successor.owner.confirmed.instances) == 3)
-            sent = len(log.enqueued)
-            first = zombie.owner
-            beside.cancel()  # so that it claims nothing anew; what it had appended lands all the same
-            log.let_go()
-            await until(lambda: successor.log.end(EVENTS, 0))
+            beside.cancel()  # it claims nothing anew, but what it had appended lands all the same
             end = await successor.log.end(EVENTS, 0)
+            log.let_go()
+            await until(lambda: late_records(successor.log, end))
+            assert list(zombie.confirmed.instances) == ["one"]
+            assert [item.instance_id for item in log.enqueued] == ["one"], "what it decided alone left nothing"
             await send(successor.log, start("four"))
-            await until(lambda: "four" in successor.owner.confirmed.instances or len(successor.owners) > 1)
-            assert len(log.enqueued) == sent, "what the zombie decided alone left nothing"
-            assert len(first.confirmed.instances) == 1
-            assert await successor.log.end(EVENTS, 0) > end
-            await until(lambda: "four" in getattr(successor.owner, "confirmed", first.confirmed).instances)
+            await until(lambda: "four" in successor.confirmed.instances)
+            assert isinstance(successor.surprises[0], SurpriseError)
     history = await whole_history(successor.log)
     assert set(unique_commands(history).values()) == {1}
     assert len(events_of(history, WorkflowStarted)) == 4
+
+
+async def late_records(log, end):
+    return await log.end(EVENTS, 0) > end
 
 
 async def test_a_foreign_record_makes_an_owner_step_back_before_it_believes_anything(log):
     async with client_on(log) as client:
         await client.register(workflow(*steps("a")))
     claimant = Claimant(log)
-    async with running(claimant.run(again=False)) as task:
-        await send(log, start("one"))
-        await until(lambda: claimant.owners and getattr(claimant.owner, "confirmed", None))
-        await claimant.idle()
-        await log.append(EVENTS, 0, [NewRecord("x", b"{}", {"kind": "transition", "epoch": "0", "index": "99"})])
-        await send(log, start("two"))
-        await until(task.done)
-        with pytest.raises(SurpriseError):
-            task.result()
-    assert list(claimant.owner.confirmed.instances) == ["one"]
+    task = asyncio.ensure_future(claimant.run(again=False))
+    await send(log, start("one"))
+    await until(lambda: "one" in claimant.confirmed.instances)
+    await claimant.idle()
+    await log.append(EVENTS, 0, [NewRecord("x", b"{}", {"kind": "transition", "epoch": "0", "index": "99"})])
+    await send(log, start("two"))
+    with pytest.raises(SurpriseError):
+        await task
+    assert list(claimant.confirmed.instances) == ["one"]
     follower = Claimant(log)
     async with running(follower.run()):
-        await until(lambda: follower.owners and getattr(follower.owner, "confirmed", None))
         await follower.idle()
-        assert sorted(follower.owner.confirmed.instances) == ["one", "two"]
+        assert sorted(follower.confirmed.instances) == ["one", "two"]
     state, _ = await refolded_from_snapshot(log)
     assert plain(state) == plain(await refolded(log))
 
@@ -186,7 +184,7 @@ async def test_a_command_whose_append_ended_in_doubt_is_followed_once(open_log, 
         await client.register(workflow(*steps("a")))
         claimant = Claimant(log)
         async with running(claimant.run()):
-            await until(lambda: claimant.owners and getattr(claimant.owner, "confirmed", None))
+            await claimant.idle()
             for number in range(10):
                 log.faults = 1.0
                 await log.append(COMMANDS, 0, [NewRecord(f"i{number}", encode(start(f"i{number}")))])
@@ -194,6 +192,6 @@ async def test_a_command_whose_append_ended_in_doubt_is_followed_once(open_log, 
                 await until(lambda owners=owners: len(claimant.owners) > owners)
                 log.faults = 0.0
                 await log.settle()
-            await until(lambda: len(getattr(claimant.owner, "confirmed", claimant.owners[0].confirmed).instances) == 10)
+            await until(lambda: len(claimant.confirmed.instances) == 10)
     history = await whole_history(client.log)
     assert len(events_of(history, WorkflowStarted)) == 10

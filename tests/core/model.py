@@ -507,7 +507,13 @@ def play(engine: Engine, rnd: Random, *, commands: int = 60, quarantine: bool = 
 def client_command(engine: Engine, rnd: Random, command_id: str) -> Any:
     """What a client might ask."""
     latest = engine.latest
-    targets: list[int | str] = ["latest", "start", "shared", 1 + rnd.randrange(latest.sequence), *sorted(latest.steps)]
+    targets: list[int | str] = [
+        "latest",
+        "start",
+        "shared",
+        1 + rnd.randrange(latest.sequence),
+        *sorted(latest.steps),
+    ]
     return rnd.choice((
         lambda: PauseWorkflow(engine.id, "lunch", command_id),
         lambda: ResumeWorkflow(engine.id, rnd.choice(("retry", "skip")), command_id),

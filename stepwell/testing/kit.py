@@ -1,0 +1,228 @@
+"""A kit for testing workflows: the real engine, worker and client, on a simulated log, in virtual time.
+
+A three-day timeout passes in milliseconds; a crash is one call; the events are there to be looked at. Nothing is
+mocked but what the test wants to be: a handler can be replaced by a stub, everything around it is the code that runs
+in production::
+
+    def test_an_unpaid_order_is_cancelled_after_three_days() -> None:
+        async def scenario(world: World) -> None:
+            await world.register("order.yaml")
+            run = await world.start("order", {"order": 1})
+            await world.advance(days=3)
+            assert (await run.status()).status == "failed"
+            assert "workflow.failed" in await world.types(run.id)
+
+        simulate(scenario, handlers={"shop.charge": stub({"paid": False})}, modules=["shop"])
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from stepwell.client import Client, EventRecord, Run, event_records
+from stepwell.consumers.builtin import BUILTIN
+from stepwell.consumers.engine import Engine
+from stepwell.consumers.handlers import Handlers, registered
+from stepwell.consumers.reading import Accepted
+from stepwell.consumers.views import InstanceView
+from stepwell.consumers.worker import Worker
+from stepwell.log.simulated import SimulatedLog, SimulatedStorage
+from stepwell.schemas.definitions import Definition
+from stepwell.testing.loop import VirtualLoop, run
+
+Result = TypeVar("Result")
+
+_BEGINNING: Final = 1_767_225_600_000  # 2026-01-01T00:00:00Z: when every simulated world begins
+
+
+class World:
+    """One engine, one worker and one client, in virtual time. Made by ``simulate``.
+
+    Attributes:
+        client: The client; whatever it can do, a test can.
+        crashes: How many there were.
+    """
+
+    def __init__(self, storage: SimulatedStorage, client: Client, handlers: Handlers) -> None:
+        self.client = client
+        self.crashes = 0
+        self._storage = storage
+        self._handlers = handlers
+        self._process: tuple[SimulatedLog, list[asyncio.Task[None]]] | None = None
+        self._triggers: list[tuple[Callable[[EventRecord], bool], asyncio.Future[EventRecord]]] = []
+
+    # --- what a test does -----------------------------------------------------------------------------------
+
+    async def register(self, source: Definition | Mapping[str, Any] | str | Path) -> Definition:
+        """Register a definition: a path, a text, plain data or a ``Definition``."""
+        return await self.client.register(source)
+
+    async def start(self, workflow: str, input: Any = None, *, id: str | None = None, **options: Any) -> Run:  # noqa: A002 - as Client.start
+        """Start an instance; see ``Client.start``."""
+        return await self.client.start(workflow, input, id=id, **options)
+
+    async def run(self, workflow: str, input: Any = None, **options: Any) -> InstanceView:  # noqa: A002
+        """Start an instance and let time pass until it has finished."""
+        started = await self.start(workflow, input, **options)
+        return await started.result()
+
+    async def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Let virtual time pass; whatever is due meanwhile happens."""
+        await asyncio.sleep(seconds + 60 * (minutes + 60 * (hours + 24 * days)))
+
+    @property
+    def now(self) -> int:
+        """Virtual milliseconds since 1970."""
+        return _BEGINNING + int(asyncio.get_running_loop().time() * 1000)
+
+    async def crash(self) -> None:
+        """End the process of engine and worker as ``kill -9`` does, and start another one.
+
+        What they held in memory is gone; handlers that ran are gone with it; the log is what it was.
+        """
+        if self._process is not None:
+            log, tasks = self._process
+            self._process = None
+            self.crashes += 1
+            await self._storage.crash(log)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self.boot()
+
+    async def crash_when(self, happens: str | Callable[[EventRecord], bool]) -> EventRecord:
+        """Crash as soon as an event is accepted, and start another process; return the event.
+
+        Args:
+            happens: The event's type, such as ``step.started``, or a predicate over events.
+        """
+        record = await self.until(happens)
+        await self.crash()
+        return record
+
+    async def until(self, happens: str | Callable[[EventRecord], bool]) -> EventRecord:
+        """Let time pass until an event is accepted that has not been yet; return it."""
+        wanted: Callable[[EventRecord], bool] = (
+            (lambda record: record.type == happens) if isinstance(happens, str) else happens
+        )
+        future: asyncio.Future[EventRecord] = asyncio.get_running_loop().create_future()
+        self._triggers.append((wanted, future))
+        return await future
+
+    async def events(self, instance_id: str) -> list[EventRecord]:
+        """Everything that has happened to an instance."""
+        return await self.client.history(instance_id)
+
+    async def types(self, instance_id: str) -> list[str]:
+        """The types of its events: ``workflow.started``, ``step.ready``, …"""
+        return [record.type for record in await self.events(instance_id)]
+
+    # --- behind it ------------------------------------------------------------------------------------------
+
+    async def boot(self) -> None:
+        """Start a process with an engine and a worker."""
+        log = await self._storage.open(f"process-{self.crashes}")
+        clock = lambda: self.now  # noqa: E731 - a name for what it is
+        engine = Engine(log, clock=clock, name=f"engine-{self.crashes}")
+        worker = Worker(log, self._handlers, concurrency=64, hand_back=False, name=f"worker-{self.crashes}")
+        tasks = [asyncio.ensure_future(engine.run()), asyncio.ensure_future(worker.run())]
+        self._process = (log, tasks)
+
+    async def shut(self) -> None:
+        """End everything."""
+        if self._process is not None:
+            for task in self._process[1]:
+                task.cancel()
+            await asyncio.gather(*self._process[1], return_exceptions=True)
+        await self.client.close()
+        await self._storage.close()
+
+    def broken(self, error: BaseException) -> None:
+        """Tell whoever waits that nothing more will be heard."""
+        for _, future in self._triggers:
+            if not future.done():
+                future.set_exception(error)
+
+    def heard(self, accepted: Accepted) -> None:
+        """Look whether somebody waits for what has happened."""
+        if not self._triggers:
+            return
+        for record in event_records(accepted.transition, 0, accepted.record.offset):
+            for trigger in list(self._triggers):
+                wanted, future = trigger
+                if not future.done() and wanted(record):
+                    self._triggers.remove(trigger)
+                    future.set_result(record)
+
+
+def simulate(
+    scenario: Callable[[World], Awaitable[Result]],
+    *,
+    handlers: Mapping[str, Callable[..., Any]] | None = None,
+    modules: Iterable[str] = (),
+    seed: int = 0,
+) -> Result:
+    """Run a scenario in a world of its own; the same seed gives the same world.
+
+    Args:
+        scenario: A coroutine function that gets the world.
+        handlers: What stands in for handlers, by the name that definitions use (a registered name, a dotted path)
+            or, for ``process`` and ``http_request``, by the step's type. The rest is what ``@stepwell.handler``
+            has registered. Functions run without threads, in no virtual time; only coroutines can take time
+            (``await asyncio.sleep(3600)`` costs nothing).
+        modules: Modules from which steps may name functions by dotted path.
+        seed: Of the simulated log's latencies.
+
+    Returns:
+        What the scenario returns.
+
+    Raises:
+        DeadlockError: It waits for something that can never happen, such as the result of an instance that waits
+            for a person.
+    """
+    stand_ins = dict(handlers or {})
+    builtin = {kind: stand_ins.pop(kind, function) for kind, function in BUILTIN.items()}
+    known = Handlers(modules, builtin)
+    known.update(registered)
+    for name, function in stand_ins.items():
+        known.replace(name, function)
+
+    async def main() -> Result:
+        storage = SimulatedStorage(seed)
+        numbers = itertools.count(1)
+        client = Client(await storage.open("client"), make_id=lambda: f"id-{next(numbers)}")
+        world = World(storage, client, known)
+        await world.boot()
+        await client.subscriber.listen(world.heard, world.broken)
+        try:
+            return await scenario(world)
+        finally:
+            await world.shut()
+
+    return run(main(), loop=VirtualLoop())
+
+
+def stub(output: Any = None, *, seconds: float = 0) -> Callable[..., Awaitable[Any]]:
+    """A handler that returns an output after some virtual seconds."""
+
+    async def handler(_data: Any) -> Any:
+        await asyncio.sleep(seconds)
+        return output
+
+    return handler
+
+
+def failing(error: Exception, *, times: int | None = None, then: Any = None) -> Callable[..., Awaitable[Any]]:
+    """A handler that raises, for ever or so many times, and then returns an output."""
+    left = itertools.count() if times is None else iter(range(times))
+
+    async def handler(_data: Any) -> Any:
+        if next(left, None) is not None:
+            raise error
+        return then
+
+    return handler

@@ -1,0 +1,343 @@
+"""The one true history, kept beside the system under test, and what must hold of it.
+
+The oracle sees every record at the moment when it lands. It applies the acceptance rule in its own words (not in the
+code's, which may be wrong) and folds what counts. Everything that owners, readers and clients believe is compared
+with it, and every rule that can be checked on the history alone is checked here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stepwell.core.effects import effects, is_under_way
+from stepwell.core.evolve import evolve
+from stepwell.core.partition import PartitionState, enter
+from stepwell.core.plan import Plan
+from stepwell.core.snapshots import decode_partition, encode_partition
+from stepwell.core.state import InstanceState, progress
+from stepwell.log.port import Record
+from stepwell.schemas.codec import decode_cancel, decode_command, decode_snapshotted, decode_transition, decode_work
+from stepwell.schemas.events import (
+    IncidentRaised,
+    RollbackStarted,
+    StepCompensated,
+    StepFailed,
+    StepReady,
+    StepRetryScheduled,
+    StepSucceeded,
+    StepWaiting,
+    Transition,
+    WorkflowRolledBack,
+    WorkflowStarted,
+)
+from stepwell.schemas.work import CancelRuns, WorkItem
+from tests.core.invariants import Watch
+
+_SETTLES = (StepSucceeded, StepFailed, StepRetryScheduled, StepCompensated)
+
+
+class ViolationError(AssertionError):
+    """A law was broken."""
+
+
+def bytes_of(state: PartitionState) -> bytes:
+    """A partition's whole state, byte for byte."""
+    return b"".join(encode_partition(state))
+
+
+class _Partition:
+    """What the oracle knows of one events partition."""
+
+    def __init__(self) -> None:
+        self.epoch = -1
+        self.index = 0
+        self.state = PartitionState()
+        self.offsets: list[int] = []  # of what counts, snapshots too
+        self.states: list[PartitionState] = []  # after each of them
+        self.stamps: list[tuple[int, int]] = []  # epoch and index, likewise
+        self.transitions: list[int] = []  # offsets of the transitions that count
+        self.refused: list[int] = []
+        self.source = -1
+        self.owed: list[tuple[int, WorkItem | CancelRuns]] = []  # effects in order, not yet known to be delivered
+
+    def at(self, offset: int) -> PartitionState:
+        """The state after everything up to an offset."""
+        number = bisect_right(self.offsets, offset)
+        return self.states[number - 1] if number else PartitionState()
+
+
+class _Instance:
+    """What the oracle knows of one instance."""
+
+    def __init__(self) -> None:
+        self.state: InstanceState | None = None
+        self.history: list[Transition] = []
+        self.events: list[tuple[int, Any]] = []  # time and event; event s stands at s - 1
+        self.watch: Watch | None = None
+        self.runs: set[int] = set()  # that were given a number
+        self.settled: set[int] = set()
+        self.commands: set[str] = set()
+        self.started = 0
+
+
+class Oracle:
+    """Follows a storage.
+
+    Args:
+        partitions: How many there are.
+        plans: The definitions that may be registered, by hash.
+    """
+
+    def __init__(self, partitions: int, plans: dict[str, Plan]) -> None:
+        self.plans = plans
+        self.partitions = [_Partition() for _ in range(partitions)]
+        self.instances: dict[str, _Instance] = defaultdict(_Instance)
+        self.answers: dict[str, list[Any]] = defaultdict(list)  # by command id
+        self.asked: dict[str, tuple[str, int]] = {}  # command ids in the log, and where
+        self.queued: set[str] = set()  # effect ids
+        self.cancels: set[CancelRuns] = set()
+        self.ready: dict[str, StepReady] = {}  # by effect id
+        self.said: dict[tuple[str, str, int], list[Any]] = defaultdict(list)  # outcomes of handlers
+        self.taken_over = self.snapshots = self.rollbacks = self.count = 0
+
+    # --- what lands -----------------------------------------------------------------------------------------
+
+    def landed(self, topic: str, partition: int, records: Sequence[Record], chunks: Sequence[Record]) -> None:
+        """Records are in the log. ``chunks`` is all of the partition's snapshots topic."""
+        if topic == "events":
+            for record in records:
+                self._event(partition, record, chunks)
+        elif topic == "commands":
+            for record in records:
+                command_id = getattr(decode_command(record.value), "command_id", "")
+                if command_id:
+                    self.asked.setdefault(command_id, (record.key, record.offset))
+        elif topic == "control":
+            self.cancels.update(decode_cancel(record.value) for record in records)
+        elif topic == "dead-letters":
+            raise ViolationError(f"a dead letter: {records}")
+
+    def _event(self, number: int, record: Record, chunks: Sequence[Record]) -> None:
+        partition, headers = self.partitions[number], record.headers
+        kind = headers["kind"]
+        if kind == "claim":
+            partition.epoch, partition.index = record.offset, 0
+            return
+        if (int(headers["epoch"]), int(headers["index"])) != (partition.epoch, partition.index + 1):
+            partition.refused.append(record.offset)
+            return
+        partition.index += 1
+        place = f"events[{number}]@{record.offset}"
+        self._check_released(partition, int(headers["released"]), place)
+        if kind == "snapshot-taken":
+            self._snapshot(partition, record, chunks, place)
+        else:
+            self._transition(partition, record, int(headers["source"]), place)
+        partition.offsets.append(record.offset)
+        partition.states.append(partition.state)
+        partition.stamps.append((partition.epoch, partition.index))
+
+    def _transition(self, partition: _Partition, record: Record, source: int, place: str) -> None:
+        self.count += 1
+        transition = decode_transition(record.value, place)
+        require(source >= partition.source, f"{place}: its command {source} comes before {partition.source}")
+        require(transition.at >= partition.state.at, f"{place}: time goes back")
+        require(record.key == transition.instance_id, f"{place}: another key")
+        partition.source = source
+        partition.transitions.append(record.offset)
+        instance = self.instances[transition.instance_id]
+        before = partition.state.instances.get(transition.instance_id)
+        after = before
+        if transition.sequence:
+            known = len(instance.events)
+            require(transition.sequence == known + 1, f"{place}: sequence {transition.sequence} after {known}")
+            for event in transition.events:
+                after = self._instance_event(instance, after, event, transition, place)
+            instance.history.append(transition)
+            instance.state = after
+        else:
+            for event in transition.events:
+                self.answers[event.command_id].append(event)
+        partition.state = enter(
+            partition.state, transition.instance_id, after, source=source, at=transition.at
+        )
+        partition.owed += [(record.offset, effect) for effect in effects(before, transition, after)]
+
+    def _instance_event(
+        self, instance: _Instance, before: InstanceState | None, event: Any, transition: Transition, place: str
+    ) -> InstanceState:
+        instance.events.append((transition.at, event))
+        after = evolve(before, event, transition.at, transition.instance_id)
+        command_id = getattr(event, "command_id", "")
+        if command_id:
+            require(command_id not in instance.commands, f"{place}: command {command_id} was followed twice")
+            instance.commands.add(command_id)
+            self.answers[command_id].append(event)
+        if isinstance(event, WorkflowStarted):
+            instance.started += 1
+            require(instance.started == 1, f"{place}: it was started twice")
+            plan = self.plans.get(event.definition)
+            instance.watch = Watch(plan) if plan else None
+        elif isinstance(event, (StepReady, StepWaiting)):
+            require(event.run not in instance.runs, f"{place}: run {event.run} was there before")
+            instance.runs.add(event.run)
+            if isinstance(event, StepReady):
+                self.ready[f"{transition.instance_id}:{len(instance.events)}"] = event
+        elif isinstance(event, _SETTLES):
+            require(event.run not in instance.settled, f"{place}: run {event.run} was settled twice")
+            instance.settled.add(event.run)
+            self._check_output(transition.instance_id, event, place)
+        elif isinstance(event, IncidentRaised):
+            require(event.code != "quarantined", f"{place}: {event.message}")
+        elif isinstance(event, RollbackStarted):
+            self.rollbacks += 1
+        if instance.watch is not None:
+            try:
+                instance.watch(before, event, after)
+            except AssertionError as error:
+                raise ViolationError(f"{place}: {event}: an invariant does not hold: {error!r}") from error
+        if isinstance(event, WorkflowRolledBack):
+            self._check_rollback(instance, transition.instance_id, event.to, after, place)
+        return after
+
+    def _check_output(self, instance_id: str, event: Any, place: str) -> None:
+        """Whatever a step has given was given by a run of its handler: this very one."""
+        ready = None if isinstance(event, StepFailed) else self.said.get((instance_id, event.step_id, event.run))
+        if isinstance(event, (StepSucceeded, StepCompensated)) and ready is not None:
+            require(event.output in ready, f"{place}: an output that no handler gave: {event.output}")
+
+    def _check_rollback(
+        self, instance: _Instance, instance_id: str, to: int, after: InstanceState, place: str
+    ) -> None:
+        """Law 6: progress is what it was."""
+        state: InstanceState | None = None
+        for at, event in instance.events[:to]:
+            state = evolve(state, event, at, instance_id)
+        require(state is not None, f"{place}: a rollback to nothing")
+        assert instance.watch is not None
+        handlers = {step_id for step_id, step in instance.watch.plan.steps.items() if step.handles}
+
+        def achieved(found: InstanceState) -> dict[str, Any]:
+            done = progress(found)
+            # A later failure of its step runs an error handler anew, in its old place.
+            return {**done, "steps": {key: step for key, step in done["steps"].items() if key not in handlers}}
+
+        assert state is not None
+        require(achieved(after) == achieved(state), f"{place}: a rollback to {to} that is none")
+
+    def _snapshot(self, partition: _Partition, record: Record, chunks: Sequence[Record], place: str) -> None:
+        self.snapshots += 1
+        taken = decode_snapshotted(record.value, place)
+        number = bisect_right(partition.offsets, taken.covers)
+        epoch, index = (taken.epoch, taken.index)
+        if number and partition.offsets[number - 1] > epoch:
+            require(partition.stamps[number - 1] == (epoch, index), f"{place}: it stands at the wrong place")
+        else:
+            require(index == 0, f"{place}: it covers what is not there")
+        require(taken.covers == epoch + index, f"{place}: it covers too much")
+        refused = tuple(offset for offset in partition.refused if offset <= taken.covers)
+        require(taken.refused == refused, f"{place}: refused are {refused}, not {taken.refused}")
+        parts = chunks[taken.first : taken.first + taken.chunks]
+        state = decode_partition(chunk.value for chunk in parts)
+        require(bytes_of(state) == bytes_of(partition.at(taken.covers)), f"{place}: a snapshot of another state")
+        self._check_released(partition, taken.covers, place)
+
+    def _check_released(self, partition: _Partition, released: int, place: str) -> None:
+        """What is said to be delivered is: or nobody waits for it any more."""
+        while partition.owed and partition.owed[0][0] <= released:
+            offset, effect = partition.owed.pop(0)
+            if isinstance(effect, CancelRuns):
+                require(effect in self.cancels, f"{place}: says that {effect} of {offset} was delivered")
+                continue
+            instance = partition.state.instances.get(effect.instance_id)
+            waits = instance is not None and is_under_way(instance, effect.step)
+            delivered = effect.effect_id in self.queued
+            require(delivered or not waits, f"{place}: says that {effect.effect_id} of {offset} was delivered")
+
+    # --- what leaves ----------------------------------------------------------------------------------------
+
+    def enqueues(self, values: Iterable[bytes]) -> None:
+        """A process is about to put work into a queue: it must be the effect of something that counts."""
+        for value in values:
+            item = decode_work(value)
+            known = self.ready.get(item.effect_id)
+            require(known == item.step, f"work of a transition that does not count: {item.effect_id}")
+
+    def cancelling(self, values: Iterable[bytes]) -> None:
+        """A process is about to have runs stopped: nobody must wait for them."""
+        for value in values:
+            cancel = decode_cancel(value)
+            state = self.instances[cancel.instance_id].state
+            require(state is not None, f"{cancel} of an instance that is not there")
+            assert state is not None
+            require(cancel.last <= state.runs, f"{cancel}: there were only {state.runs} runs")
+            steps = [*state.steps.values()]
+            if state.rollback and state.rollback.current:
+                steps.append(state.rollback.current)
+            for step in steps:
+                if step.ready is not None and cancel.first <= step.run <= cancel.last and state.live:
+                    require(not is_under_way(state, step.ready), f"{cancel}: run {step.run} is under way")
+
+    def arrived(self, values: Iterable[bytes]) -> None:
+        """Work is in its queue."""
+        self.queued.update(decode_work(value).effect_id for value in values)
+
+    # --- what others believe --------------------------------------------------------------------------------
+
+    def took_over(self, number: int, epoch: int, state: PartitionState) -> None:
+        """An owner has taken a partition over and folded this."""
+        self.taken_over += 1
+        truth = self.partitions[number].at(epoch)
+        require(bytes_of(state) == bytes_of(truth), f"events[{number}]@{epoch}: taken over with another state")
+
+    def confirmed(self, number: int, epoch: int, index: int, state: PartitionState) -> None:
+        """An owner believes that this much counts, and that it adds up to this."""
+        partition, offset = self.partitions[number], epoch + index
+        place = f"events[{number}]@{offset}"
+        if index:
+            at = bisect_right(partition.offsets, offset)
+            require(bool(at) and partition.offsets[at - 1] == offset, f"{place}: believed to count, and does not")
+            require(partition.stamps[at - 1] == (epoch, index), f"{place}: another transition")
+        require(bytes_of(state) == bytes_of(partition.at(offset)), f"{place}: confirmed another state")
+
+    def read(self, number: int, first: int, last: int, offsets: Sequence[int]) -> None:
+        """A reader has found these to count, of those from ``first`` up to (not with) ``last``."""
+        truth = [offset for offset in self.partitions[number].transitions if first <= offset < last]
+        require(list(offsets) == truth, f"events[{number}]: a reader from {first} to {last} has another history")
+
+    def history(self, instance_id: str, transitions: Sequence[Transition], *, complete: bool = False) -> None:
+        """A client has read the history of an instance."""
+        truth = self.instances[instance_id].history
+        known = truth if complete else truth[: len(transitions)]
+        require(list(transitions) == known, f"{instance_id}: a client has read another history")
+
+    def answered(self, command_id: str, event: Any) -> None:
+        """A client was told this."""
+        require(event in self.answers.get(command_id, []), f"{command_id}: an answer that is none: {event}")
+
+    def outcome(self, instance_id: str, step_id: str, run: int, output: Any) -> None:
+        """A handler gives this."""
+        self.said[instance_id, step_id, run].append(output)
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def live(self) -> dict[str, InstanceState]:
+        """What has not finished."""
+        found: dict[str, InstanceState] = {}
+        for partition in self.partitions:
+            found.update(sorted(partition.state.instances.items()))
+        return found
+
+    def check_all_answered(self) -> None:
+        """No command is lost."""
+        for command_id, (instance_id, offset) in self.asked.items():
+            require(command_id in self.answers, f"{instance_id}: command {command_id} at {offset} was lost")
+
+
+def require(holds: object, what: str) -> None:
+    """Complain unless it holds."""
+    if not holds:
+        raise ViolationError(what)
