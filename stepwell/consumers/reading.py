@@ -75,10 +75,13 @@ class EventReader:
 
     async def seek_newer_snapshot(self, end: int) -> PartitionSnapshotted | None:
         """Read on to a newer snapshot than the one this reader stands at, and go to it; None if there is none."""
-        stale = self.snapshot
-        while self.position < end and self.snapshot is stale:
+        stale = self.snapshot_at
+        while self.position < end and self.snapshot_at <= stale:
+            before = self.position
             await self.read(end=end)
-        return None if self.snapshot is None or self.snapshot is stale else self._restart(self.snapshot)
+            if self.position == before:
+                break
+        return None if self.snapshot is None or self.snapshot_at <= stale else self._restart(self.snapshot)
 
     def _restart(self, snapshot: PartitionSnapshotted) -> PartitionSnapshotted:
         self.position = snapshot.covers + 1

@@ -1,0 +1,410 @@
+"""One simulated world, from one seed: who lives in it, what goes wrong, and what is checked in the end.
+
+A run has three parts. In the *storm* everything may fail that the log's port allows to fail. Then all is *healed*.
+From there on everything that does not wait for a person must come to its end; a person resumes the rest. At last all
+that can be read is read again, by fresh eyes, and compared with the truth (``oracle``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from stepwell.consumers import deciding, owner, snapshotting, worker
+from stepwell.consumers import engine as engine_module
+from stepwell.consumers.engine import Engine
+from stepwell.core import snapshots
+from stepwell.log.port import NewRecord, Record
+from stepwell.log.simulated import STORMY, Faults, Rates, SimulatedLog, SimulatedStorage
+from stepwell.telling import Logger
+from stepwell.testing import VirtualLoop, run
+from tests.simulation import actors
+from tests.simulation.actors import Person, Process, Visitor, WatchedOwner
+from tests.simulation.oracle import Oracle, ViolationError
+from tests.simulation.scene import Hands, Moods, definitions
+
+ENOUGH = 400.0  # virtual seconds after which everything must have ended once nothing fails any more
+CHAOS = ("kill", "stop", "freeze", "lag", "lie", "full", "slow")
+
+
+class Bias(NamedTuple):
+    """How a scenario is made likelier; everything else is drawn from the seed.
+
+    Attributes:
+        storm: Seconds of trouble, at most.
+        instances: How many are started at most.
+        chaos: What goes wrong besides single operations; None: drawn.
+        every: Seconds between two such troubles; None: drawn.
+        rates: How often single operations fail; None: drawn.
+        tail: Bytes after which a snapshot is taken; None: drawn.
+    """
+
+    storm: float = 16.0
+    instances: int = 5
+    chaos: tuple[str, ...] | None = None
+    every: float | None = None
+    rates: Rates | None = None
+    tail: int | None = None
+
+
+LONG = Bias(storm=90.0, instances=25)
+
+
+class Result(NamedTuple):
+    """What a run came to.
+
+    Attributes:
+        problem: What was broken; None if nothing.
+        digest: A hash of all that happened, in order: the same for the same seed.
+        counts: Faults and events by kind.
+    """
+
+    seed: int
+    problem: BaseException | None
+    digest: str
+    counts: Counter[str]
+    seconds: float
+
+
+class World:
+    """One run.
+
+    Args:
+        seed: Of everything.
+        say: Told what happens, step by step; None: nobody listens.
+    """
+
+    def __init__(self, seed: int, bias: Bias, tell: Callable[[str], None] | None) -> None:
+        self.seed, self.bias, self._tell = seed, bias, tell
+        self.dice = random.Random(seed)
+        self.side_dice = random.Random(seed)  # for what is looked at: looking changes nothing
+        self.loop = asyncio.get_running_loop()
+        self._hash = hashlib.blake2b(digest_size=12)
+        dice = self.dice
+        self.partitions = dice.choice((1, 1, 2, 3))
+        self.plans = definitions(dice, dice.choice((1, 2, 3)))
+        self.oracle = Oracle(self.partitions, {plan.hash: plan for plan in self.plans})
+        faults = Faults(random.Random(dice.getrandbits(64)), bias.rates or _rates(dice))
+        self.storage = SimulatedStorage(partitions=self.partitions, faults=faults, witness=self)
+        moods = Moods(*(value * dice.choice((0, 1, 1, 2)) for value in Moods()))
+        self.hands = Hands(dice, moods, self.oracle)
+        self.pace = dice.choice((1.0, 3.0, 8.0))  # what each client asks for in a second
+        self.most_instances = dice.randrange(1, bias.instances + 1)
+        self.started: dict[str, str] = {}  # instances, and by which command
+        self.stormy = True
+        self.some_worker_is_complete = False
+        self.problem: asyncio.Future[None] = self.loop.create_future()
+        self._ids = 0
+        self.processes: list[Process] = []
+        self._engines = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- what everybody needs -------------------------------------------------------------------------------
+
+    def make_id(self) -> str:
+        """A fresh id."""
+        self._ids += 1
+        return f"id-{self._ids}"
+
+    def say(self, text: str) -> None:
+        """Tell what happens."""
+        if self._tell is not None:
+            self._tell(f"{self.loop.time():10.4f}  {text}")
+
+    def violated(self, error: BaseException | str) -> None:
+        """A law is broken: the run is over."""
+        if not self.problem.done():
+            found = error if isinstance(error, BaseException) else ViolationError(error)
+            self.say(f"VIOLATION {found}")
+            self.problem.set_exception(found)
+
+    def guarded(self, check: Callable[..., None], *args: Any) -> None:
+        """Check something from within the system under test, which must not notice."""
+        try:
+            check(*args)
+        except Exception as error:
+            self.violated(error)
+
+    # --- what the storage tells -----------------------------------------------------------------------------
+
+    def asked(self, log: SimulatedLog, what: str) -> None:
+        """As ``Witness`` says."""
+        if self._tell is not None:
+            self.say(f"{log.name}: {what}")
+
+    def landed(self, log: SimulatedLog, place: tuple[str, int], records: Sequence[Record]) -> None:
+        """As ``Witness`` says."""
+        topic, partition = place
+        for record in records:
+            self._hash.update(f"{self.loop.time()} {log.name} {place} {record.offset} {record.headers}".encode())
+            self._hash.update(record.value)
+            if self._tell is not None:
+                stamp = " ".join(f"{key}={value}" for key, value in record.headers.items())
+                text = record.value.decode()[:400] if topic != "snapshots" else f"{len(record.value)} bytes"
+                self.say(f"{log.name}: landed {topic}[{partition}]@{record.offset} {stamp} {text}")
+        chunks = self.storage.records("snapshots", partition) if topic == "events" else ()
+        self.guarded(self.oracle.landed, topic, partition, records, chunks)
+
+    def sends(self, log: SimulatedLog, to: Any, records: Sequence[NewRecord]) -> None:
+        """As ``Witness`` says."""
+        values = [record.value for record in records]
+        if isinstance(to, str):
+            self.guarded(self.oracle.enqueues, values)
+        elif to[0] == "control":
+            self.guarded(self.oracle.cancelling, values)
+
+    def queued(self, queue: str, records: Sequence[NewRecord]) -> None:
+        """As ``Witness`` says."""
+        self.guarded(self.oracle.arrived, [record.value for record in records])
+        for record in records:
+            self._hash.update(f"{self.loop.time()} {queue} {record.headers}".encode())
+            if self._tell is not None:
+                self.say(f"queued {record.headers['id']} {record.headers['handler']}")
+
+    def died(self, log: SimulatedLog) -> None:
+        """As ``Witness`` says."""
+        self.say(f"{log.name}: ended")
+        for process in self.processes:
+            if process.log is log:
+                process.died()
+
+    # --- the run --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Play it all.
+
+        Raises:
+            ViolationError: A law was broken.
+        """
+        play = self.loop.create_task(self._play())
+        try:
+            await asyncio.wait((play, self.problem), return_when=asyncio.FIRST_COMPLETED)
+            if self.problem.done():
+                self.problem.result()
+            play.result()
+        finally:
+            for task in (play, *self._tasks, *(process.supervisor for process in self.processes)):
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            self.problem.cancel()
+
+    async def _play(self) -> None:
+        dice = self.dice
+        for _ in range(dice.choice((1, 2, 2, 3))):
+            self._add_engine()
+        for number in range(dice.choice((1, 2, 3))):
+            self._add(f"worker{number}", actors.worker(self))
+        for number in range(dice.choice((1, 2))):
+            self._add(f"client{number}", Visitor(self))
+        for kind in self.bias.chaos if self.bias.chaos is not None else dice.sample(CHAOS, dice.randrange(5)):
+            self._tasks.append(self.loop.create_task(self._repeatedly(kind)))
+        await asyncio.sleep(self.bias.storm * (0.2 + 0.8 * dice.random()))
+        self._heal()
+        await Person(self).finish(ENOUGH)
+        self.oracle.check_all_answered()
+
+    def _add(self, name: str, body: Any) -> None:
+        self.processes.append(Process(self, name, body))
+
+    def _add_engine(self) -> None:
+        self._add(f"engine{self._engines}", actors.engine(self))
+        self._engines += 1
+
+    def _heal(self) -> None:
+        self.say("HEALED")
+        self.stormy = False
+        for task in self._tasks:
+            task.cancel()
+        self.storage.faults.heal()
+        self.storage.groups.lie = None
+        self.hands.healed.set()
+        for process in self.processes:
+            if process.log is not None:
+                process.log.lag = 0.0
+                process.log.thaw()
+                self.storage.expel(process.log, expelled=False)
+        self.storage.regrouped.fire()
+        self.storage.queued.fire()
+
+    # --- trouble --------------------------------------------------------------------------------------------
+
+    async def _repeatedly(self, kind: str) -> None:
+        dice = self.dice
+        every = self.bias.every or dice.choice((1.0, 3.0, 6.0))
+        while True:
+            await asyncio.sleep(dice.expovariate(1 / every))
+            self.storage.faults.counts[kind] += 1
+            self.say(f"TROUBLE {kind}")
+            await getattr(self, f"_{kind}")()
+
+    def _someone(self, prefix: str = "") -> Process | None:
+        running = [process for process in self.processes if process.runs and process.name.startswith(prefix)]
+        return self.dice.choice(running) if running else None
+
+    async def _kill(self) -> None:
+        process = self._someone()
+        if process is not None and process.log is not None:
+            process.log.die()
+
+    async def _stop(self) -> None:
+        process = self._someone()
+        if process is not None:
+            await process.stop()
+
+    async def _freeze(self) -> None:
+        """A process stops for a while, is taken for dead, and goes on where it was."""
+        process = self._someone(self.dice.choice(("engine", "engine", "worker", "")))
+        log = process.log if process is not None else None
+        if log is not None:
+            log.freeze()
+            await self._meanwhile(log)
+            log.thaw()
+
+    async def _lag(self) -> None:
+        """What a process writes takes long, while it reads as ever and does not know that it was replaced."""
+        process = self._someone(self.dice.choice(("engine", "engine", "worker")))
+        log = process.log if process is not None else None
+        if log is not None:
+            log.lag = self.dice.random() * 5
+            await self._meanwhile(log)
+            log.lag = 0.0
+
+    async def _meanwhile(self, log: SimulatedLog) -> None:
+        dice = self.dice
+        await asyncio.sleep(dice.random() * 2)
+        self.storage.expel(log, told=dice.random() < 0.4)
+        if self._engines < 6 and dice.random() < 0.4:
+            self._add_engine()
+        await asyncio.sleep(dice.random() * 6)
+        self.storage.expel(log, expelled=False)
+
+    async def _lie(self) -> None:
+        """Members are told what is not so: several have the same partition, or nobody has."""
+        dice, whole = self.dice, range(self.partitions)
+        kind, told = dice.choice(("all", "none", "some", "as before")), {}
+
+        def lie(member: int, truth: frozenset[int]) -> frozenset[int]:
+            if kind == "all":
+                return frozenset(whole)
+            if kind == "none":
+                return frozenset()
+            if member not in told:
+                told[member] = truth if kind == "as before" else frozenset(p for p in whole if dice.random() < 0.6)
+            return told[member]
+
+        self.storage.groups.lie = lie
+        self.storage.regrouped.fire()
+        await asyncio.sleep(dice.random() * 4)
+        self.storage.groups.lie = None
+        self.storage.regrouped.fire()
+
+    async def _full(self) -> None:
+        self.storage.faults.full = True
+        await asyncio.sleep(self.dice.random() * 2)
+        self.storage.faults.full = False
+
+    async def _slow(self) -> None:
+        self.storage.faults.slowness = self.dice.choice((10.0, 50.0, 150.0))
+        await asyncio.sleep(self.dice.random() * 3)
+        self.storage.faults.slowness = 1.0
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that happened."""
+        return self._hash.hexdigest()
+
+
+def _rates(dice: random.Random) -> Rates:
+    """How often what fails: each kind of fault is left out of some worlds, so that it does not hide others."""
+    chosen = {
+        name: getattr(STORMY, name) * dice.choice((0, 1, 1, 3))
+        for name in STORMY._fields
+        if isinstance(getattr(STORMY, name), float) and name != "straggling"
+    }
+    return STORMY._replace(**chosen)
+
+
+@contextlib.contextmanager
+def _miniature(world: World) -> Iterator[None]:
+    """Make rare what is rare only because it is large: snapshots, chunks, batches; and keep the logs quiet."""
+    dice = world.dice
+    tail = world.bias.tail or dice.choice((500, 2_000, 20_000, 4_000_000))
+
+    def quiet(_: Logger, event: str, **values: Any) -> None:
+        world.say(f"log: {event} {values}")
+
+    def undecidable(_: Logger, event: str, **values: Any) -> None:
+        world.violated(f"{event}: {values}")
+
+    class Owner(WatchedOwner):
+        pass
+
+    Owner.world = world
+    settings: list[tuple[Any, str, Any]] = [
+        (snapshotting, "SMALLEST_TAIL", tail),
+        (snapshotting, "FACTOR", dice.choice((0.1, 1, 4))),
+        (snapshots, "CHUNK_BYTES", dice.choice((300, 3_000, 256 * 1024))),
+        (deciding, "BUDGET", dice.choice((1, 3, 256))),
+        (owner, "BATCH", dice.choice((1, 4, 200))),
+        (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),
+        (worker, "REMEMBERED", dice.choice((1, 5, 10_000))),
+        (worker, "SWEEP_EVERY", 0.5),
+        (engine_module, "PartitionOwner", Owner),
+        (Logger, "warning", quiet),
+        (Logger, "info", quiet),
+        (Logger, "debug", quiet),
+        (Logger, "exception", undecidable),
+    ]
+    before = [(place, name, getattr(place, name)) for place, name, _ in settings]
+    for place, name, value in settings:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+
+
+def simulate(seed: int, bias: Bias | None = None, tell: Callable[[str], None] | None = None) -> Result:
+    """Run one seed."""
+    loop = VirtualLoop()
+    found: list[World] = []
+
+    async def main() -> None:
+        world = World(seed, bias or Bias(), tell)
+        found.append(world)
+        with _miniature(world):
+            await world.run()
+
+    problem: BaseException | None = None
+    gc_was_on = gc.isenabled()
+    gc.disable()  # finalizers run at moments of their own choosing
+    try:
+        run(main(), loop=loop)
+    except Exception as error:
+        problem = error
+    finally:
+        if gc_was_on:
+            gc.enable()
+    if problem is None:
+        for context in loop.problems:
+            if not actors.is_benign(context.get("exception")):
+                problem = ViolationError(f"nobody has looked at this: {context}")
+    (world,) = found
+    counts = world.storage.faults.counts
+    counts["transitions"] = world.oracle.count
+    counts["take-overs"] = world.oracle.taken_over
+    counts["snapshots"] = world.oracle.snapshots
+    counts["rollbacks"] = world.oracle.rollbacks
+    counts["instances"] = len(world.oracle.instances)
+    counts["runs of handlers"] = world.hands.ran
+    return Result(seed, problem, world.digest, counts, loop.time())
+
+
+__all__ = ["LONG", "Bias", "Engine", "Result", "simulate"]
