@@ -12,7 +12,7 @@ from stepwell.log.local import LocalLog
 def rng():
     """Randomness whose seed is printed; ``STEPWELL_SEED`` repeats a run."""
     seed = int(os.environ.get("STEPWELL_SEED") or random.randrange(2**32))
-    print(f"STEPWELL_SEED={seed}")
+    print(f"STEPWELL_SEED={seed}")  # noqa: T201 - shown where a test fails
     return random.Random(seed)
 
 

@@ -11,11 +11,12 @@ from collections import Counter
 from stepwell.client import Client
 from stepwell.consumers.builtin import BUILTIN
 from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.engine import wall_clock
+from stepwell.consumers.engine import Engine, wall_clock
 from stepwell.consumers.handlers import Handlers
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.reading import EventReader
 from stepwell.consumers.takeover import _load_snapshot
+from stepwell.consumers.worker import Worker
 from stepwell.core.acceptance import read_stamp
 from stepwell.core.partition import PartitionState, follow
 from stepwell.core.snapshots import encode_partition
@@ -87,6 +88,20 @@ async def client_on(log):
         await client.subscriber.close()
 
 
+@contextlib.asynccontextmanager
+async def stage(log, handlers=None, *definitions, **worker):
+    """A client of a log with an engine and, where there are handlers, a worker."""
+    parts = [Engine(log).run()]
+    if handlers is not None:
+        parts.append(Worker(log, handlers, **worker).run())
+    async with client_on(log) as client:
+        for definition in definitions:
+            await client.register(definition)
+        async with running(*parts):
+            await until(client.engine_is_live)
+            yield client
+
+
 async def send(log, *commands):
     """Append commands as any client in any language would; several for one partition in one commit."""
     batches = {}
@@ -109,12 +124,13 @@ class Claimant:
         surprises: What made it claim anew.
     """
 
-    def __init__(self, log, partition=0):
+    def __init__(self, log, partition=0, *, informed=True):
         self.log = log
         self.definitions = Definitions(log)
         self.partition = partition
         self.owners = []
         self.surprises = []
+        self._informed = informed  # whether it knows the definitions before it claims
 
     @property
     def owner(self):
@@ -126,7 +142,8 @@ class Claimant:
         return getattr(self.owners[-1], "confirmed", PartitionState()) if self.owners else PartitionState()
 
     async def run(self, *, again=True):
-        await self.definitions.catch_up()
+        if self._informed:
+            await self.definitions.catch_up()
         while True:
             owner = PartitionOwner(self.log, self.partition, self.definitions, name="claimant", clock=wall_clock)
             self.owners.append(owner)

@@ -24,7 +24,7 @@ from msgspec import Struct
 from stepwell.consumers.deciding import Decided, Decider
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.snapshotting import Covered, Snapshots
-from stepwell.consumers.takeover import Possession, take_over
+from stepwell.consumers.takeover import Possession, is_unsettled, take_over
 from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Stamp, proves, stamp_headers
 from stepwell.core.effects import Effect, effects
 from stepwell.core.partition import PartitionState, enter
@@ -76,7 +76,7 @@ class _Delivery:
 
     Attributes:
         index: Once they have arrived, everything up to this transition is delivered.
-        outstanding: How many sends are still under way.
+        outstanding: How many sends are still to come or under way.
     """
 
     __slots__ = ("index", "outstanding", "state")
@@ -118,7 +118,8 @@ class PartitionOwner:
             LogError: The log cannot be used.
         """
         self._trouble = asyncio.get_running_loop().create_future()
-        self._begin(await take_over(self._log, self.partition, self._name, self._clock()))
+        possession = await take_over(self._log, self.partition, self._name, self._clock())
+        self._begin(possession, await self._log.end(COMMANDS, self.partition))
         work = asyncio.ensure_future(self._work())
         try:
             await asyncio.wait((work, self._trouble), return_when=asyncio.FIRST_COMPLETED)
@@ -132,7 +133,7 @@ class PartitionOwner:
             if not self._trouble.cancel():
                 self._trouble.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
-    def _begin(self, possession: Possession) -> None:
+    def _begin(self, possession: Possession, asked: int) -> None:
         self.epoch = possession.epoch
         self.index = 0
         self.speculative = self.confirmed = possession.state
@@ -147,8 +148,13 @@ class PartitionOwner:
         for instance in possession.state.instances.values():
             self._arm(instance)
         self._continuing.extend(sorted(possession.state.instances))  # a map's own order hangs on the hash seed
-        # Everything up to our claim is delivered once these are: the claim stands for them.
-        self._send(possession.resend, index=0)
+        # Everything up to our claim is delivered once these are: the claim stands for them. First comes what was
+        # asked for by now, where the outcomes of some may be.
+        self._again: Sequence[Effect] | None = possession.resend
+        self._asked = asked
+        self._asked_index: int | None = None  # the transition that answers the last of it
+        self._first = _Delivery(0, possession.state, 1)
+        self._deliveries.append(self._first)
         _logger.debug(
             "took over",
             partition=self.partition,
@@ -161,6 +167,9 @@ class PartitionOwner:
 
     async def _work(self) -> None:
         while True:
+            if self._asked_index is None and self._position >= self._asked:
+                self._asked_index = self.index
+                self._send_again()
             wait = 0.0 if self._continuing else self._until_next_timer()
             records = await self._log.read(COMMANDS, self.partition, self._position, limit=BATCH, wait=wait)
             batch: list[NewRecord] = []
@@ -293,24 +302,40 @@ class PartitionOwner:
                 continue
             transition, after = head.decided.transition, head.decided.after
             found += effects(before.instances.get(transition.instance_id), transition, after)
-        self._send(found, self._proved_index)
+        delivery = _Delivery(self._proved_index, self.confirmed, 0)
+        self._deliveries.append(delivery)
+        self._send(found, delivery)
+        self._send_again()
         self._room.set()
 
-    def _send(self, found: Sequence[Effect], index: int) -> None:
-        """Send effects out; once they have arrived, everything up to ``index`` is delivered."""
+    def _send_again(self) -> None:
+        """Send what the owner before us may not have delivered, as far as it is still unsettled."""
+        if self._again is None or self._asked_index is None or self._proved_index < self._asked_index:
+            return
+        found, self._again = [effect for effect in self._again if is_unsettled(self.confirmed, effect)], None
+        self._first.outstanding -= 1
+        self._send(found, self._first, again=True)
+
+    def _send(self, found: Sequence[Effect], delivery: _Delivery, *, again: bool = False) -> None:
+        """Send effects out.
+
+        Args:
+            again: They may have arrived before, and be settled by the time that a worker meets the repeat.
+        """
         work: dict[str, list[NewRecord]] = {}
         cancels = []
         for effect in found:
             if isinstance(effect, WorkItem):
                 headers = {"id": effect.effect_id, "handler": effect.step.handler or effect.step.step_type}
+                if again:
+                    headers["again"] = "1"
                 if effect.priority:
                     headers["priority"] = str(effect.priority)
                 record = NewRecord(effect.instance_id, encode(effect), headers)
                 work.setdefault(effect.step.queue, []).append(record)
             else:
                 cancels.append(NewRecord(effect.instance_id, encode(effect)))
-        delivery = _Delivery(index, self.confirmed, len(work) + bool(cancels))
-        self._deliveries.append(delivery)
+        delivery.outstanding += len(work) + bool(cancels)
 
         def arrived(future: asyncio.Future[Any]) -> None:
             if not self._failed(future):

@@ -75,7 +75,7 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
                 place=f"{EVENTS}[{partition}]",
                 remedy="Records that were acknowledged are missing: restore the log from a backup.",
             )
-    resend = [effect for offset, effect in sent if offset > released and _unsettled(state, effect)]
+    resend = [effect for offset, effect in sent if offset > released and is_unsettled(state, effect)]
     return Possession(epoch, state, reader, released, resend, tail_bytes)
 
 
@@ -104,7 +104,8 @@ async def _load_snapshot(log: Log, reader: EventReader, epoch: int) -> Partition
     return PartitionState()
 
 
-def _unsettled(state: PartitionState, effect: Effect) -> bool:
+def is_unsettled(state: PartitionState, effect: Effect) -> bool:
+    """Whether an effect is still of use to anybody."""
     if not isinstance(effect, WorkItem):
         return True
     instance = state.instances.get(effect.instance_id)

@@ -20,6 +20,9 @@ from stepwell.consumers.context import StepContext
 from stepwell.consumers.engine import process_name
 from stepwell.consumers.failures import describe, too_deep, too_large
 from stepwell.consumers.handlers import Handler, Handlers
+from stepwell.consumers.reading import EventReader
+from stepwell.core.effects import is_under_way
+from stepwell.core.evolve import fold
 from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.errors import HandlerError, LogClosedError
 from stepwell.log.partitioner import partition_for
@@ -103,6 +106,8 @@ class Worker:
         self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._cancels: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._readers: dict[int, EventReader] = {}  # where steps were sent again
+        self._reading = asyncio.Lock()
         self._outbox: list[tuple[Delivery, Outcome]] = []
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._room = asyncio.Event()
@@ -217,7 +222,7 @@ class Worker:
         run.begun = True
         limit = asyncio.timeout(step.timeout_seconds)
         try:
-            if not run.cancelled:
+            if not run.cancelled and ("again" not in run.delivery.headers or await self._is_wanted(item)):
                 async with limit:
                     arguments = handler.arguments(step.input, ctx)
                     if handler.asynchronous:
@@ -240,6 +245,19 @@ class Worker:
         self._end(run, busy)
         self._remember(item)
         self._settle(run.delivery, None if run.cancelled else outcome)  # else nobody waits for it any more
+
+    async def _is_wanted(self, item: WorkItem) -> bool:
+        """Whether the log still waits for a run that was sent again: its first sending may be settled by now."""
+        partition = partition_for(item.instance_id, self._log.partitions)
+        async with self._reading:
+            reader = self._readers.get(partition)
+            if reader is None:
+                reader = self._readers[partition] = EventReader(self._log, partition)
+                await reader.seek_snapshot()
+            await reader.catch_up()
+            history = await reader.history(item.instance_id)
+        state = fold(accepted.transition for accepted in history)
+        return state is not None and is_under_way(state, item.step)
 
     def _completed(self, item: WorkItem, result: Any, ctx: StepContext) -> Outcome:
         output = msgspec.to_builtins(result)

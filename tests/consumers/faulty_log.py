@@ -14,6 +14,7 @@ class FaultyLog:
 
     Attributes:
         faults: How likely an append to events or snapshots, or an enqueue, meets trouble: 0 to 1.
+        kinds: Of trouble. What is acknowledged late breaks the port's promise to keep the order.
         enqueued: Every piece of work that was sent out.
     """
 
@@ -21,6 +22,7 @@ class FaultyLog:
         self._log = log
         self._rng = rng
         self.faults = 0.0
+        self.kinds = ("never", "in doubt", "late", "late and acknowledged")
         self.enqueued = []
         self._held = None
         self._late = set()
@@ -61,7 +63,7 @@ class FaultyLog:
             _pass_on(act(), future)
             return future
         error = LogError("trouble, on purpose")
-        kind = self._rng.choice(("never", "in doubt", "late", "late and acknowledged"))
+        kind = self._rng.choice(self.kinds)
         if kind == "never":
             future.set_exception(error)
         elif kind == "in doubt":  # it lands, and nobody is told

@@ -185,6 +185,7 @@ async def test_a_command_whose_append_ended_in_doubt_is_followed_once(open_log, 
         claimant = Claimant(log)
         async with running(claimant.run()):
             await claimant.idle()
+            log.kinds = ("in doubt", "late", "never")
             for number in range(10):
                 log.faults = 1.0
                 await log.append(COMMANDS, 0, [NewRecord(f"i{number}", encode(start(f"i{number}")))])

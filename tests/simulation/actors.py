@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from stepwell.client import Client
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.owner import PartitionOwner, SurpriseError
-from stepwell.consumers.reading import EventReader
+from stepwell.consumers.reading import Accepted, EventReader
 from stepwell.consumers.takeover import Possession
 from stepwell.consumers.worker import Worker
 from stepwell.errors import (
@@ -31,7 +31,6 @@ from stepwell.schemas.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
-from stepwell.schemas.events import Transition
 from tests.simulation.oracle import ViolationError, require
 from tests.simulation.scene import HANDLERS, as_registered
 
@@ -117,14 +116,14 @@ class WatchedOwner(PartitionOwner):
             if hasattr(self, "confirmed"):
                 self._compare()
 
-    def _begin(self, possession: Possession) -> None:
+    def _begin(self, possession: Possession, *args: Any) -> None:
         world = self.world
         world.say(f"owner of {self.partition} took over at {possession.epoch}")
         world.guarded(world.oracle.took_over, self.partition, possession.epoch, possession.state)
-        super()._begin(possession)
+        super()._begin(possession, *args)
 
-    def _confirm(self, offsets: Sequence[int]) -> None:
-        super()._confirm(offsets)
+    def _confirm(self, *args: Any) -> None:
+        super()._confirm(*args)
         if self.world.side_dice.random() < 0.15:
             self._compare()
 
@@ -173,7 +172,7 @@ class Visitor:
                 await self._patiently(lambda plan=plan: client.register(as_registered(plan)))
             heard: dict[str, int] = {}
             if self.dice.random() < 0.3:
-                await self._patiently(lambda: client.subscriber.listen(lambda found: self._hear(heard, found)))
+                await self._patiently(lambda: client.subscriber.listen(lambda found: self._hear(heard, found), lambda _: None))
             while self.world.stormy:
                 await asyncio.sleep(self.dice.expovariate(self.world.pace))
                 tasks = [task for task in tasks if not task.done() or task.result()]
@@ -198,8 +197,9 @@ class Visitor:
                     raise
                 await asyncio.sleep(0.5)
 
-    def _hear(self, heard: dict[str, int], transition: Transition) -> None:
+    def _hear(self, heard: dict[str, int], accepted: Accepted) -> None:
         """A subscriber hears only what counts, each transition once, in order."""
+        transition = accepted.transition
         if transition.sequence:
             self.world.guarded(
                 require,

@@ -23,7 +23,7 @@ from stepwell.core import snapshots
 from stepwell.log.port import NewRecord, Record
 from stepwell.log.simulated import STORMY, Faults, Rates, SimulatedLog, SimulatedStorage
 from stepwell.telling import Logger
-from stepwell.testing import VirtualLoop, run
+from stepwell.testing.loop import VirtualLoop, run
 from tests.simulation import actors
 from tests.simulation.actors import Person, Process, Visitor, WatchedOwner
 from tests.simulation.oracle import Oracle, ViolationError

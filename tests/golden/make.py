@@ -1,0 +1,33 @@
+"""Write the golden files that are missing: ``python -m tests.golden.make``. Existing ones are never touched."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.golden.values import files
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    """Write what is missing; name what would come out otherwise today."""
+    changed = []
+    for name, value in sorted(files().items()):
+        path = HERE / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(value)
+            print(f"wrote {name}")  # noqa: T201 - a terminal program prints
+        elif path.read_bytes() != value:
+            changed.append(name)
+    for name in changed:
+        print(
+            f"refused to overwrite {name}: logs that hold such bytes exist; give the entry a new name",
+            file=sys.stderr,
+        )
+    return 1 if changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""What was ever written is read to the same values, and today's code writes the same bytes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from stepwell.core.evolve import fold
+from stepwell.core.snapshots import decode_partition
+from stepwell.core.state import (
+    InstanceState,
+    decode_instance,
+    encode_instance,
+    instance_from_plain,
+    instance_to_plain,
+)
+from stepwell.schemas.codec import (
+    decode_cancel,
+    decode_command,
+    decode_snapshotted,
+    decode_transition,
+    decode_work,
+    encode,
+)
+from stepwell.schemas.commands import Command
+from stepwell.schemas.definitions import decode_definition
+from stepwell.schemas.events import Event, PartitionOwned
+from tests.golden import make, values
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+FILES = sorted(str(path.relative_to(HERE)) for path in HERE.rglob("*.json*"))
+
+
+def golden(name: str) -> bytes:
+    return (HERE / name).read_bytes()
+
+
+def test_every_file_has_its_value_and_every_value_its_file():
+    assert sorted(values.files()) == FILES, "run `python -m tests.golden.make`"
+
+
+def test_every_type_of_event_and_command_has_a_file():
+    written = {json.loads(golden(name))["events"][0]["type"] for name in FILES if name.startswith("events/v2/")}
+    assert written == {kind.__struct_config__.tag for kind in get_args(Event)}
+    written = {json.loads(golden(name))["type"] for name in FILES if name.startswith("commands/")}
+    assert written == {kind.__struct_config__.tag for kind in get_args(Command)}
+
+
+@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__struct_config__.tag)
+def test_every_field_of_an_event_stands_in_some_file(kind):
+    """A field that no file shows could change its meaning unseen."""
+    shown = {
+        key
+        for name in FILES
+        if name.startswith("events/v2/")
+        for event in json.loads(golden(name))["events"]
+        if event["type"] == kind.__struct_config__.tag
+        for key in event
+    }
+    assert shown == {"type", *kind.__struct_encode_fields__}
+
+
+@pytest.mark.parametrize("name", values.TRANSITIONS)
+def test_an_event_is_read_and_written_as_ever(name):
+    assert decode_transition(golden(name), name) == values.TRANSITIONS[name]
+    assert encode(decode_transition(golden(name), name)) == golden(name)
+
+
+@pytest.mark.parametrize("name", values.FROM_V1)
+def test_an_event_of_version_1_is_read_as_what_it_means_today(name):
+    assert decode_transition(golden(name), name) == values.FROM_V1[name]
+
+
+@pytest.mark.parametrize("name", values.COMMANDS)
+def test_a_command_is_read_and_written_as_ever(name):
+    assert decode_command(golden(name)) == values.COMMANDS[name]
+    assert encode(decode_command(golden(name))) == golden(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("records/owned.json", msgspec.json.Decoder(PartitionOwned).decode),
+        ("records/snapshotted.json", lambda value: decode_snapshotted(value, "a test")),
+        ("records/work.json", decode_work),
+        ("records/cancel.json", decode_cancel),
+    ],
+)
+def test_the_other_records_are_read_and_written_as_ever(name, read):
+    assert read(golden(name)) == values.OTHERS[name]
+    assert encode(read(golden(name))) == golden(name)
+
+
+@pytest.mark.parametrize("name", values.DEFINITIONS)
+def test_a_definition_keeps_its_bytes_and_so_its_hash(name):
+    assert decode_definition(golden(name)) == values.DEFINITIONS[name]
+    assert values.files()[name] == golden(name)
+
+
+def test_a_history_folds_to_the_same_state():
+    history = [decode_transition(line, "a test") for line in golden("events/history.jsonl").splitlines()]
+    assert history == values.HISTORY
+    assert encode_instance(fold(history)) == golden(_newest("states/rolling-back-"))
+    assert encode_instance(fold(history, to=11)) == golden(_newest("states/running-"))
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("states/r")])
+def test_a_state_is_read_as_ever(name):
+    """States grow by fields: older files must still be read, and only the newest is what is written today."""
+    state = decode_instance(golden(name))
+    assert state == values.STATES[name]
+    assert instance_from_plain(instance_to_plain(state)) == state
+    if name == _newest(name.rpartition("-")[0]):
+        assert encode_instance(state) == golden(name)
+        assert {*json.loads(golden(name))} == {*InstanceState.__struct_fields__}
+
+
+@pytest.mark.parametrize("name", values.PARTITIONS)
+def test_a_partition_is_read_as_ever_however_it_was_cut(name):
+    whole = golden(name)
+    for size in (len(whole), 1, 7, 100):
+        chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
+        assert decode_partition(chunks) == values.PARTITIONS[name]
+
+
+def _newest(prefix: str) -> str:
+    return max((name for name in FILES if name.startswith(prefix)), key=lambda name: (len(name), name))
+
+
+def test_making_them_never_overwrites(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(make, "HERE", tmp_path)
+    assert make.main() == 0
+    victim = tmp_path / "commands" / "PauseWorkflow.json"
+    victim.write_bytes(b"{}")
+    assert make.main() == 1
+    assert victim.read_bytes() == b"{}"
+    assert "refused to overwrite commands/PauseWorkflow.json" in capsys.readouterr().err
+
+
+def test_it_can_be_called_as_it_is_documented():
+    ran = subprocess.run([sys.executable, "-m", "tests.golden.make"], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
