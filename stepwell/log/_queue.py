@@ -1,9 +1,8 @@
 """Queues of workers: who gets a record, and how it is settled.
 
 A record is claimed by a member in the file, so that no other process takes it. When the worker sits in the process
-that enqueues, has room and no older record waits, the record is written already claimed and handed over in memory:
-one commit instead of two. Otherwise a worker with room looks for records itself, whenever something was added or
-given back.
+that enqueues, has room and no older record waits, the record is handed over in memory (``_hands``). Otherwise a
+worker with room looks for records itself, whenever something was added or given back.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log._queue_works import Claim, Entry, Release, Settle, Store, Taker
+from stepwell.log._hands import Batch, Hands
+from stepwell.log._queue_works import Claim, Entry, Release, Settle, Store
 from stepwell.log._reader import decode_headers
 from stepwell.log._transaction import Row
 from stepwell.log._wake import Signal, failed_future
@@ -160,6 +160,7 @@ class Consumer:
         """As the port says."""
         if not self._closed:
             self.shut()
+            self._log.hands.give_up(self)
             await self._log.strike_off(self.member)
 
     def shut(self) -> None:
@@ -225,19 +226,26 @@ class Consumer:
         return found
 
 
-def hand_out(consumers: Sequence[Consumer], queue: str, rows: Sequence[Row]) -> list[Taker]:
-    """Which of this process's workers get these new records at once."""
+def hand_out(consumers: Sequence[Consumer], hands: Hands, queue: str, rows: Sequence[Row], batch: Batch) -> list[Row]:
+    """Hand new records to those of this process's workers that want them; return what is left."""
     consumers = [consumer for consumer in consumers if queue in consumer.queues]
-    takers: list[Taker] = []
+    left = []
     for row in rows:
-        taker: Taker = None
-        if any(consumer.open_to_new for consumer in consumers):
-            headers = NO_HEADERS if row.headers is None else decode_headers(row.headers)
-            delivery = Delivery(queue, -1, row.key, row.value, headers)
-            ready = [consumer for consumer in consumers if consumer.open_to_new and consumer.accepts(delivery)]
-            if ready:
-                chosen = max(ready, key=lambda consumer: consumer.room)
-                chosen.reserved += 1
-                taker = (chosen, delivery)
-        takers.append(taker)
-    return takers
+        chosen = _chosen_for(consumers, queue, row)
+        if chosen is None:
+            left.append(row)
+        else:
+            worker, delivery = chosen
+            given = hands.give(queue, row, delivery, worker, batch)
+            worker.receive((-row.priority, given.token, given))
+    return left
+
+
+def _chosen_for(consumers: Sequence[Consumer], queue: str, row: Row) -> tuple[Consumer, Delivery] | None:
+    free = [consumer for consumer in consumers if consumer.open_to_new]
+    if not free:
+        return None
+    headers = NO_HEADERS if row.headers is None else decode_headers(row.headers)
+    delivery = Delivery(queue, 0, row.key, row.value, headers)
+    willing = [consumer for consumer in free if consumer.accepts(delivery)]
+    return (max(willing, key=lambda consumer: consumer.room), delivery) if willing else None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from stepwell.errors import LogError
+from stepwell.log._hands import Batch, Hands, write
 from stepwell.log._reader import Reader
 from stepwell.log._store import encode_rowids
 from stepwell.log._transaction import Row, Transaction, Work
@@ -33,14 +34,12 @@ class Worker(Protocol):
         """Hold on to what could not be settled or released."""
 
 
-Taker = tuple[Worker, Delivery] | None  # the worker that gets a record as soon as it is committed, or none
-
-
 class Store(Protocol):
     """What a worker needs of its log."""
 
     loop: AbstractEventLoop
     reader: Reader
+    hands: Hands
 
     def submit(self, work: Work) -> None:
         """Hand work to the writer."""
@@ -59,50 +58,33 @@ class Store(Protocol):
 
 
 class Enqueue:
-    """Put records into a queue, some of them already claimed by workers of this process.
+    """Put records into a queue, for any worker to take.
 
     Args:
         log: The log.
         queue: The queue.
         rows: The records.
-        takers: For each record who gets it.
+        batch: What they are part of.
     """
 
     durable = True
 
-    def __init__(self, log: Store, queue: str, rows: list[Row], takers: list[Taker]) -> None:
+    def __init__(self, log: Store, queue: str, rows: list[Row], batch: Batch) -> None:
         self._log = log
         self._queue = queue
         self._rows = rows
-        self._takers = takers
-        self._first = 0
-        self.future: Future[None] = log.loop.create_future()
+        self._batch = batch
         self.size = sum(len(row.value) for row in rows)
 
     def apply(self, tx: Transaction) -> None:
-        claims = [None if taker is None else taker[0].member for taker in self._takers]
-        self._first = tx.enqueue(self._queue, self._rows, claims)
+        tx.enqueue(self._queue, self._rows, [None] * len(self._rows))
 
     def done(self) -> None:
-        left = False
-        for token, (row, taker) in enumerate(zip(self._rows, self._takers, strict=True), self._first):
-            if taker is None:
-                left = True
-            else:
-                worker, delivery = taker
-                worker.reserved -= 1
-                worker.receive((-row.priority, token, delivery._replace(token=token)))
-        if left:
-            self._log.gave_back()
-        if not self.future.done():
-            self.future.set_result(None)
+        self._log.gave_back()
+        self._batch.safe(len(self._rows))
 
     def failed(self, error: LogError) -> None:
-        for taker in self._takers:
-            if taker is not None:
-                taker[0].reserved -= 1
-        if not self.future.done():
-            self.future.set_exception(error)
+        self._batch.failed(error)
 
 
 class Claim:
@@ -167,6 +149,7 @@ class Settle:
         self._log = log
         self._worker = worker
         self._tokens = tokens
+        self._rows, self._handed = log.hands.take_back(tokens)
         self._outcomes = outcomes
         self._firsts: list[int] = []
         self._now = 0
@@ -176,15 +159,18 @@ class Settle:
     def apply(self, tx: Transaction) -> None:
         self._now = tx.now
         self._firsts = [tx.append(out.topic, out.partition, rows) for out, rows in self._outcomes]
-        tx.settle(self._tokens)
+        tx.settle(self._rows + [one.id for one in self._handed if one.id is not None])
 
     def done(self) -> None:
+        for one in self._handed:
+            one.safe()
         for (out, rows), first in zip(self._outcomes, self._firsts, strict=True):
             self._log.landed((out.topic, out.partition), first, rows, self._now)
         if not self.future.done():
             self.future.set_result(None)
 
     def failed(self, error: LogError) -> None:
+        self._log.hands.keep(self._handed)
         self._worker.keep(self._tokens)
         if not self.future.done():
             self.future.set_exception(error)
@@ -199,27 +185,33 @@ class Release:
         tokens: Which.
     """
 
-    durable = False
     size = 0
 
     def __init__(self, log: Store, worker: Worker, tokens: list[int]) -> None:
         self._log = log
         self._worker = worker
         self._tokens = tokens
+        self._rows, self._handed = log.hands.take_back(tokens)
+        self.durable = bool(self._handed)  # some are perhaps in no row yet
         self.future: Future[None] = log.loop.create_future()
 
     def apply(self, tx: Transaction) -> None:
+        ids = self._rows + [one.id for one in self._handed if one.id is not None]
+        write(tx, [one for one in self._handed if one.id is None], claimed=False)
         tx.execute(
             "UPDATE queue SET claimed_by = NULL WHERE claimed_by = ? AND id IN (SELECT value FROM json_each(?))",
-            (self._worker.member, encode_rowids(self._tokens)),
+            (self._worker.member, encode_rowids(ids)),
         )
 
     def done(self) -> None:
+        for one in self._handed:
+            one.safe()
         self._log.gave_back()
         if not self.future.done():
             self.future.set_result(None)
 
     def failed(self, error: LogError) -> None:
+        self._log.hands.keep(self._handed)
         self._worker.keep(self._tokens)
         if not self.future.done():
             self.future.set_exception(error)

@@ -20,6 +20,7 @@ from typing import Final, Self
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log._appends import Append, delete_some
 from stepwell.log._groups import GroupPlace, encode_about, list_members
+from stepwell.log._hands import Batch, Hands
 from stepwell.log._members import Change, Directory, Lock, bury, enter_group, leave_group, register
 from stepwell.log._queue import Consumer, hand_out, priority_of
 from stepwell.log._queue_works import Enqueue
@@ -77,6 +78,7 @@ class LocalLog:
         self._arrivals = Arrivals(loop)
         self._tails: dict[_Place, Tail] = {}
         self._consumers: list[Consumer] = []
+        self.hands = Hands(self)
         self._closed = False
         self._gone: Future[None] = loop.create_future()
 
@@ -262,9 +264,11 @@ class LocalLog:
             ]
         except LogError as error:
             return failed_future(self.loop, error)
-        work = Enqueue(self, queue, rows, hand_out(self._consumers, queue, rows))
-        self._writer.submit(work)
-        return work.future
+        batch = Batch(self.loop, len(rows))
+        left = hand_out(self._consumers, self.hands, queue, rows, batch)
+        if left:
+            self._writer.submit(Enqueue(self, queue, left, batch))
+        return batch.future
 
     def gave_back(self) -> None:
         """Entries of the queues wait: our workers may want them."""
@@ -380,6 +384,10 @@ class LocalLog:
             closed = LogClosedError("the log was closed", place=self.path)
             for worker in self._consumers:
                 worker.shut()
+            if tidy:
+                self.hands.give_up()
+            else:
+                self.hands.drop(closed)
             self._arrivals.end(closed)
             self.groups.fire(closed)
             if self._watcher is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from stepwell.errors import LogClosedError
 from stepwell.log import _tail
 from stepwell.log.local import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord, Outgoing
@@ -110,23 +111,80 @@ async def test_people_can_look_with_the_sqlite_shell(tmp_path):
     await log.close()
 
 
-async def test_the_next_worker_of_the_same_process_is_served_in_the_enqueuing_commit(tmp_path):
-    """No second commit: the entry is already claimed when it can first be seen."""
-    log = await LocalLog.open(tmp_path / "log.db")
+async def _served(log: LocalLog):
     worker = await log.consume(["q"], prefetch=1)
-    await asyncio.sleep(0.05)  # it has looked, and found nothing
-    assert worker.open_to_new
+    while not worker.open_to_new:  # until it has looked, and found nothing
+        await asyncio.sleep(0.001)
+    return worker
+
+
+def _rows(log: LocalLog) -> list[tuple[bytes, bool]]:
+    rows = sqlite3.connect(log.path)
+    found = rows.execute("SELECT value, claimed_by IS NOT NULL FROM queue ORDER BY value").fetchall()
+    rows.close()
+    return [(value, bool(claimed)) for value, claimed in found]
+
+
+async def test_what_a_worker_of_the_same_process_settles_at_once_is_never_in_the_queues_table(tmp_path):
+    log = await LocalLog.open(tmp_path / "log.db")
+    worker = await _served(log)
     future = log.enqueue("q", [NewRecord("k", b"a"), NewRecord("k", b"b")])
     assert worker.room == 0
-    await future
     (taken,) = await worker.take(5)
     assert taken.value == b"a"
-    rows = sqlite3.connect(log.path)
-    assert rows.execute("SELECT claimed_by IS NULL FROM queue ORDER BY id").fetchall() == [(0,), (1,)]
-    rows.close()
     await worker.settle([taken], [Outgoing(COMMANDS, 0, [NewRecord("k", b"done")])])
+    await future
+    assert b"a" not in dict(_rows(log))
     assert [one.value for one in await worker.take(5)] == [b"b"]
     await log.close()
+
+
+async def test_what_stays_in_hand_is_written_claimed_and_only_then_acknowledged(tmp_path):
+    log = await LocalLog.open(tmp_path / "log.db")
+    worker = await _served(log)
+    future = log.enqueue("q", [NewRecord("k", b"a")])
+    (taken,) = await worker.take(5)
+    assert not future.done()
+    assert _rows(log) == []
+    await future
+    assert _rows(log) == [(b"a", True)]
+    await worker.settle([taken])
+    assert _rows(log) == []
+    await log.close()
+
+
+async def test_what_is_released_or_left_behind_goes_to_the_next_worker_wherever_it_was(tmp_path):
+    log = await LocalLog.open(tmp_path / "log.db")
+    worker = await log.consume(["q"], prefetch=4)
+    while not worker.open_to_new:
+        await asyncio.sleep(0.001)
+    written = log.enqueue("q", [NewRecord("k", b"a"), NewRecord("k", b"b")])
+    first = await worker.take(5)
+    await written
+    log.enqueue("q", [NewRecord("k", b"c"), NewRecord("k", b"d")])  # not written yet
+    second = await worker.take(5)
+    await worker.release([first[0], second[0]])
+    await worker.close()
+    assert _rows(log) == [(b"a", False), (b"b", False), (b"c", False), (b"d", False)]
+    other = await log.consume(["q"], prefetch=4)
+    got: list[bytes] = []
+    while len(got) < 4:
+        got += [one.value for one in await other.take(5)]
+    assert sorted(got) == [b"a", b"b", b"c", b"d"]
+    await log.close()
+
+
+async def test_a_process_that_dies_with_something_in_hand_has_not_acknowledged_it(tmp_path):
+    log = await LocalLog.open(tmp_path / "log.db")
+    worker = await _served(log)
+    future = log.enqueue("q", [NewRecord("k", b"a")])
+    await worker.take(1)
+    await log._shut(tidy=False)
+    with pytest.raises(LogClosedError):
+        await future
+    again = await LocalLog.open(tmp_path / "log.db")
+    assert _rows(again) == []
+    await again.close()
 
 
 async def test_an_older_entry_goes_before_a_newer_of_the_same_priority(tmp_path):
