@@ -29,7 +29,7 @@ from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, Log, NewRecord
 from stepwell.log.urls import open_log
-from stepwell.schemas.codec import MOST_NESTED, encode, is_nested_too_deeply
+from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import (
     CancelWorkflow,
     Command,
@@ -240,9 +240,10 @@ class Client:
         command_id: str = getattr(command, "command_id", "")
         instance_id = command.instance_id
         value = encode(command)
-        if is_nested_too_deeply(command, value):
-            message = f"its payload is nested more than {MOST_NESTED} deep"
-            raise CommandRejectedError("nested_too_deeply", message, instance_id=instance_id)
+        try:
+            decode_command(value)
+        except ValueError as error:  # an engine could only put it aside, and nobody would answer
+            raise CommandRejectedError("invalid_command", str(error), instance_id=instance_id[:200]) from None
         partition = partition_for(instance_id, self.log.partitions)
         # Answers are looked for in what is read for some watch, so there must be one.
         watch = await self.subscriber.watch(instance_id, history=False)

@@ -28,7 +28,10 @@ def logger(name: str, level: int = logging.WARNING) -> Any:
     if os.environ.get("STEPWELL_DEBUG"):
         level = logging.DEBUG
     wrapper = structlog.make_filtering_bound_logger(level)
-    return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), wrapper_class=wrapper)
+    # Plain tracebacks: structlog's own show local variables, and with them what handlers were given.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    processors: Any = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), plain]
+    return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=processors, wrapper_class=wrapper)
 
 
 class Logger:

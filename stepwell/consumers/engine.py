@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.owner import PartitionOwner, SurpriseError
+from stepwell.consumers.owner import PartitionOwner
+from stepwell.consumers.takeover import SurpriseError
 from stepwell.errors import LogClosedError, LogCorruptedError, LogFullError, LogVersionError
 from stepwell.log.port import DEFINITIONS, Log, Membership
 from stepwell.telling import Logger

@@ -138,8 +138,14 @@ class Handlers:
         """Take over what is registered elsewhere."""
         self._registered.update(other._registered)
 
+    def names(self) -> list[str]:
+        """All registered names and built-in types."""
+        return sorted({*self._registered, *self._builtin})
+
     def knows(self, step_type: str, name: str) -> bool:
         """Whether ``find`` would find it."""
+        if step_type == "python" and name not in self._registered and not is_within(name, self.prefixes):
+            return False
         try:
             self.find(step_type, name)
         except HandlerError:
@@ -177,7 +183,7 @@ class Handlers:
                 remedy='Register it with @stepwell.handler("…") in a module named by --handlers, or name it by a '
                 "dotted path.",
             )
-        if not any(module_name == prefix or module_name.startswith(f"{prefix}.") for prefix in self.prefixes):
+        if not is_within(name, self.prefixes):
             allowed = ", ".join(self.prefixes) or "none"
             raise HandlerError(
                 f"lies outside the modules that steps may import (allowed: {allowed})",
@@ -199,6 +205,12 @@ class Handlers:
                 f"module {module_name!r} has no function {attribute!r}{suggest(attribute, functions)}", place=place
             )
         return function  # type: ignore[no-any-return]
+
+
+def is_within(path: str, prefixes: Iterable[str]) -> bool:
+    """Whether a function's dotted path lies in one of these modules, or below."""
+    module = path.rpartition(".")[0]
+    return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes if prefix)
 
 
 def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

@@ -24,13 +24,13 @@ from msgspec import Struct
 from stepwell.consumers.deciding import Decided, Decider
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.snapshotting import Covered, Snapshots
-from stepwell.consumers.takeover import Possession, is_unsettled, take_over
+from stepwell.consumers.takeover import Possession, SurpriseError, is_unsettled, take_over
 from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Stamp, proves, stamp_headers
 from stepwell.core.effects import Effect, effects
 from stepwell.core.partition import PartitionState, enter
 from stepwell.core.starting import can_continue
 from stepwell.core.state import InstanceState
-from stepwell.errors import LogClosedError, StepwellError
+from stepwell.errors import LogClosedError
 from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, EVENTS, Log, NewRecord, Record
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import Command, ContinueWorkflow, FireTimer, InternalCommand
@@ -56,10 +56,6 @@ MAX_UNPROVED: Final = 4_000
 
 _SETS_TIMER: Final = (WorkflowStarted, StepRetryScheduled, StepWaiting, StepReturned, StepStarted)
 _RESUMES: Final = (WorkflowResumed, WorkflowReopened)
-
-
-class SurpriseError(StepwellError):
-    """The log did not do what an undisturbed owner sees: drop everything and claim anew."""
 
 
 class _Unproved(Struct, frozen=True):
@@ -212,7 +208,7 @@ class PartitionOwner:
                 await self._decide(ContinueWorkflow(instance_id), batch)
 
     def _can_continue(self, instance: InstanceState) -> bool:
-        if not instance.deferred and not instance.deferred_sequential:
+        if instance.active and not instance.deferred and not instance.deferred_sequential:
             return False
         plan = self._definitions.by_hash(instance.definition)
         return plan is None or can_continue(instance, plan)  # not known yet: deciding waits for it

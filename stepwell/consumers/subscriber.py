@@ -80,22 +80,27 @@ class Subscriber:
         self._starting = asyncio.Lock()
 
     async def follow(self, partition: int) -> EventReader:
-        """Start to follow a partition, from its end as of now."""
+        """Start to follow a partition, from its end as of now; or go on where reading it failed."""
         async with self._starting:
             task = self._tasks.get(partition)
             if task is not None and not task.done():
                 return self._readers[partition]
-            reader = EventReader(self._log, partition)
-            await reader.seek_snapshot()
-            await reader.catch_up()
-            self._readers[partition] = reader
+            reader = self._readers.get(partition)
+            if reader is None:
+                reader = EventReader(self._log, partition)
+                await reader.seek_snapshot()
+                await reader.catch_up()
+                self._readers[partition] = reader
             self._tasks[partition] = asyncio.ensure_future(self._pump(reader))
             return reader
 
     async def _pump(self, reader: EventReader) -> None:
+        whole = True  # whether all that was read has been handed on
         try:
             while True:
-                for record in await reader.read(wait=None):
+                records = await reader.read(wait=None)
+                whole = False
+                for record in records:
                     watch = self._watches.get(record.key)
                     if watch is None and not self._everything:
                         continue
@@ -106,9 +111,14 @@ class Subscriber:
                         self._answer(transition)
                     for listener, _ in self._everything:
                         listener(Accepted(record, transition))
+                whole = True
         except LogClosedError:
             return
         except Exception as error:
+            if not whole:  # what was folded has a hole now: whoever watches again begins anew
+                self._readers.pop(reader.partition, None)
+                for watch in self._watches.values():
+                    watch.state = None
             self._tell(error)
             raise
 

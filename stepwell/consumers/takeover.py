@@ -12,11 +12,15 @@ from stepwell.core.acceptance import CLAIM, KIND, read_stamp
 from stepwell.core.effects import Effect, effects, is_under_way
 from stepwell.core.partition import PartitionState, follow
 from stepwell.core.snapshots import decode_partition
-from stepwell.errors import LogCorruptedError
+from stepwell.errors import LogCorruptedError, StepwellError
 from stepwell.log.port import EVENTS, SNAPSHOTS, Log, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned
 from stepwell.schemas.work import WorkItem
+
+
+class SurpriseError(StepwellError):
+    """The log did not do what an undisturbed owner sees: drop everything and claim anew."""
 
 
 class Possession(NamedTuple):
@@ -49,6 +53,7 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
     Raises:
         LogError: The log cannot be used.
         LogVersionError: It holds events that this program does not know; nothing is skipped.
+        SurpriseError: Somebody else has taken it over meanwhile.
     """
     claim = NewRecord("", encode(PartitionOwned(EVENTS_VERSION, now, owner)), {KIND: CLAIM})
     (epoch,) = await log.append(EVENTS, partition, [claim])
@@ -96,12 +101,19 @@ async def _load_snapshot(log: Log, reader: EventReader, epoch: int) -> Partition
         # It was named by a late record of a former owner, and superseded since: read on to a newer one.
         snapshot = await reader.seek_newer_snapshot(epoch)
         if snapshot is None:
+            if await _is_claimed_after(log, reader.partition, epoch):  # and that owner has deleted it
+                raise SurpriseError(f"partition {reader.partition}: replaced while taking it over at {epoch}")
             raise LogCorruptedError(
                 "the newest snapshot is missing",
                 place=f"{SNAPSHOTS}[{reader.partition}]",
                 remedy="Restore the log from a backup.",
             )
     return PartitionState()
+
+
+async def _is_claimed_after(log: Log, partition: int, epoch: int) -> bool:
+    later = await read_range(log, EVENTS, partition, epoch + 1, await log.end(EVENTS, partition))
+    return any(record.headers.get(KIND) == CLAIM for record in later)
 
 
 def is_unsettled(state: PartitionState, effect: Effect) -> bool:

@@ -8,7 +8,6 @@ same idempotency key.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,12 @@ from typing import Any, Final
 
 import msgspec
 
+from stepwell.consumers import settings
 from stepwell.consumers.context import StepContext
+from stepwell.consumers.elsewhere import Elsewhere
 from stepwell.consumers.engine import process_name
 from stepwell.consumers.failures import describe, too_deep, too_large
+from stepwell.consumers.given_up import GivenUp, covers
 from stepwell.consumers.handlers import Handler, Handlers
 from stepwell.consumers.reading import EventReader
 from stepwell.core.effects import is_under_way
@@ -26,8 +28,8 @@ from stepwell.core.evolve import fold
 from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.errors import HandlerError, LogClosedError
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, CONTROL, Delivery, Log, NewRecord, Outgoing, WorkQueue
-from stepwell.schemas.codec import decode_cancel, decode_work, encode, is_nested_too_deeply
+from stepwell.log.port import COMMANDS, Delivery, Log, NewRecord, Outgoing, WorkQueue
+from stepwell.schemas.codec import decode_work, encode, is_nested_too_deeply
 from stepwell.schemas.commands import (
     Command,
     CompleteStep,
@@ -42,7 +44,6 @@ from stepwell.telling import Logger
 
 _logger = Logger("stepwell.worker")
 
-DEFAULT_CONCURRENCY: Final = 64
 REPORT_AFTER: Final = 0.5  # seconds in hand before a step is reported as started: short steps cost no record
 HEARTBEAT_EVERY: Final = 1.0  # seconds between two heartbeats with progress, at the least
 SWEEP_EVERY: Final = 0.25  # seconds; how exact the two above are
@@ -79,8 +80,8 @@ class Worker:
         queues: What it takes steps from.
         concurrency: How many steps at once.
         only: Which work it takes at all; None for whatever it has a handler for.
-        hand_back: Return steps for which it has no handler, so that a person hears of it; otherwise they stay
-            in the queue until a worker comes that has it.
+        hand_back: Return steps for which neither it nor any other live worker of its queues has a handler, so
+            that a person hears of it; otherwise they stay in the queue until a worker comes that has it.
         name: Who it is, for people; without one, host and process id.
     """
 
@@ -98,21 +99,24 @@ class Worker:
         self._log = log
         self._handlers = handlers
         self._queues = tuple(queues)
-        self.concurrency = concurrency or int(os.environ.get("WORKER_CONCURRENCY", DEFAULT_CONCURRENCY))
+        self.concurrency = concurrency or settings.concurrency()
         self._only = only
         self._hand_back = hand_back
         self._name = name or process_name()
+        self._asking: set[asyncio.Task[None]] = set()
         self._runs: dict[tuple[str, int], _Run] = {}
         self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self._cancels: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._given_up = GivenUp(log)
         self._readers: dict[int, EventReader] = {}  # where steps were sent again
         self._reading = asyncio.Lock()
         self._outbox: list[tuple[Delivery, Outcome]] = []
+        self._reporting: set[tuple[str, int]] = set()  # deliveries whose outcomes are on their way
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._room = asyncio.Event()
         self._news = asyncio.Event()  # a run has begun, or has said how far it is
         self._threads: ThreadPoolExecutor | None = None
+        self._elsewhere: Elsewhere
         self._queue: WorkQueue
         self._failure: asyncio.Future[None]
 
@@ -127,14 +131,21 @@ class Worker:
             LogError: The log cannot be used.
         """
         self._failure = asyncio.get_running_loop().create_future()
-        about = {"name": self._name, "queues": ",".join(self._queues), "concurrency": str(self.concurrency)}
-        position = await self._log.end(CONTROL, 0)  # before the first step is taken: its cancellation comes later
+        about = {
+            "name": self._name,
+            "queues": ",".join(self._queues),
+            "concurrency": str(self.concurrency),
+            "handlers": ",".join(self._handlers.names()),
+            "prefixes": ",".join(self._handlers.prefixes),
+        }
+        self._elsewhere = Elsewhere(self._log, self._queues, about)
+        await self._given_up.catch_up()  # before the first step is taken: it may be cancelled already
         # What is at hand already goes before what is more urgent, so a worker of one step has nothing at hand.
         prefetch = self.concurrency + self.concurrency // 2
         self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
         tasks = [
             asyncio.ensure_future(self._take(self._queue)),
-            asyncio.ensure_future(self._listen(position)),
+            asyncio.ensure_future(self._listen()),
             asyncio.ensure_future(self._sweep()),
         ]
         try:
@@ -158,7 +169,9 @@ class Worker:
         for run in self._runs.values():
             run.ctx.cancel()
             run.task.cancel()
-        await asyncio.gather(*(run.task for run in list(self._runs.values())), return_exceptions=True)
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*(run.task for run in self._runs.values()), *self._asking, return_exceptions=True)
         self._flush()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -169,10 +182,10 @@ class Worker:
     def _accepts(self, delivery: Delivery) -> bool:
         if self._only is not None and not self._only(delivery.key):
             return False
-        if self._hand_back:
-            return True
         handler = delivery.headers.get("handler", "")
-        return self._handlers.knows("python", handler) or self._handlers.knows(handler, "")
+        if self._handlers.knows("python", handler) or self._handlers.knows(handler, ""):
+            return True
+        return self._hand_back and not self._elsewhere.is_left(handler)
 
     async def _take(self, queue: WorkQueue) -> None:
         while True:
@@ -190,14 +203,19 @@ class Worker:
             self._settle(delivery, None)
             return
         key = (item.instance_id, item.step.run)
-        if key in self._runs or key in self._settled or self._is_cancelled(item):
+        at_work = self._runs.get(key)
+        if _place(delivery) in self._reporting or (at_work and _place(delivery) == _place(at_work.delivery)):
+            return  # the queue took us for dead and gave it out anew, to us: it is settled with its outcome only
+        if at_work or key in self._settled or self._given_up.covers(item):
             self._settle(delivery, None)
             return
         try:
             found = self._handlers.find(item.step.step_type, item.step.handler)
         except HandlerError as error:
-            back = ReturnStep(item.instance_id, item.step.step_id, item.step.run, describe(error).message)
-            self._settle(delivery, _encoded(back))
+            task = asyncio.ensure_future(self._pass_on(delivery, item, describe(error).message))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+            task.add_done_callback(self._reported)
             return
         run = _Run(item, delivery, StepContext(item))
         loop = asyncio.get_running_loop()
@@ -208,9 +226,21 @@ class Worker:
         run.task = asyncio.ensure_future(self._run(run, found))
         run.task.add_done_callback(self._reported)
 
-    def _is_cancelled(self, item: WorkItem) -> bool:
-        first, last = self._cancels.get(item.instance_id, (1, 0))
-        return first <= item.step.run <= last
+    async def _pass_on(self, delivery: Delivery, item: WorkItem, reason: str) -> None:
+        """Leave a step whose handler this worker lacks to those that have it; hand it back where there are none."""
+        name = item.step.handler or item.step.step_type
+        if await self._elsewhere.knows(name):
+            if self._elsewhere.is_left(name):
+                await asyncio.sleep(SWEEP_EVERY)  # some logs deliver what is not accepted: let it not go round hot
+            else:
+                self._elsewhere.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
+            self._release([delivery])
+        else:
+            back = ReturnStep(item.instance_id, item.step.step_id, item.step.run, reason)
+            self._settle(delivery, _encoded(back))
+
+    def _release(self, deliveries: list[Delivery]) -> None:
+        self._queue.release(deliveries).add_done_callback(self._reported)
 
     # --- running --------------------------------------------------------------------------------------------
 
@@ -219,10 +249,12 @@ class Worker:
         step = item.step
         busy: asyncio.Future[Any] | None = None
         outcome: Outcome = None
+        if "again" in run.delivery.headers and not await self._is_wanted(item):
+            run.cancelled = True
         run.begun = True
         limit = asyncio.timeout(step.timeout_seconds)
         try:
-            if not run.cancelled and ("again" not in run.delivery.headers or await self._is_wanted(item)):
+            if not run.cancelled:
                 async with limit:
                     arguments = handler.arguments(step.input, ctx)
                     if handler.asynchronous:
@@ -231,11 +263,11 @@ class Worker:
                         busy = asyncio.get_running_loop().run_in_executor(self._pool(), handler.function, *arguments)
                         result = await asyncio.shield(busy)
                 outcome = self._completed(item, result, ctx)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except BaseException as error:  # whatever a handler raises is its failure, not the worker's end
             ctx.cancel()
             if run.task.cancelling() and not run.cancelled:  # the worker stops: somebody else shall run it
                 self._end(run, busy)
-                self._queue.release([run.delivery]).add_done_callback(self._reported)
+                self._release([run.delivery])
                 return
             info = describe(error)
             if limit.expired():
@@ -260,8 +292,11 @@ class Worker:
         return state is not None and is_under_way(state, item.step)
 
     def _completed(self, item: WorkItem, result: Any, ctx: StepContext) -> Outcome:
-        output = msgspec.to_builtins(result)
         step = item.step
+        try:
+            output = msgspec.to_builtins(result)
+        except TypeError as error:
+            raise TypeError(f"the output is no JSON: {error}") from None
         outcome = CompleteStep(item.instance_id, step.step_id, step.run, output, msgspec.to_builtins(ctx.updates))
         value = encode(outcome)
         if len(value) > self._limit:
@@ -300,6 +335,7 @@ class Worker:
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outbox.append((delivery, outcome))
+        self._reporting.add(_place(delivery))
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
@@ -312,7 +348,9 @@ class Worker:
                 partition = partition_for(command.instance_id, self._log.partitions)
                 records.setdefault(partition, []).append(NewRecord(command.instance_id, value))
         outgoing = [Outgoing(COMMANDS, partition, batch) for partition, batch in records.items()]
-        future = self._queue.settle([delivery for delivery, _ in outbox], outgoing)
+        deliveries = [delivery for delivery, _ in outbox]
+        future = self._queue.settle(deliveries, outgoing)
+        future.add_done_callback(lambda _: self._reporting.difference_update(map(_place, deliveries)))
         future.add_done_callback(self._reported)
 
     def _reported(self, future: asyncio.Future[Any]) -> None:
@@ -362,18 +400,11 @@ class Worker:
 
     # --- cancelling -----------------------------------------------------------------------------------------
 
-    async def _listen(self, position: int) -> None:
+    async def _listen(self) -> None:
         while True:
-            records = await self._log.read(CONTROL, 0, position, wait=None)
-            for record in records:
-                position = record.offset + 1
-                cancel = decode_cancel(record.value)
-                self._cancels[cancel.instance_id] = (cancel.first, cancel.last)
-                if len(self._cancels) > REMEMBERED:
-                    self._cancels.popitem(last=False)
+            for cancel in await self._given_up.next():
                 for run in list(self._runs.values()):
-                    wanted = run.item.instance_id == cancel.instance_id
-                    if wanted and cancel.first <= run.item.step.run <= cancel.last:
+                    if covers(cancel, run.item):
                         run.cancelled = True
                         run.ctx.cancel()
                         if run.begun:
@@ -382,3 +413,8 @@ class Worker:
 
 def _encoded(command: Command) -> Outcome:
     return command, encode(command)
+
+
+def _place(delivery: Delivery) -> tuple[str, int]:
+    """What a queue's record is known by."""
+    return delivery.queue, delivery.token

@@ -43,7 +43,8 @@ NO_HANDLER: Final = "no_handler"
 TIMEOUT_GRACE_MS: Final = 5_000
 # A step that no worker has a handler for is routed again after a moment, and shown to a person after a minute:
 # long enough for a worker to be deployed, short enough not to look like a hang.
-REROUTE_MS: Final = 1_000
+REROUTE_MS: Final = 1_000  # and then after as long again as it has waited so far,
+SELDOM_MS: Final = 15_000  # up to this: each time is a few records
 NO_HANDLER_LIMIT_MS: Final = 60_000
 
 _MOST_TOLD: Final = 1_000  # characters of a text that is cut so that its event fits a record
@@ -137,7 +138,8 @@ def hand_back(decision: Decision, command: ReturnStep) -> None:
     step = _find(decision, command)
     if step is None:
         return
-    due = decision.now + REROUTE_MS
+    waited = decision.now - step.returned_at if step.returned_at else 0
+    due = decision.now + min(max(REROUTE_MS, waited), SELDOM_MS)
     decision.emit(StepReturned(command.step_id, command.run, due, command.reason[:_MOST_TOLD]))
     if step.returned_at and decision.now - step.returned_at >= NO_HANDLER_LIMIT_MS:
         handler = step.ready.handler if step.ready else ""

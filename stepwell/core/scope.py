@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.state import InstanceState, StepStatus
+from stepwell.schemas.events import ErrorInfo
 
 Extra = Mapping[str, Any]
 NOTHING: Extra = {}
@@ -65,8 +64,7 @@ class Scope(Mapping[str, Any]):
         step = self._state.steps.get(name)
         if step is None or not step.settled:
             raise KeyError(name)
-        error = None if step.error is None else msgspec.to_builtins(step.error)
-        return {"output": step.output, "status": str(step.status), "error": error}
+        return {"output": step.output, "status": str(step.status), "error": _told(step.error)}
 
     def __iter__(self) -> Iterator[str]:
         yield from self._extra
@@ -79,8 +77,14 @@ class Scope(Mapping[str, Any]):
 
 def failure_scope(state: InstanceState, failed: str) -> Extra:
     """What an error handler may refer to besides: ``error`` and ``failed_step``."""
-    error = state.steps[failed].error
-    return {"error": None if error is None else msgspec.to_builtins(error), "failed_step": failed}
+    return {"error": _told(state.steps[failed].error), "failed_step": failed}
+
+
+def _told(error: ErrorInfo | None) -> dict[str, Any] | None:
+    """An error as expressions see it: the same keys, whatever there is to say."""
+    if error is None:
+        return None
+    return {"type": error.type, "message": error.message, "kinds": error.kinds, "traceback": error.traceback}
 
 
 def step_input(state: InstanceState, plan: Plan, plan_step: PlanStep, extra: Extra = NOTHING) -> Any:

@@ -35,9 +35,7 @@ def settle_up(decision: Decision) -> None:
         return
     if decision.freed:
         _defer(decision)
-    elif state.status is WorkflowStatus.RUNNING and not (
-        state.active or state.deferred or state.deferred_sequential or state.failures or state.rollback
-    ):
+    elif _nothing_is_left(state) and len(decision.events) < decision.circumstances.budget:
         _complete(decision)
 
 
@@ -145,7 +143,9 @@ def _complete(decision: Decision) -> None:
 
 
 def can_continue(state: InstanceState, plan: Plan) -> bool:
-    """Whether deferred steps could start now: the owner then decides a ContinueWorkflow."""
+    """Whether there is more to do than fitted one record: the owner then decides a ContinueWorkflow."""
+    if _nothing_is_left(state):
+        return True
     if not state.deferred and not state.deferred_sequential:
         return False
     if state.status is not WorkflowStatus.RUNNING or state.rollback is not None:
@@ -154,6 +154,13 @@ def can_continue(state: InstanceState, plan: Plan) -> bool:
     if limit is not None and state.active >= limit:
         return False
     return bool(state.deferred) or not state.active_sequential
+
+
+def _nothing_is_left(state: InstanceState) -> bool:
+    """Whether the workflow has come to its end, but for saying so."""
+    return state.status is WorkflowStatus.RUNNING and not (
+        state.active or state.deferred or state.deferred_sequential or state.failures or state.rollback
+    )
 
 
 def _seconds(value: Any) -> float:

@@ -118,13 +118,13 @@ class Hands:
         """Those that are being settled or released: tokens of ordinary rows, and what was handed over."""
         rows, handed = [], []
         for token in tokens:
-            found = token < 0 and (
-                self._fresh.pop(token, None) or self._older.pop(token, None) or self._written.pop(token, None)
-            )
-            if found:
-                handed.append(found)
-            else:
+            found = None
+            if token < 0:
+                found = self._fresh.pop(token, None) or self._older.pop(token, None) or self._written.pop(token, None)
+            if found is None:
                 rows.append(token)
+            else:
+                handed.append(found)
         return rows, handed
 
     def keep(self, handed: Iterable[Handed]) -> None:

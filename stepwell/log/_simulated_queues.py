@@ -155,7 +155,8 @@ class SimulatedConsumer:
             checked = [log.check(outgoing) for outgoing in outcomes]
         except LogError as error:
             return failed_future(log.loop, error)
-        self._held.difference_update(delivery.token for delivery in deliveries)
+        tokens = [delivery.token for delivery in deliveries]
+        self._held.difference_update(tokens)
         kept = log.storage.faults.strikes("settlement forgot nothing", log.storage.faults.rates.forgetful)
 
         def land() -> None:
@@ -163,6 +164,7 @@ class SimulatedConsumer:
                 log.storage.land(log, outgoing.topic, outgoing.partition, outgoing.records)
             if not kept:  # else it comes again, once this worker has gone: the port's "never the second …"
                 log.storage.queues.forget(deliveries)
+                self._held.difference_update(tokens)  # again: it may have come to us twice
             log.storage.queued.fire()
 
         places = [(outgoing.topic, outgoing.partition) for outgoing in checked]

@@ -204,6 +204,7 @@ def open_writable(path: str, *, partitions: int | None, durability: Durability, 
             if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 _make(connection, path, partitions or DEFAULT_PARTITIONS)
             _check_version(connection, path)
+            _write_ahead(connection, path)
             made_with = _partitions(connection, path, partitions)
             connection.execute(f"PRAGMA synchronous={durability}")
             connection.execute("PRAGMA fullfsync=1")  # macOS: without it, a flush ends in the disk's own cache
@@ -228,6 +229,17 @@ def open_readable(path: str) -> sqlite3.Connection:
         return connection
 
 
+def _write_ahead(connection: sqlite3.Connection, path: str) -> None:
+    """Readers and writers must not wait for each other. A copy made by VACUUM INTO has lost this setting."""
+    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        raise LogError(
+            "the file system does not support SQLite's write-ahead log",
+            place=path,
+            remedy="Put the log on a local disk, not on a network share.",
+        )
+
+
 def _make(connection: sqlite3.Connection, path: str, partitions: int) -> None:
     """Make the tables in an empty file; refuse any other."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -237,13 +249,7 @@ def _make(connection: sqlite3.Connection, path: str, partitions: int) -> None:
             remedy="Name another file, or one that is not there yet.",
         )
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only possible before there are tables
-    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-    if mode != "wal":
-        raise LogError(
-            "the file system does not support SQLite's write-ahead log",
-            place=path,
-            remedy="Put the log on a local disk, not on a network share.",
-        )
+    _write_ahead(connection, path)
     topics = ",".join(f"({number},'{name}')" for name, number in _TOPICS.items())
     views = "".join(
         f"CREATE VIEW {name.replace('-', '_')} AS SELECT partition, offset, time, key, headers, value "  # noqa: S608

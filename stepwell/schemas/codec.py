@@ -90,7 +90,10 @@ def decode_transition(value: bytes, place: str) -> Transition:
 
 
 def _decode_old(value: bytes, place: str, problem: Exception | None) -> Transition:
-    raw: Any = msgspec.json.decode(value)
+    try:
+        raw: Any = msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _corrupted(place, error) from error
     if not isinstance(raw, dict) or (problem is not None and raw.get("version") == EVENTS_VERSION):
         raise _corrupted(place, problem)
     try:

@@ -108,13 +108,13 @@ def from_plain(data: Any, *, place: str) -> Definition:
     prepared = _shorthand(data)
     try:
         definition = msgspec.convert(prepared, Definition)
+        if "version" not in prepared:
+            # A definition without a version gets one made from its content, so that editing it makes a new version.
+            definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
     except msgspec.ValidationError as error:
         raise DefinitionError([_explain(str(error), prepared)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
-    if "version" not in prepared:
-        # A definition without a version gets one made from its content, so that editing it makes a new version.
-        definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
     return definition
 
 
@@ -177,8 +177,8 @@ def _explain(message: str, data: dict[str, Any]) -> str:
         text = text.replace("Object missing required field", "missing").replace("`", '"')
         text = text[0].lower() + text[1:]
     step = re.match(r"steps\[(\d+)\]", path)
+    path = path.replace("[...]", "[…]")
     if step:
-        path = path.replace("[...]", "[…]")
         steps = data.get("steps")
         entry = steps[int(step[1])] if isinstance(steps, list) else {}
         if isinstance(entry, dict) and isinstance(entry.get("id"), str):

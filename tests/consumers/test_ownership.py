@@ -7,7 +7,7 @@ import pytest
 from faulty_log import FaultyLog
 
 from stepwell.consumers import snapshotting
-from stepwell.consumers.owner import SurpriseError
+from stepwell.consumers.takeover import SurpriseError
 from stepwell.consumers.worker import Worker
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord
 from stepwell.schemas.codec import encode
@@ -55,7 +55,10 @@ class Work:
 
 def unique_commands(history):
     return Counter(
-        event.command_id for _, transition in history for event in transition.events if getattr(event, "command_id", "")
+        event.command_id
+        for _, transition in history
+        for event in transition.events
+        if getattr(event, "command_id", "")
     )
 
 

@@ -18,14 +18,12 @@ def main() -> int:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(value)
-            print(f"wrote {name}")  # noqa: T201 - a terminal program prints
+            sys.stdout.write(f"wrote {name}\n")
         elif path.read_bytes() != value:
             changed.append(name)
     for name in changed:
-        print(
-            f"refused to overwrite {name}: logs that hold such bytes exist; give the entry a new name",
-            file=sys.stderr,
-        )
+        reason = "logs that hold such bytes exist; give the entry a new name"
+        sys.stderr.write(f"refused to overwrite {name}: {reason}\n")
     return 1 if changed else 0
 
 

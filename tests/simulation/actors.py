@@ -211,6 +211,7 @@ class Visitor:
             heard[transition.instance_id] = transition.sequence
 
     async def _guarded(self, client: Client) -> None:
+        self.world.busy_visitors += 1
         try:
             await self._act(client)
         except ViolationError as error:
@@ -219,6 +220,8 @@ class Visitor:
             raise
         except (LogError, TimeoutError, CommandRejectedError, UnknownInstanceError, UnknownWorkflowError):
             return
+        finally:
+            self.world.busy_visitors -= 1
 
     async def _act(self, client: Client) -> None:
         dice, world = self.dice, self.world
@@ -314,25 +317,27 @@ class Person:
         client = Client(log, make_id=world.make_id)
         asked: dict[str, int] = {}
         deadline = loop.time() + limit
-        while live := world.oracle.live():
+        while world.oracle.live() or world.oracle.unanswered() or world.busy_visitors:
             if loop.time() > deadline:
-                stuck = {name: (str(state.status), state.steps) for name, state in live.items()}
-                raise ViolationError(f"{len(live)} instances never end: {stuck}")
-            for instance_id, state in live.items():
-                if state.status != "paused":
-                    continue
-                asked[instance_id] = count = asked.get(instance_id, 0) + 1
-                if count > 80:
-                    raise ViolationError(f"{instance_id}: paused again and again: {state.incident}")
-                command = ResumeWorkflow(instance_id, "retry" if count < 3 else "skip", world.make_id())
-                try:
-                    event = await client.send(command, timeout=60)
-                except CommandRejectedError:
-                    continue
-                require(event is not None, f"no engine answers {command}")
+                live = world.oracle.live()
+                stuck = {name: (str(state.status), state.timers, state.steps) for name, state in live.items()}
+                lost = world.oracle.unanswered()
+                raise ViolationError(f"{len(live)} instances never end: {stuck}; commands lost: {lost}")
+            for instance_id, state in world.oracle.live().items():
+                if state.status == "paused":
+                    asked[instance_id] = count = asked.get(instance_id, 0) + 1
+                    require(count < 80, f"{instance_id}: paused again and again: {state.incident}")
+                    await self._resume(client, instance_id, "retry" if count < 3 else "skip")
             await asyncio.sleep(0.5)
         await self._look(client)
         await client.close()
+
+    async def _resume(self, client: Client, instance_id: str, failed_steps: Any) -> None:
+        command = ResumeWorkflow(instance_id, failed_steps, self.world.make_id())
+        try:
+            await client.send(command, timeout=60)
+        except (CommandRejectedError, TimeoutError):
+            return
 
     async def _look(self, client: Client) -> None:
         """Everything that can be read adds up to the truth."""
@@ -342,9 +347,9 @@ class Person:
                 await read_partition(world, client.log, partition, from_snapshot)
         for instance_id, known in sorted(world.oracle.instances.items()):
             if known.history:
+                least = len(known.history)
                 found = await client._history(instance_id)
-                transitions = [accepted.transition for accepted in found]
-                world.oracle.history(instance_id, transitions, complete=True)
+                world.oracle.history(instance_id, [accepted.transition for accepted in found], least=least)
 
 
 def is_benign(error: BaseException | None) -> bool:

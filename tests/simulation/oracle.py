@@ -8,7 +8,7 @@ with it, and every rule that can be checked on the history alone is checked here
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,7 +17,7 @@ from stepwell.core.evolve import evolve
 from stepwell.core.partition import PartitionState, enter
 from stepwell.core.plan import Plan
 from stepwell.core.snapshots import decode_partition, encode_partition
-from stepwell.core.state import InstanceState, progress
+from stepwell.core.state import REMEMBERED_COMMANDS, InstanceState, progress
 from stepwell.log.port import Record
 from stepwell.schemas.codec import decode_cancel, decode_command, decode_snapshotted, decode_transition, decode_work
 from stepwell.schemas.events import (
@@ -79,7 +79,7 @@ class _Instance:
         self.watch: Watch | None = None
         self.runs: set[int] = set()  # that were given a number
         self.settled: set[int] = set()
-        self.commands: set[str] = set()
+        self.commands: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.started = 0
 
 
@@ -174,7 +174,7 @@ class Oracle:
         command_id = getattr(event, "command_id", "")
         if command_id:
             require(command_id not in instance.commands, f"{place}: command {command_id} was followed twice")
-            instance.commands.add(command_id)
+            instance.commands.append(command_id)
             self.answers[command_id].append(event)
         if isinstance(event, WorkflowStarted):
             instance.started += 1
@@ -308,12 +308,12 @@ class Oracle:
         truth = [offset for offset in self.partitions[number].transitions if first <= offset < last]
         require(list(offsets) == truth, f"events[{number}]: a reader from {first} to {last} has another history")
 
-    def history(self, instance_id: str, transitions: Sequence[Transition], *, complete: bool = False) -> None:
-        """A client has read the history of an instance."""
+    def history(self, instance_id: str, transitions: Sequence[Transition], *, least: int = 0) -> None:
+        """A client has read the history of an instance, which had so many transitions at least."""
         truth = self.instances[instance_id].history
         transitions = [transition for transition in transitions if transition.sequence]  # not mere answers
-        known = truth if complete else truth[: len(transitions)]
-        require(list(transitions) == known, f"{instance_id}: a client has read another history")
+        known = truth[: len(transitions)]
+        require(transitions == known and len(known) >= least, f"{instance_id}: a client has read another history")
 
     def answered(self, command_id: str, event: Any) -> None:
         """A client was told this."""
@@ -332,10 +332,13 @@ class Oracle:
             found.update(sorted(partition.state.instances.items()))
         return found
 
-    def check_all_answered(self) -> None:
-        """No command is lost."""
-        for command_id, (instance_id, offset) in self.asked.items():
-            require(command_id in self.answers, f"{instance_id}: command {command_id} at {offset} was lost")
+    def unanswered(self) -> list[str]:
+        """Commands in the log that nothing has come of yet."""
+        return [
+            f"{command_id} to {instance_id}, command {offset}"
+            for command_id, (instance_id, offset) in self.asked.items()
+            if command_id not in self.answers
+        ]
 
 
 def require(holds: object, what: str) -> None:

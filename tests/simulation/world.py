@@ -99,6 +99,7 @@ class World:
         self.started: dict[str, str] = {}  # instances, and by which command
         self.stormy = True
         self.some_worker_is_complete = False
+        self.busy_visitors = 0
         self.problem: asyncio.Future[None] = self.loop.create_future()
         self._ids = 0
         self.processes: list[Process] = []
@@ -207,7 +208,6 @@ class World:
         await asyncio.sleep(self.bias.storm * (0.2 + 0.8 * dice.random()))
         self._heal()
         await Person(self).finish(ENOUGH)
-        self.oracle.check_all_answered()
 
     def _add(self, name: str, body: Any) -> None:
         self.processes.append(Process(self, name, body))

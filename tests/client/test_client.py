@@ -1,0 +1,291 @@
+"""The Python front door: what it gives, what it refuses, and what it does while no engine is there."""
+
+import asyncio
+import time
+
+import pytest
+
+from stepwell.client import connect
+from stepwell.consumers.engine import Engine
+from stepwell.errors import (
+    CommandRejectedError,
+    DefinitionConflictError,
+    LogClosedError,
+    UnknownInstanceError,
+    UnknownWorkflowError,
+    WorkflowFailedError,
+)
+from stepwell.log.port import COMMANDS
+from tests.workbench import client_on, handlers_of, running, stage, steps, until, workflow
+
+
+async def work(data, ctx):
+    if data.get("fail") == ctx.step_id:
+        raise ValueError("asked to fail")
+    return {"n": data.get("n", 0) + 1}
+
+
+CHAIN = workflow(*steps("a", "b"), output="{{ step_outputs.b.n }}")
+SLEEPY = workflow({"id": "sleep", "type": "wait", "config": {"seconds": 60}}, name="sleepy")
+
+
+@pytest.fixture
+async def client(log):
+    async with stage(log, handlers_of(work=work), CHAIN, SLEEPY) as client:
+        yield client
+
+
+async def finished(client, *args, **kwargs):
+    run = await client.start(*args, **kwargs)
+    return await run.result(timeout=10)
+
+
+# --- results --------------------------------------------------------------------------------------------------
+
+
+async def test_a_result_holds_what_became_of_every_step(client):
+    view = await finished(client, "w", {"n": 1}, id="one", priority=7)
+    assert (view.instance_id, view.workflow, view.version, view.status) == ("one", "w", "1", "completed")
+    assert (view.output, view.input, view.priority) == (3, {"n": 1}, 7)
+    assert {step_id: (step.status, step.output) for step_id, step in view.steps.items()} == {
+        "a": ("succeeded", {"n": 2}),
+        "b": ("succeeded", {"n": 3}),
+    }
+    assert 0 < view.started_at <= view.steps["a"].finished_at <= view.finished_at
+    assert view.raise_for_status() is view
+
+
+async def test_a_failure_is_a_result_too_and_an_exception_on_request(client):
+    view = await finished(client, "w", {"fail": "b"})
+    assert (view.status, view.failed_step, view.error.type) == ("failed", "b", "ValueError")
+    with pytest.raises(WorkflowFailedError) as caught:
+        view.raise_for_status()
+    assert (caught.value.step_id, caught.value.error_type, caught.value.status) == ("b", "ValueError", "failed")
+
+
+async def test_a_result_that_takes_too_long_is_a_timeout_and_the_instance_goes_on(client):
+    run = await client.start("sleepy")
+    with pytest.raises(TimeoutError):
+        await run.result(timeout=0.05)
+    assert (await run.status()).status == "running"
+    await run.cancel()
+    assert (await run.result(timeout=10)).status == "cancelled"
+
+
+async def test_the_result_of_what_finished_before_anybody_watched_is_there_at_once(client, open_log):
+    view = await finished(client, "w", {"n": 1}, id="one")
+    async with client_on(await open_log()) as late:
+        assert await late.wait("one", lambda state: not state.live, timeout=5) == view
+        assert await late.get("one") == view
+
+
+async def test_many_may_wait_for_the_same_instance(client):
+    run = await client.start("sleepy", id="one")
+    waiting = [asyncio.ensure_future(client.wait("one", lambda s: not s.live, timeout=10)) for _ in range(5)]
+    await asyncio.gather(*(client.pause("one"), client.resume("one")))
+    await run.cancel()
+    assert {view.status for view in await asyncio.gather(*waiting)} == {"cancelled"}
+
+
+# --- starting -------------------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_workflow_is_refused_with_those_that_there_are(client):
+    with pytest.raises(UnknownWorkflowError) as caught:
+        await client.start("nowhere")
+    assert "sleepy, w" in str(caught.value)
+    with pytest.raises(UnknownWorkflowError, match="'w' version 7"):
+        await client.start("w", version="7")
+
+
+async def test_an_input_that_does_not_fit_its_schema_is_refused(client):
+    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+    await client.register(workflow(*steps("a"), name="strict", input_schema=schema))
+    with pytest.raises(CommandRejectedError) as caught:
+        await client.start("strict", {"n": "one"})
+    assert caught.value.code == "invalid_input"
+    assert (await finished(client, "strict", {"n": 1})).status == "completed"
+
+
+async def test_a_payload_that_nobody_could_read_is_refused_at_once(client, log):
+    deep = []
+    for _ in range(600):
+        deep = [deep]
+    end = await log.end(COMMANDS, 0)
+    with pytest.raises(CommandRejectedError, match="nested"):
+        await client.start("w", {"n": deep})
+    assert await log.end(COMMANDS, 0) == end
+
+
+async def test_without_an_engine_a_start_returns_at_once_and_the_next_engine_decides_it(log):
+    async with client_on(log) as client:
+        await client.register(CHAIN)
+        began = time.monotonic()
+        run = await client.start("w", {"n": 1}, id="one")
+        assert time.monotonic() - began < 1
+        with pytest.raises(UnknownInstanceError):
+            await run.status()
+        waiting = asyncio.ensure_future(run.result())
+        async with stage(log, handlers_of(work=work)) as other:
+            assert (await waiting).output == 3
+            assert (await other.start("w", id="one")).existed
+
+
+async def test_versions_stay_what_they_were_and_the_newest_is_the_default(client):
+    second = CHAIN | {"version": "2", "output": "{{ step_outputs.a.n }}"}
+    await client.register(second)
+    await client.register(second)  # the same again: nothing happens
+    with pytest.raises(DefinitionConflictError):
+        await client.register(second | {"description": "other"})
+    assert (await finished(client, "w", {"n": 1})).output == 2
+    assert (await finished(client, "w", {"n": 1}, version="1")).output == 3
+    assert [(d.name, d.version) for d in await client.workflows()] == [("sleepy", "1"), ("w", "1"), ("w", "2")]
+
+
+async def test_two_clients_on_one_log_see_the_same(client, open_log):
+    async with client_on(await open_log()) as other:
+        run = await client.start("sleepy", id="one")
+        assert (await other.start("sleepy", id="one")).existed
+        waiting = asyncio.ensure_future(other.wait("one", lambda state: not state.live, timeout=10))
+        await other.pause("one")
+        assert (await run.status()).status == "paused"
+        await client.cancel("one", "enough")
+        assert (await waiting).reason == "enough"
+        assert await client.history("one") == await other.history("one")
+
+
+async def test_commands_at_the_same_time_each_get_their_own_answer(client):
+    runs = await asyncio.gather(*(client.start("w", {"n": number}, id=f"i{number % 10}") for number in range(40)))
+    assert sum(not run.existed for run in runs) == 10
+    results = await asyncio.gather(
+        *(client.cancel(f"nobody{number}") for number in range(10)), return_exceptions=True
+    )
+    assert [error.instance_id for error in results] == [f"nobody{number}" for number in range(10)]
+
+
+# --- looking --------------------------------------------------------------------------------------------------
+
+
+async def test_a_history_holds_every_event_in_order(client):
+    await finished(client, "w", {"n": 1}, id="one")
+    history = await client.history("one")
+    assert [(record.sequence, record.type) for record in history] == list(
+        enumerate(
+            [
+                "workflow.started",
+                "step.ready",
+                "step.succeeded",
+                "step.ready",
+                "step.succeeded",
+                "workflow.completed",
+            ],
+            1,
+        )
+    )
+    assert all(record.instance_id == "one" and record.at and record.offset >= 0 for record in history)
+    with pytest.raises(UnknownInstanceError, match="nobody"):
+        await client.history("nobody")
+
+
+async def test_a_replay_shows_the_instance_right_after_any_event(client):
+    end = await finished(client, "w", {"n": 1}, id="one")
+    seen = [await client.replay("one", to=sequence) for sequence in range(1, 7)]
+    assert [view.sequence for view in seen] == [1, 2, 3, 4, 5, 6]
+    assert [view.steps["a"].status for view in seen] == ["pending", "ready", *["succeeded"] * 4]
+    assert [view.status for view in seen] == [*["running"] * 5, "completed"]
+    assert seen[-1] == end == await client.replay("one")
+    with pytest.raises(UnknownInstanceError):
+        await client.replay("one", to=0)
+
+
+async def test_instances_are_found_by_what_they_are_and_in_pages(client):
+    for number in range(6):
+        await finished(client, "w", {"fail": "a" if number % 3 == 0 else ""}, id=f"i{number}", priority=number * 10)
+    await client.start("sleepy", id="z")
+    await client.start("sleepy", id="p")
+    await client.pause("p")
+
+    async def found(**filters):
+        page, total = await client.instances(**filters)
+        assert total >= len(page)
+        return {summary.instance_id for summary in page}
+
+    assert await found(status="failed") == {"i0", "i3"}
+    assert await found(status="running") == {"z"}
+    assert await found(status="paused") == {"p"}
+    assert await found(workflow="sleepy") == {"z", "p"}
+    assert await found(priority_min=30) == {"i3", "i4", "i5"}
+    assert await found(workflow="w", status="completed", priority_min=20) == {"i2", "i4", "i5"}
+    fifth = (await client.get("i4")).started_at
+    assert await found(created_after=fifth) <= {"i5", "z", "p"}
+    assert await found(created_after=fifth - 1) >= {"i4", "i5", "z", "p"}
+
+    pages = [await client.instances(limit=3, offset=offset) for offset in (0, 3, 6, 9)]
+    assert [total for _, total in pages] == [8] * 4
+    assert [len(page) for page, _ in pages] == [3, 3, 2, 0]
+    listed = [summary for page, _ in pages for summary in page]
+    assert len({summary.instance_id for summary in listed}) == 8
+    assert [s.started_at for s in listed] == sorted((s.started_at for s in listed), reverse=True)
+
+
+# --- subscribing ----------------------------------------------------------------------------------------------
+
+
+async def test_a_subscription_gives_the_events_that_its_patterns_name(client, open_log):
+    async with client_on(await open_log()) as other:
+        heard = {name: [] for name in ("workflow.*", "step.succeeded,workflow.failed", "*")}
+
+        async def listen(name):
+            async for record in other.subscribe(name.split(",")):
+                heard[name].append(record)
+
+        listeners = [asyncio.ensure_future(listen(name)) for name in heard]
+        await until(lambda: len(other.subscriber._everything) == 3)
+        await finished(client, "w", {"n": 1}, id="one")
+        await finished(client, "w", {"fail": "b"}, id="two")
+        history = [*await client.history("one"), *await client.history("two")]
+        await until(lambda: len(heard["*"]) == len(history))
+        for listener in listeners:
+            listener.cancel()
+        await asyncio.gather(*listeners, return_exceptions=True)
+        assert heard["*"] == history
+        kinds = [record.type for record in heard["workflow.*"]]
+        assert kinds == ["workflow.started", "workflow.completed", "workflow.started", "workflow.failed"]
+        assert [record.type for record in heard["step.succeeded,workflow.failed"]] == [
+            *["step.succeeded"] * 3, "workflow.failed",
+        ]  # fmt: skip
+        assert not other.subscriber._everything, "who has gone hears nothing"
+
+
+async def test_who_still_waits_when_a_client_closes_is_told(log):
+    client_context = client_on(log)
+    client = await client_context.__aenter__()
+    await client.register(SLEEPY)
+    heard = []
+
+    async def listen():
+        async for record in client.subscribe():
+            heard.append(record)
+        return "ended"
+
+    async with running(Engine(log).run()):
+        listener = asyncio.ensure_future(listen())
+        await until(lambda: client.subscriber._everything)
+        run = await client.start("sleepy")
+        waiting = asyncio.ensure_future(run.result())
+        await until(lambda: len(heard) == 2)
+        await client_context.__aexit__(None, None, None)
+        assert await listener == "ended"
+        with pytest.raises(LogClosedError):
+            await waiting
+
+
+async def test_an_embedded_connection_needs_nothing_else(tmp_path):
+    url = f"file:{tmp_path}/deep/down/log.db?synchronous=normal"
+    async with connect(url, handlers=handlers_of(work=work)) as client:
+        await client.register(CHAIN)
+        run = await client.start("w", {"n": 1}, id="one")
+        assert (await run.result(timeout=10)).output == 3
+    async with connect(url, embedded=False, create=False) as client:
+        assert (await client.get("one")).output == 3
+        assert not await client.engine_is_live()

@@ -1,0 +1,142 @@
+"""Reading a definition: what may be written shorter, and errors that name the place."""
+
+import pytest
+
+from stepwell.errors import DefinitionError
+from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Step
+from stepwell.schemas.load import MOST_BYTES, from_plain, load_definition
+
+STEP = {"id": "a", "handler": "h"}
+
+
+def problem(data, **fields):
+    with pytest.raises(DefinitionError) as caught:
+        from_plain({"name": "w", "version": "1", "steps": [STEP], **data, **fields}, place="w.yaml")
+    assert caught.value.place == "w.yaml"
+    (found,) = caught.value.problems
+    return found
+
+
+def steps_of(text):
+    return load_definition(text).steps
+
+
+# --- what may be written shorter ---
+
+
+def test_yaml_json_plain_data_and_files_are_the_same(tmp_path):
+    yaml = "name: w\nversion: 1.0\nsteps:\n  - {id: a, handler: h}\n"
+    json = '{"name": "w", "version": "1.0", "steps": [{"id": "a", "handler": "h"}]}'
+    path = tmp_path / "w.yaml"
+    path.write_text(yaml)
+    expected = Definition("w", (Step("a", handler="h"),), version="1.0")
+    plain = {"name": "w", "version": 1.0, "steps": [STEP]}
+    for source in (yaml, json, plain, path, str(path), expected):
+        assert load_definition(source) == expected
+
+
+def test_steps_may_be_a_mapping_by_id():
+    assert steps_of("name: w\nsteps:\n  a: {handler: h}\n  b: {type: input, depends_on: a}\n  c:\n    handler: h\n") == (
+        Step("a", handler="h"), Step("b", type="input", depends_on=("a",)), Step("c", handler="h"),
+    )  # fmt: skip
+
+
+def test_short_forms_of_a_step():
+    (step,) = steps_of("name: w\nsteps: [{id: a, handler: h, compensate: undo, condition: true, retry: , queue: }]")
+    assert step == Step("a", handler="h", compensate=Compensation("undo"), condition="True")
+
+
+def test_an_error_handler_may_be_just_a_step():
+    definition = load_definition("name: w\nsteps: {a: {handler: h}, b: {handler: h}}\nerror_handlers: {a: b}")
+    assert definition.error_handlers == {"a": ErrorHandler("b", "fail")}
+
+
+def test_without_a_version_the_content_makes_one():
+    one = load_definition("name: w\nsteps: [{id: a, handler: h}]")
+    same = load_definition('{"steps": [{"handler": "h", "id": "a"}], "name": "w"}')
+    other = load_definition("name: w\nsteps: [{id: a, handler: other}]")
+    assert len(one.version) == 8
+    assert one == same
+    assert one.version != other.version
+
+
+@pytest.mark.parametrize(("written", "version"), [("0", "0"), ("1", "1"), ("1.5", "1.5"), ("'x y'", "x y")])
+def test_a_version_that_is_written_is_kept(written, version):
+    assert load_definition(f"name: w\nversion: {written}\nsteps: [{{id: a, handler: h}}]").version == version
+
+
+# --- what is wrong ---
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"setps": []}, 'unknown key "setps", did you mean "steps"?'),
+        ({"zzz": 1}, 'unknown key "zzz"; there are ' + ", ".join(sorted(Definition.__struct_fields__))),
+        ({"steps": [STEP, {"id": "b", "handlr": "h"}]},
+         'steps[1] ("b"): unknown key "handlr", did you mean "handler"?'),
+        ({"steps": [STEP, {"handler": "h"}]}, 'steps[1]: missing "id"'),
+        ({"steps": [{**STEP, "retry": {"max_atempts": 3}}]},
+         'steps[0].retry ("a"): unknown key "max_atempts", did you mean "max_attempts"?'),
+        ({"steps": [{**STEP, "retry": {"max_attempts": 0}}]},
+         'steps[0].retry.max_attempts ("a"): expected "int" >= 1'),
+        ({"steps": [{**STEP, "on_failure": "explode"}]},
+         "steps[0].on_failure (\"a\"): invalid enum value 'explode'"),
+        ({"steps": [{**STEP, "timeout_seconds": "5s"}]},
+         'steps[0].timeout_seconds ("a"): expected "float | null", got "str"'),
+        ({"steps": "a"}, 'steps: expected "array", got "str"'),
+        ({"steps": {"a": 3}}, 'steps[0]: expected "object", got "int"'),
+        ({"steps": [{"id": 5, "handler": "h"}]}, 'steps[0].id: expected "str", got "int"'),
+        ({"steps": [{**STEP, "compensate": {"handler": "u", "qeue": "q"}}]},
+         'steps[0].compensate ("a"): unknown key "qeue", did you mean "queue"?'),
+        ({"error_handlers": {"a": {"step": "b", "thn": "fail"}}},
+         'error_handlers[…]: unknown key "thn", did you mean "then"?'),
+        ({"max_parallel_steps": 0}, 'max_parallel_steps: expected "int" >= 1'),
+        ({"name": ""}, 'name: expected "str" of length >= 1'),
+        ({"version": ""}, 'version: expected "str" of length >= 1'),
+    ],
+)  # fmt: skip
+def test_a_problem_is_told_with_its_place(data, expected):
+    assert problem(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\n", "is empty; a definition is a mapping with name and steps"),
+        ("- a\n- b\n", "is a list; a definition is a mapping with name and steps"),
+        ("name: w\nsteps: [\n", "line 3, column 1: "),
+        ('{"name": "w",\n', "is no JSON: "),
+        ("a: *nowhere\n", "line 1, column 4: found undefined alias"),
+        ("a: !!python/object/apply:os.system [echo]\n", "line 1, column 4: could not determine a constructor"),
+    ],
+)
+def test_a_text_that_cannot_be_read_says_where(text, expected):
+    with pytest.raises(DefinitionError) as caught:
+        load_definition(text)
+    assert caught.value.problems[0].startswith(expected)
+
+
+def test_what_is_nested_beyond_reason_is_refused():
+    nested: object = "x"
+    for _ in range(5_000):
+        nested = [nested]
+    for source in ({"name": "w", "steps": [{**STEP, "input": nested}]}, "name: w\nsteps: " + "[" * 5_000):
+        with pytest.raises(DefinitionError):
+            load_definition(source)
+
+
+def test_files_that_are_not_there_or_no_text_are_told(tmp_path):
+    (tmp_path / "order.yaml").write_text("name: w")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "large.yaml").write_bytes(b"#" * (MOST_BYTES + 1))
+    for name, expected in {
+        "oder.yaml": f"there is no such file; did you mean {tmp_path / 'order.yaml'}?",
+        "": "is a directory; name a YAML or JSON file",
+        "bytes.yaml": "is no text in UTF-8 (byte 0); is it a YAML or JSON file?",
+        "large.yaml": "has more than 8,388,608 bytes",
+    }.items():
+        with pytest.raises(DefinitionError) as caught:
+            load_definition(tmp_path / name)
+        assert caught.value.problems == [expected]
+        assert caught.value.place == str(tmp_path / name)

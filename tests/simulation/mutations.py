@@ -1,0 +1,336 @@
+"""Deliberate bugs. Each must be found by the simulation, or the simulation is not worth its time.
+
+A mutation replaces one function of the code by a version with a bug that somebody might really write. ``seeds`` says
+within how many seeds it has to be found; most are found by the first few. Where a bug shows only in a rare situation
+``bias`` makes that situation likelier, as every developer who suspects something would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from stepwell.consumers import deciding, owner, takeover, worker
+from stepwell.consumers.engine import Engine
+from stepwell.consumers.owner import PartitionOwner
+from stepwell.consumers.reading import EventReader
+from stepwell.consumers.snapshotting import Covered
+from stepwell.consumers.subscriber import Subscriber
+from stepwell.consumers.worker import Worker
+from stepwell.core import decide as deciding_core
+from stepwell.core import evolve as evolving
+from stepwell.core import evolve_steps, outcomes
+from stepwell.core.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
+from stepwell.core.decision import Decision
+from stepwell.core.effects import effects
+from stepwell.core.state import UNDER_WAY
+from stepwell.log.port import COMMANDS, Outgoing
+from tests.simulation.world import Bias
+
+Patch = tuple[Any, str, Any]
+
+
+class Mutation(NamedTuple):
+    """A deliberate bug.
+
+    Attributes:
+        patches: What is replaced: an object, the name of its attribute, and the replacement.
+        seeds: Within how many seeds it is found.
+    """
+
+    patches: list[Patch]
+    seeds: int = 20
+    bias: Bias = Bias()
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Have the bug for a while."""
+        before = [(place, name, _current(place, name)) for place, name, _ in self.patches]
+        for place, name, bug in self.patches:
+            _put(place, name, bug)
+        try:
+            yield
+        finally:
+            for place, name, was in before:
+                _put(place, name, was)
+
+
+def _current(place: Any, name: Any) -> Any:
+    return place[name] if isinstance(place, dict) else vars(place)[name]
+
+
+def _put(place: Any, name: Any, value: Any) -> None:
+    if isinstance(place, dict):
+        place[name] = value
+    else:
+        setattr(place, name, value)
+
+
+# --- the acceptance rule and the proof --------------------------------------------------------------------------
+
+
+def _reads(counts: Callable[[Acceptance, int, int], bool]) -> Callable[..., Any]:
+    def read(self: Acceptance, offset: int, headers: Any) -> tuple[Acceptance, bool]:
+        if headers.get(KIND) == CLAIM:
+            return Acceptance(offset, 0), False
+        epoch, index = int(headers[EPOCH]), int(headers[INDEX])
+        return (Acceptance(self.epoch, index), True) if counts(self, epoch, index) else (self, False)
+
+    return read
+
+
+def _too_early(self: PartitionOwner, batch: Any) -> None:
+    """Effects leave as soon as they are decided."""
+    for head in self._unproved:
+        if head.index > self.__dict__.get("_leaked", 0) and head.decided is not None:
+            self.__dict__["_leaked"] = head.index
+            self._send(effects(None, head.decided.transition, head.decided.after), self._proved_index)
+    _append(self, batch)
+
+
+_append = PartitionOwner._append
+
+
+def _releases_too_much(self: PartitionOwner) -> None:
+    _settle_deliveries(self)
+    self._released = self.epoch + self._proved_index
+
+
+_settle_deliveries = PartitionOwner._settle_deliveries
+
+
+# --- snapshots and taking over ----------------------------------------------------------------------------------
+
+
+def _snapshot_of(state: str, index: str) -> Callable[[PartitionOwner], None]:
+    def maybe(self: PartitionOwner) -> None:
+        if self._snapshots.due():
+            covers = Covered(getattr(self, state), self.epoch, getattr(self, index))
+            self._snapshots.start(covers, self._append_snapshot, self._stumble)
+
+    return maybe
+
+
+def _covers_too_much(self: PartitionOwner, snapshot: Any) -> None:
+    _append_snapshot(self, replace(snapshot, covers=snapshot.covers + 1, index=snapshot.index + 1))
+
+
+_append_snapshot = PartitionOwner._append_snapshot
+
+
+def _one_too_far(self: PartitionOwner, *args: Any) -> None:
+    _begin(self, *args)
+    self._position += 1
+
+
+def _forgets_timers(self: PartitionOwner, *args: Any) -> None:
+    self._arm = lambda _: None  # type: ignore[method-assign]
+    _begin(self, *args)
+    del self._arm
+
+
+def _forgets_what_was_deferred(self: PartitionOwner, *args: Any) -> None:
+    _begin(self, *args)
+    self._continuing.clear()
+
+
+_begin = PartitionOwner._begin
+
+
+async def _resends_nothing(*args: Any) -> Any:
+    return (await _take_over(*args))._replace(resend=[])
+
+
+async def _goes_on_with_the_last(*args: Any) -> Any:
+    """The order of the log is forgotten: the newest command is taken for the next one's."""
+    possession = await _take_over(*args)
+    return possession._replace(state=replace(possession.state, at=0))
+
+
+_take_over = takeover.take_over
+
+
+async def _never_claimed(*_: Any) -> bool:
+    return False
+
+
+async def _history_with_refused(self: EventReader, instance_id: str) -> Any:
+    refused, self.refused = self.refused, set()
+    try:
+        return await _history(self, instance_id)
+    finally:
+        self.refused = refused
+
+
+_history = EventReader.history
+
+
+# --- deciding and folding ---------------------------------------------------------------------------------------
+
+
+def _finds_settled_ones(decision: Decision, command: Any) -> Any:
+    state = decision.state
+    step = None if state is None or state.rollback else state.steps.get(command.step_id)
+    if step is not None and step.run == command.run and step.status not in UNDER_WAY:
+        return step
+    return _find(decision, command)
+
+
+_find = outcomes._find
+
+
+def _decides_again(state: Any, command: Any, circumstances: Any) -> Decision:
+    decision = Decision(state, command.instance_id, circumstances)
+    deciding_core._DECIDE[type(command)](decision, command)
+    return decision
+
+
+def _counts_joins_twice(state: Any, step_id: str, step: Any, joins: Any = ()) -> Any:
+    return _end(state, step_id, step, (*joins, *joins))
+
+
+_end = evolve_steps._end
+
+
+def _same_run(self: Decision, step: Any, attempt: int) -> None:
+    self.emit(replace(step.ready, run=step.run, attempt=attempt))
+
+
+def _keeps_the_context(state: Any, event: Any, at: int) -> Any:
+    changes = _rolled_back(state, event, at)
+    return {key: value for key, value in changes.items() if key != "context"}
+
+
+_rolled_back = evolving._rolled_back
+
+
+# --- the worker -------------------------------------------------------------------------------------------------
+
+
+def _settles_first(self: Worker) -> None:
+    """Deliveries are forgotten, then their outcomes are appended."""
+    queue = self._queue
+
+    class Careless:
+        def settle(_, deliveries: Any, outcomes: Any = ()) -> Any:
+            done = queue.settle(deliveries, ())
+            for outgoing in outcomes:
+                self._log.append(outgoing.topic, outgoing.partition, outgoing.records).add_done_callback(self._reported)
+            return done
+
+    self._queue = Careless()  # type: ignore[assignment]
+    try:
+        _flush(self)
+    finally:
+        self._queue = queue
+
+
+def _loses_some_outcomes(self: Worker) -> None:
+    """Of two outcomes for one partition in one turn of the loop, only one is reported."""
+    queue = self._queue
+
+    class Careless:
+        def settle(_, deliveries: Any, outcomes: Any = ()) -> Any:
+            return queue.settle(deliveries, [Outgoing(COMMANDS, out.partition, out.records[:1]) for out in outcomes])
+
+    self._queue = Careless()  # type: ignore[assignment]
+    try:
+        _flush(self)
+    finally:
+        self._queue = queue
+
+
+_flush = Worker._flush
+
+
+# --- the others -------------------------------------------------------------------------------------------------
+
+
+async def _owns_once(self: Engine, partition: int) -> None:
+    """After a surprise nobody claims again."""
+    made = owner.PartitionOwner(self._log, partition, self._definitions, name=self._name, clock=self._clock)
+    with contextlib.suppress(Exception):
+        await made.run()
+
+
+async def _follows_from_the_end(self: Subscriber, partition: int) -> Any:
+    task = self._tasks.get(partition)
+    if task is not None and task.done():
+        self._readers.pop(partition, None)
+    return await _follow(self, partition)
+
+
+_follow = Subscriber.follow
+
+_SNAPSHOTS = Bias(tail=500)
+_DEATHS = Bias(chaos=("kill", "freeze", "stop"), every=1.5)
+_ZOMBIES = Bias(chaos=("lag", "lie", "freeze"), every=1.5)
+
+MUTATIONS: dict[str, Mutation] = {
+    "acceptance without the index": Mutation([
+        (Acceptance, "read", _reads(lambda known, epoch, _: epoch == known.epoch)),
+    ]),
+    "acceptance of any higher index": Mutation([
+        (Acceptance, "read", _reads(lambda known, epoch, index: epoch == known.epoch and index > known.index)),
+    ]),
+    "acceptance without the epoch": Mutation([
+        (Acceptance, "read", _reads(lambda known, _, index: index == known.index + 1)),
+    ]),
+    "no proof by offsets": Mutation([(owner, "proves", lambda *_: True)]),
+    "effects before they are confirmed": Mutation([(PartitionOwner, "_append", _too_early)]),
+    "released before it has arrived": Mutation([(PartitionOwner, "_settle_deliveries", _releases_too_much)]),
+    "a snapshot of the speculative state": Mutation(
+        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("speculative", "index"))], bias=_SNAPSHOTS
+    ),
+    "a snapshot of what is not delivered": Mutation(
+        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("confirmed", "_proved_index"))], bias=_SNAPSHOTS
+    ),
+    "a snapshot that covers one too far": Mutation(
+        [(PartitionOwner, "_append_snapshot", _covers_too_much)], bias=_SNAPSHOTS
+    ),
+    "position one too far after take-over": Mutation([(PartitionOwner, "_begin", _one_too_far)]),
+    "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], bias=_DEATHS),
+    "deferred steps forgotten after take-over": Mutation(
+        [(PartitionOwner, "_begin", _forgets_what_was_deferred)], bias=_DEATHS
+    ),
+    "nothing sent again after take-over": Mutation([(owner, "take_over", _resends_nothing)]),
+    "time goes back after take-over": Mutation([(owner, "take_over", _goes_on_with_the_last)], bias=_ZOMBIES),
+    "a replaced owner's snapshot is corruption": Mutation(
+        [(takeover, "_is_claimed_after", _never_claimed)], 600, Bias(tail=500, chaos=("lag", "lie", "freeze", "slow"), every=1.0)
+    ),
+    "history with what does not count": Mutation([(EventReader, "history", _history_with_refused)], bias=_ZOMBIES),
+    "outcomes settle again": Mutation([(outcomes, "_find", _finds_settled_ones)], bias=_DEATHS),
+    "commands are followed again": Mutation([(deciding, "decide", _decides_again)]),
+    "joins counted twice": Mutation([(evolve_steps, "_end", _counts_joins_twice)]),
+    "a retry has its old run's number": Mutation([(Decision, "again", _same_run)]),
+    "a rollback keeps the context": Mutation([(evolving._EVOLVE, evolving.WorkflowRolledBack, _keeps_the_context)]),
+    "deliveries settled before their outcomes": Mutation([(Worker, "_flush", _settles_first)], bias=_DEATHS),
+    "outcomes of one turn lost": Mutation([(Worker, "_flush", _loses_some_outcomes)]),
+    "a delivery that came twice settled at once": Mutation(
+        [(worker, "_place", lambda _: (object(), 0))], 300, Bias(chaos=("lag", "freeze"), every=1.0)
+    ),
+    "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
+    "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
+    "the clock goes back": Mutation([(PartitionOwner, "_now", lambda self: self._clock())], bias=_ZOMBIES),
+    "a subscriber goes on from the end": Mutation([(Subscriber, "follow", _follows_from_the_end)], 300),
+}
+
+
+def find(name: str) -> tuple[int, str]:
+    """The first seed that finds a mutation, and what it says; -1 if none does."""
+    from tests.simulation.world import simulate
+
+    mutation = MUTATIONS[name]
+    with mutation.applied():
+        for seed in range(mutation.seeds):
+            result = simulate(seed, mutation.bias)
+            if result.problem is not None:
+                return seed, repr(result.problem)
+    return -1, ""
+
+
+__all__ = ["MUTATIONS", "Mutation", "find", "partial"]
