@@ -102,6 +102,26 @@ async def stage(log, handlers=None, *definitions, **worker):
             yield client
 
 
+class Gate:
+    """A handler that waits until it is let through, and counts what came."""
+
+    def __init__(self):
+        self.open = asyncio.Event()
+        self.runs = Counter()
+        self.fails = set()
+
+    async def __call__(self, data, ctx):
+        self.runs[ctx.instance_id, ctx.step_id] += 1
+        await self.open.wait()
+        if (ctx.instance_id, ctx.step_id) in self.fails:
+            raise ValueError("no")
+        return {"n": data.get("n", 0) + 1}
+
+
+async def ends(client, *ids, timeout=15):
+    return await asyncio.gather(*(client.wait(i, lambda state: not state.live, timeout=timeout) for i in ids))
+
+
 async def send(log, *commands):
     """Append commands as any client in any language would; several for one partition in one commit."""
     batches = {}

@@ -109,6 +109,11 @@ def step_words(step: StepView, now: int) -> str:
     return ", ".join(words)
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """A number of things: ``1 step``, ``2 steps``."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def short(value: Any, length: int = 60) -> str:
     """A value in one line."""
     text = ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, Mapping) else str(value)
@@ -122,14 +127,26 @@ def headline(view: InstanceView, now: int) -> str:
     return f"{view.workflow} {view.version} · {view.instance_id} · {view.status}" + (f" · {took}" if took else "")
 
 
+def failure(view: InstanceView) -> str:
+    """The error that ended an instance, and at which step, in one line; empty without one."""
+    if view.error is None:
+        return ""
+    where = f'step "{view.failed_step}": ' if view.failed_step else ""
+    return f"{where}{view.error.type}: {short(view.error.message, 300)}"
+
+
+def is_undone(view: InstanceView) -> bool:
+    """Whether a failure led to a rollback before it ended the instance: its step is as if it had never run."""
+    step = view.steps.get(view.failed_step)
+    return view.status == "failed" and step is not None and step.status == "pending"
+
+
 def plan_lines(plan: Plan) -> list[str]:
     """The batches of a plan, and its tree."""
     definition = plan.definition
     ordinary = [step_id for step_id, step in plan.steps.items() if not step.handles]
-    lines = [
-        f"{definition.name} {definition.version}: {len(ordinary)} steps in {len(plan.batches)} batches",
-        "",
-    ]
+    size = f"{count(len(ordinary), 'step')} in {count(len(plan.batches), 'batch', 'batches')}"
+    lines = [f"{definition.name} {definition.version}: {size}", ""]
     width = len(str(len(plan.batches)))
     for number, batch in enumerate(plan.batches, 1):
         shown = " ‖ ".join(batch[:12]) + (f" ‖ … {len(batch) - 12} more" if len(batch) > 12 else "")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from stepwell.cli.drawing import SIGNS, branches, headline, levels, now_ms, seconds, short, step_words
+from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, now_ms, seconds, short, step_words
 from stepwell.schemas.events import (
     IncidentRaised,
     RollbackStarted,
@@ -84,7 +84,8 @@ class _Lines:
         if isinstance(event, StepSkipped):
             return f"↷ {step_id}  {event.reason}"
         if isinstance(event, IncidentRaised):
-            return f"‖ {event.message}"
+            told = event.code in ("step_failed", "compensation_failed")  # by the step's own line
+            return f"‖ paused at {step_id}" if told else f"‖ {event.message}"
         if isinstance(event, RollbackStarted):
             return f"↶ rolling back to event {event.to}"
         if isinstance(event, StepCompensated):
@@ -150,7 +151,7 @@ def _render(watch: Watch, plan: Plan, order: list[tuple[str, int]], room: int) -
         text.append(f" {step_words(step, now)}\n", style="red" if step.status == "failed" else "dim")
     if hidden:
         done = sum(shown.steps[step_id].status in ("succeeded", "skipped") for step_id in shown.steps)
-        text.append(f"    … {len(hidden)} more steps; {done} of {len(order)} done\n", style="dim")
+        text.append(f"    … {count(len(hidden), 'more step')}; {done} of {len(order)} done\n", style="dim")
     if shown.reason and shown.status == "paused":
         text.append(f"‖ {shown.reason}\n", style="yellow")
     return text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,10 @@ import msgspec
 from stepwell.cli.drawing import (
     SIGNS,
     branches,
+    count,
+    failure,
     headline,
+    is_undone,
     levels,
     now_ms,
     plan_lines,
@@ -19,12 +24,14 @@ from stepwell.cli.drawing import (
     short,
     step_words,
 )
-from stepwell.cli.session import UsageError, client_of, import_handlers
+from stepwell.cli.session import UsageError, at, client_of, import_handlers
+from stepwell.errors import CommandRejectedError, UnknownInstanceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from stepwell.client import Client
     from stepwell.consumers.views import InstanceView
     from stepwell.core.plan import Plan
 
@@ -52,7 +59,8 @@ async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) 
         print_json({"valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash})
     else:
         unchecked = "" if modules is not None or not compiled.handlers else "; handlers not checked: name --handlers"
-        print(f"{file}: {definition.name} {definition.version} is valid: {len(definition.steps)} steps{unchecked}")
+        steps = count(len(definition.steps), "step")
+        print(f"{file}: {definition.name} {definition.version} is valid: {steps}{unchecked}")
     return 0
 
 
@@ -86,21 +94,82 @@ def _compiled(file: Path) -> Plan:
 async def status(instance_id: str, to: int | None, *, replayed: bool = False, as_json: bool, log: str | None) -> int:
     """Show an instance, as it is or as it was."""
     async with client_of(log) as client:
-        shown = await client.replay(instance_id, to)
+        shown = await _shown(client, instance_id, to)
         await client.definitions.catch_up()
         compiled = client.definitions.resolve(shown.workflow, shown.version)
         live = await client.engine_is_live()
-    if to is not None and to > shown.sequence:
-        raise UsageError(f"there are only {shown.sequence} events", place=f"--to {to}")
     if as_json:
         print_json(shown)
         return 0
     if replayed:
         print(f"as of event {shown.sequence}:")
     print_instance(shown, compiled)
+    if shown.status == "pending":
+        print("  Its start is in the log and has not been decided yet.")
     if not replayed and not shown.finished and not live:
-        print("  No engine works on this log now: `stepwell run FILE --id …` or `stepwell dev` goes on with it.")
+        begins = "decides and runs" if shown.status == "pending" else "goes on with"
+        here, run = at(log), f"stepwell run FILE --id {shlex.quote(instance_id)}"
+        print(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it.")
     return 0
+
+
+async def _shown(client: Client, instance_id: str, to: int | None) -> InstanceView:
+    """An instance as it is, or as it was after one of its events.
+
+    Raises:
+        UsageError: It has no such event.
+        UnknownInstanceError: There is none, and none was asked for.
+        CommandRejectedError: It was asked for, and the engine would not start it.
+    """
+    try:
+        shown = await client.replay(instance_id, to if to is None or to > 0 else None)
+    except UnknownInstanceError:
+        shown = await _undecided(client, instance_id)
+    if to is not None and not 0 < to <= shown.sequence:
+        there = (
+            f"there are only {shown.sequence} events, numbered from 1" if shown.sequence else "there are no events"
+        )
+        raise UsageError(there, place=f"--to {to}")
+    return shown
+
+
+async def _undecided(client: Client, instance_id: str) -> InstanceView:
+    """An instance whose start is in the log, but that no engine has decided about."""
+    from stepwell.client import unknown_instance  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.views import InstanceView, StepView  # noqa: PLC0415
+    from stepwell.log.partitioner import partition_for  # noqa: PLC0415
+    from stepwell.log.port import COMMANDS  # noqa: PLC0415
+    from stepwell.schemas.codec import decode_command  # noqa: PLC0415
+    from stepwell.schemas.commands import StartWorkflow  # noqa: PLC0415
+    from stepwell.schemas.events import CommandRejected  # noqa: PLC0415
+
+    rejected: dict[str, CommandRejected] = {}
+    with contextlib.suppress(UnknownInstanceError):
+        answers = [record.event for record in await client.history(instance_id)]
+        rejected = {answer.command_id: answer for answer in answers if isinstance(answer, CommandRejected)}
+    partition = partition_for(instance_id, client.log.partitions)
+    for record in await client.log.read_key(COMMANDS, partition, instance_id):
+        with contextlib.suppress(msgspec.DecodeError):  # an engine will put it among the dead letters
+            command = decode_command(record.value)
+            if not isinstance(command, StartWorkflow) or command.command_id in rejected:
+                continue
+            await client.definitions.catch_up()
+            wanted = client.definitions.resolve(command.workflow, command.version)
+            return InstanceView(
+                instance_id=instance_id,
+                workflow=command.workflow,
+                version=command.version or "",
+                status="pending",
+                steps={step_id: StepView("pending") for step_id in wanted.steps} if wanted else {},
+                input=command.input,
+                priority=command.priority,
+            )
+    for answer in reversed(rejected.values()):
+        if answer.command == "StartWorkflow":
+            raise CommandRejectedError(
+                answer.code, f"its start was rejected: {answer.message}", instance_id=instance_id
+            )
+    raise unknown_instance(instance_id)
 
 
 def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
@@ -114,7 +183,12 @@ def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
         name = step_id.ljust(max(1, min(width, 48) + 4 - len(left)))
         print(f"{left}{SIGNS[step.status][0]} {name} {step_words(step, now)}".rstrip())
     if shown.error is not None:
-        print(f"  {shown.error.type}: {shown.error.message}")
+        print(f"  {failure(shown)}")
+    if is_undone(shown):
+        print("  rolled back: what has a compensation was undone before it failed")
+    if shown.rolling_back_to:
+        how = "was being" if shown.finished else "is being"
+        print(f"  {how} rolled back to event {shown.rolling_back_to}")
     if shown.reason:
         print(f"  {'paused' if shown.status == 'paused' else shown.status}: {shown.reason}")
     if shown.checkpoints:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from stepwell.cli.session import Interrupted, drive, leave, show_error
+from stepwell.cli.session import BAD_INPUT, drive, leave, print_error, show_error, told_apart
 
 app = typer.Typer(
     name="stepwell",
@@ -18,8 +20,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-File = Annotated[Path, typer.Argument(help="A definition: YAML or JSON.")]
-Id = Annotated[str, typer.Argument(metavar="ID", help="The instance's id.")]
+_LONGEST_ID = 200  # characters, as a command has it
+
+
+def _id(value: str | None) -> str | None:
+    if value == "":
+        raise typer.BadParameter("an id has one character at least.")
+    if value is not None and len(value) > _LONGEST_ID:
+        raise typer.BadParameter(f"an id has {_LONGEST_ID} characters at most, and this has {len(value):,}.")
+    return value
+
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition: YAML or JSON.")]
+Id = Annotated[str, typer.Argument(metavar="ID", callback=_id, help="The instance's id.")]
 Log = Annotated[
     str | None,
     typer.Option("--log", metavar="URL", envvar="STEPWELL_LOG", help="The log; file:.stepwell/log.db by default."),
@@ -33,9 +46,9 @@ Input = Annotated[str | None, typer.Option("--input", metavar="JSON|@FILE", help
 Params = Annotated[
     list[str] | None, typer.Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")
 ]
-Priority = Annotated[int, typer.Option(min=0, max=100, help="Higher runs first under load.")]
-Concurrency = Annotated[int | None, typer.Option(min=1, max=10_000, help="Steps that run at once.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; recorded.")]
+Priority = Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Higher runs first under load.")]
+Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps that run at once.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")]
 
 
 def _version(value: bool) -> None:
@@ -62,7 +75,10 @@ def run(
     param: Params = None,
     handlers: Modules = None,
     instance_id: Annotated[
-        str | None, typer.Option("--id", help="Name the instance; the same id again goes on where it stopped.")
+        str | None,
+        typer.Option(
+            "--id", metavar="ID", callback=_id, help="Name the instance; the same id again goes on where it stopped."
+        ),
     ] = None,
     priority: Priority = 0,
     concurrency: Concurrency = None,
@@ -120,9 +136,11 @@ def plan(file: File, as_json: Json = False) -> None:
 
 @app.command()
 def dev(
-    directory: Annotated[Path, typer.Argument(help="Definitions to register, and to watch.")] = Path("workflows"),
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help="Definitions to register, and to watch.")
+    ] = Path("workflows"),
     handlers: Modules = None,
-    queue: Annotated[list[str] | None, typer.Option("--queue", help="Queues to work on.")] = None,
+    queue: Annotated[list[str] | None, typer.Option("--queue", metavar="NAME", help="Queues to work on.")] = None,
     concurrency: Concurrency = None,
     log: Log = None,
 ) -> None:
@@ -142,11 +160,15 @@ def dev(
 
 @app.command()
 def start(
-    workflow: Annotated[str, typer.Argument(help="A registered workflow's name, or a definition's file.")],
+    workflow: Annotated[
+        str, typer.Argument(metavar="WORKFLOW", help="A registered workflow's name, or a definition's file.")
+    ],
     input_text: Input = None,
     param: Params = None,
-    instance_id: Annotated[str | None, typer.Option("--id", help="Name the instance.")] = None,
-    version: Annotated[str | None, typer.Option(help="A version; the newest by default.")] = None,
+    instance_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", callback=_id, help="Name the instance.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(metavar="VERSION", help="A version; the newest by default.")] = None,
     priority: Priority = 0,
     as_json: Json = False,
     log: Log = None,
@@ -186,12 +208,13 @@ def status(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
 
 @app.command("list")
 def list_(
-    workflow: Annotated[str | None, typer.Option(help="Only of this workflow.")] = None,
+    workflow: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this workflow.")] = None,
     status: Annotated[
-        str | None, typer.Option(help="Only running, paused, completed, failed or cancelled ones.")
+        str | None,
+        typer.Option(metavar="STATUS", help="Only running, paused, completed, failed or cancelled ones."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
-    offset: Annotated[int, typer.Option(min=0)] = 0,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many to show,")] = 20,
+    offset: Annotated[int, typer.Option(metavar="N", min=0, help="after leaving out so many.")] = 0,
     as_json: Json = False,
     log: Log = None,
 ) -> None:
@@ -298,6 +321,7 @@ def rollback(
     checkpoint: Annotated[
         str,
         typer.Option(
+            metavar="POINT",
             help="A checkpoint's name, a settled step's id, an event's number, `latest` or `start`.",
         ),
     ] = "latest",
@@ -323,15 +347,23 @@ def rollback(
     )
 
 
-def _exit(work: object) -> None:
-    raise typer.Exit(drive(work))  # type: ignore[arg-type]
+def _exit(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    try:
+        status = drive(work)
+    except OSError as error:
+        raise told_apart(error) from error  # typer would take a closed pipe for exit status 1: "failed"
+    raise typer.Exit(status)
 
 
 def entry() -> None:
     """The console script: every error is one message, never a traceback."""
+    as_json = "--json" in sys.argv[1:]
     try:
         app()
     except SystemExit as ended:
+        wrong = getattr(ended.__context__, "format_message", None)  # what typer has just told on stderr
+        if as_json and ended.code == BAD_INPUT and wrong is not None:
+            print_error(wrong(), "UsageError")
         leave(ended.code)
-    except (Exception, Interrupted) as error:
-        leave(show_error(error))
+    except Exception as error:
+        leave(show_error(error, as_json=as_json))

@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from stepwell.cli.drawing import headline, now_ms, seconds
+from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, short
 from stepwell.cli.live import progress
-from stepwell.cli.session import UsageError, client_of, import_handlers, parse_input
+from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
+from stepwell.core.outcomes import QUARANTINED
+from stepwell.core.state import InstanceState, StepStatus, WorkflowStatus
 from stepwell.errors import HandlerError, UnknownInstanceError
 from stepwell.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stepwell.client import Client
     from stepwell.consumers.handlers import Handlers
     from stepwell.consumers.views import InstanceView
     from stepwell.core.plan import Plan
-    from stepwell.schemas.definitions import Definition
 
 COMPLETED, FAILED, WAITING = 0, 1, 3
 
@@ -47,19 +49,39 @@ async def run(
     from stepwell.schemas.load import load_definition  # noqa: PLC0415
 
     definition = load_definition(file)
-    compile_plan(definition)  # all that is wrong with it, before anything is written
+    compiled = compile_plan(definition)  # all that is wrong with it, before anything is written
     data = parse_input(input_text, params)
     prefixes = import_handlers(modules)
     handlers = Handlers(prefixes, BUILTIN)
     handlers.update(registered)
     named = instance_id or new_id()
     async with client_of(log, create=True) as client:
-        existing = await _existing(client, instance_id, definition)
+
+        def look_at(found: InstanceView) -> None:
+            """What there is to say of an instance that was there before."""
+            if found.workflow != definition.name:
+                raise UsageError(
+                    f"instance {named!r} belongs to workflow {found.workflow!r}, not to {definition.name!r}",
+                    place=f"--id {named}",
+                    remedy="Choose another id, or name that workflow's file.",
+                )
+            if as_json:
+                return
+            pinned = client.definitions.resolve(found.workflow, found.version)
+            if (input_text is not None or params) and data != found.input:
+                tense = "ran" if found.finished else "goes on"
+                _note(f"{named} {tense} with the input that it was started with, not with the one given now.")
+            if pinned is not None and pinned.hash != compiled.hash:
+                tense = "ran" if found.finished else "runs on"
+                _note(f"{file} is not what {named} was started with: it {tense} with version {found.version}.")
+
+        existing = await _existing(client, instance_id)
         if existing is None:
             definition = await client.register(definition)
             plan = client.definitions.resolve(definition.name, definition.version)
         else:
             await client.definitions.catch_up()
+            look_at(existing)
             plan = client.definitions.resolve(existing.workflow, existing.version)
         if plan is None:
             raise UnknownInstanceError(f"the definition of {named!r} is not in the log", place=str(file))
@@ -67,32 +89,30 @@ async def run(
             check_handlers(plan, handlers)
         again = _again(file, modules, named, log)
         if existing is not None and existing.finished:
-            return _report(existing, as_json=as_json, again=again)
+            return _report(existing, as_json=as_json, again=again, log=log, already=True)
         try:
-            return await _drive(
-                client, plan, handlers, existing, data, named, again,
+            ended = await _drive(
+                client, plan, handlers, existing, data, named, look_at,
                 priority=priority, concurrency=concurrency, as_json=as_json,
             )  # fmt: skip
         except asyncio.CancelledError:
             if not as_json:
                 print(f"\nStopped. Every finished step is in the log. Go on with:\n  {again}", file=sys.stderr)
             raise
+    return _report(ended, as_json=as_json, again=again, log=log)
 
 
-async def _existing(client: Client, instance_id: str | None, definition: Definition) -> InstanceView | None:
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
+async def _existing(client: Client, instance_id: str | None) -> InstanceView | None:
     if instance_id is None:
         return None
     try:
-        found = await client.get(instance_id)
+        return await client.get(instance_id)
     except UnknownInstanceError:
         return None
-    if found.workflow != definition.name:
-        raise UsageError(
-            f"instance {instance_id!r} belongs to workflow {found.workflow!r}, not to {definition.name!r}",
-            place=f"--id {instance_id}",
-            remedy="Choose another id, or name that workflow's file.",
-        )
-    return found
 
 
 def check_handlers(plan: Plan, handlers: Handlers) -> None:
@@ -102,6 +122,7 @@ def check_handlers(plan: Plan, handlers: Handlers) -> None:
         HandlerError: With every handler that is missing.
     """
     problems = []
+    remedies: dict[str, None] = {}  # most have the same: told once, in the order of the steps
     for plan_step in plan.steps.values():
         step = plan_step.step
         wanted = [(step.type, step.handler or "")] if step.type in ("python", "process", "http_request") else []
@@ -111,19 +132,18 @@ def check_handlers(plan: Plan, handlers: Handlers) -> None:
             try:
                 handlers.find(kind, name)
             except HandlerError as error:
-                remedy = f"\n    {error.remedy}" if error.remedy else ""
-                problems.append(f'steps[{plan_step.index}] ("{step.id}"): {error.place}: {error.message}{remedy}')
+                problems.append(f'steps[{plan_step.index}] ("{step.id}"): {error.place}: {error.message}')
+                remedies.update({error.remedy: None} if error.remedy else {})
     if problems:
-        raise HandlerError("\n  ".join(["steps that cannot run here:", *problems]), place=plan.definition.name)
+        message = "\n  ".join(["steps that cannot run here:", *problems])
+        raise HandlerError(message, place=plan.definition.name, remedy="\n  ".join(remedies))
 
 
 def _again(file: Path, modules: Sequence[str], instance_id: str, log: str | None) -> str:
     words = ["stepwell", "run", str(file), "--id", instance_id]
     for module in modules:
         words += ["--handlers", module]
-    if log:
-        words += ["--log", log]
-    return shlex.join(words)
+    return shlex.join(words) + at(log)
 
 
 async def _drive(
@@ -133,19 +153,19 @@ async def _drive(
     existing: InstanceView | None,
     data: Any,
     instance_id: str,
-    again: str,
+    look_at: Callable[[InstanceView], None],
     *,
     priority: int,
     concurrency: int | None,
     as_json: bool,
-) -> int:
+) -> InstanceView:
     from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415 - start-up time
 
     runtime = LocalRuntime(
         client.log,
         handlers=handlers,
         prefixes=handlers.prefixes,
-        queues=sorted({step.step.queue for step in plan.steps.values()}),
+        queues=sorted(_queues(plan)),
         concurrency=concurrency,
         definitions=client.definitions,
         only=lambda key: key == instance_id,
@@ -154,37 +174,69 @@ async def _drive(
     await runtime.start()
     try:
         async with progress(watch, plan, quiet=as_json):
-            waiting = asyncio.ensure_future(_to_the_end(client, plan, existing, data, instance_id, priority))
-            await asyncio.wait((waiting, runtime.failed), return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
+            waiting = asyncio.ensure_future(_to_the_end(client, plan, existing, data, instance_id, look_at, priority))
+            try:
+                await asyncio.wait((waiting, runtime.failed), return_when=asyncio.FIRST_COMPLETED)
+                if not waiting.done():
+                    runtime.failed.result()
+                return await waiting
+            finally:
                 waiting.cancel()
-                runtime.failed.result()
-            ended = await waiting
+                await asyncio.gather(waiting, return_exceptions=True)
     finally:
         client.subscriber.unwatch(watch)
         await runtime.stop()
-    return _report(ended, as_json=as_json, again=again)
+
+
+def _queues(plan: Plan) -> set[str]:
+    """The queues of a definition's steps and of their compensations."""
+    steps = [plan_step.step for plan_step in plan.steps.values()]
+    undoing = {step.compensate.queue for step in steps if step.compensate and step.compensate.queue}
+    return {step.queue for step in steps} | undoing
 
 
 async def _to_the_end(
-    client: Client, plan: Plan, existing: InstanceView | None, data: Any, instance_id: str, priority: int
+    client: Client,
+    plan: Plan,
+    existing: InstanceView | None,
+    data: Any,
+    instance_id: str,
+    look_at: Callable[[InstanceView], None],
+    priority: int,
 ) -> InstanceView:
     if existing is None:
         definition = plan.definition
-        await client.start(definition.name, data, id=instance_id, version=definition.version, priority=priority)
+        started = await client.start(
+            definition.name, data, id=instance_id, version=definition.version, priority=priority
+        )
+        if started.existed:  # somebody was first, or had asked for it while no engine was there
+            look_at(await client.get(instance_id))
     return await client.wait(instance_id, lambda state: not state.live or _needs_a_person(state))
 
 
-def _needs_a_person(state: Any) -> bool:
-    """Paused, and nothing under way that could still change that."""
-    return state.status == "paused" and not state.active
+def _needs_a_person(state: InstanceState) -> bool:
+    """Paused, and nothing in the hands of workers, or on its way to them, whose outcome is worth waiting for.
+
+    What waits for its next attempt does so until a resume: no attempt begins while the instance is paused.
+    """
+    if state.status is not WorkflowStatus.PAUSED:
+        return False
+    if state.incident == QUARANTINED:  # outcomes are refused
+        return True
+    undoing = state.rollback.current if state.rollback is not None else None
+    under_way = [*state.steps.values()] if state.active else []
+    return all(
+        step.status not in (StepStatus.READY, StepStatus.RUNNING)
+        for step in (*under_way, undoing)
+        if step is not None
+    )
 
 
-def _report(view: InstanceView, *, as_json: bool, again: str) -> int:
+def _report(view: InstanceView, *, as_json: bool, again: str, log: str | None, already: bool = False) -> int:
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(result_object(view)), indent=2).decode())
     else:
-        _print_result(view, again)
+        _print_result(view, again, log, already=already)
     if view.status == "completed":
         return COMPLETED
     return FAILED if view.finished else WAITING
@@ -215,25 +267,28 @@ def _error(error: Any) -> dict[str, Any] | None:
     return None if error is None else {"type": error.type, "message": error.message}
 
 
-def _print_result(view: InstanceView, again: str) -> None:
+def _print_result(view: InstanceView, again: str, log: str | None, *, already: bool) -> None:
     took = seconds(max(0, view.finished_at - view.started_at) / 1000)
-    if view.status == "completed":
+    if already:
+        ended = datetime.fromtimestamp(view.finished_at / 1000).astimezone()
+        print(f"finished already, {ended:%Y-%m-%d %H:%M:%S}: {headline(view, now_ms())}", file=sys.stderr)
+    elif view.status == "completed":
         print(f"completed in {took}: {view.instance_id}", file=sys.stderr)
-        print(msgspec.json.format(msgspec.json.encode(view.output), indent=2).decode())
     elif view.finished:
         print(headline(view, now_ms()), file=sys.stderr)
-        if view.error is not None:
-            where = f'step "{view.failed_step}": ' if view.failed_step else ""
-            print(f"  {where}{view.error.type}: {view.error.message}", file=sys.stderr)
-        if view.status == "failed":
-            print(
-                f"  Look:  stepwell history {view.instance_id}\n"
-                f"  Retry: stepwell resume {view.instance_id}, then {again}",
-                file=sys.stderr,
-            )
-    else:
+    go_on = f"stepwell resume {shlex.quote(view.instance_id)}{at(log)}, then {again}"
+    if view.status == "completed":
+        print(msgspec.json.format(msgspec.json.encode(view.output), indent=2).decode())
+    elif not view.finished:
+        reason = short(view.reason or "on request", 300)
+        print(f"paused: {view.instance_id}: {reason}\n  Go on: {go_on}", file=sys.stderr)
+    elif view.status == "failed":
+        undone = "\n  rolled back: what has a compensation was undone" if is_undone(view) else ""
         print(
-            f"paused: {view.instance_id}: {view.reason or 'on request'}\n"
-            f"  Go on: stepwell resume {view.instance_id}, then {again}",
+            f"  {failure(view)}{undone}\n"
+            f"  Look:  stepwell history {shlex.quote(view.instance_id)}{at(log)}\n"
+            f"  Retry: {go_on}",
             file=sys.stderr,
         )
+    elif view.reason:
+        print(f"  {short(view.reason, 300)}", file=sys.stderr)

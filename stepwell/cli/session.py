@@ -7,12 +7,13 @@ import contextlib
 import importlib
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from stepwell.errors import HandlerError, StepwellError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+HUNG_UP = 141  # 128 + SIGPIPE: how a program ends whose reader has gone
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h: a bug of ours
 
 
@@ -30,6 +32,19 @@ class Interrupted(Exception):  # noqa: N818 - not an error: somebody pressed Ctr
 
 class UsageError(StepwellError):
     """An option's value makes no sense."""
+
+
+class OutputError(StepwellError):
+    """Standard output takes no more."""
+
+
+class HungUp(Exception):  # noqa: N818 - not an error: whoever read our output has seen enough
+    """Nobody reads standard output any more."""
+
+
+def at(log: str | None) -> str:
+    """What a command that is shown to the user needs besides, to look at the same log."""
+    return f" --log {shlex.quote(log)}" if log else ""
 
 
 def drive(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
@@ -60,23 +75,49 @@ def drive(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
     return asyncio.run(guarded())
 
 
-def show_error(error: BaseException) -> int:
-    """Print an error as one message; return the exit status that goes with it."""
+def told_apart(error: BaseException) -> BaseException:
+    """The error that a failed ``print`` of ours stands for; any other error as it is."""
+    if not isinstance(error, OSError) or error.filename is not None or isinstance(error, FileNotFoundError):
+        return error
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    module = str(trace.tb_frame.f_globals.get("__name__", "")) if trace else ""
+    if module.partition(".")[0] not in ("click", "typer") and not module.startswith("stepwell.cli."):
+        return error
+    return HungUp() if isinstance(error, BrokenPipeError) else _output_error(error)
+
+
+def _output_error(error: OSError) -> OutputError:
+    return OutputError(f"cannot write to standard output: {error.strerror or error}")
+
+
+def show_error(error: BaseException, *, as_json: bool = False) -> int:
+    """Print an error as one message; return the exit status that goes with it.
+
+    Args:
+        as_json: Print it on stdout too, as a JSON object.
+    """
+    error = told_apart(error)
     if isinstance(error, Interrupted):
         return INTERRUPTED
+    if isinstance(error, HungUp):
+        return HUNG_UP
     if isinstance(error, StepwellError):
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
+        if as_json and not isinstance(error, OutputError):
+            print_error(error.message, type(error).__name__, place=error.place, remedy=error.remedy)
         return BAD_INPUT
     if isinstance(error, TimeoutError):
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
+        if as_json:
+            print_error(str(error), "TimeoutError")
         return BAD_INPUT
-    if isinstance(error, BrokenPipeError):
-        return 0
-    print(
-        f"error: a bug in Stepwell: {type(error).__name__}: {error}\n"
-        "  Nothing that was acknowledged is lost. STEPWELL_DEBUG=1 shows where it happened.",
-        file=sys.stderr,
-    )
+    message = f"a bug in Stepwell: {type(error).__name__}: {error}"
+    remedy = "Nothing that was acknowledged is lost. STEPWELL_DEBUG=1 shows where it happened."
+    _tell(f"error: {message}\n  {remedy}")
+    if as_json:
+        print_error(message, type(error).__name__, remedy=remedy)
     if os.environ.get("STEPWELL_DEBUG"):
         import traceback  # noqa: PLC0415
 
@@ -84,13 +125,51 @@ def show_error(error: BaseException) -> int:
     return INTERNAL
 
 
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody is left to be told
+        print(text, file=sys.stderr)
+
+
+def print_error(message: str, kind: str, *, place: str = "", remedy: str = "") -> None:
+    """Print an error on stdout, for the programs that asked for ``--json``."""
+    error = {"message": message, "place": place, "remedy": remedy, "type": kind}
+    with contextlib.suppress(OSError):  # it has been told on stderr
+        print(json.dumps({"error": error}, indent=2, ensure_ascii=False))
+
+
 def leave(code: Any) -> NoReturn:
     """End the process. A handler's thread cannot be stopped: where one still runs, do not wait for it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    code = _flushed(code)
     if isinstance(code, int) and any(thread.name.startswith("stepwell") for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)
+
+
+def _flushed(code: Any) -> Any:
+    """Write out what is still buffered; return the exit status, a worse one if that failed."""
+    out: TextIO | None = sys.stdout  # None where the process was started without one
+    try:
+        if out is not None:
+            out.flush()
+    except OSError as error:
+        _let_go(out)
+        if not isinstance(error, BrokenPipeError):
+            _tell(f"error: {_output_error(error)}")
+        code = code or (HUNG_UP if isinstance(error, BrokenPipeError) else BAD_INPUT)
+    err: TextIO | None = sys.stderr
+    try:
+        if err is not None:
+            err.flush()
+    except OSError:
+        _let_go(err)
+    return code
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Let a stream's buffer go nowhere, so that the interpreter does not fail on it once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextlib.asynccontextmanager
@@ -133,21 +212,42 @@ def import_handlers(modules: Iterable[str]) -> list[str]:
             )
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise HandlerError(
-                f"no module {error.name!r} can be found",
-                place=f"--handlers {name}",
-                remedy="Name it as you would import it in Python, from the directory in which you start stepwell.",
-            ) from None
-        except Exception as error:
-            trace = error.__traceback__
-            while trace and trace.tb_next:
-                trace = trace.tb_next
-            at = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""
-            raise HandlerError(
-                f"cannot be imported: {type(error).__name__}: {error}{at}", place=f"--handlers {name}"
-            ) from None
+        except (Exception, SystemExit) as error:  # it is foreign code that runs while it is imported
+            raise _not_imported(name, error) from None
     return names
+
+
+def _not_imported(name: str, error: BaseException) -> HandlerError:
+    place = f"--handlers {name}"
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and (name == missing or name.startswith(f"{missing}.")):
+        return HandlerError(
+            f"no module {missing!r} can be found",
+            place=place,
+            remedy="Name it as you would import it in Python, from the directory in which you start stepwell.",
+        )
+    if missing:
+        return HandlerError(
+            f"module {name!r} cannot be imported: it needs {missing!r}, which is not installed",
+            place=place,
+            remedy="Install it into the environment in which stepwell runs.",
+        )
+    if isinstance(error, SystemExit):
+        return HandlerError(
+            f"module {name!r} cannot be imported: it ends the program (SystemExit: {error.code})",
+            place=place,
+            remedy='Put what a script does under `if __name__ == "__main__":`.',
+        )
+    where, text = "", str(error)
+    trace = error.__traceback__
+    while trace:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<frozen importlib"):
+            where = f" ({file}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) and error.filename:
+        where, text = f" ({error.filename}, line {error.lineno})", error.msg
+    return HandlerError(f"module {name!r} cannot be imported: {type(error).__name__}: {text}{where}", place=place)
 
 
 def parse_input(text: str | None, params: Iterable[str]) -> Any:

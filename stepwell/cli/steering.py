@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import client_of, parse_input
+from stepwell.cli.session import at, client_of, parse_input
 
 if TYPE_CHECKING:
     from stepwell.client import Client
+    from stepwell.consumers.views import InstanceView
 
 
 async def start(
@@ -41,7 +44,9 @@ async def start(
     if run.existed:
         print("It exists already; nothing was started.", file=sys.stderr)
     elif not live:
-        print("It is in the log. No engine works on this log now: `stepwell dev` starts one.", file=sys.stderr)
+        print(
+            f"It is in the log. No engine works on this log now: `stepwell dev{at(log)}` starts one.", file=sys.stderr
+        )
     return 0
 
 
@@ -52,8 +57,34 @@ async def steer(
     async with client_of(log, engine=True) as client:
         await ask(client)
         shown = await client.get(instance_id)
+        words = f"{done}; it is {shown.status} now"
+        if shown.rolling_back_to and not shown.finished:
+            words = await _rolling_back(client, shown, log)
     if as_json:
-        print_json({"instance_id": instance_id, "status": shown.status, "sequence": shown.sequence})
+        print_json({
+            "instance_id": instance_id, "status": shown.status, "sequence": shown.sequence,
+            "rolling_back_to": shown.rolling_back_to,
+        })  # fmt: skip
     else:
-        print(f"{instance_id}: {done}; it is {shown.status} now")
+        print(f"{instance_id}: {words}")
     return 0
+
+
+async def _rolling_back(client: Client, shown: InstanceView, log: str | None) -> str:
+    """How far a rollback is."""
+    from stepwell.schemas.events import RollbackStarted, StepCompensated, StepSkipped  # noqa: PLC0415 - start-up time
+
+    left: set[str] = set()
+    for record in await client.history(shown.instance_id):
+        if isinstance(record.event, RollbackStarted):
+            left = set(record.event.compensate)
+        elif isinstance(record.event, (StepCompensated, StepSkipped)):  # skipped: a person has given it up
+            left.discard(record.event.step_id)
+    waiting = count(len(left), "compensation")
+    if shown.status == "paused":
+        return f"its rollback is paused before {waiting}: {short(shown.reason or 'on request', 300)}"
+    if await client.log.members("workers"):
+        return f"is being rolled back: {waiting} to run"
+    wait = "waits" if len(left) == 1 else "wait"
+    again = f"stepwell run FILE --id {shlex.quote(shown.instance_id)} --handlers MODULE{at(log)}"
+    return f"is being rolled back: {waiting} {wait} for a worker: {again}"

@@ -20,7 +20,7 @@ def concurrency() -> int:
     text = os.environ.get(CONCURRENCY)
     if not text:
         return DEFAULT_CONCURRENCY
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= 10_000:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 10_000):
         raise StepwellError(
             f"{text!r} is no number from 1 to 10,000", place=CONCURRENCY, remedy="Mend it, or unset it."
         )

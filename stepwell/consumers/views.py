@@ -46,6 +46,7 @@ class InstanceView(Struct, frozen=True):
         sequence: How many events it has had.
         reason: Why it is paused or cancelled.
         checkpoints: Names of points to roll back to, with their sequences.
+        rolling_back_to: The event that a rollback under way (or cut short by the end) returns to; 0 without one.
     """
 
     instance_id: str
@@ -65,6 +66,7 @@ class InstanceView(Struct, frozen=True):
     incident: str = ""
     checkpoints: dict[str, int] = {}
     context: dict[str, Any] = {}
+    rolling_back_to: int = 0
 
     @property
     def finished(self) -> bool:
@@ -114,6 +116,7 @@ def view(state: InstanceState, plan: Plan | None) -> InstanceView:
         incident=state.incident,
         checkpoints=dict(sorted(state.checkpoints.items(), key=lambda item: item[1])),
         context={key: values[-1].value for key, values in sorted(state.context.items()) if values},
+        rolling_back_to=state.rollback.to if state.rollback is not None else 0,
     )
 
 

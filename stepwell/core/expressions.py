@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,14 +38,27 @@ MAX_DEPTH: Final = 100
 """Nesting of the source: a Python frame for each level, of the interpreter's usual 1,000."""
 
 _JSON_NAMES: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
-_ALLOWED: Final = (
+ALLOWED: Final = (
     "Allowed: literals, lists, mappings; == != < <= > >=, in, is None; and, or, not; a if c else b; "
     f"+ - * / // %; a.key, a['key'], a[0], a[1:3]; the functions {', '.join(FUNCTIONS)}."
 )
+"""The remedy of what is refused, after any that is more to the point."""
 _SYNTAX: Final = (
     "Write and, or, not and == as in Python; keys and ids that are no plain names, such as fetch-data or "
     "class, go in brackets: step_outputs['fetch-data']."
 )
+_QUOTED: Final = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\"""")
+# What other languages write, outside of quotes, and how it is written here; the first that is found.
+_HABITS: Final = tuple((re.compile(pattern), remedy) for pattern, remedy in (
+    (r"&&", "Write and instead of &&."),
+    (r"\|\|", "Write or instead of ||."),
+    (r"[=!]==", "Write == or != with two characters."),
+    (r"!(?!=)", "Write not instead of !."),
+    (r"<>", "Write != instead of <>."),
+    (r"\b(?:AND|OR|NOT|IN|IS)\b", "Write and, or, not, in and is in lower case."),
+    (r"\?", "Write a if condition else b instead of condition ? a : b."),
+    (r"(?<![=!<>:])(?<!reverse)=(?!=)", "Write == to compare."),
+))  # fmt: skip
 _REFUSED: Final[dict[type[ast.AST], str]] = {
     ast.Lambda: "a lambda",
     ast.JoinedStr: "an f-string",
@@ -117,7 +131,7 @@ def compile_expression(source: str) -> Expression:
         )
     text = source.strip().replace("\r\n", "\n").replace("\r", "\n")
     if not text:
-        raise ExpressionError("the expression is empty", remedy=_ALLOWED)
+        raise ExpressionError("the expression is empty", remedy=ALLOWED)
     before = 0
     if "\n" in text:  # it may span lines, as whatever is in brackets may in Python
         text, before = f"(\n{text}\n)", 1
@@ -126,18 +140,39 @@ def compile_expression(source: str) -> Expression:
             warnings.simplefilter("ignore")
             tree = ast.parse(text, mode="eval").body
     except SyntaxError as error:
+        _check_braces(source)
         place = f"(line {max((error.lineno or 1) - before, 1)}, column {error.offset or 1})"
-        raise ExpressionError(f"{shorten(source)} {place}: {error.msg}", remedy=_SYNTAX) from error
+        habit = _habit(source)
+        what = error.msg.partition(". ")[0] if habit else error.msg  # Python's guess may be refused here, as := is
+        raise ExpressionError(f"{shorten(source)} {place}: {what}", remedy=habit or _SYNTAX) from error
     except (MemoryError, RecursionError) as error:  # how the parser reports too much nesting
-        raise ExpressionError(f"{shorten(source)}: nested too deeply", remedy=_ALLOWED) from error
+        raise ExpressionError(f"{shorten(source)}: nested too deeply", remedy=ALLOWED) from error
     except Exception as error:  # null bytes, halves of surrogate pairs
-        raise ExpressionError(f"{shorten(source)!a}: {describe(error)}", remedy=_ALLOWED) from error
+        raise ExpressionError(f"{shorten(source)!a}: {describe(error)}", remedy=ALLOWED) from error
     try:
         run = _Compiler(text, before).build(tree)
         references = frozenset(_references(tree))
+    except ExpressionError:
+        _check_braces(source)  # to Python a set within a set
+        raise
     except RecursionError as error:  # the caller has left no room on the stack
-        raise ExpressionError(f"{shorten(source)}: {describe(error)}", remedy=_ALLOWED) from error
+        raise ExpressionError(f"{shorten(source)}: {describe(error)}", remedy=ALLOWED) from error
     return Expression(source, frozenset(path[0] for path in references), references, run)
+
+
+def _habit(source: str) -> str:
+    """How that is written which other languages write otherwise; empty where nothing is known."""
+    bare = _QUOTED.sub("''", source)
+    return next((remedy for pattern, remedy in _HABITS if pattern.search(bare)), "")
+
+
+def _check_braces(source: str) -> None:
+    """Refuse a whole template where only its expression is wanted: said better than "a set is not allowed"."""
+    if "}}" in _QUOTED.sub("''", source).partition("{{")[2]:
+        bare = " ".join(source.replace("{{", " ").replace("}}", " ").split())
+        raise ExpressionError(
+            f"{shorten(source)}: an expression is written without braces here", remedy=f"Write {shorten(bare)}."
+        ) from None
 
 
 def _references(node: ast.AST) -> Iterator[tuple[str, ...]]:
@@ -341,7 +376,7 @@ class _Compiler:
         line = self._text.split("\n")[node.lineno - 1]
         column = len(line.encode()[: node.col_offset].decode(errors="replace")) + 1
         place = f"line {node.lineno - self._before}, column {column}"
-        return ExpressionError(f"{what} is not allowed: {self._segment(node)} ({place})", remedy=hint + _ALLOWED)
+        return ExpressionError(f"{what} is not allowed: {self._segment(node)} ({place})", remedy=hint + ALLOWED)
 
 
 def _nothing(_: Evaluation) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, cast
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from stepwell.errors import LogError
-from stepwell.log._store import Durability
+from stepwell.log._store import APPLICATION_ID, Durability
 from stepwell.log.local import LocalLog
 from stepwell.log.port import Log
 
@@ -23,7 +25,7 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
         url: ``file:PATH``, with ``?partitions=N`` for a new one and ``?synchronous=normal`` for commits that do
             not wait for the disk. Without it, the environment's ``STEPWELL_LOG``; without that, the file
             ``.stepwell/log.db`` in the working directory.
-        create: Make a log that does not exist; otherwise that is an error.
+        create: Make a log that does not exist, or in a file that is empty; otherwise that is an error.
 
     Raises:
         LogError: The URL cannot be understood, or the log cannot be opened (see ``LocalLog.open``).
@@ -68,10 +70,32 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
                 remedy="It knows partitions=N, synchronous=full and synchronous=normal.",
             )
     path = Path(unquote(text)).expanduser()  # noqa: ASYNC240 - no I/O
-    if not create and not path.exists():
+    problem = "" if create else _no_log(path)
+    if problem:
         raise LogError(
-            "there is no log yet",
+            problem,
             place=str(path),
             remedy=f"`stepwell run FILE` makes one; --log, or {VARIABLE}, says where it is.",
         )
     return await LocalLog.open(path, partitions=partitions, durability=durability)
+
+
+def _no_log(path: Path) -> str:
+    """Why there is no log at a path that could be read; empty if there is one, or if opening it will tell more.
+
+    SQLite reads the header, not we: the newest one may be in the ``-wal`` file, and closing a file of one's own
+    would drop the locks that other connections of this process hold on it (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    if not path.exists():
+        return "there is no log yet"
+    if not path.is_file():
+        return ""
+    if not path.stat().st_size:
+        return "the file is empty: it holds no log"
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, timeout=0)) as connection,  # noqa: PTH100 - links stay as they are named
+    ):
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            return "this SQLite file holds no log of Stepwell"
+    return ""

@@ -8,6 +8,7 @@ expressions) is checked by ``stepwell.core.plan``.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -15,12 +16,46 @@ from msgspec import Meta, Struct
 
 LONGEST_SECONDS: Final = 10 * 366 * 86400  # nobody means more than ten years
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
+TimeLimit = Annotated[float, Meta(gt=0, le=LONGEST_SECONDS)]  # nothing can be done in no time
 Identifier = Annotated[str, Meta(min_length=1, max_length=200)]
 Mode = Literal["parallel", "sequential"]
 OnFailure = Literal["fail", "skip", "pause", "rollback"]
 AfterHandler = Literal["fail", "continue", "rollback"]
 
 STEP_TYPES = ("python", "input", "output", "process", "http_request", "wait", "condition_check")
+
+CONFIG_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "input": ("data",),
+    "output": (),
+    "condition_check": ("condition",),
+    "wait": ("seconds",),
+    "process": ("rules",),
+    "http_request": (
+        "url", "method", "headers", "query", "params", "json", "form", "body", "timeout_seconds", "auth", "expect",
+        "response", "max_response_bytes",
+    ),
+}  # fmt: skip
+"""What the ``config`` of each built-in type may hold; a handler's holds what it likes."""
+
+HTTP_METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+RULE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "transform": ("field", "operation", "to", "value", "digits", "old", "new"),
+    "select": ("field", "fields"),
+    "filter": ("field", "into", "where"),
+    "map": ("field", "into", "set"),
+    "sort": ("field", "into", "by", "descending"),
+    "group": ("field", "into", "by", "aggregate"),
+    "join": ("left", "right", "on", "how", "prefix", "into"),
+    "validate": ("field", "schema", "required"),
+}
+"""The rules of a ``process`` step, and what each may hold besides its ``type``."""
+
+OPERATION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "upper": (), "uppercase": (), "lower": (), "lowercase": (), "title": (), "trim": (), "cast": ("to",),
+    "round": ("digits",), "replace": ("old", "new"), "rename": ("to",), "default": ("value",), "drop": (),
+}  # fmt: skip
+"""The operations of a ``transform`` rule, and what each takes besides ``field``."""
 
 
 class Retry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -62,7 +97,7 @@ class Compensation(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     config: dict[str, Any] = {}
     queue: str = ""
     retry: Retry = Retry(max_attempts=3)
-    timeout_seconds: Seconds | None = None
+    timeout_seconds: TimeLimit | None = None
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -101,7 +136,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     config: dict[str, Any] = {}
     mode: Mode = "parallel"
     retry: Retry = Retry()
-    timeout_seconds: Seconds | None = None
+    timeout_seconds: TimeLimit | None = None
     on_failure: OnFailure = "fail"
     compensate: Compensation | None = None
     checkpoint: bool | str = False
@@ -137,7 +172,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     description: str = ""
     tags: tuple[str, ...] = ()
     input_schema: dict[str, Any] | None = None
-    default_timeout_seconds: Seconds | None = None
+    default_timeout_seconds: TimeLimit | None = None
     max_parallel_steps: Annotated[int, Meta(ge=1)] | None = None
     error_handlers: dict[str, ErrorHandler] = {}
     output: Any = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 import yaml
@@ -15,9 +15,12 @@ from msgspec.structs import replace
 
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions import (
+    AfterHandler,
     Compensation,
     Definition,
     ErrorHandler,
+    Mode,
+    OnFailure,
     Retry,
     Step,
     hash_definition,
@@ -25,7 +28,26 @@ from stepwell.schemas.definitions import (
 
 MOST_BYTES: Final = 8 * 1024 * 1024  # a definition of 10,000 steps has about 2 MB
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast, where it was built
+_BOOL: Final = "tag:yaml.org,2002:bool"
+_TEXT: Final = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # what a key may be
+
+
+def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """How plain words are read, with the truth values of YAML 1.2: ``on`` and ``no`` are texts."""
+    resolvers = {
+        first: [(tag, pattern) for tag, pattern in pairs if tag != _BOOL]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for first in "tTfF":
+        resolvers[first] = [(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")), *resolvers.get(first, [])]
+    return resolvers
+
+
+_Loader: Any = type(
+    "_Loader",
+    (getattr(yaml, "CSafeLoader", yaml.SafeLoader),),  # the C one is ten times as fast, where it was built
+    {"yaml_implicit_resolvers": _resolvers()},
+)
 
 
 def load_definition(source: Definition | Mapping[str, Any] | str | Path, *, place: str = "") -> Definition:
@@ -79,21 +101,97 @@ def _parse(text: str, place: str) -> Any:
     stripped = text.lstrip()
     if stripped.startswith("{"):
         try:
-            return json.loads(text)
-        except ValueError as error:
-            problem = error
+            return json.loads(text, object_pairs_hook=_unique)
+        except _GivenTwiceError as error:
+            problem = f'"{error}" is given twice'  # JSON is YAML, whose reader knows the line
+        except (ValueError, RecursionError) as error:
+            problem = f"is no JSON: {error}"
         try:  # YAML's flow style begins with a brace, too
-            return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
-        except (yaml.YAMLError, RecursionError):
-            raise DefinitionError([f"is no JSON: {problem}"], place=place) from None
+            return _parse_yaml(text, place)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise DefinitionError([problem], place=place) from None
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+        return _parse_yaml(text, place)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise DefinitionError([f"{at}{error.problem or error.context or 'is no YAML'}"], place=place) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DefinitionError([f"is no YAML: {error}"], place=place) from None
+
+
+class _GivenTwiceError(Exception):
+    """A JSON object has a key twice."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _GivenTwiceError(next(name for name in names if names.count(name) > 1))
+    return made
+
+
+def _parse_yaml(text: str, place: str) -> Any:
+    """Read YAML in which every key is a text, given once.
+
+    Raises:
+        DefinitionError: A key is not; it names the line, which is known only here.
+        yaml.YAMLError: It is no YAML.
+    """
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        problems = [f"line {line}: {what}" for line, what in sorted(_wrong_keys(root))]
+        if problems:
+            raise DefinitionError(problems, place=place)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _wrong_keys(root: yaml.Node) -> Iterator[tuple[int, str]]:
+    left, seen = [root], set()
+    while left:
+        node = left.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            names = set()
+            for key, value in node.value:
+                left.append(value)
+                line = key.start_mark.line + 1
+                if not isinstance(key, yaml.ScalarNode):
+                    yield line, 'a key must be a text; is this a template? Put it in quotes: "{{ … }}"'
+                elif key.tag not in _TEXT:
+                    yield line, f'the key {key.value} is no text; write "{key.value}"'
+                elif key.value in names:
+                    yield line, f'"{key.value}" is given twice'
+                else:
+                    names.add(key.value)
+
+
+def _check_keys(data: dict[Any, Any], place: str) -> None:
+    """Refuse keys of plain data that JSON does not have."""
+    left: list[tuple[str, Any]] = [("", data)]
+    seen = set()
+    while left:
+        at, value = left.pop()
+        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if not isinstance(value, dict):
+            left.extend((f"{at}[{index}]", part) for index, part in enumerate(value))
+            continue
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise DefinitionError([f'{at or "the top"}: the key {key!r} is no text; write "{key}"'], place=place)
+            left.append((f"{at}.{key}" if at else key, part))
 
 
 def from_plain(data: Any, *, place: str) -> Definition:
@@ -105,7 +203,9 @@ def from_plain(data: Any, *, place: str) -> Definition:
     if not isinstance(data, dict):
         kind = "empty" if data is None else f"a {type(data).__name__}"
         raise DefinitionError([f"is {kind}; a definition is a mapping with name and steps"], place=place)
+    _check_keys(data, place)
     prepared = _shorthand(data)
+    _check_checkpoints(prepared, place)
     try:
         definition = msgspec.convert(prepared, Definition)
         if "version" not in prepared:
@@ -113,9 +213,23 @@ def from_plain(data: Any, *, place: str) -> Definition:
             definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
     except msgspec.ValidationError as error:
         raise DefinitionError([_explain(str(error), prepared)], place=place) from None
+    except TypeError as error:  # a value of Python's that is no JSON
+        raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
     return definition
+
+
+def _check_checkpoints(data: dict[str, Any], place: str) -> None:
+    """Refuse what other versions of YAML take for a truth value, and here would become a checkpoint's name."""
+    steps = data.get("steps")
+    problems = [
+        f'steps[{index}].checkpoint: write true or false instead of "{step["checkpoint"]}"'
+        for index, step in enumerate(steps if isinstance(steps, list) else ())
+        if isinstance(step, dict) and str(step.get("checkpoint")).lower() in {"yes", "no", "on", "off"}
+    ]
+    if problems:
+        raise DefinitionError(problems, place=place)
 
 
 def _shorthand(data: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +279,8 @@ def _explain(message: str, data: dict[str, Any]) -> str:
     """Msgspec's message with the place first, and a suggestion for a misspelt key."""
     at = _PLACE.search(message)
     path = at["path"].lstrip(".") if at else ""
+    if path.startswith("error_handlers[...]"):
+        path = path.replace("[...]", f".{_wrong_handler(data)}", 1)
     text = _PLACE.sub("", message)
     unknown = _UNKNOWN.search(text)
     if unknown:
@@ -174,8 +290,7 @@ def _explain(message: str, data: dict[str, Any]) -> str:
         hint = f', did you mean "{near[0]}"?' if near else f"; there are {', '.join(sorted(fields))}"
         text = f'unknown key "{name}"{hint}'
     else:
-        text = text.replace("Object missing required field", "missing").replace("`", '"')
-        text = text[0].lower() + text[1:]
+        text = _in_words(text, path)
     step = re.match(r"steps\[(\d+)\]", path)
     path = path.replace("[...]", "[…]")
     if step:
@@ -186,10 +301,63 @@ def _explain(message: str, data: dict[str, Any]) -> str:
     return f"{path}: {text}" if path else text
 
 
+_EXPECTED = re.compile(r"Expected `(?P<types>[^`]+)`(?P<bound>.*?)(?:, got `(?P<got>[^`]+)`)?$")
+_BOUND = re.compile(r" (?P<length>of length )?(?P<sign>>=|<=|>) (?P<number>[\d.e+]+)$")
+_ENUM = re.compile(r"Invalid enum value (?P<value>.*)$")
+_SIGNS = {">=": "of at least", "<=": "of at most", ">": "above"}
+_WANTED = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "object": "a mapping",
+    "array": "a list",
+}  # fmt: skip
+_GOT = {"str": "a text", "int": "a number", "float": "a fraction", "bool": "a truth value", "null": "null",
+        "object": "a mapping", "array": "a list", "date": "a date", "datetime": "a date"}  # fmt: skip
+_CHOICES = {"mode": Mode, "on_failure": OnFailure, "then": AfterHandler}
+
+
+def _in_words(text: str, path: str) -> str:
+    """Msgspec's message in words of YAML and JSON instead of Python's types."""
+    choices = get_args(_CHOICES.get(path.rpartition(".")[2]))
+    enum, expected = _ENUM.match(text), _EXPECTED.match(text)
+    if enum and choices:
+        value = enum["value"].strip("'")
+        near = difflib.get_close_matches(value, choices, n=1)
+        hint = f', did you mean "{near[0]}"? There are' if near else "; there are"
+        return f'unknown value "{value}"{hint} {", ".join(choices)}'
+    if not expected:
+        text = text.replace("Object missing required field", "missing").replace("`", '"')
+        return text[0].lower() + text[1:]
+    kinds = [kind for kind in expected["types"].split(" | ") if kind != "null"]
+    wanted = ", ".join(_WANTED.get(kind, kind) for kind in kinds[:-1])
+    wanted += (" or " if wanted else "") + _WANTED.get(kinds[-1], kinds[-1])
+    got = expected["got"]
+    return f"expected {wanted}{_bound(expected['bound'])}" + (f", not {_GOT.get(got, got)}" if got else "")
+
+
+def _bound(text: str) -> str:
+    bound = _BOUND.match(text)
+    if not bound:
+        return text
+    number = f"{float(bound['number']):,.10g}"
+    unit = f" character{'' if number == '1' else 's'}" if bound["length"] else ""
+    return f" {_SIGNS[bound['sign']]} {number}{unit}"
+
+
+def _wrong_handler(data: dict[str, Any]) -> str:
+    """The first key of ``error_handlers`` with a value that does not fit: msgspec does not name it."""
+    for key, value in data["error_handlers"].items():
+        try:
+            msgspec.convert(value, ErrorHandler)
+        except msgspec.ValidationError:
+            return str(key)
+    return "…"
+
+
 def _fields_at(path: str) -> list[str]:
+    if path.startswith("error_handlers."):
+        return sorted(ErrorHandler.__struct_fields__)
     last = re.sub(r"\[[^\]]*\]$", "", path).rpartition(".")[2]
     by_place: dict[str, type[msgspec.Struct]] = {
-        "": Definition, "steps": Step, "retry": Retry, "compensate": Compensation, "error_handlers": ErrorHandler,
+        "": Definition, "steps": Step, "retry": Retry, "compensate": Compensation,
     }  # fmt: skip
     struct = by_place.get(last)
     return sorted(struct.__struct_fields__ if struct else _FIELDS)

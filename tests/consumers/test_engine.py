@@ -15,8 +15,10 @@ from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
 from stepwell.schemas.events import CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
 from tests.workbench import (
     Claimant,
+    Gate,
     accepted,
     client_on,
+    ends,
     events_of,
     handlers_of,
     running,
@@ -36,10 +38,6 @@ INSTANT = workflow(
 
 async def work(data, ctx):
     return {"n": data.get("n", 0) + 1}
-
-
-async def ends(client, *ids, timeout=15):
-    return await asyncio.gather(*(client.wait(i, lambda state: not state.live, timeout=timeout) for i in ids))
 
 
 # --- memory ---------------------------------------------------------------------------------------------------
@@ -216,115 +214,6 @@ async def test_timers_go_on_after_a_restart(log):
     history = await whole_history(log)
     times = [transition.at for _, transition in history]
     assert times == sorted(times)
-
-
-# --- steering -------------------------------------------------------------------------------------------------
-
-
-class Gate:
-    """A handler that waits until it is let through, and counts what came."""
-
-    def __init__(self):
-        self.open = asyncio.Event()
-        self.runs = Counter()
-        self.fails = set()
-
-    async def __call__(self, data, ctx):
-        self.runs[ctx.instance_id, ctx.step_id] += 1
-        await self.open.wait()
-        if (ctx.instance_id, ctx.step_id) in self.fails:
-            raise ValueError("no")
-        return {"n": data.get("n", 0) + 1}
-
-
-async def test_a_paused_instance_starts_nothing_until_it_is_resumed(log):
-    gate = Gate()
-    async with stage(log, handlers_of(work=gate), workflow(*steps("a", "b"))) as client:
-        await client.start("w", {"n": 0}, id="one")
-        await until(lambda: gate.runs["one", "a"])
-        await client.pause("one", "lunch")
-        await client.pause("one", "again")  # noted, no error
-        gate.open.set()
-        view = await client.wait("one", lambda state: "a" in state.steps and state.steps["a"].settled, timeout=10)
-        assert (view.status, view.reason) == ("paused", "lunch")
-        await client.start("w", {"n": 0}, id="other")
-        await ends(client, "other")
-        assert gate.runs["one", "b"] == 0
-        await client.resume("one")
-        (view,) = await ends(client, "one")
-        assert view.output == {"b": {"n": 2}}
-
-
-async def test_what_finished_can_be_rolled_back_and_resumed_where_that_makes_sense(log):
-    gate = Gate()
-    gate.open.set()
-    gate.fails.add(("failing", "b"))
-    definition = workflow(*steps("a", checkpoint=True), *steps("b", after="a"))
-    async with stage(log, handlers_of(work=gate), definition) as client:
-        for instance_id in ("fine", "failing"):
-            await client.start("w", {"n": 0}, id=instance_id)
-        fine, failing = await ends(client, "fine", "failing")
-        assert (fine.status, failing.status) == ("completed", "failed")
-
-        codes = {}
-        for name, asks in {
-            "cancel completed": client.cancel("fine"),
-            "pause completed": client.pause("fine"),
-            "resume completed": client.resume("fine"),
-            "rollback to nowhere": client.rollback("fine", to="nowhere"),
-            "cancel nobody": client.cancel("nobody"),
-            "resume nobody": client.resume("nobody"),
-        }.items():
-            with pytest.raises(CommandRejectedError) as refused:
-                await asks
-            codes[name] = refused.value.code
-        assert codes == {
-            "cancel completed": "already_finished",
-            "pause completed": "already_finished",
-            "resume completed": "already_finished",
-            "rollback to nowhere": "unknown_checkpoint",
-            "cancel nobody": "unknown_instance",
-            "resume nobody": "unknown_instance",
-        }
-
-        await client.rollback("fine", to="a")
-        (view,) = await ends(client, "fine")
-        assert (view.status, gate.runs["fine", "a"], gate.runs["fine", "b"]) == ("completed", 1, 2)
-
-        gate.fails.clear()
-        await client.resume("failing")
-        (view,) = await ends(client, "failing")
-        assert (view.status, gate.runs["failing", "a"], gate.runs["failing", "b"]) == ("completed", 1, 2)
-
-        gate.open.clear()
-        await client.start("w", {"n": 0}, id="cancelled")
-        await until(lambda: gate.runs["cancelled", "a"])
-        await client.cancel("cancelled", "enough")
-        (view,) = await ends(client, "cancelled")
-        assert (view.status, view.reason) == ("cancelled", "enough")
-        await client.cancel("cancelled")  # it is so already: noted
-        gate.open.set()
-        await client.resume("cancelled")
-        (view,) = await ends(client, "cancelled")
-        assert view.status == "completed"
-    await whole_history(log)
-
-
-async def test_a_rollback_that_undoes_steps_is_listed_as_paused_once_it_pauses_there(log):
-    undone = []
-
-    async def undo(data, ctx):
-        undone.append(ctx.step_id)
-
-    definition = workflow(*steps("a", "b", compensate={"handler": "undo"}))
-    async with stage(log, handlers_of(work=work, undo=undo), definition) as client:
-        await client.start("w", {"n": 0}, id="one")
-        await ends(client, "one")
-        await client.rollback("one", to="start", pause=True)
-        await client.wait("one", lambda state: state.status == "paused", timeout=10)
-        assert undone == ["b", "a"]
-        found, total = await client.instances(status="paused")
-        assert ([summary.instance_id for summary in found], total) == (["one"], 1)
 
 
 # --- load and groups ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 from faulty_log import FaultyLog
 
 from stepwell.consumers import snapshotting
+from stepwell.consumers.engine import Engine
 from stepwell.consumers.takeover import SurpriseError
 from stepwell.consumers.worker import Worker
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord
@@ -199,3 +200,46 @@ async def test_a_command_whose_append_ended_in_doubt_is_followed_once(open_log, 
             await until(lambda: len(claimant.confirmed.instances) == 10)
     history = await whole_history(client.log)
     assert len(events_of(history, WorkflowStarted)) == 10
+
+
+class Everything:
+    """A place in a group that gives everything to everybody."""
+
+    def __init__(self, partitions):
+        self._all = frozenset(range(partitions))
+
+    async def assignment(self):
+        return self._all
+
+    async def changed(self, known):
+        if known == self._all:
+            await asyncio.Event().wait()
+        return self._all
+
+    async def leave(self):
+        pass
+
+
+async def test_engines_whose_group_gives_all_partitions_to_each_of_them_still_make_one_history(open_log, monkeypatch):
+    monkeypatch.setattr("stepwell.consumers.engine._FIRST_PAUSE", 0.005)
+    monkeypatch.setattr("stepwell.consumers.engine._LONGEST_PAUSE", 0.05)
+    logs = [await open_log(partitions=2) for _ in range(3)]
+    for log in logs[:2]:
+
+        async def join(_group, _about, log=log):
+            return Everything(log.partitions)
+
+        monkeypatch.setattr(log, "join", join)
+    work = Work()
+    ids = [f"i{number:02}" for number in range(30)]
+    async with client_on(logs[2]) as client:
+        await client.register(DIAMOND)
+        engines = [Engine(log).run() for log in logs[:2]]
+        async with running(Worker(logs[2], handlers_of(work=work), concurrency=20).run(), *engines):
+            await send(logs[2], *(start(instance_id, input={"n": 1}) for instance_id in ids))
+            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=30) for i in ids))
+    assert {(view.status, view.output) for view in views} == {("completed", 4)}
+    history = await whole_history(logs[2])
+    assert unique_commands(history) == {f"start-{instance_id}": 1 for instance_id in ids}
+    assert set(work.runs.values()) == {1}
+    assert set(work.runs) == {(i, event.run) for (i, _), event in routed(history).items()}

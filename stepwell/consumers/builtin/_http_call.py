@@ -23,13 +23,10 @@ from stepwell.consumers.builtin._settings import Settings
 from stepwell.consumers.context import StepContext
 from stepwell.core.values import kind, shorten
 from stepwell.errors import StepwellError
+from stepwell.schemas.definitions import CONFIG_KEYS, HTTP_METHODS
 
-SETTINGS: Final = (
-    "url", "method", "headers", "query", "params", "json", "form", "body", "timeout_seconds", "auth", "expect",
-    "response", "max_response_bytes",
-)  # fmt: skip
-METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-SAFE_METHODS: Final = METHODS[:3]  # they change nothing (RFC 9110, 9.2.1), so a repeat needs no key
+SETTINGS: Final = CONFIG_KEYS["http_request"]
+SAFE_METHODS: Final = HTTP_METHODS[:3]  # they change nothing (RFC 9110, 9.2.1), so a repeat needs no key
 TIMEOUT_SECONDS: Final = 30.0
 MAX_RESPONSE_BYTES: Final = 1_000_000  # what a record of the log takes, so about what a step can return
 SECRET_PREFIX: Final = "STEPWELL_SECRET_"  # noqa: S105 - the name of a variable
@@ -190,9 +187,9 @@ class _Reader:
     def call(self) -> Call:
         settings = self.settings
         method = settings.text("method", "GET").upper()
-        if method not in METHODS:
+        if method not in HTTP_METHODS:
             raise settings.wrong(
-                "method", f'unknown method "{shorten(method, 20)}"', f"There are: {', '.join(METHODS)}."
+                "method", f'unknown method "{shorten(method, 20)}"', f"There are: {', '.join(HTTP_METHODS)}."
             )
         url = self._url()
         headers = self._headers()

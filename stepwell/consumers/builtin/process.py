@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from stepwell.consumers.builtin._paths import (
     MISSING,
@@ -52,6 +52,7 @@ from stepwell.consumers.builtin._validation import ValidationError, compile_vali
 from stepwell.consumers.context import StepContext
 from stepwell.core.values import MAX_TEXT, as_text, bounded, kind, shorten
 from stepwell.errors import ExpressionError
+from stepwell.schemas.definitions import CONFIG_KEYS, OPERATION_KEYS, RULE_KEYS
 
 __all__ = ["RuleError", "ValidationError", "apply_rules", "compile_rules", "process"]
 
@@ -67,7 +68,7 @@ async def process(data: Any, ctx: StepContext) -> Any:
         RuleError: A rule is wrong, or does not fit the data.
         ValidationError: The data is not what a ``validate`` rule asks for.
     """
-    settings = Settings(ctx.config, "", ("rules",), RuleError)
+    settings = Settings(ctx.config, "", CONFIG_KEYS["process"], RuleError)
     for rule in compile_rules(settings.values.get("rules")):
         data = rule(data)
         await asyncio.sleep(0)  # a rule takes a while on much data: let others have a turn, and cancellation
@@ -108,8 +109,8 @@ def compile_rules(rules: Any) -> list[Rule]:
 
 def _compile(rule: Any, place: str) -> Rule:
     settings = Settings(rule, place, rule if isinstance(rule, Mapping) else (), RuleError)
-    known, compile_rule = _RULES[settings.choice("type", _RULES)]
-    run = compile_rule(Settings(rule, place, ("type", *known), RuleError))
+    name = settings.choice("type", RULE_KEYS)
+    run = _RULES[name](Settings(rule, place, ("type", *RULE_KEYS[name]), RuleError))
 
     def placed(data: Any) -> Any:
         try:
@@ -124,28 +125,13 @@ def _compile(rule: Any, place: str) -> Rule:
 # -- transform --
 
 
-class _Operation(NamedTuple):
-    """An operation on values: reads its own settings, and makes of them what changes a value."""
-
-    compile: Callable[[Settings], Change]
-    settings: tuple[str, ...] = ()
-
-
-class _FieldOperation(NamedTuple):
-    """An operation on fields as such, which may be missing, or come and go."""
-
-    compile: Callable[[Settings, Path], Rule]
-    settings: tuple[str, ...] = ()
-
-
 def _transform(settings: Settings) -> Rule:
-    name = settings.choice("operation", (*_OPERATIONS, *_ON_FIELDS))
-    own = _OPERATIONS[name].settings if name in _OPERATIONS else _ON_FIELDS[name].settings
-    Settings(settings.values, settings.place, ("type", "field", "operation", *own), RuleError)
+    name = settings.choice("operation", OPERATION_KEYS)
+    Settings(settings.values, settings.place, ("type", "field", "operation", *OPERATION_KEYS[name]), RuleError)
     path = parse_path(settings.text("field"), settings.at("field"))
     if name in _ON_FIELDS:
-        return _ON_FIELDS[name].compile(settings, path)
-    change = _OPERATIONS[name].compile(settings)
+        return _ON_FIELDS[name](settings, path)
+    change = _OPERATIONS[name](settings)
     return lambda data: rewrite(data, path, change)
 
 
@@ -181,11 +167,11 @@ def _rename(settings: Settings, path: Path) -> Rule:
     return lambda data: rewrite(data, path[:-1], rename)
 
 
-def _on_text(name: str, change: Callable[[str], str]) -> _Operation:
+def _on_text(name: str, change: Callable[[str], str]) -> Callable[[Settings], Change]:
     def apply(value: Any, at: str) -> str:
         return change(_text(value, name, at))
 
-    return _Operation(lambda _: apply)
+    return lambda _: apply
 
 
 def _text(value: Any, name: str, at: str) -> str:
@@ -261,22 +247,24 @@ def _cast(settings: Settings) -> Change:
     return cast
 
 
-_OPERATIONS: Final[dict[str, _Operation]] = {
+# Operations on values: each reads its own settings, and makes of them what changes a value.
+_OPERATIONS: Final[dict[str, Callable[[Settings], Change]]] = {
     "upper": _on_text("upper", str.upper),
     "uppercase": _on_text("uppercase", str.upper),
     "lower": _on_text("lower", str.lower),
     "lowercase": _on_text("lowercase", str.lower),
     "title": _on_text("title", _title),
     "trim": _on_text("trim", str.strip),
-    "cast": _Operation(_cast, ("to",)),
-    "round": _Operation(_round, ("digits",)),
-    "replace": _Operation(_replace, ("old", "new")),
+    "cast": _cast,
+    "round": _round,
+    "replace": _replace,
 }
 
-_ON_FIELDS: Final[dict[str, _FieldOperation]] = {
-    "rename": _FieldOperation(_rename, ("to",)),
-    "default": _FieldOperation(_default, ("value",)),
-    "drop": _FieldOperation(_drop),
+# Operations on fields as such, which may be missing, or come and go.
+_ON_FIELDS: Final[dict[str, Callable[[Settings, Path], Rule]]] = {
+    "rename": _rename,
+    "default": _default,
+    "drop": _drop,
 }
 
 
@@ -303,14 +291,13 @@ def _select(settings: Settings) -> Rule:
     return lambda data: rewrite(data, path, select)
 
 
-_ROWS: Final = ("field", "into")
-_RULES: Final[dict[str, tuple[tuple[str, ...], Callable[[Settings], Rule]]]] = {
-    "transform": (("field", "operation", "to", "value", "digits", "old", "new"), _transform),
-    "select": (("field", "fields"), _select),
-    "filter": ((*_ROWS, "where"), compile_filter),
-    "map": ((*_ROWS, "set"), compile_map),
-    "sort": ((*_ROWS, "by", "descending"), compile_sort),
-    "group": ((*_ROWS, "by", "aggregate"), compile_group),
-    "join": (("left", "right", "on", "how", "prefix", "into"), compile_join),
-    "validate": (("field", "schema", "required"), compile_validate),
+_RULES: Final[dict[str, Callable[[Settings], Rule]]] = {
+    "transform": _transform,
+    "select": _select,
+    "filter": compile_filter,
+    "map": compile_map,
+    "sort": compile_sort,
+    "group": compile_group,
+    "join": compile_join,
+    "validate": compile_validate,
 }

@@ -1,0 +1,115 @@
+"""What a partition's transitions add up to: live instances, the finished ones it remembers, and where to go on."""
+
+import pytest
+
+from stepwell.core import partition
+from stepwell.core.partition import PartitionState, follow
+from stepwell.core.snapshots import CHUNK_BYTES, decode_partition, encode_partition
+from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
+from stepwell.schemas.events import CommandRejected, Transition
+from tests.core.build import step, workflow
+from tests.core.model import Engine
+
+
+def ended(instance_id):
+    """The transitions of an instance that was started and cancelled."""
+    engine = Engine(workflow(step("a")), instance_id=instance_id)
+    engine.start(command_id=f"start {instance_id}")
+    engine.send(CancelWorkflow(instance_id))
+    return engine.transitions
+
+
+def folded(transitions, state=None):
+    state = state or PartitionState()
+    for transition in transitions:
+        state = follow(state, transition, state.position)
+    return state
+
+
+def test_a_live_instance_is_held_and_a_finished_one_is_only_remembered():
+    started, cancelled = ended("i")
+    state = follow(PartitionState(), started, 7)
+    assert state.instances["i"].status == "running"
+    assert (state.position, state.at) == (8, 1_000_000)
+    state = follow(state, cancelled, 9)
+    assert not state.instances
+    kept = state.finished["i"]
+    assert (kept.status, kept.sequence, kept.command_id) == ("cancelled", 3, "start i")
+    assert state.position == 10
+
+
+def test_an_answer_for_an_instance_that_is_not_live_is_no_history():
+    answer = Transition(2, 5, "i", 0, (CommandRejected("PauseWorkflow", "unknown_instance", "there is none"),))
+    state = follow(PartitionState(), answer, 3)
+    assert (dict(state.instances), state.position, state.at) == ({}, 4, 5)
+
+
+def test_a_reopened_instance_is_live_again_and_finishes_again():
+    engine = Engine(workflow(step("a")))
+    engine.start()
+    engine.fail("a")
+    engine.send(ResumeWorkflow("i"))
+    state = folded(engine.transitions)
+    assert [*state.instances] == ["i"]
+    assert not state.finished
+    engine.complete("a")
+    state = folded(engine.transitions)
+    assert state.finished["i"].status == "completed"
+    assert dict(state.order) == {0: "i", 1: "i"}
+    assert state.finished["i"].number == 1
+
+
+def test_the_oldest_finished_instance_is_forgotten_first(monkeypatch):
+    monkeypatch.setattr(partition, "FINISHED_KEPT", 3)
+    state = PartitionState()
+    for number in range(5):
+        state = folded(ended(f"i{number}"), state)
+    assert sorted(state.finished) == ["i2", "i3", "i4"]
+    assert (state.oldest, state.newest) == (2, 5)
+
+
+def test_an_instance_that_finished_again_is_remembered_by_its_last_end(monkeypatch):
+    monkeypatch.setattr(partition, "FINISHED_KEPT", 3)
+    engine = Engine(workflow(step("a")), instance_id="again")
+    engine.start()
+    engine.fail("a")
+    first = list(engine.transitions)
+    engine.send(ResumeWorkflow("again"))
+    engine.fail("a")
+    state = folded(first)
+    for number in range(2):
+        state = folded(ended(f"i{number}"), state)
+    state = folded(engine.transitions[len(first) :], state)  # its first end falls out of the window
+    assert sorted(state.finished) == ["again", "i0", "i1"]
+    state = folded(ended("i2"), state)
+    assert sorted(state.finished) == ["again", "i1", "i2"]
+
+
+def test_a_hole_in_a_history_is_noticed():
+    engine = Engine(workflow(step("a")))
+    engine.start()
+    engine.send(PauseWorkflow("i"))
+    with pytest.raises(LookupError, match="before the instance was started"):
+        follow(PartitionState(), engine.transitions[1], 0)
+
+
+def test_an_instance_larger_than_a_chunk_is_cut():
+    engine = Engine(workflow(step("a"), step("b", "a")))
+    engine.start({"large": "x" * 3 * CHUNK_BYTES})
+    state = folded([*engine.transitions, *ended("other")])
+    chunks = list(encode_partition(state))
+    assert len(chunks) > 3
+    assert max(map(len, chunks)) == CHUNK_BYTES
+    assert decode_partition(chunks) == state
+
+
+@pytest.mark.parametrize("chunks", [[], [b""], [b"{}\n"], [b"nonsense"], [b"\n"]])
+def test_what_is_no_snapshot_is_refused(chunks):
+    with pytest.raises(ValueError):
+        decode_partition(chunks)
+
+
+def test_a_snapshot_that_is_not_whole_is_refused():
+    chunks = list(encode_partition(folded(ended("i"))))
+    with pytest.raises(ValueError):
+        decode_partition([chunks[0][:-1]])
