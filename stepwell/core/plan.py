@@ -413,8 +413,8 @@ def _told(error: ExpressionError) -> str:
     return f"{error.message}; {remedy[0].lower()}{remedy[1:].removesuffix('.')}" if remedy else error.message
 
 
-# What a config says literally is checked here, as far as tables can tell; what templates fill in, and all the rest, is
-# checked by the type itself when the step runs.
+# What a config says literally is checked here, as far as tables can tell; what templates fill in, and all the
+# rest, is checked by the type itself when the step runs.
 
 
 def _config_problems(step: Step, at: str) -> Iterator[str]:

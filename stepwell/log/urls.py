@@ -72,11 +72,8 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
     path = Path(unquote(text)).expanduser()  # noqa: ASYNC240 - no I/O
     problem = "" if create else _no_log(path)
     if problem:
-        raise LogError(
-            problem,
-            place=str(path),
-            remedy=f"`stepwell run FILE` makes one; --log, or {VARIABLE}, says where it is.",
-        )
+        remedy = f"`stepwell run FILE` makes a log; --log, or {VARIABLE}, says where it is."
+        raise LogError(problem, place=str(path), remedy=remedy)
     return await LocalLog.open(path, partitions=partitions, durability=durability)
 
 

@@ -79,7 +79,7 @@ def test_an_id_of_another_workflow_is_refused(shell: Shell):
 
 def test_killed_at_random_moments_it_finishes_and_settled_steps_do_not_run_again(shell: Shell):
     seed = int(os.environ.get("STEPWELL_SEED", time.time_ns() % 100_000))
-    print(f"STEPWELL_SEED={seed}")
+    print(f"STEPWELL_SEED={seed}")  # noqa: T201 - so that a failure can be repeated
     rnd = random.Random(seed)
     length, kills = 12, 6
     shell.write("w.json", chain(length, seconds=0.1))

@@ -157,14 +157,17 @@ def test_start_without_an_engine_is_in_the_log_and_says_so(shell: Shell):
 
 
 def test_plan_draws_batches_and_validate_counts_steps(shell: Shell):
-    shell.write("w.yaml", """
+    shell.write(
+        "w.yaml",
+        """
 name: w
 steps:
   - {id: a, handler: greet}
   - {id: b, handler: greet, depends_on: [a]}
   - {id: c, handler: greet, depends_on: [a], condition: input.x > 1}
   - {id: d, handler: greet, depends_on: [b, c]}
-""")
+""",
+    )
     out = shell("plan", "w.yaml").stdout
     assert " 2  b ‖ c\n" in out
     assert "├── a  (greet)\n│   ├── b  (greet)\n│   └── c  (greet; if input.x > 1)\n└── d  (greet; after b, c)" in out

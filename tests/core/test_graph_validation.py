@@ -164,7 +164,7 @@ def test_a_definition_built_in_python_is_the_one_that_is_read_back():
     [
         (Definition("w", (Step("a", handler="h", retry=Retry(max_attempts=0)),)), "Expected `int` >= 1"),
         (Definition("w", (Step("", handler="h"),)), "Expected `str` of length >= 1"),
-        (Definition("w", (Step("a", handler="h", timeout_seconds=-1),)), "Expected `float` >= 0"),
+        (Definition("w", (Step("a", handler="h", timeout_seconds=-1),)), "Expected `float` > 0"),
         (Definition("w", (Step("a", handler="h", on_failure="explode"),)), "Invalid enum value"),
         (Definition("w", (Step("a", handler="h", input=object()),)), "object is unsupported"),
     ],

@@ -182,6 +182,15 @@ def test_a_timer_that_is_not_there_or_not_due_does_nothing(timer):
     assert engine.send(FireTimer("i", timer)).note == "the timer was moved or is gone"
 
 
+def test_a_timer_fires_when_it_is_due_and_not_a_millisecond_earlier():
+    engine = started(step("a", type="wait", config={"seconds": 9}))
+    engine.now += 8_999
+    assert engine.fire("a").note
+    engine.now += 1
+    assert not engine.fire("a").note
+    assert engine.latest.status == "completed"
+
+
 # --- too large for a record ---
 
 

@@ -71,10 +71,10 @@ class Process:
                 await asyncio.wait((self._work,))
                 self._look_at_its_end(self._work)
             finally:
+                self.log.die()  # first, so that what is frozen can end
                 if not self._work.done():
                     self._work.cancel()
                     await asyncio.gather(self._work, return_exceptions=True)
-                self.log.die()
             await asyncio.sleep(dice.random() * (2 if self.world.stormy else 0.1))
 
     def _look_at_its_end(self, work: asyncio.Future[None]) -> None:

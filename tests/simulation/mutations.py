@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -29,7 +28,8 @@ from stepwell.core.decision import Decision
 from stepwell.core.effects import effects
 from stepwell.core.state import UNDER_WAY
 from stepwell.log.port import COMMANDS, Outgoing
-from tests.simulation.world import Bias
+from stepwell.log.simulated import STORMY
+from tests.simulation.world import Bias, simulate
 
 Patch = tuple[Any, str, Any]
 
@@ -86,8 +86,8 @@ def _reads(counts: Callable[[Acceptance, int, int], bool]) -> Callable[..., Any]
 def _too_early(self: PartitionOwner, batch: Any) -> None:
     """Effects leave as soon as they are decided."""
     for head in self._unproved:
-        if head.index > self.__dict__.get("_leaked", 0) and head.decided is not None:
-            self.__dict__["_leaked"] = head.index
+        if head.index > self.__dict__.get("leaked_up_to", 0) and head.decided is not None:
+            self.__dict__["leaked_up_to"] = head.index
             self._send(effects(None, head.decided.transition, head.decided.after), self._proved_index)
     _append(self, batch)
 
@@ -287,15 +287,17 @@ MUTATIONS: dict[str, Mutation] = {
         [(PartitionOwner, "_maybe_snapshot", _snapshot_of("speculative", "index"))], bias=_SNAPSHOTS
     ),
     "a snapshot of what is not delivered": Mutation(
-        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("confirmed", "_proved_index"))], bias=_SNAPSHOTS
+        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("confirmed", "_proved_index"))],
+        200,
+        _SNAPSHOTS._replace(rates=STORMY._replace(straggler=0.3, doubt=0.03)),
     ),
     "a snapshot that covers one too far": Mutation(
         [(PartitionOwner, "_append_snapshot", _covers_too_much)], bias=_SNAPSHOTS
     ),
     "position one too far after take-over": Mutation([(PartitionOwner, "_begin", _one_too_far)]),
-    "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], bias=_DEATHS),
+    "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], 200, _DEATHS),
     "deferred steps forgotten after take-over": Mutation(
-        [(PartitionOwner, "_begin", _forgets_what_was_deferred)], bias=_DEATHS
+        [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 200, _DEATHS
     ),
     "nothing sent again after take-over": Mutation([(owner, "take_over", _resends_nothing)]),
     "time goes back after take-over": Mutation([(owner, "take_over", _goes_on_with_the_last)], bias=_ZOMBIES),
@@ -308,22 +310,20 @@ MUTATIONS: dict[str, Mutation] = {
     "joins counted twice": Mutation([(evolve_steps, "_end", _counts_joins_twice)]),
     "a retry has its old run's number": Mutation([(Decision, "again", _same_run)]),
     "a rollback keeps the context": Mutation([(evolving._EVOLVE, evolving.WorkflowRolledBack, _keeps_the_context)]),
-    "deliveries settled before their outcomes": Mutation([(Worker, "_flush", _settles_first)], bias=_DEATHS),
+    "deliveries settled before their outcomes": Mutation([(Worker, "_flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))),
     "outcomes of one turn lost": Mutation([(Worker, "_flush", _loses_some_outcomes)]),
     "a delivery that came twice settled at once": Mutation(
-        [(worker, "_place", lambda _: (object(), 0))], 300, Bias(chaos=("lag", "freeze"), every=1.0)
+        [(worker, "_place", lambda _: (object(), 0))], 300, Bias(chaos=("mistake", "kill", "stop"), every=0.5)
     ),
     "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
     "the clock goes back": Mutation([(PartitionOwner, "_now", lambda self: self._clock())], bias=_ZOMBIES),
-    "a subscriber goes on from the end": Mutation([(Subscriber, "follow", _follows_from_the_end)], 300),
+    "a subscriber goes on from the end": Mutation([(Subscriber, "follow", _follows_from_the_end)], 200, Bias(rates=STORMY._replace(read_error=0.05))),
 }
 
 
 def find(name: str) -> tuple[int, str]:
     """The first seed that finds a mutation, and what it says; -1 if none does."""
-    from tests.simulation.world import simulate
-
     mutation = MUTATIONS[name]
     with mutation.applied():
         for seed in range(mutation.seeds):
@@ -332,5 +332,3 @@ def find(name: str) -> tuple[int, str]:
                 return seed, repr(result.problem)
     return -1, ""
 
-
-__all__ = ["MUTATIONS", "Mutation", "find", "partial"]

@@ -30,7 +30,7 @@ from tests.simulation.oracle import Oracle, ViolationError
 from tests.simulation.scene import Hands, Moods, definitions
 
 ENOUGH = 400.0  # virtual seconds after which everything must have ended once nothing fails any more
-CHAOS = ("kill", "stop", "freeze", "lag", "lie", "full", "slow")
+CHAOS = ("kill", "stop", "freeze", "lag", "lie", "full", "slow", "mistake")
 
 
 class Bias(NamedTuple):
@@ -283,6 +283,15 @@ class World:
             self._add_engine()
         await asyncio.sleep(dice.random() * 6)
         self.storage.expel(log, expelled=False)
+
+    async def _mistake(self) -> None:
+        """A process is taken for dead for a moment, although nothing is wrong with it."""
+        process = self._someone(self.dice.choice(("engine", "worker", "worker")))
+        log = process.log if process is not None else None
+        if log is not None:
+            self.storage.expel(log)
+            await asyncio.sleep(self.dice.random() * 0.2)
+            self.storage.expel(log, expelled=False)
 
     async def _lie(self) -> None:
         """Members are told what is not so: several have the same partition, or nobody has."""

@@ -1,0 +1,211 @@
+"""What a built-in step's config says literally is checked with the graph; what templates fill in, when it runs."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from stepwell.consumers.builtin.process import _ON_FIELDS, _OPERATIONS, _RULES
+from stepwell.core.expressions import compile_expression
+from stepwell.core.plan import compile_plan
+from stepwell.errors import DefinitionError, ExpressionError
+from stepwell.schemas.definitions import (
+    CONFIG_KEYS,
+    HTTP_METHODS,
+    LONGEST_SECONDS,
+    OPERATION_KEYS,
+    RULE_KEYS,
+    STEP_TYPES,
+    Compensation,
+    Retry,
+    Step,
+)
+from tests.core.build import step, workflow
+
+
+def problems(*steps):
+    with pytest.raises(DefinitionError) as caught:
+        compile_plan(workflow(*steps))
+    return caught.value.problems
+
+
+def config_problems(type_, config):
+    return [found.removeprefix("steps[0].config") for found in problems(Step("a", type=type_, config=config))]
+
+
+def rule_problems(*rules):
+    return [found.removeprefix(".rules") for found in config_problems("process", {"rules": list(rules)})]
+
+
+URL = "https://example.com"
+SECONDS = "is no number of seconds from 0 to ten years"
+
+
+@pytest.mark.parametrize(
+    ("type_", "config", "expected"),
+    [
+        ("process", {"rulez": 3}, [': unknown key "rulez", did you mean "rules"?']),
+        ("process", {"rules": 3}, [".rules: a list of rules is needed, not a number"]),
+        ("input", {"dat": {}}, [': unknown key "dat", did you mean "data"?']),
+        ("input", {"data": [1]}, [".data: a mapping is needed, not a list"]),
+        ("output", {"zzz": 1}, [': unknown key "zzz"; there are none']),
+        ("condition_check", {"condition": "true", "zzz": 1}, [': unknown key "zzz"; there are condition']),
+        ("wait", {"seconds": 1, "minutes": 1}, [': unknown key "minutes"; there are seconds']),
+        ("wait", {"seconds": "ten"}, [f".seconds: 'ten' {SECONDS}"]),
+        ("wait", {"seconds": "10"}, [f".seconds: '10' {SECONDS}"]),
+        ("wait", {"seconds": -1}, [f".seconds: -1 {SECONDS}"]),
+        ("wait", {"seconds": True}, [f".seconds: True {SECONDS}"]),
+        ("wait", {"seconds": LONGEST_SECONDS + 1}, [f".seconds: {LONGEST_SECONDS + 1} {SECONDS}"]),
+        ("http_request", {"url": "ftp://x", "foo": 1},
+         [f': unknown key "foo"; there are {", ".join(CONFIG_KEYS["http_request"])}',
+          ".url: only http:// and https:// URLs can be requested"]),
+        ("http_request", {"url": "file:///{{ input.path }}"}, [".url: only http:// and https:// URLs can be requested"]),
+        ("http_request", {"url": ""}, [".url: only http:// and https:// URLs can be requested"]),
+        ("http_request", {"url": 3}, [".url: a text is needed, not a number"]),
+        ("http_request", {"url": URL, "method": "pots"}, ['.method: unknown method "pots", did you mean "POST"?']),
+        ("http_request", {"url": URL, "method": 3}, [".method: a text is needed, not a number"]),
+        ("http_request", {"url": URL, "header": {}}, [': unknown key "header", did you mean "headers"?']),
+    ],
+)  # fmt: skip
+def test_a_literal_mistake_is_found_with_the_graph(type_, config, expected):
+    assert config_problems(type_, config) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("upper", "[0]: a mapping is needed, not a text"),
+        ({}, '[0]: needs "type"'),
+        ({"type": "transfrm"}, '[0].type: unknown type "transfrm", did you mean "transform"?'),
+        ({"type": 3}, "[0].type: a text is needed, not a number"),
+        ({"type": "qq"}, f'[0].type: unknown type "qq"; there are {", ".join(RULE_KEYS)}'),
+        ({"type": "sort", "bye": "x"}, '[0]: unknown key "bye", did you mean "by"?'),
+        ({"type": "transform", "field": "x"}, '[0]: needs "operation"'),
+        ({"type": "transform", "field": "x", "operation": "uper"},
+         '[0].operation: unknown operation "uper", did you mean "upper"?'),
+        ({"type": "transform", "field": "x", "operation": "upper", "digits": 1},
+         '[0]: unknown key "digits"; there are type, field, operation'),
+    ],
+)  # fmt: skip
+def test_a_rules_type_operation_and_keys_are_checked(rule, expected):
+    assert rule_problems(rule) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("type_", "config"),
+    [
+        ("input", {"data": {"x": 1}}),
+        ("input", {"data": "{{ input.more }}"}),
+        ("wait", {"seconds": 0}),
+        ("wait", {"seconds": "{{ input.n }}"}),
+        ("process", {}),
+        ("process", {"rules": None}),
+        ("process", {"rules": "{{ input.rules }}"}),
+        ("process", {"rules": ["{{ input.rule }}", {"type": "{{ input.type }}", "anything": 1}]}),
+        ("process", {"rules": [{"type": "transform", "operation": "{{ input.o }}", "field": "x", "digits": 1}]}),
+        ("http_request", {"url": "{{ input.base }}/x", "method": "{{ input.method }}"}),
+        ("http_request", {"url": "HTTPS://{{ input.host }}/x", "method": "post"}),
+        ("python", {"anything": 1}),
+    ],
+)  # fmt: skip
+def test_what_is_right_or_filled_in_by_a_template_is_let_through(type_, config):
+    compile_plan(workflow(Step("a", type=type_, config=config, handler="h" if type_ == "python" else None)))
+
+
+def test_the_tables_are_those_of_the_workers():
+    assert set(CONFIG_KEYS) == set(STEP_TYPES) - {"python"}
+    assert set(_RULES) == set(RULE_KEYS)
+    assert set(_OPERATIONS) | set(_ON_FIELDS) == set(OPERATION_KEYS)
+    assert {key for keys in OPERATION_KEYS.values() for key in keys} | {"field", "operation"} == set(
+        RULE_KEYS["transform"]
+    )
+    assert all(method.isupper() for method in HTTP_METHODS)
+
+
+@pytest.mark.parametrize(
+    ("type_", "config"),
+    [("input", {}), ("output", {}), ("condition_check", {"condition": "true"}), ("wait", {"seconds": 1})],
+)
+def test_a_step_without_attempts_takes_neither_retries_nor_a_time_limit(type_, config):
+    said = f'a step of type "{type_}" has no attempts, so it takes none'
+    wrong = Step("a", type=type_, config=config, retry=Retry(max_attempts=2), timeout_seconds=3)
+    assert problems(wrong) == [f"steps[0].retry: {said}", f"steps[0].timeout_seconds: {said}"]
+    compile_plan(workflow(Step("a", type=type_, config=config, compensate=Compensation("undo"))))  # which does run
+
+
+@pytest.mark.parametrize("name", ["a\nb", " a", "a ", "a\x1b[2J", "\u2028a", "a\x85b"])
+def test_an_id_that_would_break_a_line_is_refused(name):
+    (found,) = problems(Step(name, handler="h"))
+    assert found == f"steps[0].id: {name!r} has blanks at its ends, line breaks or control characters"
+
+
+def test_an_id_may_be_any_other_text():
+    compile_plan(workflow(step("input"), step("fetch-data"), step("Größe 1/2"), step("日本")))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("input.a = 1", "input.a = 1 (line 1, column 9): invalid syntax; write == to compare"),
+        ("input.a && input.b", "input.a && input.b (line 1, column 10): invalid syntax; write and instead of &&"),
+        ("input.a || input.b", "input.a || input.b (line 1, column 10): invalid syntax; write or instead of ||"),
+        ("!input.a", "!input.a (line 1, column 1): invalid syntax; write not instead of !"),
+        ("{{ input.a }}", "{{ input.a }}: an expression is written without braces here; write input.a"),
+        ("{{ input.a }} > 3", "{{ input.a }} > 3: an expression is written without braces here; write input.a > 3"),
+        ("{{input.a == 'x'}} and true or",
+         "{{input.a == 'x'}} and true or: an expression is written without braces here; write input.a == 'x' and true or"),
+        ("lenn(input.a)", "the function lenn() is not allowed: lenn(input.a) (line 1, column 1); did you mean len()?"),
+    ],
+)  # fmt: skip
+def test_an_expressions_remedy_is_told_in_the_same_line(source, expected):
+    assert problems(step("a", condition=source)) == [f"steps[0].condition: {expected}"]
+
+
+def test_the_page_about_definitions_shows_these_messages():
+    page = (Path(__file__).resolve().parents[2] / "docs/definitions.md").read_text(encoding="utf-8")
+    upper = {"type": "transform", "field": "x", "operation": "uper"}
+    wrong = [
+        (step("a"), Step("b", type="process", config={"rulez": 3})),
+        (step("a"), Step("b", type="process", config={"rules": [upper]})),
+        (Step("a", type="wait", config={"seconds": "ten"}),),
+        (Step("a", type="http_request", config={"url": "ftp://x"}),),
+        (Step("a", type="wait", config={"seconds": 1}, retry=Retry(max_attempts=2)),),
+        (step("a", condition="input.a = 1"),),
+        (step("a", condition="{{ input.a }}"),),
+    ]
+    for steps in wrong:
+        for problem in problems(*steps):
+            assert f"`{problem}`" in page
+
+
+def test_where_no_remedy_is_more_to_the_point_what_is_allowed_is_listed():
+    (found,) = problems(step("a", input={"x": "{{ [y for y in input.z] }}"}))
+    assert found.startswith("steps[0].input.x: a comprehension is not allowed: ")
+    assert "; allowed: literals, " in found
+    assert "\n" not in found
+
+
+def test_habits_and_braces_within_quotes_are_none():
+    compile_expression("input.a == '&& = {{ x }}'")
+    with pytest.raises(ExpressionError) as caught:
+        compile_expression("input.a == '{{ && }}' input.b")
+    assert "without braces" not in caught.value.message
+    assert "&&" not in caught.value.remedy
+
+
+def test_a_hostile_source_is_refused_in_time():
+    started = time.perf_counter()
+    for source in ("{{" * 2000, "{{" + " " * 3990, "'" * 3999, "\\'" * 2000, "'\"" * 2000, "=" * 4000):
+        with pytest.raises(ExpressionError):
+            compile_expression(source)
+    assert time.perf_counter() - started < 2
+
+
+def test_ten_thousand_steps_are_compiled_in_about_a_second():
+    many = [step(f"s{n}", *([f"s{n - 1}"] if n else [])) for n in range(10_000)]
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        compile_plan(workflow(*many))
+        times.append(time.perf_counter() - started)
+    assert min(times) < 1
