@@ -164,7 +164,8 @@ def _resume_rollback(decision: Decision, command: ResumeWorkflow) -> None:
     current = state.rollback.current if state.rollback is not None else None
     lost = state.incident == QUARANTINED  # its outcome, if it came meanwhile
     decision.emit(WorkflowResumed(command_id=command.command_id))
-    if current is not None and current.ready is not None and (lost or current.status not in UNDER_WAY):
+    anew = current is not None and (lost or current.status not in UNDER_WAY or current.waits_for == "worker")
+    if current is not None and current.ready is not None and anew:
         step_id = current.ready.step_id
         if current.status is StepStatus.FAILED and command.failed_steps == "skip":
             decision.emit(StepSkipped(step_id, reason="skipped by a person"))

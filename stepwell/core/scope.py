@@ -84,7 +84,7 @@ def _told(error: ErrorInfo | None) -> dict[str, Any] | None:
     """An error as expressions see it: the same keys, whatever there is to say."""
     if error is None:
         return None
-    return {"type": error.type, "message": error.message, "kinds": error.kinds, "traceback": error.traceback}
+    return {"type": error.type, "message": error.message, "kinds": list(error.kinds), "traceback": error.traceback}
 
 
 def step_input(state: InstanceState, plan: Plan, plan_step: PlanStep, extra: Extra = NOTHING) -> Any:

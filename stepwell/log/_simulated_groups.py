@@ -9,6 +9,7 @@ from stepwell.log._members import share_out
 from stepwell.log.port import Member
 
 if TYPE_CHECKING:
+    from stepwell.log._simulated_process import SimulatedProcess
     from stepwell.log.simulated import SimulatedLog
 
 WORKERS: Final = "workers"  # the group that those who consume are in
@@ -28,7 +29,7 @@ class _Seat:
 
     __slots__ = ("about", "expelled", "group", "log", "shares", "stale")
 
-    def __init__(self, log: SimulatedLog, group: str, about: Mapping[str, str], *, shares: bool) -> None:
+    def __init__(self, log: SimulatedProcess, group: str, about: Mapping[str, str], *, shares: bool) -> None:
         self.log = log
         self.group = group
         self.about = dict(about)
@@ -47,7 +48,7 @@ class Groups:
         self._number = 0
         self.lie: Lie | None = None
 
-    def enter(self, log: SimulatedLog, group: str, about: Mapping[str, str], *, shares: bool) -> int:
+    def enter(self, log: SimulatedProcess, group: str, about: Mapping[str, str], *, shares: bool) -> int:
         """Let a process join; gives the member's number."""
         self._number += 1
         self._seats[self._number] = _Seat(log, group, about, shares=shares)
@@ -60,12 +61,12 @@ class Groups:
         if seat is not None:
             self._share(seat.group)
 
-    def bury(self, log: SimulatedLog) -> None:
+    def bury(self, log: SimulatedProcess) -> None:
         """End all memberships of a process."""
         for member in [number for number, seat in self._seats.items() if seat.log is log]:
             self.leave(member)
 
-    def expel(self, log: SimulatedLog, *, expelled: bool, told: bool = True) -> None:
+    def expel(self, log: SimulatedProcess, *, expelled: bool, told: bool = True) -> None:
         """Take a process for dead, or see that it is not."""
         for member, seat in self._seats.items():
             if seat.log is log:

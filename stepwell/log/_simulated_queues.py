@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from asyncio import Future
 from collections.abc import Callable, Sequence
@@ -116,7 +115,6 @@ class SimulatedConsumer:
         self._accepts = accepts
         self._ready: list[Delivery] = []
         self._held: set[int] = set()
-        self._closing: Future[None] = log.loop.create_future()
 
     def accepts(self, delivery: Delivery) -> bool:
         """Whether the worker wants it. Where its own code cannot say, it gets it."""
@@ -128,23 +126,22 @@ class SimulatedConsumer:
     async def take(self, limit: int) -> Sequence[Delivery]:
         """As the port says."""
         while not self._ready:
-            await self._unless_closed(self._log.travel())
+            self._check()
+            await self._log.travel()
+            self._check()
             room = self._prefetch - len(self._held)
             found = self._log.storage.queues.hand_out(self, min(limit, room)) if room > 0 else []
             if found:
                 self._ready += found
                 self._held.update(delivery.token for delivery in found)
-                await self._unless_closed(self._log.travel())
+                await self._log.travel()
             else:
-                await self._unless_closed(self._log.wait(self._log.storage.queued))
+                await self._log.wait(self._log.storage.queued)
+            self._check()
         taken, self._ready = self._ready[:limit], self._ready[limit:]
         return taken
 
-    async def _unless_closed(self, waiting: asyncio.Future[None] | object) -> None:
-        if self.closed:
-            waiting.close()  # type: ignore[attr-defined]
-            raise LogClosedError("the queue was closed")
-        await waiting  # type: ignore[misc]
+    def _check(self) -> None:
         if self.closed:
             raise LogClosedError("the queue was closed")
 

@@ -17,11 +17,12 @@ import random
 from asyncio import Future
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
-from stepwell.errors import LogClosedError, LogError, RecordTooLargeError
+from stepwell.errors import LogError, RecordTooLargeError
 from stepwell.log._simulated_faults import CALM, STORMY, Faults, Rates
 from stepwell.log._simulated_groups import WORKERS, Groups, SimulatedPlace
+from stepwell.log._simulated_process import Bell, Place, SimulatedProcess, fail
 from stepwell.log._simulated_queues import Queues, SimulatedConsumer
 from stepwell.log._wake import failed_future
 from stepwell.log.port import (
@@ -39,53 +40,27 @@ from stepwell.log.port import (
 
 __all__ = ["CALM", "STORMY", "Faults", "Rates", "SimulatedLog", "SimulatedStorage", "Witness"]
 
-T = TypeVar("T")
-Place = tuple[str, int]  # topic and partition
-
 _PARTITIONED: Final = frozenset({COMMANDS, EVENTS, SNAPSHOTS, DEAD_LETTERS})
 _BEGINNING: Final = 1_750_000_000_000  # milliseconds since 1970 at which virtual time starts: some day
-_STEP: Final = 1e-6  # seconds between two things that must happen in order
 
 
 class Witness(Protocol):
     """Sees everything that happens in a storage, at the moment when it happens."""
 
-    def asked(self, log: SimulatedLog, what: str) -> None:
+    def asked(self, log: SimulatedProcess, what: str) -> None:
         """A process has called."""
 
-    def landed(self, log: SimulatedLog, place: Place, records: Sequence[Record]) -> None:
+    def landed(self, log: SimulatedProcess, place: Place, records: Sequence[Record]) -> None:
         """Records are in the log."""
 
-    def sends(self, log: SimulatedLog, to: Place | str, records: Sequence[NewRecord]) -> None:
+    def sends(self, log: SimulatedProcess, to: Place | str, records: Sequence[NewRecord]) -> None:
         """A process appends to a partition, or puts records into a queue; they are not there yet."""
 
     def queued(self, queue: str, records: Sequence[NewRecord]) -> None:
         """Records are in a queue."""
 
-    def died(self, log: SimulatedLog) -> None:
+    def died(self, log: SimulatedProcess) -> None:
         """A process has ended without a word."""
-
-
-class Bell:
-    """Wakes all who wait for it, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self._waiters: dict[Future[None], None] = {}
-
-    def add(self, waiter: Future[None]) -> None:
-        """Wake this one, too."""
-        self._waiters[waiter] = None
-
-    def discard(self, waiter: Future[None]) -> None:
-        """It waits no more."""
-        self._waiters.pop(waiter, None)
-
-    def fire(self) -> None:
-        """Wake them."""
-        waiters, self._waiters = self._waiters, {}
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 class _Partition:
@@ -164,13 +139,11 @@ class SimulatedStorage:
         """All records that ever were in a partition: for those who check, whatever was deleted since."""
         return self.partition(topic, partition).records
 
-    def land(self, log: SimulatedLog, topic: str, partition: int, records: Iterable[NewRecord]) -> list[int]:
+    def land(self, log: SimulatedProcess, topic: str, partition: int, records: Iterable[NewRecord]) -> list[int]:
         """Append records."""
         found, now = self.partition(topic, partition), self.now()
         first = len(found.records)
-        added = [
-            Record(offset, new.key, new.value, new.headers, now) for offset, new in enumerate(records, first)
-        ]
+        added = [Record(offset, new.key, new.value, new.headers, now) for offset, new in enumerate(records, first)]
         found.records += added
         if self.witness is not None:
             self.witness.landed(log, (topic, partition), added)
@@ -182,14 +155,14 @@ class SimulatedStorage:
         self.groups.leave(member)
         self.regrouped.fire()
 
-    def bury(self, log: SimulatedLog) -> None:
+    def bury(self, log: SimulatedProcess) -> None:
         """A process is known to be dead: its memberships end, and what it had in hand is for anybody again."""
         self.groups.bury(log)
         for worker in log.workers:
             self.queues.give_back(worker)
         self.regrouped.fire()
 
-    def expel(self, log: SimulatedLog, *, expelled: bool = True, told: bool = True) -> None:
+    def expel(self, log: SimulatedProcess, *, expelled: bool = True, told: bool = True) -> None:
         """Take a process for dead that is not, or see that it lives after all.
 
         Args:
@@ -202,139 +175,13 @@ class SimulatedStorage:
         self.regrouped.fire()
 
 
-class SimulatedLog:
-    """One process's log object; see ``port.Log``. Made by ``SimulatedStorage.open``.
-
-    Attributes:
-        name: What the process is called.
-        closed: Whether it may be used no more.
-        lag: How many seconds later than others' its appends land.
-    """
+class SimulatedLog(SimulatedProcess):
+    """One process's log object; see ``port.Log``. Made by ``SimulatedStorage.open``."""
 
     def __init__(self, storage: SimulatedStorage, name: str) -> None:
-        self.storage = storage
-        self.name = name
+        super().__init__(storage, name)
         self.partitions = storage.partitions
         self.max_record_bytes = storage.max_record_bytes
-        self.loop = storage.loop
-        self.workers: list[SimulatedConsumer] = []
-        self.closed = False
-        self.lag = 0.0
-        self._dead = False
-        self._held: list[Callable[[], None]] | None = None  # what happens once it is thawed; None: not frozen
-        self._floors: dict[Place, float] = {}  # when the newest append to a place lands
-        self._floor = 0.0  # nothing lands before this
-        self._answered: dict[Place, float] = {}  # when the newest append to a place is acknowledged
-        self._pending: dict[Future[Any], None] = {}  # appends on their way
-        self._waiting: dict[Future[None], None] = {}  # whatever else waits
-
-    # What is on its way.
-
-    def submit(self, what: str, places: Sequence[Place], land: Callable[[], T], *, fence: bool = False) -> Future[T]:
-        """Send something to the log; the future gets what ``land`` gives, or an error.
-
-        Args:
-            what: For people.
-            places: Where it appends to; appends of one log object to one place land in the order of the calls.
-            land: Does it.
-            fence: Keeps the order with all appends of this log object.
-        """
-        future: Future[T] = self.loop.create_future()
-        faults = self.storage.faults
-        if not self.closed and faults.strikes("crash", faults.rates.crash):
-            if faults.dice.random() < 0.5:  # before the call, or right behind it
-                self.die()
-            else:
-                self.loop.call_soon(self.die)
-        if self.closed:
-            fail(future, LogClosedError("the log is closed", place=self.name))
-            return future
-        if self.storage.witness is not None:
-            self.storage.witness.asked(self, what)
-        self._pending[future] = None
-        future.add_done_callback(self._pending.pop)
-        floors = self._floors.values() if fence else [self._floors.get(place, 0.0) for place in places]
-        lands = max(self.loop.time() + faults.latency() + self.lag, self._floor, *floors, 0.0) + _STEP
-        for place in places:
-            self._floors[place] = lands
-        if fence:
-            self._floor = lands
-        if self._held is not None:
-            self._held.append(lambda: self._send(future, places, land, self.loop.time()))
-        else:
-            self._send(future, places, land, lands)
-        return future
-
-    def _send(self, future: Future[T], places: Sequence[Place], land: Callable[[], T], lands: float) -> None:
-        faults = self.storage.faults
-        fate = faults.of_append()
-        answered = max(lands + faults.latency(), *(self._answered.get(place, 0.0) for place in places), 0.0) + _STEP
-        for place in places:
-            self._answered[place] = answered
-        if fate.error is None:
-
-            def arrive() -> None:
-                if not self._dead:
-                    result = land()
-                    self._at(answered, lambda: future.done() or future.set_result(result))
-                    return
-                for late in faults.of_orphan().landings:
-                    self.loop.call_later(late, land)
-
-            self.loop.call_at(lands, arrive)
-            return
-        error = fate.error
-        for late in fate.landings:
-            self.loop.call_at(lands + late, land)
-        self._at(answered + faults.late(), lambda: fail(future, error))
-
-    def _at(self, when: float, act: Callable[[], object]) -> None:
-        """Do something in this process at some time, or later, if it is frozen then."""
-
-        def happen() -> None:
-            if self._held is not None:
-                self._held.append(happen)
-            else:
-                act()
-
-        self.loop.call_at(when, happen)
-
-    async def travel(self) -> None:
-        """Go to the log, or come back from it.
-
-        Raises:
-            LogClosedError: The log was closed.
-            LogError: The way was blocked.
-        """
-        self.check_open()
-        faults = self.storage.faults
-        if faults.strikes("read error", faults.rates.read_error):
-            raise LogError("cannot be reached", place=self.name)
-        waiter: Future[None] = self.loop.create_future()
-        self._at(self.loop.time() + faults.latency(), lambda: waiter.done() or waiter.set_result(None))
-        await self._wait(waiter)
-
-    async def wait(self, bell: Bell, within: float | None = None) -> None:
-        """Wait until something happens, or for so many seconds."""
-        self.check_open()
-        waiter: Future[None] = self.loop.create_future()
-        bell.add(waiter)
-        timer = None
-        if within is not None:
-            timer = self.loop.call_later(within, lambda: waiter.done() or waiter.set_result(None))
-        try:
-            await self._wait(waiter)
-        finally:
-            bell.discard(waiter)
-            if timer is not None:
-                timer.cancel()
-
-    async def _wait(self, waiter: Future[None]) -> None:
-        self._waiting[waiter] = None
-        try:
-            await waiter
-        finally:
-            self._waiting.pop(waiter, None)
 
     # Records.
 
@@ -449,9 +296,7 @@ class SimulatedLog:
             return failed_future(self.loop, error)
         if self.storage.witness is not None:
             self.storage.witness.sends(self, queue, checked)
-        return self.submit(
-            f"enqueue {len(checked)}", [], lambda: self.storage.queues.add(queue, checked), fence=True
-        )
+        return self.submit(f"enqueue {len(checked)}", [], lambda: self.storage.queues.add(queue, checked), fence=True)
 
     async def consume(
         self,
@@ -480,64 +325,7 @@ class SimulatedLog:
         await self.travel()
         return self.storage.groups.members(group)
 
-    # Trouble, and the end.
-
-    def freeze(self) -> None:
-        """Stop the process: it hears and says nothing until it is thawed."""
-        if self._held is None and not self.closed:
-            self._held = []
-
-    def thaw(self) -> None:
-        """Let it go on where it stopped."""
-        held, self._held = self._held, None
-        for act in held or ():
-            act()
-
-    def die(self) -> None:
-        """End as by ``kill -9``. What is on its way to the log may land or not."""
-        if self.closed:
-            return
-        self._dead = True
-        self._shut()
-        self.thaw()
-        for future in list(self._pending):
-            fail(future, LogClosedError("the process has died", place=self.name))
-        faults = self.storage.faults
-        if faults.active and faults.rates.burial:
-            self.loop.call_later(faults.dice.random() * faults.rates.burial, self.storage.bury, self)
-        else:
-            self.storage.bury(self)
-        if self.storage.witness is not None:
-            self.storage.witness.died(self)
-
-    async def close(self) -> None:
-        """As the port says."""
-        if not self.closed:
-            self._shut()
-            while self._pending:
-                await asyncio.wait([next(iter(self._pending))])
-            self.storage.bury(self)
-
-    def _shut(self) -> None:
-        self.closed = True
-        for waiter in list(self._waiting):
-            fail(waiter, LogClosedError("the log was closed", place=self.name))
-        for worker in self.workers:
-            worker.shut()
-
-    def check_open(self) -> None:
-        """Refuse whatever comes after the end."""
-        if self.closed:
-            raise LogClosedError("the log is closed", place=self.name)
-
     def _check_place(self, topic: str, partition: int) -> None:
         most = self.partitions if topic in _PARTITIONED else 1024
         if not 0 <= partition < most:
             raise LogError(f"{topic} has no partition {partition}", place=self.name, remedy=f"It has {most}.")
-
-
-def fail(future: Future[Any], error: BaseException) -> None:
-    """End a future with an error that nobody needs to look at."""
-    if not future.done():
-        future.set_exception(error)
-        future.exception()

@@ -63,7 +63,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """A clock for engines: milliseconds, counted from ``since``."""
         return lambda: since + int(self._selector.now * 1000)
 
-    def run_in_executor(  # type: ignore[override]
+    def run_in_executor(
         self,
         executor: Any,  # noqa: ARG002 - asyncio's signature
         func: Callable[[*Ts], T],

@@ -36,3 +36,12 @@ def statuses(engine: Engine) -> dict[str, str]:
 def in_hand(engine: Engine) -> list[str]:
     """The steps that workers have been given, in order."""
     return [item.step.step_id for item in engine.in_hand]
+
+
+def until_nobody_has_it(engine: Engine, step_id: str = "a") -> None:
+    """Every worker hands a step back, until a person is called."""
+    while engine.latest.status != "paused":
+        engine.give_back(step_id)
+        due = engine.next_due()
+        assert due is not None
+        engine.wait((due - engine.now) / 1000)

@@ -108,7 +108,8 @@ def test_an_error_handler_gets_the_error():
     (item,) = engine.in_hand
     assert (item.step.purpose, item.step.target) == ("handle", "a")
     assert item.step.input == {
-        "n": 2, "k": [1], "failed_step": "a", "error": {"type": "Boom", "message": "it went wrong"},
+        "n": 2, "k": [1], "failed_step": "a",
+        "error": {"type": "Boom", "message": "it went wrong", "kinds": [], "traceback": ""},
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from stepwell.schemas.commands import (
 )
 from stepwell.schemas.definitions import Compensation, Retry
 from stepwell.schemas.events import ErrorInfo, IncidentRaised, RollbackStarted, StepReady
-from tests.core.build import in_hand, started, statuses, step
+from tests.core.build import in_hand, started, statuses, step, until_nobody_has_it
 
 ONCE = Retry(max_attempts=1)
 
@@ -339,11 +339,7 @@ def test_a_silent_compensation_times_out():
 def test_a_compensation_that_no_worker_takes_calls_a_person():
     engine = three()
     engine.send(RollbackWorkflow("i", "start"))
-    for _ in range(100):
-        if engine.latest.status == "paused":
-            break
-        engine.give_back("b")
-        engine.wait(1)
+    until_nobody_has_it(engine, "b")
     assert engine.latest.incident == "no_handler"
     engine.send(ResumeWorkflow("i"))
     engine.wait(0)

@@ -15,8 +15,8 @@ from stepwell.schemas.commands import (
     RollbackWorkflow,
 )
 from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import CommandRejected, ErrorInfo, IncidentRaised, StepReady
-from tests.core.build import in_hand, started, statuses, step
+from stepwell.schemas.events import CommandRejected, ErrorInfo, IncidentRaised, StepReady, StepReturned
+from tests.core.build import in_hand, started, statuses, step, until_nobody_has_it
 
 
 def test_a_late_outcome_of_an_abandoned_attempt_changes_nothing():
@@ -77,19 +77,21 @@ def test_a_step_that_was_handed_back_is_routed_again_at_no_cost_of_an_attempt():
     assert engine.latest.status == "completed"
 
 
-def until_nobody_has_it(engine, step_id="a"):
-    for _ in range(100):
-        if engine.latest.status == "paused":
-            return
-        engine.give_back(step_id)
-        engine.wait(1)
+def test_a_step_that_nobody_takes_is_routed_again_ever_more_seldom():
+    engine, waits = started(step("a")), []
+    for _ in range(7):
+        engine.give_back("a")
+        waits.append((engine.next_due() - engine.now) / 1000)
+        engine.wait(waits[-1])
+    assert waits == [1, 1, 2, 4, 8, 15, 15]
 
 
 def test_a_step_that_nobody_takes_for_a_minute_calls_a_person():
     engine = started(step("a", handler="charge"))
     begun = engine.now
     until_nobody_has_it(engine)
-    assert 60 <= (engine.now - begun) / 1000 <= 65
+    assert 60 <= (engine.now - begun) / 1000 <= 76
+    assert len(engine.of(StepReturned)) <= 10, "it is asked for less and less often"
     (incident,) = engine.of(IncidentRaised)
     assert (incident.code, incident.step_id) == ("no_handler", "a")
     assert incident.message == (

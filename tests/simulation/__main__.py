@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a terminal program prints
 """Run seeds: ``python -m tests.simulation --seeds 1000``. One seed again, step by step: ``--seed N --trace``."""
 
 from __future__ import annotations
@@ -5,26 +6,15 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import signal
 import sys
 import time
 import traceback
 from collections import Counter
-from typing import NamedTuple
 
+from tests.simulation.many import begin, run, tell
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.world import LONG, Bias, Result, simulate
 
 AFTER_EACH = 2.0  # real seconds between two lines of progress
-MOST_SECONDS = 120  # real ones, for a seed: one that takes longer hangs without waiting
-
-
-class Told(NamedTuple):
-    """What a process tells of one seed: everything as plain data."""
-
-    seed: int
-    problem: str
-    counts: Counter[str]
 
 
 def main() -> int:
@@ -43,22 +33,8 @@ def main() -> int:
     return _all(given)
 
 
-def _bias(given: argparse.Namespace) -> Bias:
-    if given.mutation:
-        return MUTATIONS[given.mutation].bias
-    return LONG if given.long else Bias()
-
-
-def _run(seed: int, given: argparse.Namespace) -> Result:
-    tell = print if given.trace else None
-    if not given.mutation:
-        return simulate(seed, _bias(given), tell)
-    with MUTATIONS[given.mutation].applied():
-        return simulate(seed, _bias(given), tell)
-
-
 def _alone(given: argparse.Namespace) -> int:
-    result = _run(given.seed, given)
+    result = run(given.seed, given)
     if result.problem is not None:
         print("".join(traceback.format_exception(result.problem)))
     for kind, count in sorted(result.counts.items()):
@@ -68,26 +44,6 @@ def _alone(given: argparse.Namespace) -> int:
     return 1 if result.problem else 0
 
 
-def _told(job: tuple[int, argparse.Namespace]) -> Told:
-    seed, given = job
-    signal.alarm(MOST_SECONDS)
-    try:
-        result = _run(seed, given)
-    except TimeoutError:
-        return Told(seed, f"takes more than {MOST_SECONDS} real seconds", Counter())
-    finally:
-        signal.alarm(0)
-    return Told(seed, "" if result.problem is None else f"{result.problem!r}"[:1_000], result.counts)
-
-
-def _begin() -> None:
-    def too_long(*_: object) -> None:
-        raise TimeoutError
-
-    signal.signal(signal.SIGALRM, too_long)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _all(given: argparse.Namespace) -> int:
     seeds = range(given.first, given.first + given.seeds)
     options = (" --long" if given.long else "") + (f" --mutation {given.mutation}" if given.mutation else "")
@@ -95,13 +51,15 @@ def _all(given: argparse.Namespace) -> int:
     failed: list[int] = []
     began = last = time.monotonic()
     done = 0
-    with multiprocessing.get_context("spawn").Pool(given.jobs, _begin, maxtasksperchild=2_000) as pool:
-        for told in pool.imap_unordered(_told, ((seed, given) for seed in seeds), chunksize=4):
+    with multiprocessing.get_context("spawn").Pool(given.jobs, begin, maxtasksperchild=2_000) as pool:
+        for told in pool.imap_unordered(tell, ((seed, given) for seed in seeds), chunksize=4):
             done += 1
             counts += told.counts
             if told.problem:
                 failed.append(told.seed)
-                print(f"seed {told.seed} FAILED: {told.problem}\n  again: python -m tests.simulation --seed {told.seed}{options} --trace")
+                print(
+                    f"seed {told.seed} FAILED: {told.problem}\n  again: python -m tests.simulation --seed {told.seed}{options} --trace"
+                )
             if time.monotonic() - last > AFTER_EACH or done == len(seeds):
                 last = time.monotonic()
                 rate = done / (last - began)

@@ -172,7 +172,9 @@ class Visitor:
                 await self._patiently(lambda plan=plan: client.register(as_registered(plan)))
             heard: dict[str, int] = {}
             if self.dice.random() < 0.3:
-                await self._patiently(lambda: client.subscriber.listen(lambda found: self._hear(heard, found), lambda _: None))
+                await self._patiently(
+                    lambda: client.subscriber.listen(lambda found: self._hear(heard, found), lambda _: None)
+                )
             while self.world.stormy:
                 await asyncio.sleep(self.dice.expovariate(self.world.pace))
                 tasks = [task for task in tasks if not task.done() or task.result()]
@@ -227,7 +229,7 @@ class Visitor:
         dice, world = self.dice, self.world
         known = sorted(world.started)
         kind = dice.random()
-        if kind < 0.3 and len(known) < world.most_instances or not known:
+        if not known or (kind < 0.3 and len(known) < world.most_instances):
             await self._start(client, world.make_id(), f"start-{world.make_id()}")
         elif kind < 0.4:  # again: what was answered already, by the same command or another one
             instance_id = dice.choice(known)
@@ -289,7 +291,9 @@ class Visitor:
 
     async def _read(self, client: Client) -> None:
         """Read a partition, from its beginning or from a snapshot."""
-        await read_partition(self.world, client.log, self.dice.randrange(self.world.partitions), self.dice.random() < 0.5)
+        await read_partition(
+            self.world, client.log, self.dice.randrange(self.world.partitions), self.dice.random() < 0.5
+        )
 
 
 async def read_partition(world: World, log: Any, partition: int, from_snapshot: bool) -> None:

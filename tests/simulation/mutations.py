@@ -43,7 +43,7 @@ class Mutation(NamedTuple):
     """
 
     patches: list[Patch]
-    seeds: int = 20
+    seeds: int = 200
     bias: Bias = Bias()
 
     @contextlib.contextmanager
@@ -211,37 +211,46 @@ _rolled_back = evolving._rolled_back
 # --- the worker -------------------------------------------------------------------------------------------------
 
 
+class _Careless:
+    """A queue whose worker's settlements do not go through as they are.
+
+    Args:
+        settle: What becomes of them instead.
+    """
+
+    def __init__(self, settle: Callable[[Any, Any], Any]) -> None:
+        self.settle = settle
+
+
+def _flush_through(worker: Worker, settle: Callable[[Any, Any], Any]) -> None:
+    queue, worker._queue = worker._queue, _Careless(settle)  # type: ignore[assignment]
+    try:
+        _flush(worker)
+    finally:
+        worker._queue = queue
+
+
 def _settles_first(self: Worker) -> None:
     """Deliveries are forgotten, then their outcomes are appended."""
     queue = self._queue
 
-    class Careless:
-        def settle(_, deliveries: Any, outcomes: Any = ()) -> Any:
-            done = queue.settle(deliveries, ())
-            for outgoing in outcomes:
-                self._log.append(outgoing.topic, outgoing.partition, outgoing.records).add_done_callback(self._reported)
-            return done
+    def settle(deliveries: Any, outcomes: Any) -> Any:
+        done = queue.settle(deliveries, ())
+        for out in outcomes:
+            self._log.append(out.topic, out.partition, out.records).add_done_callback(self._reported)
+        return done
 
-    self._queue = Careless()  # type: ignore[assignment]
-    try:
-        _flush(self)
-    finally:
-        self._queue = queue
+    _flush_through(self, settle)
 
 
 def _loses_some_outcomes(self: Worker) -> None:
     """Of two outcomes for one partition in one turn of the loop, only one is reported."""
     queue = self._queue
 
-    class Careless:
-        def settle(_, deliveries: Any, outcomes: Any = ()) -> Any:
-            return queue.settle(deliveries, [Outgoing(COMMANDS, out.partition, out.records[:1]) for out in outcomes])
+    def settle(deliveries: Any, outcomes: Any) -> Any:
+        return queue.settle(deliveries, [Outgoing(COMMANDS, out.partition, out.records[:1]) for out in outcomes])
 
-    self._queue = Careless()  # type: ignore[assignment]
-    try:
-        _flush(self)
-    finally:
-        self._queue = queue
+    _flush_through(self, settle)
 
 
 _flush = Worker._flush
@@ -271,15 +280,21 @@ _DEATHS = Bias(chaos=("kill", "freeze", "stop"), every=1.5)
 _ZOMBIES = Bias(chaos=("lag", "lie", "freeze"), every=1.5)
 
 MUTATIONS: dict[str, Mutation] = {
-    "acceptance without the index": Mutation([
-        (Acceptance, "read", _reads(lambda known, epoch, _: epoch == known.epoch)),
-    ]),
-    "acceptance of any higher index": Mutation([
-        (Acceptance, "read", _reads(lambda known, epoch, index: epoch == known.epoch and index > known.index)),
-    ]),
-    "acceptance without the epoch": Mutation([
-        (Acceptance, "read", _reads(lambda known, _, index: index == known.index + 1)),
-    ]),
+    "acceptance without the index": Mutation(
+        [
+            (Acceptance, "read", _reads(lambda known, epoch, _: epoch == known.epoch)),
+        ]
+    ),
+    "acceptance of any higher index": Mutation(
+        [
+            (Acceptance, "read", _reads(lambda known, epoch, index: epoch == known.epoch and index > known.index)),
+        ]
+    ),
+    "acceptance without the epoch": Mutation(
+        [
+            (Acceptance, "read", _reads(lambda known, _, index: index == known.index + 1)),
+        ]
+    ),
     "no proof by offsets": Mutation([(owner, "proves", lambda *_: True)]),
     "effects before they are confirmed": Mutation([(PartitionOwner, "_append", _too_early)]),
     "released before it has arrived": Mutation([(PartitionOwner, "_settle_deliveries", _releases_too_much)]),
@@ -297,12 +312,14 @@ MUTATIONS: dict[str, Mutation] = {
     "position one too far after take-over": Mutation([(PartitionOwner, "_begin", _one_too_far)]),
     "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], 200, _DEATHS),
     "deferred steps forgotten after take-over": Mutation(
-        [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 200, _DEATHS
+        [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 400, _DEATHS
     ),
     "nothing sent again after take-over": Mutation([(owner, "take_over", _resends_nothing)]),
     "time goes back after take-over": Mutation([(owner, "take_over", _goes_on_with_the_last)], bias=_ZOMBIES),
     "a replaced owner's snapshot is corruption": Mutation(
-        [(takeover, "_is_claimed_after", _never_claimed)], 600, Bias(tail=500, chaos=("lag", "lie", "freeze", "slow"), every=1.0)
+        [(takeover, "_is_claimed_after", _never_claimed)],
+        200,
+        Bias(tail=500, chaos=("lag", "lie", "freeze", "slow"), every=1.0),
     ),
     "history with what does not count": Mutation([(EventReader, "history", _history_with_refused)], bias=_ZOMBIES),
     "outcomes settle again": Mutation([(outcomes, "_find", _finds_settled_ones)], bias=_DEATHS),
@@ -310,15 +327,19 @@ MUTATIONS: dict[str, Mutation] = {
     "joins counted twice": Mutation([(evolve_steps, "_end", _counts_joins_twice)]),
     "a retry has its old run's number": Mutation([(Decision, "again", _same_run)]),
     "a rollback keeps the context": Mutation([(evolving._EVOLVE, evolving.WorkflowRolledBack, _keeps_the_context)]),
-    "deliveries settled before their outcomes": Mutation([(Worker, "_flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))),
+    "deliveries settled before their outcomes": Mutation(
+        [(Worker, "_flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
+    ),
     "outcomes of one turn lost": Mutation([(Worker, "_flush", _loses_some_outcomes)]),
     "a delivery that came twice settled at once": Mutation(
-        [(worker, "_place", lambda _: (object(), 0))], 300, Bias(chaos=("mistake", "kill", "stop"), every=0.5)
+        [(worker, "_place", lambda _: (object(), 0))], 200, Bias(chaos=("mistake", "kill", "stop"), every=0.5)
     ),
     "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
     "the clock goes back": Mutation([(PartitionOwner, "_now", lambda self: self._clock())], bias=_ZOMBIES),
-    "a subscriber goes on from the end": Mutation([(Subscriber, "follow", _follows_from_the_end)], 200, Bias(rates=STORMY._replace(read_error=0.05))),
+    "a subscriber goes on from the end": Mutation(
+        [(Subscriber, "follow", _follows_from_the_end)], 200, Bias(rates=STORMY._replace(read_error=0.05))
+    ),
 }
 
 
@@ -331,4 +352,3 @@ def find(name: str) -> tuple[int, str]:
             if result.problem is not None:
                 return seed, repr(result.problem)
     return -1, ""
-

@@ -161,9 +161,7 @@ class Oracle:
         else:
             for event in transition.events:
                 self.answers[event.command_id].append(event)
-        partition.state = enter(
-            partition.state, transition.instance_id, after, source=source, at=transition.at
-        )
+        partition.state = enter(partition.state, transition.instance_id, after, source=source, at=transition.at)
         partition.owed += [(record.offset, effect) for effect in effects(before, transition, after)]
 
     def _instance_event(

@@ -20,7 +20,7 @@ from tests.simulation.oracle import Oracle
 HANDLERS = ("work", "mend", "undo")
 
 
-class Boom(Exception):
+class Boom(Exception):  # noqa: N818 - what definitions name
     """A failure of no known kind."""
 
 

@@ -8,24 +8,19 @@ that can be read is read again, by fresh eyes, and compared with the truth (``or
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from stepwell.consumers import deciding, owner, snapshotting, worker
-from stepwell.consumers import engine as engine_module
-from stepwell.consumers.engine import Engine
-from stepwell.core import snapshots
 from stepwell.log.port import NewRecord, Record
 from stepwell.log.simulated import STORMY, Faults, Rates, SimulatedLog, SimulatedStorage
-from stepwell.telling import Logger
 from stepwell.testing.loop import VirtualLoop, run
 from tests.simulation import actors
-from tests.simulation.actors import Person, Process, Visitor, WatchedOwner
+from tests.simulation.actors import Person, Process, Visitor
+from tests.simulation.miniature import miniature
 from tests.simulation.oracle import Oracle, ViolationError
 from tests.simulation.scene import Hands, Moods, definitions
 
@@ -91,7 +86,11 @@ class World:
         self.plans = definitions(dice, dice.choice((1, 2, 3)))
         self.oracle = Oracle(self.partitions, {plan.hash: plan for plan in self.plans})
         faults = Faults(random.Random(dice.getrandbits(64)), bias.rates or _rates(dice))
-        self.storage = SimulatedStorage(partitions=self.partitions, faults=faults, witness=self)
+        self.tight = dice.random() < 0.2  # records are small, so that what handlers give may not fit
+        most = 16_384 if self.tight else 1_048_576
+        self.storage = SimulatedStorage(
+            partitions=self.partitions, faults=faults, witness=self, max_record_bytes=most
+        )
         moods = Moods(*(value * dice.choice((0, 1, 1, 2)) for value in Moods()))
         self.hands = Hands(dice, moods, self.oracle)
         self.pace = dice.choice((1.0, 3.0, 8.0))  # what each client asks for in a second
@@ -339,47 +338,6 @@ def _rates(dice: random.Random) -> Rates:
     return STORMY._replace(**chosen)
 
 
-@contextlib.contextmanager
-def _miniature(world: World) -> Iterator[None]:
-    """Make rare what is rare only because it is large: snapshots, chunks, batches; and keep the logs quiet."""
-    dice = world.dice
-    tail = world.bias.tail or dice.choice((500, 2_000, 20_000, 4_000_000))
-
-    def quiet(_: Logger, event: str, **values: Any) -> None:
-        world.say(f"log: {event} {values}")
-
-    def undecidable(_: Logger, event: str, **values: Any) -> None:
-        world.violated(f"{event}: {values}")
-
-    class Owner(WatchedOwner):
-        pass
-
-    Owner.world = world
-    settings: list[tuple[Any, str, Any]] = [
-        (snapshotting, "SMALLEST_TAIL", tail),
-        (snapshotting, "FACTOR", dice.choice((0.1, 1, 4))),
-        (snapshots, "CHUNK_BYTES", dice.choice((300, 3_000, 256 * 1024))),
-        (deciding, "BUDGET", dice.choice((1, 3, 256))),
-        (owner, "BATCH", dice.choice((1, 4, 200))),
-        (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),
-        (worker, "REMEMBERED", dice.choice((1, 5, 10_000))),
-        (worker, "SWEEP_EVERY", 0.5),
-        (engine_module, "PartitionOwner", Owner),
-        (Logger, "warning", quiet),
-        (Logger, "info", quiet),
-        (Logger, "debug", quiet),
-        (Logger, "exception", undecidable),
-    ]
-    before = [(place, name, getattr(place, name)) for place, name, _ in settings]
-    for place, name, value in settings:
-        setattr(place, name, value)
-    try:
-        yield
-    finally:
-        for place, name, value in before:
-            setattr(place, name, value)
-
-
 def simulate(seed: int, bias: Bias | None = None, tell: Callable[[str], None] | None = None) -> Result:
     """Run one seed."""
     loop = VirtualLoop()
@@ -388,7 +346,7 @@ def simulate(seed: int, bias: Bias | None = None, tell: Callable[[str], None] | 
     async def main() -> None:
         world = World(seed, bias or Bias(), tell)
         found.append(world)
-        with _miniature(world):
+        with miniature(world):
             await world.run()
 
     problem: BaseException | None = None
@@ -414,6 +372,3 @@ def simulate(seed: int, bias: Bias | None = None, tell: Callable[[str], None] | 
     counts["instances"] = len(world.oracle.instances)
     counts["runs of handlers"] = world.hands.ran
     return Result(seed, problem, world.digest, counts, loop.time())
-
-
-__all__ = ["LONG", "Bias", "Engine", "Result", "simulate"]

@@ -1,0 +1,57 @@
+"""Settings under which what is rare because it is large happens in a small world, too."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from stepwell.consumers import deciding, owner, snapshotting, worker
+from stepwell.consumers import engine as engine_module
+from stepwell.core import snapshots
+from stepwell.telling import Logger
+from tests.simulation.actors import WatchedOwner
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+@contextlib.contextmanager
+def miniature(world: World) -> Iterator[None]:
+    """Make rare what is rare only because it is large: snapshots, chunks, batches; and keep the logs quiet."""
+    dice = world.dice
+    tail = world.bias.tail or dice.choice((500, 2_000, 20_000, 4_000_000))
+
+    def quiet(_: Logger, event: str, **values: Any) -> None:
+        world.say(f"log: {event} {values}")
+
+    def undecidable(_: Logger, event: str, **values: Any) -> None:
+        world.violated(f"{event}: {values}")
+
+    class Owner(WatchedOwner):
+        pass
+
+    Owner.world = world
+    settings: list[tuple[Any, str, Any]] = [
+        (snapshotting, "SMALLEST_TAIL", tail),
+        (snapshotting, "FACTOR", dice.choice((0.1, 1, 4))),
+        (snapshots, "CHUNK_BYTES", dice.choice((300, 3_000, 10_000 if world.tight else 256 * 1024))),
+        (deciding, "BUDGET", dice.choice((1, 3, 256))),
+        (owner, "BATCH", dice.choice((1, 4, 200))),
+        (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),
+        (worker, "REMEMBERED", dice.choice((1, 5, 10_000))),
+        (worker, "SWEEP_EVERY", 0.5),
+        (engine_module, "PartitionOwner", Owner),
+        (Logger, "warning", quiet),
+        (Logger, "info", quiet),
+        (Logger, "debug", quiet),
+        (Logger, "exception", undecidable),
+    ]
+    before = [(place, name, getattr(place, name)) for place, name, _ in settings]
+    for place, name, value in settings:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
