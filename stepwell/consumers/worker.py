@@ -111,7 +111,8 @@ class Worker:
         self._readers: dict[int, EventReader] = {}  # where steps were sent again
         self._reading = asyncio.Lock()
         self._outbox: list[tuple[Delivery, Outcome]] = []
-        self._reporting: set[tuple[str, int]] = set()  # deliveries whose outcomes are on their way
+        # Deliveries whose outcomes are on their way; and the repeat of one, to be settled once they are safe.
+        self._reporting: dict[tuple[str, int], Delivery | None] = {}
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._room = asyncio.Event()
         self._news = asyncio.Event()  # a run has begun, or has said how far it is
@@ -204,8 +205,13 @@ class Worker:
             return
         key = (item.instance_id, item.step.run)
         at_work = self._runs.get(key)
-        if _place(delivery) in self._reporting or (at_work and _place(delivery) == _place(at_work.delivery)):
-            return  # the queue took us for dead and gave it out anew, to us: it is settled with its outcome only
+        # Where the queue took us for dead, it may give out anew, to us, what we have in hand. Settling that would
+        # forget the record before its outcome is safe.
+        if at_work and _place(delivery) == _place(at_work.delivery):
+            return
+        if _place(delivery) in self._reporting:
+            self._reporting[_place(delivery)] = delivery
+            return
         if at_work or key in self._settled or self._given_up.covers(item):
             self._settle(delivery, None)
             return
@@ -335,7 +341,7 @@ class Worker:
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outbox.append((delivery, outcome))
-        self._reporting.add(_place(delivery))
+        self._reporting[_place(delivery)] = None
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
@@ -350,8 +356,15 @@ class Worker:
         outgoing = [Outgoing(COMMANDS, partition, batch) for partition, batch in records.items()]
         deliveries = [delivery for delivery, _ in outbox]
         future = self._queue.settle(deliveries, outgoing)
-        future.add_done_callback(lambda _: self._reporting.difference_update(map(_place, deliveries)))
+        future.add_done_callback(lambda done: self._settle_repeats(deliveries, done))
         future.add_done_callback(self._reported)
+
+    def _settle_repeats(self, deliveries: list[Delivery], future: asyncio.Future[None]) -> None:
+        repeats = [self._reporting.pop(_place(delivery), None) for delivery in deliveries]
+        if not future.cancelled() and future.exception() is None:
+            for repeat in repeats:
+                if repeat is not None:
+                    self._settle(repeat, None)
 
     def _reported(self, future: asyncio.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
