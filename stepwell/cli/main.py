@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stepwell.cli.session import BAD_INPUT, drive, leave, print_error, show_error, told_apart
+from stepwell.cli.session import BAD_INPUT, drive, flushed, leave, print_error, show_error, told_apart
 
 app = typer.Typer(
     name="stepwell",
@@ -356,7 +356,16 @@ def _exit(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
 
 
 def entry() -> None:
-    """The console script: every error is one message, never a traceback."""
+    """The console script: runs a verb and ends the process."""
+    leave(command())
+
+
+def command() -> int:
+    """Run the verb that the arguments name: every error is one message, never a traceback.
+
+    Returns:
+        The exit status.
+    """
     as_json = "--json" in sys.argv[1:]
     try:
         app()
@@ -364,6 +373,7 @@ def entry() -> None:
         wrong = getattr(ended.__context__, "format_message", None)  # what typer has just told on stderr
         if as_json and ended.code == BAD_INPUT and wrong is not None:
             print_error(wrong(), "UsageError")
-        leave(ended.code)
+        return flushed(ended.code)
     except Exception as error:
-        leave(show_error(error, as_json=as_json))
+        return flushed(show_error(error, as_json=as_json))
+    return flushed(0)

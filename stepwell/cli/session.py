@@ -137,16 +137,16 @@ def print_error(message: str, kind: str, *, place: str = "", remedy: str = "") -
         print(json.dumps({"error": error}, indent=2, ensure_ascii=False))
 
 
-def leave(code: Any) -> NoReturn:
+def leave(code: int) -> NoReturn:
     """End the process. A handler's thread cannot be stopped: where one still runs, do not wait for it."""
-    code = _flushed(code)
-    if isinstance(code, int) and any(thread.name.startswith("stepwell") for thread in threading.enumerate()):
+    if any(thread.name.startswith("stepwell") for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)
 
 
-def _flushed(code: Any) -> Any:
+def flushed(code: Any) -> int:
     """Write out what is still buffered; return the exit status, a worse one if that failed."""
+    status = code if isinstance(code, int) else 0 if code is None else BAD_INPUT
     out: TextIO | None = sys.stdout  # None where the process was started without one
     try:
         if out is not None:
@@ -155,14 +155,14 @@ def _flushed(code: Any) -> Any:
         _let_go(out)
         if not isinstance(error, BrokenPipeError):
             _tell(f"error: {_output_error(error)}")
-        code = code or (HUNG_UP if isinstance(error, BrokenPipeError) else BAD_INPUT)
+        status = status or (HUNG_UP if isinstance(error, BrokenPipeError) else BAD_INPUT)
     err: TextIO | None = sys.stderr
     try:
         if err is not None:
             err.flush()
     except OSError:
         _let_go(err)
-    return code
+    return status
 
 
 def _let_go(stream: TextIO | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.cli.main import entry
+from stepwell.cli.main import command
 
 HANDLERS = '''
 import os, time
@@ -100,10 +100,9 @@ class Inside:
     def __call__(self, *words: str, status: int = 0) -> str:
         """Run a verb; return what it printed to stderr."""
         self._monkeypatch.setattr(sys, "argv", ["stepwell", *words])
-        with pytest.raises(SystemExit) as ended:
-            entry()
+        ended = command()
         printed = self._capsys.readouterr()
-        assert (ended.value.code or 0) == status, f"{printed.out}\n{printed.err}"
+        assert ended == status, f"{printed.out}\n{printed.err}"
         assert "Traceback" not in printed.err
         return printed.err
 

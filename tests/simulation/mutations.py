@@ -88,7 +88,8 @@ def _too_early(self: PartitionOwner, batch: Any) -> None:
     for head in self._unproved:
         if head.index > self.__dict__.get("leaked_up_to", 0) and head.decided is not None:
             self.__dict__["leaked_up_to"] = head.index
-            self._send(effects(None, head.decided.transition, head.decided.after), self._proved_index)
+            found = effects(None, head.decided.transition, head.decided.after)
+            self._send(found, owner._Delivery(head.index, self.confirmed, 0))
     _append(self, batch)
 
 
@@ -318,8 +319,14 @@ MUTATIONS: dict[str, Mutation] = {
     "time goes back after take-over": Mutation([(owner, "take_over", _goes_on_with_the_last)], bias=_ZOMBIES),
     "a replaced owner's snapshot is corruption": Mutation(
         [(takeover, "_is_claimed_after", _never_claimed)],
-        200,
-        Bias(tail=500, chaos=("lag", "lie", "freeze", "slow"), every=1.0),
+        300,
+        Bias(
+            storm=30.0,
+            tail=200,
+            chaos=("lag", "lie", "freeze", "slow"),
+            every=0.7,
+            rates=STORMY._replace(keeps=0.0),
+        ),
     ),
     "history with what does not count": Mutation([(EventReader, "history", _history_with_refused)], bias=_ZOMBIES),
     "outcomes settle again": Mutation([(outcomes, "_find", _finds_settled_ones)], bias=_DEATHS),
