@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from stepwell.consumers.context import StepContext
-from stepwell.core.plan import suggest
+from stepwell.core.suggestions import suggest
 from stepwell.errors import HandlerError
 
 Function = TypeVar("Function", bound=Callable[..., Any])

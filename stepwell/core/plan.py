@@ -6,24 +6,20 @@ engine can rely on the graph being acyclic and every reference leading somewhere
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from stepwell.core.config_checks import config_problems
 from stepwell.core.expressions import ALLOWED, Expression, compile_expression
+from stepwell.core.suggestions import choice, suggest
 from stepwell.core.templates import Template, compile_mapping, compile_template
-from stepwell.core.values import kind
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
     CONFIG_KEYS,
-    HTTP_METHODS,
-    LONGEST_SECONDS,
-    OPERATION_KEYS,
-    RULE_KEYS,
     STEP_TYPES,
     Definition,
     Retry,
@@ -119,17 +115,6 @@ class Plan:
         return frozenset(names)
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """``, did you mean "extract"?`` where something known is near; else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f', did you mean "{near[0]}"?' if near else ""
-
-
-def _choice(word: str, known: Iterable[str]) -> str:
-    """What ``suggest`` says, or else what there is."""
-    return suggest(word, known) or f"; there are {', '.join(known)}"
-
-
 def compile_plan(definition: Definition) -> Plan:
     """Check a definition whole and compile it.
 
@@ -189,7 +174,7 @@ class _Compiler:
         for index, step in enumerate(self.definition.steps):
             at = f"steps[{index}]"
             if step.type not in STEP_TYPES:
-                self.problems.append(f'{at}.type: unknown type "{step.type}"{_choice(step.type, STEP_TYPES)}')
+                self.problems.append(f'{at}.type: unknown type "{step.type}"{choice(step.type, STEP_TYPES)}')
             elif step.type == "python" and not step.handler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:
@@ -199,7 +184,7 @@ class _Compiler:
             if missing:
                 self.problems.append(f'{at}.config: type "{step.type}" needs "{missing[0]}"')
             if step.type in CONFIG_KEYS:
-                self.problems.extend(_config_problems(step, f"{at}.config"))
+                self.problems.extend(config_problems(step, f"{at}.config"))
             if step.type in _NO_ATTEMPTS:
                 given = {"retry": step.retry != Retry(), "timeout_seconds": step.timeout_seconds is not None}
                 self.problems.extend(
@@ -415,86 +400,6 @@ def _told(error: ExpressionError) -> str:
 
 # What a config says literally is checked here, as far as tables can tell; what templates fill in, and all the
 # rest, is checked by the type itself when the step runs.
-
-
-def _config_problems(step: Step, at: str) -> Iterator[str]:
-    config = step.config
-    yield from _unknown(config, CONFIG_KEYS[step.type], at)
-    literal = {key: value for key, value in config.items() if not _is_template(value)}
-    if step.type == "input" and not isinstance(literal.get("data", {}), dict):
-        yield f"{at}.data: a mapping is needed, not {kind(literal['data'])}"
-    elif step.type == "wait" and "seconds" in literal:
-        seconds = literal["seconds"]
-        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-        if not number or not 0 <= seconds <= LONGEST_SECONDS:
-            yield f"{at}.seconds: {seconds!r} is no number of seconds from 0 to ten years"
-    elif step.type == "process" and literal.get("rules") is not None:
-        yield from _rule_problems(literal["rules"], f"{at}.rules")
-    elif step.type == "http_request":
-        yield from _http_problems(config, at)
-
-
-def _http_problems(config: Mapping[str, Any], at: str) -> Iterator[str]:
-    url, method = config.get("url", "https://"), config.get("method", "GET")
-    if not isinstance(url, str):
-        yield f"{at}.url: a text is needed, not {kind(url)}"
-    elif not _HTTP.match(url) and (not _is_template(url) or _SCHEME.match(url)):
-        yield f"{at}.url: only http:// and https:// URLs can be requested"
-    if not isinstance(method, str):
-        yield f"{at}.method: a text is needed, not {kind(method)}"
-    elif not _is_template(method) and method.upper() not in HTTP_METHODS:
-        yield f'{at}.method: unknown method "{method}"{_choice(method.upper(), HTTP_METHODS)}'
-
-
-def _rule_problems(rules: Any, at: str) -> Iterator[str]:
-    if not isinstance(rules, list):
-        yield f"{at}: a list of rules is needed, not {kind(rules)}"
-        return
-    for number, rule in enumerate(rules):
-        place = f"{at}[{number}]"
-        if _is_template(rule):
-            continue
-        if not isinstance(rule, dict):
-            yield f"{place}: a mapping is needed, not {kind(rule)}"
-            continue
-        name = yield from _chosen(rule, "type", RULE_KEYS, place)
-        if not name:
-            continue
-        known = RULE_KEYS[name]
-        if name == "transform":
-            operation = yield from _chosen(rule, "operation", OPERATION_KEYS, place)
-            known = ("field", "operation", *OPERATION_KEYS[operation]) if operation else known
-        yield from _unknown(rule, ("type", *known), place)
-
-
-def _chosen(rule: Mapping[str, Any], key: str, known: Iterable[str], at: str) -> Generator[str, None, str]:
-    """Yield what is wrong with a choice among some words; return it where it is right and no template."""
-    word = rule.get(key)
-    if _is_template(word):
-        return ""
-    if word is None:
-        yield f'{at}: needs "{key}"'
-    elif not isinstance(word, str):
-        yield f"{at}.{key}: a text is needed, not {kind(word)}"
-    elif word not in known:
-        yield f'{at}.{key}: unknown {key} "{word}"{_choice(word, known)}'
-    else:
-        return word
-    return ""
-
-
-def _unknown(given: Iterable[str], known: tuple[str, ...], at: str) -> Iterator[str]:
-    for key in given:
-        if key not in known:
-            yield f'{at}: unknown key "{key}"{_choice(key, known) if known else "; there are none"}'
-
-
-def _is_template(value: Any) -> bool:
-    return isinstance(value, str) and "{{" in value
-
-
-_HTTP: Final = re.compile(r"https?://", re.IGNORECASE)
-_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)  # before any template
 
 
 def _cycle(steps: Mapping[str, PlanStep], left: set[str]) -> list[str]:

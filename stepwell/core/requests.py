@@ -8,7 +8,6 @@ from typing import Any
 from stepwell.core.answers import note, reject
 from stepwell.core.decision import START_OF_HISTORY, Decision
 from stepwell.core.outcomes import NO_HANDLER, QUARANTINED
-from stepwell.core.plan import suggest
 from stepwell.core.rollback import compensate, next_compensation, roll_back
 from stepwell.core.starting import settle_up
 from stepwell.core.state import (
@@ -18,6 +17,7 @@ from stepwell.core.state import (
     WorkflowStatus,
     instance_to_plain,
 )
+from stepwell.core.suggestions import suggest
 from stepwell.schemas.commands import (
     CancelWorkflow,
     PauseWorkflow,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from stepwell.core.plan import suggest
+from stepwell.core.suggestions import suggest
 from stepwell.core.values import kind
 from stepwell.errors import StepwellError
 
