@@ -11,7 +11,7 @@ from stepwell.core.state import InstanceState
 from stepwell.errors import LogClosedError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Log
-from stepwell.schemas.events import CommandNoted, CommandRejected, Event, Transition
+from stepwell.schemas.events import Event, Transition
 
 Listener = Callable[[Transition], None]
 Audience = tuple[Callable[[Accepted], None], Callable[[BaseException], None]]  # of everything, and of its end
@@ -207,8 +207,3 @@ class Subscriber:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-
-def is_answer(event: Event) -> bool:
-    """Whether an event only answers a command, and belongs to no instance's history."""
-    return isinstance(event, (CommandRejected, CommandNoted))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from stepwell.log._members import share_out
 from stepwell.log.port import Member
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from stepwell.log._simulated_process import SimulatedProcess
     from stepwell.log.simulated import SimulatedLog
 
-WORKERS: Final = "workers"  # the group that those who consume are in
 
 Lie = Callable[[int, frozenset[int]], frozenset[int]]
 """What a member (by its number) is told instead of the truth."""

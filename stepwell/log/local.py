@@ -38,11 +38,9 @@ from stepwell.log._transaction import Row, Transaction, Work, make_row
 from stepwell.log._wake import Arrivals, Doorbell, Signal, failed_future
 from stepwell.log._writer import Writer
 from stepwell.log.port import (
-    COMMANDS,
-    DEAD_LETTERS,
-    EVENTS,
     NO_HEADERS,
-    SNAPSHOTS,
+    PARTITIONED,
+    WORKERS,
     Delivery,
     Member,
     NewRecord,
@@ -50,11 +48,8 @@ from stepwell.log.port import (
     Record,
 )
 
-WORKERS: Final = "workers"  # the group that those who consume are in
-
 _GLANCE: Final = 0.08  # seconds between looks at whether another process has written, should its ring get lost
 _BEAT: Final = 1.0  # seconds between looks at who has died
-_PARTITIONED: Final = frozenset({COMMANDS, EVENTS, SNAPSHOTS, DEAD_LETTERS})
 _Place = tuple[str, int]  # topic and partition
 
 
@@ -358,7 +353,7 @@ class LocalLog:
                     await self.bury_the_dead()
 
     def _check(self, topic: str, partition: int) -> None:
-        most = self.partitions if topic in _PARTITIONED else MAX_PARTITIONS
+        most = self.partitions if topic in PARTITIONED else MAX_PARTITIONS
         if not 0 <= partition < most:
             raise LogError(
                 f"{topic} has no partition {partition}",

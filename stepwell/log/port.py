@@ -23,6 +23,11 @@ SNAPSHOTS: Final = "snapshots"
 DEAD_LETTERS: Final = "dead-letters"  # commands that could not be decoded; partitioned as they were
 CONTROL: Final = "control"  # one partition; every worker reads all of it
 
+WORKERS: Final = "workers"  # the group that those who consume are in
+
+PARTITIONED: Final = frozenset({COMMANDS, EVENTS, SNAPSHOTS, DEAD_LETTERS})
+"""The topics that have as many partitions as the log."""
+
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 

@@ -21,16 +21,14 @@ from typing import Any, Final, Protocol
 
 from stepwell.errors import LogError, RecordTooLargeError
 from stepwell.log._simulated_faults import CALM, STORMY, Faults, Rates
-from stepwell.log._simulated_groups import WORKERS, Groups, SimulatedPlace
+from stepwell.log._simulated_groups import Groups, SimulatedPlace
 from stepwell.log._simulated_process import Bell, Place, SimulatedProcess, fail
 from stepwell.log._simulated_queues import Queues, SimulatedConsumer
 from stepwell.log._wake import failed_future
 from stepwell.log.port import (
-    COMMANDS,
-    DEAD_LETTERS,
-    EVENTS,
     NO_HEADERS,
-    SNAPSHOTS,
+    PARTITIONED,
+    WORKERS,
     Delivery,
     Member,
     NewRecord,
@@ -40,7 +38,6 @@ from stepwell.log.port import (
 
 __all__ = ["CALM", "STORMY", "Faults", "Rates", "SimulatedLog", "SimulatedStorage", "Witness"]
 
-_PARTITIONED: Final = frozenset({COMMANDS, EVENTS, SNAPSHOTS, DEAD_LETTERS})
 _BEGINNING: Final = 1_750_000_000_000  # milliseconds since 1970 at which virtual time starts: some day
 
 
@@ -326,6 +323,6 @@ class SimulatedLog(SimulatedProcess):
         return self.storage.groups.members(group)
 
     def _check_place(self, topic: str, partition: int) -> None:
-        most = self.partitions if topic in _PARTITIONED else 1024
+        most = self.partitions if topic in PARTITIONED else 1024
         if not 0 <= partition < most:
             raise LogError(f"{topic} has no partition {partition}", place=self.name, remedy=f"It has {most}.")
