@@ -54,7 +54,9 @@ class _Lines:
 
     def __init__(self, watch: Watch) -> None:
         self._started = watch.state.started_at if watch.state else 0
-        self._ready: dict[str, int] = {}
+        # What was under way before somebody watched took its time, too.
+        steps = watch.state.steps if watch.state else {}
+        self._ready = {step_id: step.since for step_id, step in steps.items()}
 
     def take(self, transition: Transition) -> None:
         for event in transition.events:
