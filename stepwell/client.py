@@ -27,7 +27,7 @@ from stepwell.core.state import InstanceState
 from stepwell.errors import CommandRejectedError, LogClosedError, UnknownInstanceError, UnknownWorkflowError
 from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, Log, NewRecord
+from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
 from stepwell.log.urls import open_log
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import (
@@ -44,6 +44,7 @@ from stepwell.schemas.load import load_definition
 
 ANSWER_TIMEOUT = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
 FIRST_LOOK = 0.1  # seconds without an answer before the client asks whether any engine is there
+MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
 
 
 class EventRecord(Struct, frozen=True):
@@ -113,6 +114,7 @@ class Client:
         self._make_id = make_id
         self.definitions = Definitions(log)
         self.subscriber = Subscriber(log)
+        self._starting = asyncio.Semaphore(MOST_UNANSWERED)
 
     # --- definitions ----------------------------------------------------------------------------------------
 
@@ -159,11 +161,13 @@ class Client:
 
         Returns:
             Once an engine has answered; or at once, where no engine is live: the start is in the log then, and
-            will be decided by the next one.
+            will be decided by the next one. An engine takes starts only while workers keep up, and a client has
+            1,000 of them on their way at most: so whoever starts too much at once is slowed down.
 
         Raises:
             UnknownWorkflowError: No such definition is registered.
             CommandRejectedError: The engine will not start it, for instance because the input does not fit.
+            TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
         """
         await self.definitions.catch_up()
         plan = self.definitions.resolve(workflow, version)
@@ -184,7 +188,8 @@ class Client:
             timeout_seconds=timeout_seconds,
             command_id=self._make_id(),
         )
-        answer = await self.send(command)
+        async with self._starting:
+            answer = await self.send(command)
         return Run(self, instance_id, existed=isinstance(answer, CommandNoted))
 
     async def cancel(self, instance_id: str, reason: str = "") -> None:
@@ -249,7 +254,8 @@ class Client:
         watch = await self.subscriber.watch(instance_id, history=False)
         answer = self.subscriber.expect(command_id)
         try:
-            await self.log.append(COMMANDS, partition, [NewRecord(instance_id, value)])
+            topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
+            await self.log.append(topic, partition, [NewRecord(instance_id, value)])
             event = await self._answered(answer, timeout)
         finally:
             self.subscriber.give_up(command_id)

@@ -6,6 +6,7 @@ events and sends again what is not known to be delivered. Each has a determinist
 
 from __future__ import annotations
 
+from stepwell.core.load import runs_of
 from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.core.state import UNDER_WAY, InstanceState, StepState
 from stepwell.schemas.events import (
@@ -43,7 +44,7 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
         elif kind in _GIVES_UP and before is not None and (before.active or before.rollback):
             found.append(CancelRuns(transition.instance_id, first=1, last=before.runs))
         elif kind is WorkflowResumed and before is not None:
-            given_up = _runs(before) - _runs(after)
+            given_up = runs_of(before) - runs_of(after)
             found += [CancelRuns(transition.instance_id, first=run, last=run) for run in sorted(given_up)]
         elif kind in _MAY_TIME_OUT and event.error.type == STEP_TIMEOUT:  # type: ignore[union-attr]
             run = event.run  # type: ignore[union-attr]
@@ -53,16 +54,6 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
 
 _GIVES_UP: frozenset[type[Event]] = frozenset({WorkflowCancelled, WorkflowFailed, RollbackStarted})
 _MAY_TIME_OUT: frozenset[type[Event]] = frozenset({StepFailed, StepRetryScheduled})
-
-
-def _runs(state: InstanceState | None) -> set[int]:
-    """The runs that workers may be at."""
-    if state is None:
-        return set()
-    steps = [*state.steps.values()]
-    if state.rollback is not None and state.rollback.current is not None:
-        steps.append(state.rollback.current)
-    return {step.run for step in steps if step.status in UNDER_WAY and not step.waits_for}
 
 
 def is_under_way(state: InstanceState, ready: StepReady) -> bool:

@@ -17,17 +17,19 @@ from immutables import Map
 from msgspec import Struct
 
 from stepwell.core.decision import Finished
-from stepwell.core.partition import PartitionState
+from stepwell.core.partition import PartitionState, Place
 from stepwell.core.state import InstanceState, decode_instance, encode_instance
 
 CHUNK_BYTES: Final = 256 * 1024  # far below a record's limit, large enough that few are needed
 _LINE_OF_FINISHED: Final = 1_000  # how many a line holds
 
 
-class _Frame(Struct, frozen=True):
+class _Frame(Struct, frozen=True, omit_defaults=True):
     """The first line: everything but the instances.
 
     Attributes:
+        position: Offset of the next record of ``commands``,
+        started: and of ``starts``; ``ahead`` was taken out of turn.
         finished: How many lines of finished instances follow.
     """
 
@@ -36,6 +38,8 @@ class _Frame(Struct, frozen=True):
     oldest: int
     newest: int
     finished: int
+    started: int = 0
+    ahead: tuple[int, ...] = ()
 
 
 # A finished instance's number, its id, and what is kept of it; None where it was reopened since.
@@ -62,7 +66,10 @@ def encode_partition(state: PartitionState) -> Iterator[bytes]:
 def _lines(state: PartitionState) -> Iterator[bytes]:
     finished = iter(sorted(state.order.items()))
     lines = -(-len(state.order) // _LINE_OF_FINISHED)
-    yield _encode(_Frame(state.position, state.at, state.oldest, state.newest, lines))
+    place = state.place
+    yield _encode(
+        _Frame(place.command, state.at, state.oldest, state.newest, lines, started=place.start, ahead=place.ahead)
+    )
     while batch := list(islice(finished, _LINE_OF_FINISHED)):
         entries: list[_Finished] = []
         for number, instance_id in batch:
@@ -101,6 +108,6 @@ def decode_partition(chunks: Iterable[bytes]) -> PartitionState:
         order=Map(order),
         oldest=frame.oldest,
         newest=frame.newest,
-        position=frame.position,
+        place=Place(frame.position, frame.started, frame.ahead),
         at=frame.at,
     )

@@ -3,7 +3,8 @@
 import pytest
 
 from stepwell.core import partition
-from stepwell.core.partition import PartitionState, follow
+from stepwell.core.acceptance import Stamp
+from stepwell.core.partition import PartitionState, Place, follow
 from stepwell.core.snapshots import CHUNK_BYTES, decode_partition, encode_partition
 from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
 from stepwell.schemas.events import CommandRejected, Transition
@@ -22,26 +23,46 @@ def ended(instance_id):
 def folded(transitions, state=None):
     state = state or PartitionState()
     for transition in transitions:
-        state = follow(state, transition, state.position)
+        state = follow(state, transition, Stamp(0, 1, source=state.place.command))
     return state
 
 
 def test_a_live_instance_is_held_and_a_finished_one_is_only_remembered():
     started, cancelled = ended("i")
-    state = follow(PartitionState(), started, 7)
+    state = follow(PartitionState(), started, Stamp(0, 1, source=7))
     assert state.instances["i"].status == "running"
-    assert (state.position, state.at) == (8, 1_000_000)
-    state = follow(state, cancelled, 9)
+    assert (state.place.command, state.at) == (8, 1_000_000)
+    state = follow(state, cancelled, Stamp(0, 1, source=9))
     assert not state.instances
     kept = state.finished["i"]
     assert (kept.status, kept.sequence, kept.command_id) == ("cancelled", 3, "start i")
-    assert state.position == 10
+    assert state.place.command == 10
+
+
+def test_a_place_moves_on_and_never_back():
+    place = Place().after(Stamp(0, 1, source=4, started=1))
+    assert place == Place(5, 2)
+    assert place.after(Stamp(0, 2, source=3, started=0)) == place
+    assert place.after(Stamp(0, 2)) == place
+
+
+def test_a_start_taken_ahead_of_its_turn_is_passed_over_when_its_turn_comes():
+    place = Place()
+    for ahead in (5, 3, 5):
+        place = place.after(Stamp(0, 1, ahead=ahead))
+    assert place == Place(0, 0, (3, 5))
+    place = place.after(Stamp(0, 2, started=1))
+    assert place == Place(0, 2, (3, 5))
+    place = place.after(Stamp(0, 3, started=2))
+    assert place == Place(0, 4, (5,))
+    assert place.after(Stamp(0, 4, started=6)) == Place(0, 7)
+    assert Place().after(Stamp(0, 1, ahead=0)) == Place(0, 1)
 
 
 def test_an_answer_for_an_instance_that_is_not_live_is_no_history():
     answer = Transition(2, 5, "i", 0, (CommandRejected("PauseWorkflow", "unknown_instance", "there is none"),))
-    state = follow(PartitionState(), answer, 3)
-    assert (dict(state.instances), state.position, state.at) == ({}, 4, 5)
+    state = follow(PartitionState(), answer, Stamp(0, 1, source=3))
+    assert (dict(state.instances), state.place.command, state.at) == ({}, 4, 5)
 
 
 def test_a_reopened_instance_is_live_again_and_finishes_again():
@@ -90,7 +111,7 @@ def test_a_hole_in_a_history_is_noticed():
     engine.start()
     engine.send(PauseWorkflow("i"))
     with pytest.raises(LookupError, match="before the instance was started"):
-        follow(PartitionState(), engine.transitions[1], 0)
+        follow(PartitionState(), engine.transitions[1], Stamp(0, 1))
 
 
 def test_an_instance_larger_than_a_chunk_is_cut():

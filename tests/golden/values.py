@@ -11,9 +11,10 @@ from typing import Any
 from immutables import Map
 from msgspec.structs import replace
 
+from stepwell.core.acceptance import Stamp
 from stepwell.core.decision import Finished
 from stepwell.core.evolve import fold
-from stepwell.core.partition import PartitionState, follow
+from stepwell.core.partition import PartitionState, Place, follow
 from stepwell.core.snapshots import encode_partition
 from stepwell.core.state import InstanceState, WorkflowStatus, encode_instance
 from stepwell.schemas import commands as c
@@ -189,9 +190,9 @@ assert EARLIER is not None
 STATES: dict[str, InstanceState] = {"states/rolling-back-1.json": INSTANCE, "states/running-1.json": EARLIER}
 
 _ended = follow(
-    follow(PartitionState(), HISTORY[0], 0),
+    follow(PartitionState(), HISTORY[0], Stamp(0, 1, source=0)),
     transition(e.WorkflowCancelled("enough", "c-9"), sequence=5, at=AT + 1),
-    1,
+    Stamp(0, 2, source=1),
 )
 PARTITION = PartitionState(
     instances=Map({"order-1": INSTANCE, "order-0": replace(EARLIER, id="order-0")}),
@@ -199,10 +200,13 @@ PARTITION = PartitionState(
     order=_ended.order.set(1, "order-8"),
     oldest=0,
     newest=2,
-    position=17,
+    place=Place(17),
     at=AT + 4_000,
 )
-PARTITIONS = {"states/partition-1.jsonl": PARTITION}
+PARTITIONS = {
+    "states/partition-1.jsonl": PARTITION,
+    "states/partition-2.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+}
 
 
 def files() -> dict[str, bytes]:

@@ -107,6 +107,15 @@ _settle_deliveries = PartitionOwner._settle_deliveries
 # --- snapshots and taking over ----------------------------------------------------------------------------------
 
 
+def _takes_the_steering_command_with_it(self: PartitionOwner, ahead: int = -1) -> Any:
+    """A start ahead of its turn is stamped with the place of the command that it makes way for."""
+    stamp = _stamp(self, ahead)
+    return replace(stamp, source=self._source) if ahead >= 0 else stamp
+
+
+_stamp = PartitionOwner._stamp
+
+
 def _snapshot_of(state: str, index: str) -> Callable[[PartitionOwner], None]:
     def maybe(self: PartitionOwner) -> None:
         if self._snapshots.due():
@@ -125,7 +134,12 @@ _append_snapshot = PartitionOwner._append_snapshot
 
 def _one_too_far(self: PartitionOwner, *args: Any) -> None:
     _begin(self, *args)
-    self._position += 1
+    self._inbox._commands.position += 1
+
+
+def _one_start_too_far(self: PartitionOwner, *args: Any) -> None:
+    _begin(self, *args)
+    self._inbox._starts.position += 1
 
 
 def _forgets_timers(self: PartitionOwner, *args: Any) -> None:
@@ -262,7 +276,9 @@ _flush = Worker._flush
 
 async def _owns_once(self: Engine, partition: int) -> None:
     """After a surprise nobody claims again."""
-    made = owner.PartitionOwner(self._log, partition, self._definitions, name=self._name, clock=self._clock)
+    made = owner.PartitionOwner(
+        self._log, partition, self._definitions, self._admission, name=self._name, clock=self._clock
+    )
     with contextlib.suppress(Exception):
         await made.run()
 
@@ -311,6 +327,12 @@ MUTATIONS: dict[str, Mutation] = {
         [(PartitionOwner, "_append_snapshot", _covers_too_much)], bias=_SNAPSHOTS
     ),
     "position one too far after take-over": Mutation([(PartitionOwner, "_begin", _one_too_far)]),
+    "one start too far after take-over": Mutation([(PartitionOwner, "_begin", _one_start_too_far)]),
+    "a start ahead takes the next command with it": Mutation(
+        [(PartitionOwner, "_stamp", _takes_the_steering_command_with_it)],
+        400,
+        Bias(instances=20, rates=STORMY._replace(crash=0.03, refused=0.03)),
+    ),
     "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], 200, _DEATHS),
     "deferred steps forgotten after take-over": Mutation(
         [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 400, _DEATHS
