@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -189,8 +190,16 @@ class Client:
             command_id=self._make_id(),
         )
         async with self._starting:
-            answer = await self.send(command)
-        return Run(self, instance_id, existed=isinstance(answer, CommandNoted))
+            # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
+            watch = await self.subscriber.watch(instance_id, history=False)
+            try:
+                answer = await self.send(command)
+            except BaseException:
+                self.subscriber.unwatch(watch)
+                raise
+        run = Run(self, instance_id, existed=isinstance(answer, CommandNoted))
+        weakref.finalize(run, self.subscriber.unwatch, watch).atexit = False
+        return run
 
     async def cancel(self, instance_id: str, reason: str = "") -> None:
         """End an instance; handlers that run are cancelled.
@@ -297,11 +306,10 @@ class Client:
         try:
             async with asyncio.timeout(timeout):
                 while watch.state is None or not until(watch.state):
-                    watch.changed.clear()
                     problem = self.subscriber.failed(instance_id)
                     if problem is not None:
                         raise problem
-                    await watch.changed.wait()
+                    await watch.moved(until)
             return await self._view(watch.state)
         finally:
             self.subscriber.unwatch(watch)
