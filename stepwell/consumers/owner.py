@@ -71,7 +71,7 @@ _RESUMES: Final = (WorkflowResumed, WorkflowReopened)
 _STEERS: Final = (CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow)
 
 
-class _Unproved(Struct, frozen=True):
+class _Unproved(Struct, frozen=True, gc=False):
     """A transition on its way, with what it makes of the partition."""
 
     index: int

@@ -22,7 +22,7 @@ FACTOR: Final = 4
 SMALLEST_TAIL: Final = 4 * 1024 * 1024
 
 
-class Covered(Struct, frozen=True):
+class Covered(Struct, frozen=True, gc=False):
     """What a snapshot holds: a state, and the transition that it comes after."""
 
     state: PartitionState

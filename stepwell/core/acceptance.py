@@ -42,7 +42,7 @@ STARTED: Final = "started"
 AHEAD: Final = "ahead"
 
 
-class Stamp(Struct, frozen=True):
+class Stamp(Struct, frozen=True, gc=False):
     """The headers of a transition.
 
     Attributes:
@@ -62,7 +62,7 @@ class Stamp(Struct, frozen=True):
     ahead: int = -1
 
 
-class Acceptance(Struct, frozen=True):
+class Acceptance(Struct, frozen=True, gc=False):
     """The rule as a fold: what a reader knows between two records.
 
     Attributes:
@@ -111,9 +111,7 @@ def read_stamp(headers: Mapping[str, str]) -> Stamp:
     epoch, index, source, snapshot, released = (
         int(headers[name]) for name in (EPOCH, INDEX, SOURCE, SNAPSHOT_AT, RELEASED)
     )
-    return Stamp(
-        epoch, index, source, snapshot, released, int(headers.get(STARTED, -1)), int(headers.get(AHEAD, -1))
-    )
+    return Stamp(epoch, index, source, snapshot, released, int(headers.get(STARTED, -1)), int(headers.get(AHEAD, -1)))
 
 
 def proves(epoch: int, index: int, offset: int) -> bool:

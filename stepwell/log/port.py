@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
+from msgspec import Struct
+
 COMMANDS: Final = "commands"
 STARTS: Final = "starts"  # commands that may wait until there is room for them: StartWorkflow
 EVENTS: Final = "events"
@@ -40,7 +42,7 @@ class NewRecord(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, gc=False):
     """A record as the log holds it.
 
     Attributes:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from stepwell.schemas.events import StepReady
 
 
-class WorkItem(Struct, frozen=True, omit_defaults=True):
+class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
     """A run of a step, on its way to a worker: all that the worker needs.
 
     Attributes:
@@ -35,7 +35,7 @@ class WorkItem(Struct, frozen=True, omit_defaults=True):
         return f"{self.instance_id}:{self.step.step_id}:{self.step.origin or self.step.run}"
 
 
-class CancelRuns(Struct, frozen=True, omit_defaults=True):
+class CancelRuns(Struct, frozen=True, gc=False, omit_defaults=True):
     """Runs of an instance, first to last, that nobody waits for any more."""
 
     instance_id: str

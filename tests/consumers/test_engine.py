@@ -9,7 +9,7 @@ from stepwell.client import connect
 from stepwell.consumers import deciding
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
-from stepwell.core import partition as core_partition
+from stepwell.core import finished as core_finished
 from stepwell.errors import CommandRejectedError
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
 from stepwell.schemas.events import CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
@@ -57,7 +57,8 @@ async def test_finished_instances_leave_memory_and_their_ids_stay(log):
 
 
 async def test_only_the_last_finished_ids_are_remembered_and_older_instances_can_still_be_reopened(log, monkeypatch):
-    monkeypatch.setattr(core_partition, "FINISHED_KEPT", 3)
+    monkeypatch.setattr(core_finished, "BLOCK", 1)
+    monkeypatch.setattr(core_finished, "BLOCKS", 3)
     async with stage(log, handlers_of(work=work), workflow(*steps("a"))) as client:
         for number in range(6):
             run = await client.start("w", id=f"i{number}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.core import partition
+from stepwell.core import finished
 from stepwell.core.acceptance import Stamp
 from stepwell.core.partition import PartitionState, Place, follow
 from stepwell.core.snapshots import CHUNK_BYTES, decode_partition, encode_partition
@@ -34,7 +34,7 @@ def test_a_live_instance_is_held_and_a_finished_one_is_only_remembered():
     assert (state.place.command, state.at) == (8, 1_000_000)
     state = follow(state, cancelled, Stamp(0, 1, source=9))
     assert not state.instances
-    kept = state.finished["i"]
+    kept = state.finished.get("i")
     assert (kept.status, kept.sequence, kept.command_id) == ("cancelled", 3, "start i")
     assert state.place.command == 10
 
@@ -72,25 +72,32 @@ def test_a_reopened_instance_is_live_again_and_finishes_again():
     engine.send(ResumeWorkflow("i"))
     state = folded(engine.transitions)
     assert [*state.instances] == ["i"]
-    assert not state.finished
     engine.complete("a")
     state = folded(engine.transitions)
-    assert state.finished["i"].status == "completed"
-    assert dict(state.order) == {0: "i", 1: "i"}
-    assert state.finished["i"].number == 1
+    assert not state.instances
+    kept = state.finished.get("i")
+    assert (kept.status, kept.number) == ("completed", 1)
+
+
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(finished, "BLOCK", 2)
+    monkeypatch.setattr(finished, "BLOCKS", 3)
 
 
 def test_the_oldest_finished_instance_is_forgotten_first(monkeypatch):
-    monkeypatch.setattr(partition, "FINISHED_KEPT", 3)
+    small_blocks(monkeypatch)
     state = PartitionState()
-    for number in range(5):
+    for number in range(9):
         state = folded(ended(f"i{number}"), state)
-    assert sorted(state.finished) == ["i2", "i3", "i4"]
-    assert (state.oldest, state.newest) == (2, 5)
+    assert [name for name, _ in state.finished.entries()] == ["i2", "i3", "i4", "i5", "i6", "i7", "i8"]
+    assert [f"i{number}" in state.finished for number in range(9)] == [False] * 2 + [True] * 7
+    state = folded(ended("i9"), state)
+    assert [name for name, _ in state.finished.entries()] == ["i4", "i5", "i6", "i7", "i8", "i9"]
+    assert decode_partition(encode_partition(state)) == state
 
 
 def test_an_instance_that_finished_again_is_remembered_by_its_last_end(monkeypatch):
-    monkeypatch.setattr(partition, "FINISHED_KEPT", 3)
+    small_blocks(monkeypatch)
     engine = Engine(workflow(step("a")), instance_id="again")
     engine.start()
     engine.fail("a")
@@ -98,12 +105,12 @@ def test_an_instance_that_finished_again_is_remembered_by_its_last_end(monkeypat
     engine.send(ResumeWorkflow("again"))
     engine.fail("a")
     state = folded(first)
-    for number in range(2):
+    for number in range(5):
         state = folded(ended(f"i{number}"), state)
-    state = folded(engine.transitions[len(first) :], state)  # its first end falls out of the window
-    assert sorted(state.finished) == ["again", "i0", "i1"]
-    state = folded(ended("i2"), state)
-    assert sorted(state.finished) == ["again", "i1", "i2"]
+    state = folded(engine.transitions[len(first) :], state)
+    assert state.finished.get("again").number == 6
+    state = folded(ended("i5"), state)  # its first end falls out of the window
+    assert [name for name, _ in state.finished.entries()] == ["i1", "i2", "i3", "i4", "again", "i5"]
 
 
 def test_a_hole_in_a_history_is_noticed():

@@ -12,7 +12,6 @@ from immutables import Map
 from msgspec.structs import replace
 
 from stepwell.core.acceptance import Stamp
-from stepwell.core.decision import Finished
 from stepwell.core.evolve import fold
 from stepwell.core.partition import PartitionState, Place, follow
 from stepwell.core.snapshots import encode_partition
@@ -196,10 +195,7 @@ _ended = follow(
 )
 PARTITION = PartitionState(
     instances=Map({"order-1": INSTANCE, "order-0": replace(EARLIER, id="order-0")}),
-    finished=_ended.finished.set("order-8", Finished(WorkflowStatus.FAILED, 9, 1)),
-    order=_ended.order.set(1, "order-8"),
-    oldest=0,
-    newest=2,
+    finished=_ended.finished.add("order-8", WorkflowStatus.FAILED, 9, ""),
     place=Place(17),
     at=AT + 4_000,
 )
