@@ -55,7 +55,7 @@ class Admission:
         """For how many starts there is room; 0 while they must wait."""
         now = self._loop.time()
         if self.runs >= self._mark and now - self._moved >= PATIENCE:
-            self._mark = self.runs + PLENTY
+            self._mark, self._moved = self.runs + PLENTY, now
         self._mark = max(PLENTY, min(self._mark, self.runs + PLENTY))
         if self.runs >= self._most and now - self._told >= _TELL_AFTER:
             self._told = now

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from stepwell.consumers.admission import Admission
 from stepwell.core.partition import Place
 from stepwell.log.port import COMMANDS, STARTS, Log, Record
 
@@ -29,11 +30,14 @@ class _Lane:
             self._reading = asyncio.ensure_future(read)
         return self._reading
 
-    def take(self) -> Sequence[Record]:
-        if self._reading is None or not self._reading.done():
+    def take(self, most: int) -> Sequence[Record]:
+        if self._reading is None or not self._reading.done() or not most:
             return ()
-        records = self._reading.result()
-        self._reading = None
+        records, self._reading = self._reading.result(), None
+        if len(records) > most:
+            records, left = records[:most], records[most:]
+            self._reading = asyncio.get_running_loop().create_future()
+            self._reading.set_result(left)
         if records:
             self.position = records[-1].offset + 1
         return records
@@ -49,9 +53,11 @@ class Inbox:
 
     Args:
         place: Where to go on.
+        admission: Says when starts are taken.
     """
 
-    def __init__(self, log: Log, partition: int, place: Place) -> None:
+    def __init__(self, log: Log, partition: int, place: Place, admission: Admission) -> None:
+        self._admission = admission
         self._commands = _Lane(log, COMMANDS, partition, place.command)
         self._starts = _Lane(log, STARTS, partition, place.start)
 
@@ -60,23 +66,20 @@ class Inbox:
         """Offset of the next record of ``commands``."""
         return self._commands.position
 
-    async def next(
-        self, wait: float | None, opening: asyncio.Future[None] | None
-    ) -> tuple[Sequence[Record], Sequence[Record]]:
-        """Wait for records of ``commands`` or ``starts``.
+    async def next(self, wait: float | None) -> tuple[Sequence[Record], Sequence[Record]]:
+        """Wait for records of ``commands``, or of ``starts`` where there is room for them.
 
         Args:
             wait: How many seconds at most; None for as long as it takes.
-            opening: None where starts may be taken; else done when that may have changed.
 
         Returns:
             Those of either; of ``starts`` only where all of ``commands`` that had arrived are among the others.
         """
-        other = self._starts.arrival() if opening is None else opening
+        admission = self._admission
+        other = self._starts.arrival() if admission.room() else admission.opening()
         await asyncio.wait((self._commands.arrival(), other), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-        commands = self._commands.take()
-        starts = self._starts.take() if opening is None and len(commands) < BATCH else ()
-        return commands, starts
+        commands = self._commands.take(BATCH)
+        return commands, self._starts.take(admission.room()) if len(commands) < BATCH else ()
 
     async def close(self) -> None:
         """Stop reading."""

@@ -163,7 +163,7 @@ class PartitionOwner:
         place = possession.state.place
         self._source = place.command - 1
         self._started = place.start - 1
-        self._inbox = Inbox(self._log, self.partition, place)
+        self._inbox = Inbox(self._log, self.partition, place, self._admission)
         self._runs = sum(len(runs_of(instance)) for instance in possession.state.instances.values())
         self._admission.changed(self._runs)
         self._reader = possession.reader
@@ -195,8 +195,7 @@ class PartitionOwner:
                 self._asked_index = self.index
                 self._send_again()
             wait = 0.0 if self._continuing else self._until_next_timer()
-            opening = None if self._admission.room() else self._admission.opening()
-            commands, starts = await self._inbox.next(wait, opening)
+            commands, starts = await self._inbox.next(wait)
             batch: list[NewRecord] = []
             for record in commands:
                 self._source = record.offset
