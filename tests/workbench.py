@@ -189,7 +189,7 @@ class Claimant:
             return False
         owner = self.owner
         decided = owner._source + 1 >= commands and owner._started + 1 >= starts
-        return decided and not (owner._unproved or owner._deliveries or owner._continuing)
+        return decided and not (owner._unproved or owner._deliveries.under_way or owner._continuing)
 
 
 async def accepted(log, partition=0):

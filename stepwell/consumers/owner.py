@@ -25,6 +25,7 @@ from msgspec import Struct
 from stepwell.consumers.admission import Admission
 from stepwell.consumers.deciding import Decided, Decider
 from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.delivering import Deliveries
 from stepwell.consumers.inbox import BATCH, Inbox
 from stepwell.consumers.snapshotting import Covered, Snapshots
 from stepwell.consumers.takeover import Possession, SurpriseError, is_unsettled, take_over
@@ -35,7 +36,7 @@ from stepwell.core.partition import PartitionState, enter
 from stepwell.core.starting import can_continue
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogClosedError
-from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, EVENTS, STARTS, Log, NewRecord, Record
+from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, STARTS, Log, NewRecord, Record
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import (
     CancelWorkflow,
@@ -58,7 +59,6 @@ from stepwell.schemas.events import (
     WorkflowResumed,
     WorkflowStarted,
 )
-from stepwell.schemas.work import WorkItem
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.owner")
@@ -78,22 +78,6 @@ class _Unproved(Struct, frozen=True, gc=False):
     decided: Decided | None  # None for a snapshot's own record
     state: PartitionState
     size: int
-
-
-class _Delivery:
-    """Effects on their way out.
-
-    Attributes:
-        index: Once they have arrived, everything up to this transition is delivered.
-        outstanding: How many sends are still to come or under way.
-    """
-
-    __slots__ = ("index", "outstanding", "state")
-
-    def __init__(self, index: int, state: PartitionState, outstanding: int) -> None:
-        self.index = index
-        self.state = state
-        self.outstanding = outstanding
 
 
 class PartitionOwner:
@@ -124,7 +108,6 @@ class PartitionOwner:
         self._timers: list[tuple[int, str, str]] = []  # (due, instance, timer): a heap; the state says which hold
         self._continuing: deque[str] = deque()  # instances with more to start than fitted one record
         self._unproved: deque[_Unproved] = deque()
-        self._deliveries: deque[_Delivery] = deque()
         self._room = asyncio.Event()
         self._trouble: asyncio.Future[None]
 
@@ -157,9 +140,8 @@ class PartitionOwner:
         self.epoch = possession.epoch
         self.index = 0
         self.speculative = self.confirmed = possession.state
-        self.delivered: PartitionState | None = None  # until what we send again has arrived
-        self._proved_index = self._delivered_index = 0
-        self._released = possession.released
+        self._proved_index = 0
+        self._deliveries = Deliveries(self._log, self.epoch, possession.state, possession.released, self._failed)
         place = possession.state.place
         self._source = place.command - 1
         self._started = place.start - 1
@@ -172,13 +154,10 @@ class PartitionOwner:
         for instance in possession.state.instances.values():
             self._arm(instance)
         self._continuing.extend(sorted(possession.state.instances))  # a map's own order hangs on the hash seed
-        # Everything up to our claim is delivered once these are: the claim stands for them. First comes what was
-        # asked for by now, where the outcomes of some may be.
+        # Before anything is sent again comes what was asked for by now: the outcomes of some may be there.
         self._again: Sequence[Effect] | None = possession.resend
         self._asked = asked
         self._asked_index: int | None = None  # the transition that answers the last of it
-        self._first = _Delivery(0, possession.state, 1)
-        self._deliveries.append(self._first)
         _logger.debug(
             "took over",
             partition=self.partition,
@@ -292,7 +271,7 @@ class PartitionOwner:
         source, started = self._source, max(self._started, place.start - 1)
         if ahead >= 0:  # the command that it is started for has yet to be followed
             source, started = place.command - 1, place.start - 1
-        return Stamp(self.epoch, self.index, source, self._snapshots.at, self._released, started, ahead)
+        return Stamp(self.epoch, self.index, source, self._snapshots.at, self._deliveries.released, started, ahead)
 
     def _look_ahead(self, decided: Decided) -> None:
         """Note the timers that a transition has set, and whether there is more to start."""
@@ -355,9 +334,7 @@ class PartitionOwner:
                 continue
             transition, after = head.decided.transition, head.decided.after
             found += effects(before.instances.get(transition.instance_id), transition, after)
-        delivery = _Delivery(self._proved_index, self.confirmed, 0)
-        self._deliveries.append(delivery)
-        self._send(found, delivery)
+        self._deliveries.send(found, self._proved_index, self.confirmed)
         self._send_again()
         self._room.set()
 
@@ -366,54 +343,14 @@ class PartitionOwner:
         if self._again is None or self._asked_index is None or self._proved_index < self._asked_index:
             return
         found, self._again = [effect for effect in self._again if is_unsettled(self.confirmed, effect)], None
-        self._first.outstanding -= 1
-        self._send(found, self._first, again=True)
-
-    def _send(self, found: Sequence[Effect], delivery: _Delivery, *, again: bool = False) -> None:
-        """Send effects out.
-
-        Args:
-            again: They may have arrived before, and be settled by the time that a worker meets the repeat.
-        """
-        work: dict[str, list[NewRecord]] = {}
-        cancels = []
-        for effect in found:
-            if isinstance(effect, WorkItem):
-                headers = {"id": effect.effect_id, "handler": effect.step.handler or effect.step.step_type}
-                if again:
-                    headers["again"] = "1"
-                if effect.priority:
-                    headers["priority"] = str(effect.priority)
-                record = NewRecord(effect.instance_id, encode(effect), headers)
-                work.setdefault(effect.step.queue, []).append(record)
-            else:
-                cancels.append(NewRecord(effect.instance_id, encode(effect)))
-        delivery.outstanding += len(work) + bool(cancels)
-
-        def arrived(future: asyncio.Future[Any]) -> None:
-            if not self._failed(future):
-                delivery.outstanding -= 1
-                self._settle_deliveries()
-
-        if cancels:
-            self._log.append(CONTROL, 0, cancels).add_done_callback(arrived)
-        for queue, records in work.items():
-            self._log.enqueue(queue, records).add_done_callback(arrived)
-        self._settle_deliveries()
-
-    def _settle_deliveries(self) -> None:
-        """Note how far everything has arrived; a send that went to several queues may be overtaken."""
-        while self._deliveries and not self._deliveries[0].outstanding:
-            delivery = self._deliveries.popleft()
-            self.delivered = delivery.state
-            self._delivered_index = delivery.index
-            self._released = self.epoch + delivery.index
+        self._deliveries.send_again(found)
 
     # --- snapshots ------------------------------------------------------------------------------------------
 
     def _maybe_snapshot(self) -> None:
-        if self.delivered is not None and self._snapshots.due():
-            covers = Covered(self.delivered, self.epoch, self._delivered_index)
+        delivered = self._deliveries
+        if delivered.state is not None and self._snapshots.due():
+            covers = Covered(delivered.state, self.epoch, delivered.index)
             self._snapshots.start(covers, self._append_snapshot, self._stumble)
 
     def _append_snapshot(self, snapshot: PartitionSnapshotted) -> None:

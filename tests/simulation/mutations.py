@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers import deciding, owner, takeover, worker
+from stepwell.consumers import deciding, delivering, owner, takeover, worker
+from stepwell.consumers.delivering import Deliveries
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.reading import EventReader
@@ -89,19 +90,21 @@ def _too_early(self: PartitionOwner, batch: Any) -> None:
         if head.index > self.__dict__.get("leaked_up_to", 0) and head.decided is not None:
             self.__dict__["leaked_up_to"] = head.index
             found = effects(None, head.decided.transition, head.decided.after)
-            self._send(found, owner._Delivery(head.index, self.confirmed, 0))
+            sending = delivering._Sending(head.index, self.confirmed)
+            self._deliveries._send(found, sending, again=False)
     _append(self, batch)
 
 
 _append = PartitionOwner._append
 
 
-def _releases_too_much(self: PartitionOwner) -> None:
+def _releases_too_much(self: Deliveries) -> None:
     _settle_deliveries(self)
-    self._released = self.epoch + self._proved_index
+    if self._sendings:
+        self.released = self._epoch + self._sendings[-1].index
 
 
-_settle_deliveries = PartitionOwner._settle_deliveries
+_settle_deliveries = Deliveries._settle
 
 
 # --- snapshots and taking over ----------------------------------------------------------------------------------
@@ -314,7 +317,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "no proof by offsets": Mutation([(owner, "proves", lambda *_: True)]),
     "effects before they are confirmed": Mutation([(PartitionOwner, "_append", _too_early)]),
-    "released before it has arrived": Mutation([(PartitionOwner, "_settle_deliveries", _releases_too_much)]),
+    "released before it has arrived": Mutation([(Deliveries, "_settle", _releases_too_much)]),
     "a snapshot of the speculative state": Mutation(
         [(PartitionOwner, "_maybe_snapshot", _snapshot_of("speculative", "index"))], bias=_SNAPSHOTS
     ),
