@@ -89,7 +89,7 @@ class Decider:
         step. A bug in deciding sets the one instance aside, and the partition goes on.
         """
         finished = state.finished.get(command.instance_id) if instance is None else None
-        circumstances = Circumstances(now, self._definitions, finished, self._archived)
+        circumstances = Circumstances(now, self._definitions, finished, self._archived, BUDGET)
         try:
             return self._decide(instance, command, circumstances)
         except Exception as error:
