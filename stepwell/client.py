@@ -265,7 +265,7 @@ class Client:
         try:
             topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
             await self.log.append(topic, partition, [NewRecord(instance_id, value)])
-            event = await self._answered(answer, timeout)
+            event = await self._answered(instance_id, answer, timeout)
         finally:
             self.subscriber.give_up(command_id)
             self.subscriber.unwatch(watch)
@@ -273,7 +273,7 @@ class Client:
             raise CommandRejectedError(event.code, event.message, instance_id=instance_id)
         return event
 
-    async def _answered(self, answer: asyncio.Future[Event], timeout: float) -> Event | None:
+    async def _answered(self, instance_id: str, answer: asyncio.Future[Event], timeout: float) -> Event | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         patience = FIRST_LOOK
@@ -285,7 +285,9 @@ class Client:
                 return None
             patience = 1.0
             if loop.time() >= deadline:
-                raise TimeoutError(f"no answer within {timeout:g} s; the command is in the log and will be decided")
+                raise TimeoutError(
+                    f"{instance_id}: no answer within {timeout:g} s; the command is in the log and will be decided"
+                )
         return answer.result()
 
     async def engine_is_live(self) -> bool:
