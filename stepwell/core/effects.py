@@ -42,13 +42,15 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
             if after is not None and is_under_way(after, event):  # type: ignore[arg-type]
                 found.append(_work(after, event, number))  # type: ignore[arg-type]
         elif kind in _GIVES_UP and before is not None and (before.active or before.rollback):
-            found.append(CancelRuns(transition.instance_id, first=1, last=before.runs))
+            found.append(CancelRuns(transition.instance_id, 1, before.runs, before.started_at))
         elif kind is WorkflowResumed and before is not None:
             given_up = runs_of(before) - runs_of(after)
-            found += [CancelRuns(transition.instance_id, first=run, last=run) for run in sorted(given_up)]
+            began = before.started_at
+            found += [CancelRuns(transition.instance_id, run, run, began) for run in sorted(given_up)]
         elif kind in _MAY_TIME_OUT and event.error.type == STEP_TIMEOUT:  # type: ignore[union-attr]
             run = event.run  # type: ignore[union-attr]
-            found.append(CancelRuns(transition.instance_id, first=run, last=run))
+            began = before.started_at if before is not None else 0
+            found.append(CancelRuns(transition.instance_id, run, run, began))
     return found
 
 
@@ -74,6 +76,7 @@ def _work(state: InstanceState, ready: StepReady, sequence: int) -> WorkItem:
         workflow=state.workflow,
         version=state.version,
         priority=state.priority,
+        began=state.started_at,
         sequence=sequence,
         step=ready,
     )

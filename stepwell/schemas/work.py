@@ -12,6 +12,7 @@ class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
 
     Attributes:
         sequence: Sequence of the StepReady event; with the instance's id it makes the effect's own id.
+        began: When the instance was started, in milliseconds: an id may be used again, long after its end.
     """
 
     instance_id: str
@@ -20,6 +21,7 @@ class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
     sequence: int
     step: StepReady
     priority: int = 0
+    began: int = 0
 
     @property
     def effect_id(self) -> str:
@@ -36,8 +38,13 @@ class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class CancelRuns(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Runs of an instance, first to last, that nobody waits for any more."""
+    """Runs of an instance, first to last, that nobody waits for any more.
+
+    Attributes:
+        began: As in ``WorkItem``.
+    """
 
     instance_id: str
     first: int
     last: int
+    began: int = 0

@@ -127,6 +127,8 @@ OTHERS: dict[str, Any] = {
     "records/snapshotted.json": e.PartitionSnapshotted(2, AT, 90, 50, 39, 7, 2, 300_000, (51, 60)),
     "records/work.json": WorkItem("order-1", "order", "7", 12, READY, 10),
     "records/cancel.json": CancelRuns("order-1", 1, 9),
+    "records/work-2.json": WorkItem("order-1", "order", "7", 12, READY, 10, began=AT),
+    "records/cancel-2.json": CancelRuns("order-1", 1, 9, began=AT),
 }
 
 DEFINITIONS = {
