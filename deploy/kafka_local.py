@@ -36,7 +36,9 @@ VERSION = "4.3.1"  # 4.4.0 was published with a POM that Maven cannot resolve
 HOME = Path(os.environ.get("STEPWELL_KAFKA_HOME") or "~/.cache/stepwell-kafka").expanduser()
 HEAP = os.environ.get("STEPWELL_KAFKA_HEAP", "384m")
 HOST = "127.0.0.1"
-CLUSTER = "c3RlcHdlbGwtbG9jYWwhIQ"  # 16 bytes in base64, as Kafka wants it; fixed, so that a formatted disk can be copied
+CLUSTER = (
+    "c3RlcHdlbGwtbG9jYWwhIQ"  # 16 bytes in base64, as Kafka wants it; fixed, so that a formatted disk can be copied
+)
 ROOM_TO_STOP = 20.0  # seconds for a clean shutdown
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 
@@ -109,7 +111,16 @@ class Jars:
         print(f"downloading Kafka {self.version} to {self.root}", file=sys.stderr)
         pom = self.root / "pom.xml"
         pom.write_text(POM.format(version=self.version))
-        command = ["mvn", "-B", "-q", "-f", str(pom), COPY, f"-DoutputDirectory={self.root}/lib", "-DincludeScope=runtime"]
+        command = [
+            "mvn",
+            "-B",
+            "-q",
+            "-f",
+            str(pom),
+            COPY,
+            f"-DoutputDirectory={self.root}/lib",
+            "-DincludeScope=runtime",
+        ]
         if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
             raise fail("Maven could not download Kafka's jars (see above)")
         (self.root / "logging.properties").write_text(LOGGING)
@@ -139,7 +150,12 @@ class Jars:
         if dump:
             command += [f"-XX:ArchiveClassesAtExit={self.archive}"]
         elif self.archive.exists():
-            command += [f"-XX:SharedArchiveFile={self.archive}", "-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+            command += [
+                f"-XX:SharedArchiveFile={self.archive}",
+                "-Xshare:auto",
+                "-Xlog:cds=off",
+                "-Xlog:cds+dynamic=off",
+            ]
         # The archive holds for one class path, written out in one order.
         return [*command, "-cp", ":".join(map(str, sorted((self.root / "lib").glob("*.jar"))))]
 
@@ -166,7 +182,9 @@ def birth(pid: int) -> str:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        said = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        said = subprocess.run(
+            ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
         state, _, began = said.stdout.strip().partition(" ")
         return "" if not state or state.startswith("Z") else began.strip()
     return "" if fields[0] == "Z" else fields[19]
@@ -249,7 +267,8 @@ class Cluster:
             rest = iter(ports[brokers:])
             self.state = {"version": jars.version, "sasl": sasl, "settings": dict(settings)}
             self.state["nodes"] = [
-                {"port": one, "controller": next(rest), "sasl_port": next(rest), "pid": 0, "birth": ""} for one in plain
+                {"port": one, "controller": next(rest), "sasl_port": next(rest), "pid": 0, "birth": ""}
+                for one in plain
             ]
         for number, node in enumerate(self.nodes, 1):
             self._configure(number, node)
@@ -390,7 +409,9 @@ def up(options: argparse.Namespace) -> None:
     jars.prepare()
     cluster = Cluster(options.data)
     if cluster.state and len(cluster.nodes) != options.brokers:
-        raise fail(f"{options.data} has the data of {len(cluster.nodes)} brokers; `deploy/kafka down --wipe` forgets it")
+        raise fail(
+            f"{options.data} has the data of {len(cluster.nodes)} brokers; `deploy/kafka down --wipe` forgets it"
+        )
     cluster.start(jars, brokers=options.brokers, port=options.port, settings=settings, sasl=options.sasl)
     status(options)
 
