@@ -56,13 +56,25 @@ def local_broker(*arguments: str) -> Iterator[Broker]:
 
 @contextmanager
 def _docker_broker() -> Iterator[str]:
-    settings = [part for name, value in PROPERTIES.items() for part in ("-e", f"KAFKA_{name.replace('.', '_').upper()}={value}")]
+    settings = [
+        part
+        for name, value in PROPERTIES.items()
+        for part in ("-e", f"KAFKA_{name.replace('.', '_').upper()}={value}")
+    ]
     port = 39092
     listeners = ["-e", f"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:{port}"]
     run = ["docker", "run", "-d", "--rm", "-p", f"127.0.0.1:{port}:9092", *settings, *listeners, IMAGE]
     name = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
     try:
-        ready = ["docker", "exec", name, "/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server", "127.0.0.1:9092", "--list"]
+        ready = [
+            "docker",
+            "exec",
+            name,
+            "/opt/kafka/bin/kafka-topics.sh",
+            "--bootstrap-server",
+            "127.0.0.1:9092",
+            "--list",
+        ]
         deadline = time.monotonic() + 60
         while subprocess.run(ready, capture_output=True, check=False).returncode:
             if time.monotonic() > deadline:

@@ -1,9 +1,9 @@
 """What workers say to each other about records, in the topic ``hands``: one partition, read by every worker.
 
-A consumer group gives partitions to workers, not records. So a worker with a free hand asks (*want*); one that has a
-partition with more in it than it can take gives (*give*); what was given is settled (*done*) or handed back (*back*)
-through the same topic. Everybody reads these in one order, so everybody agrees on who has what: if two give to one who
-has one free hand, the first gift counts and the second is void.
+A consumer group gives partitions to workers, not records. So a worker with a free hand asks (*want*); one that has
+more waiting than it can take gives (*give*); what was given is settled (*done*) or handed back (*back*) through the
+same topic. Everybody reads these in one order, so everybody agrees on who has what: if two give to one who has one
+free hand, the first gift counts and the second is void.
 """
 
 from __future__ import annotations

@@ -128,7 +128,9 @@ class Fetcher:
         _check(code, self._topics.name(topic))
         return int(rest[-1])
 
-    async def _patiently(self, ask: Callable[[], Awaitable[_Answer]], place: Place, doing: str, within: float) -> _Answer:
+    async def _patiently(
+        self, ask: Callable[[], Awaitable[_Answer]], place: Place, doing: str, within: float
+    ) -> _Answer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
         while True:

@@ -1,7 +1,7 @@
 """Membership in a consumer group: heartbeats, rebalances, and who else is there.
 
-The group only says who takes which partitions. Nothing is ever fetched through it: the partitions stay paused, so that
-a handler may take as long as it likes without the member being thought idle.
+The group only says who takes which partitions. Nothing is ever fetched through it: the partitions stay paused, so
+that a handler may take as long as it likes without the member being thought idle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 
-from stepwell.errors import LogClosedError, LogError
+from stepwell.errors import LogClosedError
 from stepwell.log._kafka_errors import HOPELESS, TROUBLE, explain, explained
 from stepwell.log._kafka_fetch import Place
 from stepwell.log._kafka_settings import KafkaSettings

@@ -1,7 +1,7 @@
 """How far a partition of a workers' queue is settled: a position, and what is settled or in hand beyond it.
 
-Kafka keeps a position for each group and partition, and with it a text of at most 4,096 bytes. What was settled out of
-turn stands in that text, so that nobody runs it again.
+Kafka keeps a position for each group and partition, and with it a text of at most 4,096 bytes. What was settled out
+of turn stands in that text, so that nobody runs it again.
 """
 
 from __future__ import annotations

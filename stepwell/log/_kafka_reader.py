@@ -110,7 +110,7 @@ class Reader:
         while limit > 0:
             if self._closed is not None:
                 raise self._closed
-            found = self._have(place, offset, limit)
+            found: Sequence[Record] = self._have(place, offset, limit)
             left = None if deadline is None else deadline - self._loop.time()
             if not found and (wait == 0 or not self._follows(place, offset)):
                 found = await self._ask(place, offset, limit, left)
@@ -124,7 +124,8 @@ class Reader:
 
     def _have(self, place: Place, offset: int, limit: int) -> list[Record]:
         followed = self._followed.get(place)
-        for run in (*((followed,) if followed else ()), *self._elsewhere.get(place, ())):
+        runs: list[Run] = self._elsewhere.get(place, [])
+        for run in runs if followed is None else [followed, *runs]:
             if run.start <= offset < run.end:
                 found = run.read(offset, limit)
                 run.used = self._loop.time()

@@ -174,7 +174,7 @@ class Topics:
         as ``_``, which Kafka does not tell from a dot in some places.
         """
         safe = "".join(
-            chr(byte) if chr(byte).isalnum() and byte < 128 or byte == 0x2E else f"-{byte:02x}"
+            chr(byte) if (chr(byte).isalnum() and byte < 128) or byte == 0x2E else f"-{byte:02x}"
             for byte in queue.encode()
         )
         if len(safe) > _LONGEST - len(STEPS):

@@ -165,7 +165,7 @@ class KafkaLog:
         self._check(topic, partition)
         self._check_open()
         where = TopicPartition(self.topics.name(topic), partition)
-        with explained(self.settings.place, f"delete from {topic}[{partition}]"):
+        with explained(self.settings.place, f"forget records of {topic}[{partition}]"):
             end = await self.reader.end((topic, partition))
             await self._admin.delete_records({where: RecordsToDelete(min(offset, end))})
 

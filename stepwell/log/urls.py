@@ -24,8 +24,8 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
 
     Args:
         url: ``file:PATH``, with ``?partitions=N`` for a new one and ``?synchronous=normal`` for commits that do
-            not wait for the disk; or ``kafka://HOST:PORT`` (see ``_kafka_settings``). Without it, the environment's ``STEPWELL_LOG``; without that, the file
-            ``.stepwell/log.db`` in the working directory.
+            not wait for the disk; or ``kafka://HOST:PORT`` (its options: ``_kafka_settings``). Without it, the
+            environment's ``STEPWELL_LOG``; without that, the file ``.stepwell/log.db`` in the working directory.
         create: Make a log that does not exist, or in a file that is empty; otherwise that is an error.
 
     Raises:
