@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 import aiokafka.errors as kafka
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.admin import DeleteRecordsRequest
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
@@ -116,6 +117,20 @@ class Fetcher:
             return await self._offset(place, await self._leader(place), _LATEST)
 
         return await self._patiently(ask, place, "ask for the end of", within)
+
+    async def delete_before(self, place: Place, offset: int, *, within: float) -> None:
+        """Delete the records below an offset."""
+        topic, partition = place
+        name = self._topics.name(topic)
+
+        async def ask() -> None:
+            request = DeleteRecordsRequest([(name, [(partition, offset)])], int(within * 1000))
+            response = await self._client.send(await self._leader(place), request)
+            for answered in response.topics:
+                for one in answered[1]:
+                    _check(one[2], name)
+
+        await self._patiently(ask, place, "forget records of", within)
 
     async def _bounds(self, place: Place, node: int) -> tuple[int, int]:
         return await self._offset(place, node, _EARLIEST), await self._offset(place, node, _LATEST)

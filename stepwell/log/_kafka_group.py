@@ -125,7 +125,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         consumer.subscribe(list(self._of), listener=self)
         self._consumer = consumer
         try:
-            await asyncio.wait_for(consumer.start(), self._settings.connect_timeout + patience / 1000)
+            async with asyncio.timeout(self._settings.connect_timeout + patience / 1000):
+                await consumer.start()
         except BaseException:
             await asyncio.shield(self._drop(consumer))
             raise
@@ -147,7 +148,10 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         if consumer._coordinator is not None:  # noqa: SLF001 - its own stop would leave, or wait for the broker
             consumer._coordinator.reset_generation()  # noqa: SLF001
         with suppress(*TROUBLE, KeyError):
-            await asyncio.wait_for(consumer.stop(), _PAUSE * 4)
+            async with asyncio.timeout(_PAUSE * 4):
+                await consumer.stop()
+        with suppress(*TROUBLE):
+            await consumer._client.close()  # noqa: SLF001 - left open where the above was cut short
 
     async def leave(self, *, tidy: bool = True) -> None:
         """Leave; the others take over at once, or without ``tidy``, as after a crash."""
@@ -159,9 +163,10 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             await asyncio.wait([self._task])
         if tidy:
             with suppress(*TROUBLE, KeyError):
-                await asyncio.wait_for(self._consumer.stop(), self._settings.session_timeout)
-        else:
-            await self._drop(self._consumer)
+                async with asyncio.timeout(self._settings.session_timeout):
+                    await self._consumer.stop()
+                    return
+        await self._drop(self._consumer)
 
     # What aiokafka tells.
 
@@ -191,7 +196,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             for (topic, number), position in positions.items()
         }
         try:
-            await asyncio.wait_for(self._consumer.commit(wanted), self._settings.append_timeout)
+            async with asyncio.timeout(self._settings.append_timeout):
+                await self._consumer.commit(wanted)
         except (kafka.CommitFailedError, kafka.IllegalStateError):
             return False
         except (*TROUBLE, KeyError) as error:

@@ -243,10 +243,10 @@ class Appender:
                     max_batch_size=_BATCH,
                     request_timeout_ms=patience,
                 )
-                starting = asyncio.ensure_future(producer.start())
                 try:
                     limit = self._settings.append_timeout if deadline is None else deadline - self._loop.time()
-                    await asyncio.wait_for(starting, max(limit, 0.001))
+                    async with asyncio.timeout(limit):
+                        await producer.start()
                 except BaseException as error:
                     self._bury(producer)
                     late = deadline is None or self._loop.time() + _PAUSE >= deadline

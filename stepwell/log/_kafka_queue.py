@@ -157,7 +157,8 @@ class KafkaQueue:
         self._busy = self._bench.busy()
         try:
             # No longer than the others wait for us.
-            await asyncio.wait_for(self._settling.flush(everything=True), self._log.settings.session_timeout)
+            async with asyncio.timeout(self._log.settings.session_timeout):
+                await self._settling.flush(everything=True)
         except (LogError, TimeoutError) as error:
             _logger.warning("positions could not be noted before a rebalance; steps may run twice", error=str(error))
         self._bench.clear()

@@ -76,15 +76,20 @@ class Run:
             self.seen = max(self.seen, found[-1].offset + 1)
         return found
 
+    def forget(self, offset: int) -> None:
+        """Forget the records below an offset."""
+        count = bisect_left(self.records, offset, key=_offset_of)
+        self.bytes -= sum(len(record.value) for record in self.records[:count])
+        del self.records[:count]
+        self.start = self.records[0].offset if self.records else self.end
+
     def trim(self) -> None:
         """Forget the oldest of what was read, seldom, so that it costs nothing a record."""
         while len(self.records) > 2 * _MOST_RECORDS or self.bytes > 2 * _MOST_BYTES:
             count = min(len(self.records) // 2 + 1, bisect_left(self.records, self.seen, key=_offset_of))
             if not count:
                 return
-            self.bytes -= sum(len(record.value) for record in self.records[:count])
-            del self.records[:count]
-            self.start = self.records[0].offset if self.records else self.end
+            self.forget(self.records[count - 1].offset + 1)
 
 
 class Reader:
@@ -173,6 +178,18 @@ class Reader:
         if self._closed is not None:
             raise self._closed
         return await self._fetcher.end(place, within=self._settings.append_timeout)
+
+    async def delete_before(self, place: Place, offset: int) -> None:
+        """As the port says."""
+        if self._closed is not None:
+            raise self._closed
+        end = await self._fetcher.end(place, within=self._settings.append_timeout)
+        await self._fetcher.delete_before(place, min(offset, end), within=self._settings.append_timeout)
+        others = self._elsewhere.get(place, [])
+        others[:] = [run for run in others if run.start >= offset]
+        followed = self._followed.get(place)
+        if followed is not None and followed.start < offset:
+            followed.forget(offset)
 
     def landed(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         """Show those who follow what this process itself has appended."""

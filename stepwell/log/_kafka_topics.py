@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import aiokafka.errors as kafka
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.metadata import MetadataRequest
 
 from stepwell.errors import LogError
 from stepwell.log._kafka_errors import explained
@@ -32,8 +34,9 @@ _OVERHEAD: Final = 2  # a record may have as much in its key or headers as in it
 class Topics:
     """The names of a log's topics and groups, and their making."""
 
-    def __init__(self, settings: KafkaSettings, admin: AIOKafkaAdminClient) -> None:
+    def __init__(self, settings: KafkaSettings, client: AIOKafkaClient, admin: AIOKafkaAdminClient) -> None:
         self._settings = settings
+        self._client = client
         self._admin = admin
         self._made: dict[str, asyncio.Future[None]] = {}
         self._counts: dict[str, int] = {}  # of queues' topics; their records may be in any partition
@@ -47,17 +50,28 @@ class Topics:
         """How many partitions a topic has."""
         return 1 if topic in ALONE else self._counts.get(topic, self.partitions)
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, create: bool) -> None:
         """Make what is missing, and refuse what does not fit.
+
+        Args:
+            create: Whether to make a log where there is none at all.
 
         Raises:
             LogError: A topic is unfit, or it cannot be made.
         """
         wanted = [*sorted(PARTITIONED | ALONE)]
         with explained(self._settings.place, "look at the log's topics"):
-            found = await self._describe()
+            found = {
+                one["topic"]: len(one["partitions"]) for one in await self._describe(wanted) if not one["error_code"]
+            }
             self.partitions = self._choose(found)
             missing = [topic for topic in wanted if self.name(topic) not in found]
+            if not create and EVENTS in missing:
+                raise LogError(
+                    f"there is no log yet: no topic {self.name(EVENTS)}",
+                    place=self._settings.place,
+                    remedy="`stepwell run FILE` makes a log. Is it the right namespace?",
+                )
             await self._create(missing)
             if missing:
                 found = await self._await_leaders(wanted)
@@ -65,10 +79,15 @@ class Topics:
                 self._check_count(topic, found[self.name(topic)])
             await self._check_configuration()
 
-    async def _describe(self) -> dict[str, int]:
-        """Partition counts of all topics that there are."""
-        topics = await self._admin.describe_topics()
-        return {one["topic"]: len(one["partitions"]) for one in topics if not one["error_code"]}
+    async def _describe(self, topics: Iterable[str]) -> list[dict[str, Any]]:
+        """What a broker knows of topics. Asked by aiokafka's own means, a broker may make them, in its own way."""
+        request = MetadataRequest([self.name(topic) for topic in topics], allow_auto_topic_creation=False)
+        answer = await self._client.send(self._client.get_random_node(), request)
+        described: list[dict[str, Any]] = answer.to_object()["topics"]
+        for one in described:
+            if kafka.for_code(one["error_code"]) is kafka.TopicAuthorizationFailedError:
+                raise kafka.TopicAuthorizationFailedError(one["topic"])
+        return described
 
     def _choose(self, found: Mapping[str, int]) -> int:
         there = found.get(self.name(EVENTS)) or found.get(self.name(COMMANDS))
@@ -81,7 +100,7 @@ class Topics:
         return there or self._settings.partitions or _DEFAULT_PARTITIONS
 
     async def _create(self, topics: Iterable[str]) -> None:
-        brokers = len((await self._admin.describe_cluster())["brokers"])
+        brokers = len(self._client.cluster.brokers())
         copies = self._settings.replication or (3 if brokers >= 3 else 1)
         asked = [
             NewTopic(self.name(topic), self.count(topic), copies, topic_configs=self._configuration(topic, copies))
@@ -118,12 +137,11 @@ class Topics:
         """The most that a topic has to take in one batch, in bytes."""
         return (_OVERHEAD + 1) * self._settings.max_record_bytes + 65_536
 
-    async def _await_leaders(self, topics: Iterable[str]) -> dict[str, int]:
+    async def _await_leaders(self, topics: Sequence[str]) -> dict[str, int]:
         """New topics are known to all brokers only after a moment."""
-        names = [self.name(topic) for topic in topics]
         deadline = asyncio.get_running_loop().time() + self._settings.connect_timeout
         while True:
-            described: list[dict[str, Any]] = await self._admin.describe_topics(names)
+            described = await self._describe(topics)
             if all(
                 not one["error_code"] and one["partitions"] and all(p["leader"] >= 0 for p in one["partitions"])
                 for one in described
@@ -202,8 +220,8 @@ class Topics:
 
     async def _have(self, topic: str) -> None:
         with explained(self._settings.place, f"make the topic {self.name(topic)}"):
-            described = await self._admin.describe_topics([self.name(topic)])
-            if described[0]["error_code"]:
+            (described,) = await self._describe([topic])
+            if described["error_code"]:
                 await self._create([topic])
             found = await self._await_leaders([topic])
         self._counts[topic] = found[self.name(topic)]

@@ -11,13 +11,13 @@ needs nothing of the broker but order and durability.
 from __future__ import annotations
 
 import asyncio
+import logging
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 
-from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 
 from stepwell.errors import LogClosedError, LogError
@@ -31,6 +31,10 @@ from stepwell.log._kafka_settings import KafkaSettings, check
 from stepwell.log._kafka_topics import ALONE, Topics
 from stepwell.log._wake import failed_future
 from stepwell.log.port import COMMANDS, NO_HEADERS, PARTITIONED, Delivery, Member, NewRecord, Outgoing, Record
+
+# What aiokafka has to say about a broker that is away, ours say too, with place and remedy. It speaks where a program
+# has set up logging, and not, for want of that, on stderr.
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 _PAUSE: Final = 0.25  # seconds between two attempts to reach a broker; doubled
 _LONGEST_PAUSE: Final = 2.0
@@ -60,8 +64,11 @@ class KafkaLog:
         self._gone: Future[None] = self._loop.create_future()
 
     @classmethod
-    async def open(cls, settings: KafkaSettings) -> Self:
+    async def open(cls, settings: KafkaSettings, *, create: bool = True) -> Self:
         """Connect, and make the log's topics if need be.
+
+        Args:
+            create: Make a log that does not exist; otherwise that is an error.
 
         Raises:
             LogError: No broker can be reached, it does not let us in, or the topics do not fit.
@@ -72,7 +79,7 @@ class KafkaLog:
         pause = _PAUSE
         while True:
             try:
-                await log._start()
+                await log._start(create=create)
             except (*TROUBLE, LogError) as error:
                 cause = error.__cause__ if isinstance(error, LogError) else error
                 passing = isinstance(cause, TROUBLE) and not isinstance(cause, HOPELESS)
@@ -83,7 +90,7 @@ class KafkaLog:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _start(self) -> None:
+    async def _start(self, *, create: bool) -> None:
         options = self.settings.client()
         timeout = int(min(self.settings.append_timeout, 30.0) * 1000)
         self._client = AIOKafkaClient(**options, request_timeout_ms=timeout)
@@ -91,8 +98,8 @@ class KafkaLog:
         try:
             await self._client.bootstrap()
             await self._admin.start()
-            self.topics = Topics(self.settings, self._admin)
-            await self.topics.prepare()
+            self.topics = Topics(self.settings, self._client, self._admin)
+            await self.topics.prepare(create=create)
             self.partitions = self.topics.partitions
             fetcher = Fetcher(self.settings, self.topics, self._client)
             await fetcher.find((topic, 0) for topic in PARTITIONED | ALONE)
@@ -163,11 +170,7 @@ class KafkaLog:
     async def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """As the port says: the broker deletes whole segments, and hides the rest at once."""
         self._check(topic, partition)
-        self._check_open()
-        where = TopicPartition(self.topics.name(topic), partition)
-        with explained(self.settings.place, f"forget records of {topic}[{partition}]"):
-            end = await self.reader.end((topic, partition))
-            await self._admin.delete_records({where: RecordsToDelete(min(offset, end))})
+        await self.reader.delete_before((topic, partition), offset)
 
     # Queues and groups.
 

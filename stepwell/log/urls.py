@@ -34,7 +34,7 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
     url = url or os.environ.get(VARIABLE) or DEFAULT_URL
     scheme, colon, rest = url.partition(":")
     if colon and scheme == "kafka":
-        return await _open_kafka(url)
+        return await _open_kafka(url, create=create)
     if not colon or scheme != "file":
         raise LogError(
             f"{scheme!r} is no kind of log" if colon else "the log's URL has no scheme",
@@ -74,7 +74,7 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
     return await LocalLog.open(path, partitions=partitions, durability=durability)
 
 
-async def _open_kafka(url: str) -> Log:
+async def _open_kafka(url: str, *, create: bool) -> Log:
     """Open a log in Kafka. Its client is an extra, and takes a while to import."""
     if importlib.util.find_spec("aiokafka") is None:
         raise LogError(
@@ -85,7 +85,7 @@ async def _open_kafka(url: str) -> Log:
     from stepwell.log._kafka_settings import read_url  # noqa: PLC0415
     from stepwell.log.kafka import KafkaLog  # noqa: PLC0415
 
-    return await KafkaLog.open(read_url(url, os.environ))
+    return await KafkaLog.open(read_url(url, os.environ), create=create)
 
 
 def _no_log(path: Path) -> str:
