@@ -297,6 +297,9 @@ class Cluster:
             "listeners": ",".join([*outside, f"CONTROLLER://{HOST}:{node['controller']}"]),
             "advertised.listeners": ",".join(outside),
             "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": (
+                "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT"
+            ),
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self._disk(number),
             "default.replication.factor": copies,

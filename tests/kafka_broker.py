@@ -46,11 +46,13 @@ class Broker:
 def local_broker(*arguments: str) -> Iterator[Broker]:
     """A broker from its jars."""
     data = Path(tempfile.mkdtemp(prefix="stepwell-kafka-"))
-    broker = Broker(data / "data", *arguments)
     try:
-        yield broker
+        broker = Broker(data / "data", *arguments)
+        try:
+            yield broker
+        finally:
+            broker.run("down", "--wipe")
     finally:
-        broker.run("down", "--wipe")
         shutil.rmtree(data, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -27,7 +28,7 @@ _LOGIN: Final = (
 TROUBLE: Final = (kafka.KafkaError, OSError, asyncio.TimeoutError)
 """Whatever aiokafka raises when a request could not be answered."""
 
-HOPELESS: Final = (*_RIGHTS, *_LOGIN)
+HOPELESS: Final = (*_RIGHTS, *_LOGIN, ssl.SSLError)
 """Trouble that waiting does not cure."""
 
 
@@ -55,6 +56,12 @@ def explain(error: BaseException, place: str, doing: str) -> LogError:
             place=place,
             remedy="Check security_protocol, sasl_mechanism, user name and password.",
         )
+    if isinstance(error, ssl.SSLError):
+        return LogError(
+            f"no TLS connection: {error.reason or error}",
+            place=place,
+            remedy="Check security_protocol; ssl_cafile names the authority that signed the broker's certificate.",
+        )
     if isinstance(error, kafka.InvalidSessionTimeoutError):
         return LogError(
             "Kafka does not allow so short or long a session",
@@ -62,7 +69,8 @@ def explain(error: BaseException, place: str, doing: str) -> LogError:
             remedy="Choose a session_timeout within the broker's group.min.session.timeout.ms (6 s unless changed) "
             "and group.max.session.timeout.ms.",
         )
-    name = str(error) or type(error).__name__
+    # aiokafka puts the error's own name in front, which says it once more.
+    name = ", ".join(map(str, error.args)) or type(error).__name__
     return LogError(f"could not {doing}: {name}", place=place, remedy="Is the broker up, and can it be reached?")
 
 

@@ -17,8 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 
+import aiokafka.errors as kafka
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import create_conn
 
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log._kafka_errors import HOPELESS, TROUBLE, explain, explained
@@ -96,7 +98,10 @@ class KafkaLog:
         self._client = AIOKafkaClient(**options, request_timeout_ms=timeout)
         self._admin = AIOKafkaAdminClient(**options, request_timeout_ms=timeout)
         try:
-            await self._client.bootstrap()
+            try:
+                await self._client.bootstrap()
+            except kafka.KafkaConnectionError:
+                await self._say_why(options, timeout)
             await self._admin.start()
             self.topics = Topics(self.settings, self._client, self._admin)
             await self.topics.prepare(create=create)
@@ -113,6 +118,22 @@ class KafkaLog:
                 await self._admin.close()
                 await self._client.close()
             raise
+
+    async def _say_why(self, options: Mapping[str, Any], timeout: int) -> None:
+        """Raise why a broker does not let us in, where it is that: aiokafka only says that none can be reached."""
+        names = ("client_id", "security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username")
+        how = {name: options[name] for name in (*names, "sasl_plain_password") if name in options}
+        reasons = []
+        for host, port, _ in self._client.hosts:
+            try:
+                connection = await create_conn(host, port, request_timeout_ms=timeout, **how)
+            except HOPELESS:
+                raise
+            except TROUBLE as error:
+                reasons.append(str(error) or type(error).__name__)
+            else:
+                connection.close()
+        raise kafka.KafkaConnectionError("; ".join(reasons) or "the brokers closed the connection")
 
     # Records.
 
