@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aiokafka.admin import AIOKafkaAdminClient
+
 SCRIPT = Path(__file__).parent.parent / "deploy" / "kafka"
 IMAGE = "apache/kafka:4.3.1"
 # Sessions as short as tests want them; Kafka's least is 6 s.
@@ -85,6 +87,15 @@ def _docker_broker() -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         subprocess.run(["docker", "rm", "-f", name], capture_output=True, check=False)
+
+
+async def forget(bootstrap: str, namespace: str) -> None:
+    """Delete a test's topics: a broker that keeps those of hundreds of tests gets slow."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    mine = [topic for topic in await admin.list_topics() if topic.startswith(f"{namespace}.")]
+    await admin.delete_topics(mine)
+    await admin.close()
 
 
 @contextmanager

@@ -80,9 +80,6 @@ class Wants:
         self._wants[note.to] = want._replace(left=want.left - len(counts))
         return counts
 
-    def __bool__(self) -> bool:
-        return any(want.left > 0 for want in self._wants.values())
-
     def left(self, name: str) -> int:
         """How many more records one would take."""
         want = self._wants.get(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import aiokafka.errors as kafka
 from aiokafka import TopicPartition
@@ -27,6 +27,7 @@ from stepwell.log.port import EVENTS, NO_HEADERS, Record
 
 _CHUNK: Final = 1024 * 1024  # bytes of one partition in one answer; a larger batch comes whole all the same
 _ANSWER: Final = 16 * 1024 * 1024  # bytes of one answer
+_ASK: Final = "ask"  # the connection for what is answered at once
 _EARLIEST: Final = -2
 _LATEST: Final = -1
 _PAUSE: Final = 0.1  # seconds between two attempts
@@ -59,6 +60,24 @@ class Fetcher:
         self._settings = settings
         self._topics = topics
         self._client = client
+        self._lines: set[tuple[int, str]] = set()
+        self._connecting: set[asyncio.Future[bool]] = set()
+
+    async def _send(self, node: int, request: Any, line: str = _ASK) -> Any:
+        """Send a request by one of our connections to a broker."""
+        if (node, line) not in self._lines:
+            # aiokafka loses a connection whose making is cancelled, so nobody's impatience may reach it.
+            connecting = asyncio.ensure_future(self._client.ready(node, group=line))
+            self._connecting.add(connecting)
+            connecting.add_done_callback(self._connecting.discard)
+            if await asyncio.shield(connecting):
+                self._lines.add((node, line))
+        return await self._client.send(node, request, group=line)
+
+    async def close(self) -> None:
+        """Wait for what may not be cut short."""
+        while self._connecting:
+            await asyncio.wait(self._connecting)
 
     # Where partitions are.
 
@@ -100,13 +119,13 @@ class Fetcher:
         async def ask() -> Found:
             node = await self._leader(place)
             try:
-                answer = await self.fetch(node, {place: offset}, wait=0.0, line="ask")
+                answer = await self.fetch(node, {place: offset}, wait=0.0)
                 return answer[place]
             except OutOfRangeError:
                 start, end = await self._bounds(place, node)
                 if offset >= end:
                     return Found([], start, end)
-                return (await self.fetch(node, {place: start}, wait=0.0, line="ask"))[place]
+                return (await self.fetch(node, {place: start}, wait=0.0))[place]
 
         return await self._patiently(ask, place, "read", within)
 
@@ -125,7 +144,7 @@ class Fetcher:
 
         async def ask() -> None:
             request = DeleteRecordsRequest([(name, [(partition, offset)])], int(within * 1000))
-            response = await self._client.send(await self._leader(place), request)
+            response = await self._send(await self._leader(place), request)
             for answered in response.topics:
                 for one in answered[1]:
                     _check(one[2], name)
@@ -138,7 +157,7 @@ class Fetcher:
     async def _offset(self, place: Place, node: int, which: int) -> int:
         topic, partition = place
         request = OffsetRequest(-1, 0, [(self._topics.name(topic), [(partition, which)])])
-        response = await self._client.send(node, request)
+        response = await self._send(node, request)
         ((_, ((_, code, *rest),)),) = response.topics
         _check(code, self._topics.name(topic))
         return int(rest[-1])
@@ -160,7 +179,9 @@ class Fetcher:
 
     # Many partitions.
 
-    async def fetch(self, node: int, offsets: dict[Place, int], *, wait: float, line: str) -> dict[Place, Found]:
+    async def fetch(
+        self, node: int, offsets: dict[Place, int], *, wait: float, line: str = _ASK
+    ) -> dict[Place, Found]:
         """What one broker has.
 
         Args:
@@ -177,7 +198,7 @@ class Fetcher:
             asked.setdefault(self._topics.name(topic), []).append((partition, offset, _CHUNK))
         topics = {self._topics.name(topic): topic for topic, _ in offsets}
         request = FetchRequest(int(wait * 1000), 1, _ANSWER, 0, list(asked.items()))
-        response = await self._client.send(node, request, group=line)
+        response = await self._send(node, request, line)
         found: dict[Place, Found] = {}
         outside = []
         for name, partitions in response.topics:

@@ -178,6 +178,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """The group has been shared out."""
         self._consumer.pause(*assigned)
+        for one in assigned:
+            self._consumer.seek(one, 0)  # any position will do, and then it does not go and look for one
         self.places = frozenset((self._of[one.topic], one.partition) for one in assigned)
         self.moved.fire()
         if self._gained is not None:
@@ -206,17 +208,21 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
 
 class KafkaMembership:
-    """A place in a group that shares out the log's partitions; see ``port.Membership``."""
+    """A place in a group that shares out the log's partitions; see ``port.Membership``.
+
+    Attributes:
+        left: Whether it was given up.
+    """
 
     def __init__(self, member: GroupMember, directory: Directory, place: str) -> None:
         self._member = member
         self._directory = directory
         self._place = place
-        self._left = False
+        self.left = False
 
     async def assignment(self) -> frozenset[int]:
         """As the port says: the broker itself is asked."""
-        while not self._left:
+        while not self.left:
             found = await self._directory.share(self._member.group, self._member.name, COMMANDS)
             if found is not None:
                 return found
@@ -225,13 +231,13 @@ class KafkaMembership:
 
     async def changed(self, known: frozenset[int]) -> frozenset[int]:
         """As the port says."""
-        while (now := frozenset(number for _, number in self._member.places)) == known and not self._left:
+        while (now := frozenset(number for _, number in self._member.places)) == known and not self.left:
             await self._member.moved.wait()
         return now
 
     async def leave(self) -> None:
         """As the port says."""
-        self._left = True
+        self.left = True
         await self._member.leave()
 
     async def shut(self, *, tidy: bool) -> None:

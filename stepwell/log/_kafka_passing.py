@@ -120,11 +120,16 @@ class Passing:
 
     def offer(self) -> None:
         """Give what we cannot take to those who have asked."""
-        if not self._wants:
-            return
-        surplus = self._bench.surplus()
-        for entry in surplus:
-            self.give(entry)
+        hands = sum(
+            max(left - self._promised[name], 0)
+            for topic in self._queues
+            for name, left in self._wants.of(topic, self._bench.name)
+        )
+        if hands:
+            for entry in self._bench.surplus():
+                hands -= self.give(entry)
+                if hands <= 0:
+                    return
 
     def give(self, entry: Entry) -> bool:
         """Give one to somebody who has asked; False if nobody has."""

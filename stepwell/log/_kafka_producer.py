@@ -134,14 +134,12 @@ class Appender:
             batch: list[tuple[_Append, int]] = []
             try:
                 await self._send(topic, partition, lane, batch)
-            except (*TROUBLE, AssertionError) as error:  # an unknown partition is an assertion in aiokafka
-                doing = f"append to {topic}[{partition}]"
-                self._fail(lane, batch, explain(error, self._settings.place, doing))
-            except LogError as error:
-                self._fail(lane, batch, error)
             except asyncio.CancelledError:
                 self._fail(lane, batch, LogClosedError("the log was closed", place=self._settings.place))
                 raise
+            except Exception as error:  # whatever it is: nobody must wait for a lane that has stopped
+                doing = f"append to {topic}[{partition}]"
+                self._fail(lane, batch, explain(error, self._settings.place, doing))
         del self._lanes[topic, partition]  # in the same turn in which it was found empty
 
     def _fail(self, lane: deque[_Append], batch: list[tuple[_Append, int]], error: LogError) -> None:

@@ -61,7 +61,11 @@ class KafkaQueue:
         self._readers: list[Task[None]] = []
         self._begun: Future[None] = self._loop.create_future()
         self._trouble: LogError | None = None
-        self._left = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was left."""
+        return self._bench.closed
 
     async def start(self) -> None:
         """Join the workers, and look at what waits.
@@ -185,7 +189,8 @@ class KafkaQueue:
                     low, text = positions.get(place, (0, ""))
                     await self._add(place, decode(low, text))
                 break
-            except LogClosedError:
+            except LogClosedError as error:
+                self._end_beginning(error)
                 return
             except LogError as error:
                 _logger.warning("the queues' positions are unknown; trying again", error=str(error))
@@ -199,8 +204,16 @@ class KafkaQueue:
         self._passing.shared_out()
         if starts:
             await asyncio.wait(starts)
-        if not self._begun.done():
+        self._end_beginning()
+
+    def _end_beginning(self, error: LogError | None = None) -> None:
+        if self._begun.done():
+            return
+        if error is None:
             self._begun.set_result(None)
+        else:
+            self._begun.set_exception(error)
+            self._begun.exception()  # perhaps nobody waits for it any more
 
     async def _add(self, place: Place, position: Position) -> None:
         shelf = Shelf(place, position)
@@ -264,6 +277,7 @@ class KafkaQueue:
         await self._stop_reading()
         await self._passing.stop()
         error = self._closed_error()
+        self._end_beginning(error)
         if not tidy:
             await self._settling.drop(error)
         await self.member.leave(tidy=tidy)

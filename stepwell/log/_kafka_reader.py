@@ -8,14 +8,15 @@ directly and leaves what came beyond the limit for the next read.
 from __future__ import annotations
 
 import asyncio
+import math
 from asyncio import Task
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log._kafka_errors import TROUBLE
+from stepwell.log._kafka_errors import HOPELESS, TROUBLE, explain
 from stepwell.log._kafka_fetch import Fetcher, OutOfRangeError, Place
 from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log._wake import Arrivals
@@ -146,8 +147,8 @@ class Reader:
 
     async def _ask(self, place: Place, offset: int, limit: int, left: float | None) -> list[Record]:
         """Ask the broker. Where it has nothing there yet, begin to follow the partition."""
-        # A read that waits can wait for a broker to come back; any other gets a fair time.
-        within = self._settings.append_timeout if left is None or left <= 0 else max(left, 1.0)
+        # Who waits for ever waits for a broker to come back, too; any other gets a fair time.
+        within = math.inf if left is None else max(left, self._settings.append_timeout)
         found = await self._fetcher.now(place, offset, within=within)
         now = self._loop.time()
         if not found.records:
@@ -262,10 +263,8 @@ class Reader:
                 for place in error.args[0]:
                     self._followed.pop(place, None)
                     self._arrivals.tell(place)
-            except LogError as error:
-                for place in wanted:
-                    self._arrivals.tell(place, error)
-                await asyncio.sleep(pause)
+            except HOPELESS as error:
+                self._refuse(wanted, explain(error, self._settings.place, "read"))
             except TROUBLE as error:
                 _logger.debug("reading goes on when the broker is back", error=repr(error), node=node)
                 await asyncio.sleep(pause)
@@ -273,6 +272,8 @@ class Reader:
                 await self._fetcher.find(wanted)
                 for place in wanted:  # another broker may lead it now
                     self._loop.call_soon(self._stir, place)
+            except Exception as error:  # whatever it is: nobody must wait for a poll that has stopped
+                self._refuse(wanted, explain(error, self._settings.place, "read"))
             else:
                 pause = _PAUSE
                 for place, (records, _, _) in found.items():
@@ -281,6 +282,12 @@ class Reader:
                         self._arrived(place, run, records)
             finally:
                 self._covered.difference_update(wanted)
+
+    def _refuse(self, places: Iterable[Place], error: LogError) -> None:
+        """Tell those who wait; who asks again will ask the broker itself."""
+        for place in places:
+            self._followed.pop(place, None)
+            self._arrivals.tell(place, error)
 
     async def close(self) -> None:
         """Stop; who waits is told."""
@@ -293,3 +300,4 @@ class Reader:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._fetcher.close()

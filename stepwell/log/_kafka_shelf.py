@@ -77,7 +77,10 @@ class Shelf:
         at = start
         for entry in entries:
             offset = entry.spot[2]
-            self._done.update(range(at, offset))
+            if at <= self.low:
+                self.low = max(self.low, offset)
+            else:
+                self._done.update(range(at, offset))
             at = offset + 1
             if offset in self._held:
                 self._away[offset] = entry
@@ -124,11 +127,9 @@ class Shelf:
         self._held = {offset: name for offset, name in self._held.items() if not lost(offset, name)}
 
     def _advance(self) -> None:
-        before = self.low
         while self.low in self._done and self.low < self.position:
             self._done.remove(self.low)
             self.low += 1
-        self.dirty |= self.low != before
 
     def commit(self, heard: int) -> tuple[tuple[int, str], int]:
         """What to note in Kafka: position and text; and the offset below which all that is settled stands in it.

@@ -77,7 +77,7 @@ class Topics:
                 found = await self._await_leaders(wanted)
             for topic in wanted:
                 self._check_count(topic, found[self.name(topic)])
-            await self._check_configuration()
+            await self._check_configuration(wanted)
 
     async def _describe(self, topics: Iterable[str]) -> list[dict[str, Any]]:
         """What a broker knows of topics. Asked by aiokafka's own means, a broker may make them, in its own way."""
@@ -164,8 +164,8 @@ class Topics:
                 "namespace, or restore the topic as it was.",
             )
 
-    async def _check_configuration(self) -> None:
-        names = [self.name(topic) for topic in sorted(PARTITIONED)]
+    async def _check_configuration(self, topics: Iterable[str]) -> None:
+        names = [self.name(topic) for topic in topics]
         answers = await self._admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, one) for one in names])
         for code, _, _, name, entries in (resource for answer in answers for resource in answer.resources):
             if code:

@@ -61,7 +61,6 @@ class KafkaLog:
         self._memberships: list[KafkaMembership] = []
         self._queues: list[KafkaQueue] = []
         self._next_partition: dict[str, int] = {}
-        self._enqueuing: dict[str, Future[None]] = {}  # the last of each queue that still waits for its topic
         self._closed = False
         self._gone: Future[None] = self._loop.create_future()
 
@@ -209,15 +208,11 @@ class KafkaLog:
             return failed_future(self._loop, error)
         copies = [record._replace(headers=dict(record.headers)) for record in records]
         if not self.topics.has(topic):
-            future = asyncio.ensure_future(self._enqueue_to_new(topic, copies, self._enqueuing.get(topic)))
-            self._enqueuing[topic] = future
-            return future
+            return asyncio.ensure_future(self._enqueue_to_new(topic, copies))
         return self._spread(topic, copies)
 
-    async def _enqueue_to_new(self, topic: str, records: Sequence[NewRecord], before: Future[None] | None) -> None:
-        """Make the queue's topic first. Who came earlier goes first."""
-        if before is not None:
-            await asyncio.wait([before])
+    async def _enqueue_to_new(self, topic: str, records: Sequence[NewRecord]) -> None:
+        """Make the queue's topic first."""
         await self.topics.have(topic)
         await self._spread(topic, records)
 
@@ -241,8 +236,13 @@ class KafkaLog:
         """As the port says."""
         self._check_open()
         queue = KafkaQueue(self, queues, max(prefetch, 1), accepts, about)
+        self._queues = [one for one in self._queues if not one.closed]
         self._queues.append(queue)
-        await queue.start()
+        try:
+            await queue.start()
+        except BaseException:
+            await queue.shut(tidy=False)
+            raise
         return queue
 
     async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> KafkaMembership:
@@ -251,6 +251,7 @@ class KafkaLog:
         member = GroupMember(self.settings, self.topics, group, [COMMANDS], about)
         await member.join()
         membership = KafkaMembership(member, self.directory, self.settings.place)
+        self._memberships = [one for one in self._memberships if not one.left]
         self._memberships.append(membership)
         return membership
 
@@ -287,7 +288,7 @@ class KafkaLog:
             if not tidy:
                 await self._appender.drop(error)
             parts: list[KafkaQueue | KafkaMembership] = [*self._queues, *self._memberships]
-            await asyncio.gather(*(part.shut(tidy=tidy) for part in parts))
+            await asyncio.gather(*(part.shut(tidy=tidy) for part in parts), return_exceptions=True)
             if tidy:
                 await self._appender.close()
             await self.reader.close()

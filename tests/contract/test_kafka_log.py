@@ -11,6 +11,7 @@ from log_contract import LogContract
 from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.port import Log
+from tests.kafka_broker import forget
 
 
 class KafkaStorage:
@@ -34,6 +35,7 @@ class KafkaStorage:
 
     async def close(self) -> None:
         await asyncio.gather(*(log.close() for log in self._opened))
+        await forget(self.settings.bootstrap, self.settings.namespace)
 
 
 class TestKafkaLog(LogContract):

@@ -156,4 +156,4 @@ def test_of_two_gifts_to_one_free_hand_the_first_counts():
     assert wants.of("t", "giver") == [("idle", 1)]
     assert wants.follow(Note("x", to="idle", give=[("t", 0, 1)])) == [("t", 0, 1)]
     assert not wants.follow(Note("y", to="idle", give=[("t", 1, 1)]))
-    assert not wants
+    assert not wants.of("t", "giver")
