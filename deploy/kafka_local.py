@@ -138,7 +138,8 @@ class Jars:
         try:
             cluster.start(self, brokers=1, port=0, settings={}, sasl=None, dump=True)
         finally:
-            cluster.stop(wipe=True)
+            cluster.stop()  # cleanly: the archive is written at the exit
+            shutil.rmtree(data, ignore_errors=True)
 
     def java(self, *, dump: bool = False, brief: bool = False) -> list[str]:
         """The command line up to the main class."""
@@ -376,7 +377,13 @@ class Cluster:
             os.kill(node["pid"], signal.SIGKILL)
             self._await_end([node], 10.0)
 
-    def stop(self, *, wipe: bool) -> None:
+    def wipe(self) -> None:
+        """Stop all brokers at once, for nothing of their data is needed any more, and forget it."""
+        for number in range(1, len(self.nodes) + 1):
+            self.kill(number)
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def stop(self) -> None:
         """Stop all brokers cleanly; those that take too long are killed."""
         live = list(filter(self.alive, self.nodes))
         for node in live:
@@ -386,8 +393,6 @@ class Cluster:
             for node in filter(self.alive, live):
                 os.kill(node["pid"], signal.SIGKILL)
             self._await_end(live, 10.0)
-        if wipe:
-            shutil.rmtree(self.data, ignore_errors=True)
 
     def _await_end(self, nodes: Sequence[Mapping[str, Any]], within: float) -> bool:
         deadline = time.monotonic() + within
@@ -420,7 +425,11 @@ def up(options: argparse.Namespace) -> None:
 
 
 def down(options: argparse.Namespace) -> None:
-    Cluster(options.data).known().stop(wipe=options.wipe)
+    cluster = Cluster(options.data).known()
+    if options.wipe:
+        cluster.wipe()
+    else:
+        cluster.stop()
 
 
 def status(options: argparse.Namespace) -> None:
