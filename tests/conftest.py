@@ -6,6 +6,14 @@ import random
 import pytest
 
 from stepwell.log.local import LocalLog
+from tests.kafka_broker import broker
+
+
+@pytest.fixture(scope="session")
+def kafka_broker():
+    """Where a real broker listens, for the whole session."""
+    with broker() as bootstrap:
+        yield bootstrap
 
 
 @pytest.fixture

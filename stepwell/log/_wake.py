@@ -67,6 +67,11 @@ class Arrivals:
             del self._lowest[place]
             self._signals[place].fire()
 
+    def tell(self, place: tuple[str, int], error: Exception | None = None) -> None:
+        """Have all who wait for this partition look anew, or end their waiting with an error."""
+        if self._lowest.pop(place, None) is not None:
+            self._signals[place].fire(error)
+
     def awaited(self) -> list[tuple[str, int]]:
         """The partitions that somebody waits for."""
         return [place for place in self._lowest if self._signals[place]]

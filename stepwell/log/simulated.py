@@ -81,9 +81,11 @@ class SimulatedStorage:
 
     Attributes:
         patience: Seconds within which what happens in one process is seen by another.
+        settles_at_once: Outcome and settlement are one.
     """
 
     patience = 5.0
+    settles_at_once = True
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
-"""Which log a URL means: ``file:PATH`` or, one day, ``kafka://…``."""
+"""Which log a URL means: ``file:PATH`` or ``kafka://HOST:PORT``."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sqlite3
 from contextlib import closing, suppress
@@ -23,8 +24,8 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
 
     Args:
         url: ``file:PATH``, with ``?partitions=N`` for a new one and ``?synchronous=normal`` for commits that do
-            not wait for the disk. Without it, the environment's ``STEPWELL_LOG``; without that, the file
-            ``.stepwell/log.db`` in the working directory.
+            not wait for the disk; or ``kafka://HOST:PORT`` (its options: ``_kafka_settings``). Without it, the
+            environment's ``STEPWELL_LOG``; without that, the file ``.stepwell/log.db`` in the working directory.
         create: Make a log that does not exist, or in a file that is empty; otherwise that is an error.
 
     Raises:
@@ -33,11 +34,7 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
     url = url or os.environ.get(VARIABLE) or DEFAULT_URL
     scheme, colon, rest = url.partition(":")
     if colon and scheme == "kafka":
-        raise LogError(
-            "this version of Stepwell has the file log only, not Kafka",
-            place=url,
-            remedy=f"Use a file, such as {DEFAULT_URL}; processes of one machine can share it.",
-        )
+        return await _open_kafka(url, create=create)
     if not colon or scheme != "file":
         raise LogError(
             f"{scheme!r} is no kind of log" if colon else "the log's URL has no scheme",
@@ -75,6 +72,20 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
         remedy = f"`stepwell run FILE` makes a log; --log, or {VARIABLE}, says where it is."
         raise LogError(problem, place=str(path), remedy=remedy)
     return await LocalLog.open(path, partitions=partitions, durability=durability)
+
+
+async def _open_kafka(url: str, *, create: bool) -> Log:
+    """Open a log in Kafka. Its client is an extra, and takes a while to import."""
+    if importlib.util.find_spec("aiokafka") is None:
+        raise LogError(
+            "Kafka's client is not installed",
+            place=url.partition("?")[0],
+            remedy="pip install 'stepwell[kafka]'",
+        )
+    from stepwell.log._kafka_settings import read_url  # noqa: PLC0415
+    from stepwell.log.kafka import KafkaLog  # noqa: PLC0415
+
+    return await KafkaLog.open(read_url(url, os.environ), create=create)
 
 
 def _no_log(path: Path) -> str:

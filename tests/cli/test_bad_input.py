@@ -77,7 +77,7 @@ BAD_CALLS = {
     "param": (("run", "good.yaml", "--handlers", "steps", "--param", "oops"), "KEY=VALUE"),
     "schema": (("run", "strict.yaml", "--handlers", "steps", "--input", '{"n": "one"}'), "input.n"),
     "url": (("run", "good.yaml", "--handlers", "steps", "--log", "nonsense"), "file:nonsense"),
-    "kafka": (("run", "good.yaml", "--handlers", "steps", "--log", "kafka://b:9092"), "file"),
+    "kafka": (("run", "good.yaml", "--handlers", "steps", "--log", "kafka://127.0.0.1:1?connect_timeout=0.2"), "broker up"),
     "no log": (("status", "x"), "no log"),
     "no log to list": (("list",), "no log"),
     "no log to cancel": (("cancel", "x"), "no log"),

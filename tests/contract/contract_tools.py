@@ -15,9 +15,12 @@ class Storage(Protocol):
 
     Attributes:
         patience: Seconds within which what happens in one process is seen by another, a death too.
+        settles_at_once: Whether outcome and settlement are one commit. Where they are two, a worker that dies in
+            between leaves both: the outcome, and the record for another worker.
     """
 
     patience: float
+    settles_at_once: bool
 
     async def open(self) -> Log:
         """A log object on this storage; each one stands for a process of its own."""

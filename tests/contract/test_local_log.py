@@ -13,6 +13,7 @@ from stepwell.log.port import Log
 
 class LocalStorage:
     patience = 5.0
+    settles_at_once = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

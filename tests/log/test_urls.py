@@ -58,7 +58,7 @@ async def test_the_number_of_partitions_is_fixed_when_the_file_is_made(tmp_path)
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("kafka://broker:9092", "file log only"),
+        ("kafka://broker", "does not name Kafka's brokers"),
         ("postgres://x/y", "'postgres' is no kind of log"),
         ("some/log.db", "file:some/log.db"),
         ("file:", "names no file"),

@@ -1,0 +1,129 @@
+"""Engines, workers and clients on a real Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+
+import pytest
+
+from stepwell.client import connect
+from stepwell.consumers import snapshotting
+from stepwell.consumers.engine import Engine
+from stepwell.consumers.worker import Worker
+from stepwell.log._kafka_settings import KafkaSettings
+from stepwell.log.kafka import KafkaLog
+from stepwell.log.port import COMMANDS, EVENTS, SNAPSHOTS
+from tests.workbench import client_on, handlers_of, running, steps, until, workflow
+
+
+@pytest.fixture
+def settings(kafka_broker):
+    return KafkaSettings(kafka_broker, namespace=f"test-{secrets.token_hex(4)}", partitions=2, session_timeout=1.5)
+
+
+@pytest.fixture
+async def processes(settings):
+    """Opens log objects; each stands for a process of its own."""
+    logs = []
+
+    async def opened():
+        logs.append(await KafkaLog.open(settings))
+        return logs[-1]
+
+    yield opened
+    for log in logs:
+        await log.close()
+
+
+async def work(data, ctx):
+    return {"n": data.get("n", 0) + 1}
+
+
+HANDLERS = handlers_of(work=work)
+CHAIN = workflow(*steps("a", "b", "c"), output="{{ step_outputs.c.n }}")
+
+
+async def test_workflows_run_from_a_url(settings):
+    url = f"kafka://{settings.bootstrap}?namespace={settings.namespace}&partitions=2&session_timeout=1.5"
+    async with connect(url, handlers=HANDLERS) as client:
+        await client.register(CHAIN)
+        runs = await asyncio.gather(*(client.start("w", {"n": n}, id=f"run-{n}") for n in range(20)))
+        views = await asyncio.gather(*(run.result(timeout=30) for run in runs))
+        assert [view.output for view in views] == [n + 3 for n in range(20)]
+    async with connect(url, embedded=False, create=False) as client:  # and what happened stays
+        assert (await client.get("run-7")).output == 10
+
+
+@pytest.mark.parametrize("how", ["closes", "dies"])
+async def test_another_engine_takes_over(processes, how):
+    first, second, third = await processes(), await processes(), await processes()
+    engines = [
+        asyncio.ensure_future(Engine(log, name=str(number)).run()) for number, log in enumerate((first, second))
+    ]
+    worker = Worker(third, HANDLERS, concurrency=4)
+    async with running(worker.run()), client_on(third) as client:
+        await client.register(CHAIN)
+        await until(lambda: first._memberships and second._memberships)
+        await until(lambda: all(len(one._memberships[0]._member.places) == 1 for one in (first, second)))
+        runs = [await client.start("w", {"n": n}) for n in range(10)]
+        if how == "closes":
+            engines[0].cancel()
+            await asyncio.gather(engines[0], return_exceptions=True)
+        else:
+            await first._shut(tidy=False)
+        runs += [await client.start("w", {"n": n}) for n in range(10, 20)]
+        views = await asyncio.gather(*(run.result(timeout=30) for run in runs))
+        assert [view.output for view in views] == [n + 3 for n in range(20)]
+    for engine in engines:
+        engine.cancel()
+    await asyncio.gather(*engines, return_exceptions=True)
+
+
+async def test_a_worker_that_dies_with_steps_in_hand_is_replaced(processes):
+    engine_log, doomed, other = await processes(), await processes(), await processes()
+    begun = asyncio.Event()
+
+    async def forever(data, ctx):
+        begun.set()
+        await asyncio.Event().wait()
+
+    stuck = asyncio.ensure_future(Worker(doomed, handlers_of(work=forever), concurrency=4).run())
+    async with running(Engine(engine_log).run()), client_on(engine_log) as client:
+        await client.register(CHAIN)
+        run = await client.start("w", {"n": 1})
+        await begun.wait()
+        await doomed._shut(tidy=False)
+        async with running(Worker(other, HANDLERS).run()):
+            assert (await run.result(timeout=30)).output == 4
+    stuck.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await stuck
+
+
+async def test_a_snapshot_is_taken_and_what_it_supersedes_is_deleted(processes, monkeypatch):
+    monkeypatch.setattr(snapshotting, "SMALLEST_TAIL", 20_000)
+    log = await processes()
+    async with running(Engine(log).run(), Worker(log, HANDLERS).run()), client_on(log) as client:
+        await client.register(CHAIN)
+
+        async def superseded() -> bool:
+            await asyncio.gather(*[await run_one(client) for _ in range(10)])
+            first = [await log.read(SNAPSHOTS, number, 0, limit=1) for number in range(2)]
+            return all(found and found[0].offset > 0 for found in first)
+
+        await until(superseded, timeout=40)
+        ends = [await log.end(EVENTS, number) for number in range(2)]
+    other = await processes()
+    commands = [await other.read(COMMANDS, number, 0, limit=1) for number in range(2)]
+    assert all(not found or found[0].offset > 0 for found in commands)
+    async with running(Engine(other).run(), Worker(other, HANDLERS).run()), client_on(other) as client:
+        view = await (await client.start("w", {"n": 5})).result(timeout=30)
+        assert view.output == 8
+    assert [await other.end(EVENTS, number) for number in range(2)] > ends
+
+
+async def run_one(client):
+    run = await client.start("w", {"n": 1})
+    return run.result(timeout=30)

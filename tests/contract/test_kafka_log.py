@@ -1,0 +1,44 @@
+"""The contract, kept by the Kafka log on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import pytest
+from log_contract import LogContract
+
+from stepwell.log._kafka_settings import KafkaSettings
+from stepwell.log.kafka import KafkaLog
+from stepwell.log.port import Log
+from tests.kafka_broker import forget
+
+
+class KafkaStorage:
+    patience = 10.0
+    settles_at_once = False  # outcome and settlement are two writes without a transaction: a crash may come between
+
+    def __init__(self, bootstrap: str) -> None:
+        self.settings = KafkaSettings(
+            bootstrap, namespace=f"test-{secrets.token_hex(4)}", partitions=4, session_timeout=1.0
+        )
+        self._opened: list[KafkaLog] = []
+
+    async def open(self) -> KafkaLog:
+        log = await KafkaLog.open(self.settings)
+        self._opened.append(log)
+        return log
+
+    async def crash(self, log: Log) -> None:
+        assert isinstance(log, KafkaLog)
+        await log._shut(tidy=False)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(log.close() for log in self._opened))
+        await forget(self.settings.bootstrap, self.settings.namespace)
+
+
+class TestKafkaLog(LogContract):
+    @pytest.fixture
+    async def storage(self, kafka_broker):
+        return KafkaStorage(kafka_broker)

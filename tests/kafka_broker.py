@@ -1,0 +1,112 @@
+"""A real Kafka broker for tests.
+
+The one that ``STEPWELL_TEST_KAFKA`` names (``host:port``); else one in Docker, where an engine runs; else one from its
+jars, by ``deploy/kafka``. Where none can be had, the tests fail: a skipped broker proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+SCRIPT = Path(__file__).parent.parent / "deploy" / "kafka"
+IMAGE = "apache/kafka:4.3.1"
+# Sessions as short as tests want them; Kafka's least is 6 s.
+PROPERTIES = {"group.min.session.timeout.ms": "500", "group.initial.rebalance.delay.ms": "0"}
+
+
+class Broker:
+    """A broker that ``deploy/kafka`` has started; some tests stop it and start it again."""
+
+    def __init__(self, data: Path, *arguments: str) -> None:
+        self.data = data
+        settings = [part for name, value in PROPERTIES.items() for part in ("--set", f"{name}={value}")]
+        self.state = json.loads(self.run("up", "--port", "0", "--json", *settings, *arguments))
+
+    @property
+    def bootstrap(self) -> str:
+        return self.state["bootstrap"]
+
+    def run(self, verb: str, *arguments: str) -> str:
+        command = [str(SCRIPT), verb, "--data", str(self.data), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+        return done.stdout
+
+
+@contextmanager
+def local_broker(*arguments: str) -> Iterator[Broker]:
+    """A broker from its jars."""
+    data = Path(tempfile.mkdtemp(prefix="stepwell-kafka-"))
+    try:
+        broker = Broker(data / "data", *arguments)
+        try:
+            yield broker
+        finally:
+            broker.run("down", "--wipe")
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@contextmanager
+def _docker_broker() -> Iterator[str]:
+    settings = [
+        part
+        for name, value in PROPERTIES.items()
+        for part in ("-e", f"KAFKA_{name.replace('.', '_').upper()}={value}")
+    ]
+    port = 39092
+    listeners = ["-e", f"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:{port}"]
+    run = ["docker", "run", "-d", "--rm", "-p", f"127.0.0.1:{port}:9092", *settings, *listeners, IMAGE]
+    name = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        ready = [
+            "docker",
+            "exec",
+            name,
+            "/opt/kafka/bin/kafka-topics.sh",
+            "--bootstrap-server",
+            "127.0.0.1:9092",
+            "--list",
+        ]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ready, capture_output=True, check=False).returncode:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the broker in Docker did not become ready")
+            time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+    finally:
+        subprocess.run(["docker", "rm", "-f", name], capture_output=True, check=False)
+
+
+async def forget(bootstrap: str, namespace: str) -> None:
+    """Delete a test's topics: a broker that keeps those of hundreds of tests gets slow."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    mine = [topic for topic in await admin.list_topics() if topic.startswith(f"{namespace}.")]
+    await admin.delete_topics(mine)
+    await admin.close()
+
+
+@contextmanager
+def broker() -> Iterator[str]:
+    """Where a broker listens."""
+    named = os.environ.get("STEPWELL_TEST_KAFKA")
+    if named:
+        yield named
+    elif subprocess.run(["sh", "-c", "docker info"], capture_output=True, check=False).returncode == 0:
+        with _docker_broker() as bootstrap:
+            yield bootstrap
+    else:
+        with local_broker() as one:
+            yield one.bootstrap

@@ -1,0 +1,123 @@
+"""Workers' queues on Kafka where partitions move while records are in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+
+import pytest
+
+from stepwell.log._kafka_settings import KafkaSettings
+from stepwell.log.kafka import KafkaLog
+from stepwell.log.port import COMMANDS, NewRecord, Outgoing
+
+
+@pytest.fixture
+async def opened(kafka_broker):
+    settings = KafkaSettings(
+        kafka_broker, namespace=f"test-{secrets.token_hex(4)}", partitions=4, session_timeout=1.5
+    )
+    logs = []
+
+    async def open_one():
+        logs.append(await KafkaLog.open(settings))
+        return logs[-1]
+
+    yield open_one
+    await asyncio.gather(*(log.close() for log in logs))
+
+
+def records(count: int) -> list[NewRecord]:
+    return [NewRecord("k", str(number).encode()) for number in range(count)]
+
+
+async def take(worker, count: int, within: float = 10.0):
+    taken = []
+    async with asyncio.timeout(within):
+        while len(taken) < count:
+            taken += await worker.take(count - len(taken))
+    return taken
+
+
+async def nothing_more(worker, moment: float = 0.5) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(moment):
+            pytest.fail(f"came again: {await worker.take(1)}")
+
+
+async def test_what_is_in_hand_stays_in_hand_wherever_its_partition_goes(opened):
+    first, *others = [await opened() for _ in range(4)]
+    worker = await first.consume(["q"], prefetch=20)
+    await first.enqueue("q", records(40))
+    mine = await take(worker, 20)
+    rest = [await log.consume(["q"], prefetch=7) for log in others]  # each takes partitions away
+    theirs = [one for taken in await asyncio.gather(*(take(other, 6) for other in rest)) for one in taken]
+    theirs += await take(rest[0], 1) + await take(rest[1], 1)
+    seen = Counter(one.value for one in (*mine, *theirs))
+    assert len(seen) == 40
+    assert set(seen.values()) == {1}
+    await worker.settle(mine, [Outgoing(COMMANDS, 0, [NewRecord("k", one.value) for one in mine])])
+    for other in rest:
+        await other.settle([one for one in theirs if (one.queue, one.token) in other._bench.hand])
+    for other in rest:
+        await other.close()
+    await nothing_more(worker)
+    await worker.close()
+    again = await (await opened()).consume(["q"], prefetch=50)
+    await nothing_more(again)
+
+
+async def test_more_is_settled_out_of_turn_than_can_be_noted(opened):
+    log = await opened()
+    worker = await log.consume(["q"], prefetch=8000)
+    await asyncio.gather(*(log.enqueue("q", records(32)) for _ in range(200)))
+    taken = await take(worker, 6400)
+    settled = worker.settle(taken[::2])
+    done, _ = await asyncio.wait([settled], timeout=0.5)
+    assert not done, "what could not be noted was called settled"
+    await worker.settle(taken[1::2])
+    await settled
+    await log.close()
+    again = await (await opened()).consume(["q"], prefetch=10)
+    await nothing_more(again)
+
+
+@pytest.mark.slow
+async def test_workers_come_and_go_and_each_record_is_run_once(opened):
+    """Without deaths. Records are enqueued all the while; workers leave with records in hand."""
+    total = 600
+    feeder = await opened()
+    logs = [await opened() for _ in range(3)]
+    run: Counter[bytes] = Counter()
+    done = asyncio.Event()
+
+    async def work(worker, stay: int) -> None:
+        for _ in range(stay):
+            taken = await worker.take(5)
+            if len(taken) > 3:
+                await worker.release([taken.pop()])
+            await asyncio.sleep(0.002)
+            run.update(one.value for one in taken)
+            await worker.settle(taken)
+            if len(run) == total:
+                done.set()
+                return
+
+    async def come_and_go(log: KafkaLog, number: int) -> None:
+        while not done.is_set():
+            worker = await log.consume(["q"], prefetch=8)
+            working = asyncio.ensure_future(work(worker, 12 + 5 * number))
+            await asyncio.wait([working, asyncio.ensure_future(done.wait())], return_when=asyncio.FIRST_COMPLETED)
+            await worker.close()
+            await asyncio.gather(working, return_exceptions=True)
+
+    goers = [asyncio.ensure_future(come_and_go(log, number)) for number, log in enumerate(logs)]
+    for record in records(total):
+        await feeder.enqueue("q", [record])
+    async with asyncio.timeout(45):
+        await done.wait()
+    await asyncio.gather(*goers)
+    assert len(run) == total
+    assert set(run.values()) == {1}, [value for value, times in run.items() if times > 1]
+    await nothing_more(await feeder.consume(["q"], prefetch=10))
