@@ -58,7 +58,6 @@ def configure(*, as_json: bool) -> None:
         if as_json
         else structlog.dev.ConsoleRenderer(
             colors=stream.isatty() and not os.environ.get("NO_COLOR"),
-            pad_event=0,
             sort_keys=False,
             exception_formatter=structlog.dev.plain_traceback,
         )

@@ -116,9 +116,10 @@ class Engine:
             given = await self._membership.changed(given)
 
     async def _give_up(self, partition: int) -> None:
-        task = self._owners.pop(partition)
+        task = self._owners[partition]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        del self._owners[partition]  # not before: where we are cancelled meanwhile, somebody must wait for it
         _logger.info("gave up", partition=partition)
 
     async def _own(self, partition: int) -> None:

@@ -135,12 +135,14 @@ class PartitionOwner:
             work.result()
         finally:
             work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await self._inbox.close()
-            self._snapshots.stop()
-            self._admission.changed(-self._runs)
-            if not self._trouble.cancel():
-                self._trouble.exception()  # asked for, so that asyncio does not complain where we were cancelled
+            reads = self._inbox.stop()
+            try:  # may be cancelled once more: then nobody waits for them, but they end all the same
+                await asyncio.gather(work, *reads, return_exceptions=True)
+            finally:
+                self._snapshots.stop()
+                self._admission.changed(-self._runs)
+                if not self._trouble.cancel():
+                    self._trouble.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
     def _begin(self, possession: Possession, asked: int) -> None:
         self.epoch = possession.epoch
