@@ -42,10 +42,11 @@ class _Lane:
             self.position = records[-1].offset + 1
         return records
 
-    async def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+    def stop(self) -> list[asyncio.Future[Sequence[Record]]]:
+        if self._reading is None:
+            return []
+        self._reading.cancel()
+        return [self._reading]
 
 
 class Inbox:
@@ -81,7 +82,6 @@ class Inbox:
         commands = self._commands.take(BATCH)
         return commands, self._starts.take(admission.room()) if len(commands) < BATCH else ()
 
-    async def close(self) -> None:
-        """Stop reading."""
-        await self._commands.close()
-        await self._starts.close()
+    def stop(self) -> list[asyncio.Future[Sequence[Record]]]:
+        """Stop reading; what is returned is to be waited for."""
+        return [*self._commands.stop(), *self._starts.stop()]

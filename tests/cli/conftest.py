@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from stepwell.cli.main import command
 
@@ -111,6 +112,7 @@ class Inside:
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
     yield Inside(Shell(tmp_path), monkeypatch, capsys)
     sys.modules.pop("steps", None)
+    structlog.reset_defaults()  # a process of its own would have taken its settings with it
 
 
 @pytest.fixture
