@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import stepwell
-from benchmarks import flood, pace, recovery, volume
+from benchmarks import apart, flood, pace, recovery, volume
 from benchmarks.common import HANDLERS
 
 OnClient = Callable[[stepwell.Client], Awaitable[dict[str, Any]]]
@@ -41,11 +41,18 @@ FOLDER_WORKLOADS: dict[str, OnFolder] = {
     "W7": volume.w7,
     "FLOOD": lambda folder: flood.flood(f"file:{folder}/log.db", 200_000),
 }
-WORKLOADS = (*CLIENT_WORKLOADS, *FOLDER_WORKLOADS)
+APART: tuple[str, ...] = ("W1", "W2", "W3", "W3-10k", "CHAIN")
+WORKLOADS = (*CLIENT_WORKLOADS, *FOLDER_WORKLOADS, "TAKE-OVER")
 
 
-async def measure(name: str, url: str | None) -> dict[str, Any]:
+async def measure(name: str, url: str | None, *, apart_: bool = False) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=".") as folder:
+        url = apart.fresh(url) if url else None
+        if name == "TAKE-OVER":
+            return await apart.taking_over(url or f"file:{folder}/log.db")
+        if apart_:
+            async with apart.crew(url or f"file:{folder}/log.db") as client:
+                return await CLIENT_WORKLOADS[name](client)
         if name in FOLDER_WORKLOADS:
             return await FOLDER_WORKLOADS[name](folder)
         async with stepwell.connect(url or f"file:{folder}/log.db", handlers=HANDLERS, concurrency=200) as client:
@@ -55,23 +62,27 @@ async def measure(name: str, url: str | None) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=WORKLOADS, action="append", help="one workload; may be repeated")
-    parser.add_argument("--log", help="URL of an empty log for W1 to W3; a temporary file by default")
+    parser.add_argument("--log", help="for W1 to W3, CHAIN, TAKE-OVER: the URL of brokers, or of an empty file")
+    parser.add_argument("--apart", action="store_true", help="engine and worker in processes of their own")
     parser.add_argument("--rival", choices=("dbos",), help="measure a rival beside us, as far as it can be compared")
     parser.add_argument("--here", action="store_true", help="in this process; by default each workload has its own")
     options = parser.parse_args()
     if options.rival:
         subprocess.run([sys.executable, "-m", f"benchmarks.rival_{options.rival}"], check=True)
         options.only = options.only or ["W1", "W2"]
-    for name in options.only or WORKLOADS:
+    kafka = bool(options.log) and options.log.startswith("kafka:")
+    for name in options.only or ((*APART, "TAKE-OVER") if kafka else WORKLOADS):
         if not options.here:  # memory, caches and garbage of one must not be another's
             words = [sys.executable, "-m", "benchmarks", "--here", "--only", name]
-            subprocess.run(words + (["--log", options.log] if options.log else []), check=True)
+            words += ["--log", options.log] if options.log else []
+            words += ["--apart"] if options.apart and name in APART else []
+            subprocess.run(words, check=True)
             continue
         load = os.getloadavg()[0]
-        figures = asyncio.run(measure(name, options.log))
+        figures = asyncio.run(measure(name, options.log, apart_=options.apart))
         line = {
-            "system": "stepwell", "version": stepwell.__version__, "log": "file", "synchronous": "full",
-            "processes": 1, "workload": name, **figures, "python": platform.python_version(),
+            "system": "stepwell", "version": stepwell.__version__, "log": "kafka" if kafka else "file",
+            "processes": 3 if options.apart else 1, "workload": name, **figures, "python": platform.python_version(),
             "cores": os.cpu_count(), "load_before": round(load, 2),
         }  # fmt: skip
         print(json.dumps(line), flush=True)

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import stepwell
-from benchmarks.common import chain, must, noop, rss_mb
+from benchmarks.common import NOOP, chain, must, noop, rss_mb
 from benchmarks.volume import refold
 from stepwell.consumers.handlers import Handlers
 from stepwell.log.partitioner import partition_for
@@ -29,7 +29,7 @@ async def flood(url: str, submissions: int, seconds: float | None = None) -> dic
     """Submit so many; look for so many seconds, or until all are done."""
     gate = asyncio.Event()
     handlers = Handlers()
-    handlers.register("noop", noop)
+    handlers.register(NOOP, noop)
 
     async def wait() -> None:
         await gate.wait()
