@@ -221,7 +221,10 @@ def test_a_worker_that_is_stopped_finishes_what_runs_and_hands_back_the_rest(fle
     assert worker.returncode == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert {line["event"] for line in lines} >= {"started", "live", "stopping", "finishing", "stopped"}
-    assert all(line["level"] == "info" for line in lines)
+    warned = {line["event"] for line in lines if line["level"] != "info"}
+    assert warned <= {"no engine is live: nothing is decided until one is"}, (
+        "the engine may have been slower to start"
+    )
     first = fleet.lines()[0][0]
     assert fleet.shell.json("status", first, "--log", fleet.url)["status"] == "completed"
     assert len(fleet.lines()) == 1, "nothing more was begun"
