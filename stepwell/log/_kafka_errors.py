@@ -10,7 +10,7 @@ from typing import Final
 
 import aiokafka.errors as kafka
 
-from stepwell.errors import LogError
+from stepwell.errors import LogError, LogUnavailableError
 
 _RIGHTS: Final = (
     kafka.TopicAuthorizationFailedError,
@@ -71,7 +71,8 @@ def explain(error: BaseException, place: str, doing: str) -> LogError:
         )
     # aiokafka puts the error's own name in front, which says it once more.
     name = ", ".join(map(str, error.args)) or type(error).__name__
-    return LogError(f"could not {doing}: {name}", place=place, remedy="Is the broker up, and can it be reached?")
+    remedy = "Is the broker up, and can it be reached?"
+    return LogUnavailableError(f"could not {doing}: {name}", place=place, remedy=remedy)
 
 
 @contextmanager
