@@ -15,7 +15,7 @@ from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_ha
 from stepwell.consumers.supervisor import OutOfPatienceError, open_patiently, supervise
 from stepwell.errors import LogError, StepwellError
 from stepwell.log.port import WORKERS, Log
-from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log
+from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
 
 if TYPE_CHECKING:
     from stepwell.consumers.crew import Crew
@@ -104,7 +104,14 @@ async def _serve(
     logger = telling.Logger(f"stepwell.{role}")
     try:
         async with _opened(url, retry_for) as opened:
-            logger.info("started", role=role, log=url, partitions=opened.partitions, pid=os.getpid(), **about)
+            logger.info(
+                "started",
+                role=role,
+                log=without_password(url),
+                partitions=opened.partitions,
+                pid=os.getpid(),
+                **about,
+            )
             attempt = attempt_on(opened)
             joined = asyncio.Event()
 

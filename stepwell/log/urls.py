@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,6 +18,11 @@ from stepwell.log.port import Log
 
 DEFAULT_URL: Final = "file:.stepwell/log.db"
 VARIABLE: Final = "STEPWELL_LOG"
+
+
+def without_password(url: str) -> str:
+    """A log's URL as it may be shown and kept."""
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", url)
 
 
 async def open_log(url: str | None = None, *, create: bool = True) -> Log:

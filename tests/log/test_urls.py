@@ -8,7 +8,7 @@ import pytest
 
 from stepwell.errors import LogError
 from stepwell.log.local import LocalLog
-from stepwell.log.urls import open_log
+from stepwell.log.urls import open_log, without_password
 
 
 async def opened(url: str | None) -> tuple[Path, int]:
@@ -80,3 +80,15 @@ async def test_a_url_that_means_nothing_is_refused_with_a_remedy(tmp_path, monke
     assert caught.value.place
     assert caught.value.remedy
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("file:log.db", "file:log.db"),
+        ("kafka://h:1?sasl_username=u&sasl_password=s%26t&namespace=n", "kafka://h:1?sasl_username=u&sasl_password=***&namespace=n"),
+        ("kafka://h:1?sasl_password=secret", "kafka://h:1?sasl_password=***"),
+    ],
+)  # fmt: skip
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert without_password(url) == shown
