@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from stepwell.cli.drawing import SIGNS, short
 from stepwell.cli.session import UsageError, client_of, import_handlers
 from stepwell.errors import StepwellError
+from stepwell.log.urls import VARIABLE, without_password
 
 if TYPE_CHECKING:
     from stepwell.client import Client
@@ -45,7 +47,8 @@ async def dev(
         await runtime.start()
         watching = asyncio.ensure_future(_watch(client, directory))
         telling = asyncio.ensure_future(_tell(client))
-        _say(f"works on {getattr(client.log, 'path', log)}; Ctrl-C stops, and nothing is lost")
+        where = getattr(client.log, "path", None) or without_password(log or os.environ.get(VARIABLE, ""))
+        _say(f"works on {where}; Ctrl-C stops, and nothing is lost")
         try:
             await asyncio.wait((runtime.failed, watching, telling), return_when=asyncio.FIRST_COMPLETED)
             for done in (runtime.failed, watching, telling):
