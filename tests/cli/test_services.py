@@ -102,7 +102,7 @@ def fleet(shell: Shell) -> Iterator[Fleet]:
         process.communicate()
 
 
-def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], timeout: float = 40.0) -> Any:
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, "not in time"
@@ -110,7 +110,7 @@ def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
     return value
 
 
-async def later(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
+async def later(condition: Callable[[], Any], timeout: float = 45.0) -> Any:
     return await asyncio.to_thread(until, condition, timeout)
 
 
