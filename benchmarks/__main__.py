@@ -1,7 +1,8 @@
 """``python -m benchmarks``: prints one JSON line a workload, and refuses to if a result is wrong.
 
 W1 throughput, W2 latency, W3 fan-out and fan-in, CHAIN a long chain, START a whole ``stepwell run``, W4 recovery
-from a kill, W5 replay, W6 many live instances, W7 growth of the log.
+from a kill, W5 replay, W6 many live instances, W7 growth of the log, FLOOD
+200,000 submissions at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import stepwell
-from benchmarks import pace, recovery, volume
+from benchmarks import flood, pace, recovery, volume
 from benchmarks.common import HANDLERS
 
 OnClient = Callable[[stepwell.Client], Awaitable[dict[str, Any]]]
@@ -38,6 +39,7 @@ FOLDER_WORKLOADS: dict[str, OnFolder] = {
     "W5": volume.w5,
     "W6": volume.w6,
     "W7": volume.w7,
+    "FLOOD": lambda folder: flood.flood(f"file:{folder}/log.db", 200_000),
 }
 WORKLOADS = (*CLIENT_WORKLOADS, *FOLDER_WORKLOADS)
 

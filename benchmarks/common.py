@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,8 @@ def must(condition: bool, what: str) -> None:
 def log_bytes(client: stepwell.Client) -> int:
     path = Path(client.log.path)  # type: ignore[attr-defined]
     return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
+
+
+def rss_mb() -> float:
+    with Path("/proc/self/statm").open() as file:  # Linux only, as the figures are
+        return int(file.read().split()[1]) * resource.getpagesize() / 1024 / 1024

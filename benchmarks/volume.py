@@ -6,11 +6,10 @@ import asyncio
 import gc
 import resource
 import time
-from pathlib import Path
 from typing import Any
 
 import stepwell
-from benchmarks.common import HANDLERS, chain, must
+from benchmarks.common import HANDLERS, chain, must, rss_mb
 from benchmarks.pace import w1
 from stepwell.consumers.reading import EventReader
 from stepwell.core.acceptance import CLAIM, KIND, TRANSITION, Stamp, read_stamp, stamp_headers
@@ -66,7 +65,7 @@ async def refold(log: Log) -> tuple[int, int]:
             for record in await reader.read(end=end):
                 transition = reader.decode(record)
                 events += len(transition.events)
-                state = follow(state, transition, read_stamp(record.headers).source)
+                state = follow(state, transition, read_stamp(record.headers))
         live += len(state.instances)
     return events, live
 
@@ -92,7 +91,7 @@ async def w6(folder: str, instances: int = 100_000) -> dict[str, Any]:
     url = f"file:{folder}/log.db"
     waiting = {"name": "nap", "steps": [{"id": "nap", "type": "wait", "config": {"seconds": "{{ input.seconds }}"}}]}
     gc.collect()
-    before = _rss_mb()
+    before = rss_mb()
     async with stepwell.connect(url, handlers=HANDLERS) as client:
         await client.register(waiting)
         slots = asyncio.Semaphore(500)
@@ -106,7 +105,7 @@ async def w6(folder: str, instances: int = 100_000) -> dict[str, Any]:
             await asyncio.gather(*(one(number) for number in range(first, min(first + 10_000, instances))))
         started = time.perf_counter() - began
         gc.collect()
-        memory = _rss_mb()
+        memory = rss_mb()
         run = await client.start("nap", {"seconds": 0.2}, id="early")
         began = time.perf_counter()
         outcome = await run.result(timeout=60)
@@ -140,8 +139,3 @@ async def w7(folder: str, events: int = 1_000_000) -> dict[str, Any]:
 
 def _peak_mb() -> int:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
-def _rss_mb() -> float:
-    with Path("/proc/self/statm").open() as file:  # Linux only, as the figures are
-        return int(file.read().split()[1]) * resource.getpagesize() / 1024 / 1024

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from stepwell.core.state import InstanceState
 from stepwell.errors import CommandRejectedError, LogClosedError, UnknownInstanceError, UnknownWorkflowError
 from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, Log, NewRecord
+from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
 from stepwell.log.urls import open_log
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import (
@@ -44,6 +45,7 @@ from stepwell.schemas.load import load_definition
 
 ANSWER_TIMEOUT = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
 FIRST_LOOK = 0.1  # seconds without an answer before the client asks whether any engine is there
+MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
 
 
 class EventRecord(Struct, frozen=True):
@@ -113,6 +115,7 @@ class Client:
         self._make_id = make_id
         self.definitions = Definitions(log)
         self.subscriber = Subscriber(log)
+        self._starting = asyncio.Semaphore(MOST_UNANSWERED)
 
     # --- definitions ----------------------------------------------------------------------------------------
 
@@ -159,11 +162,13 @@ class Client:
 
         Returns:
             Once an engine has answered; or at once, where no engine is live: the start is in the log then, and
-            will be decided by the next one.
+            will be decided by the next one. An engine takes starts only while workers keep up, and a client has
+            1,000 of them on their way at most: so whoever starts too much at once is slowed down.
 
         Raises:
             UnknownWorkflowError: No such definition is registered.
             CommandRejectedError: The engine will not start it, for instance because the input does not fit.
+            TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
         """
         await self.definitions.catch_up()
         plan = self.definitions.resolve(workflow, version)
@@ -184,8 +189,17 @@ class Client:
             timeout_seconds=timeout_seconds,
             command_id=self._make_id(),
         )
-        answer = await self.send(command)
-        return Run(self, instance_id, existed=isinstance(answer, CommandNoted))
+        async with self._starting:
+            # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
+            watch = await self.subscriber.watch(instance_id, history=False)
+            try:
+                answer = await self.send(command)
+            except BaseException:
+                self.subscriber.unwatch(watch)
+                raise
+        run = Run(self, instance_id, existed=isinstance(answer, CommandNoted))
+        weakref.finalize(run, self.subscriber.unwatch, watch).atexit = False
+        return run
 
     async def cancel(self, instance_id: str, reason: str = "") -> None:
         """End an instance; handlers that run are cancelled.
@@ -249,8 +263,9 @@ class Client:
         watch = await self.subscriber.watch(instance_id, history=False)
         answer = self.subscriber.expect(command_id)
         try:
-            await self.log.append(COMMANDS, partition, [NewRecord(instance_id, value)])
-            event = await self._answered(answer, timeout)
+            topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
+            await self.log.append(topic, partition, [NewRecord(instance_id, value)])
+            event = await self._answered(instance_id, answer, timeout)
         finally:
             self.subscriber.give_up(command_id)
             self.subscriber.unwatch(watch)
@@ -258,7 +273,7 @@ class Client:
             raise CommandRejectedError(event.code, event.message, instance_id=instance_id)
         return event
 
-    async def _answered(self, answer: asyncio.Future[Event], timeout: float) -> Event | None:
+    async def _answered(self, instance_id: str, answer: asyncio.Future[Event], timeout: float) -> Event | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         patience = FIRST_LOOK
@@ -270,7 +285,9 @@ class Client:
                 return None
             patience = 1.0
             if loop.time() >= deadline:
-                raise TimeoutError(f"no answer within {timeout:g} s; the command is in the log and will be decided")
+                raise TimeoutError(
+                    f"{instance_id}: no answer within {timeout:g} s; the command is in the log and will be decided"
+                )
         return answer.result()
 
     async def engine_is_live(self) -> bool:
@@ -291,11 +308,10 @@ class Client:
         try:
             async with asyncio.timeout(timeout):
                 while watch.state is None or not until(watch.state):
-                    watch.changed.clear()
                     problem = self.subscriber.failed(instance_id)
                     if problem is not None:
                         raise problem
-                    await watch.changed.wait()
+                    await watch.moved(until)
             return await self._view(watch.state)
         finally:
             self.subscriber.unwatch(watch)

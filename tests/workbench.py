@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 from stepwell.client import Client
+from stepwell.consumers.admission import Admission
 from stepwell.consumers.builtin import BUILTIN
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.engine import Engine, wall_clock
@@ -21,7 +22,7 @@ from stepwell.core.acceptance import read_stamp
 from stepwell.core.partition import PartitionState, follow
 from stepwell.core.snapshots import encode_partition
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, EVENTS, NewRecord
+from stepwell.log.port import COMMANDS, EVENTS, STARTS, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import StartWorkflow
 from stepwell.schemas.events import StepReady
@@ -122,13 +123,13 @@ async def ends(client, *ids, timeout=15):
     return await asyncio.gather(*(client.wait(i, lambda state: not state.live, timeout=timeout) for i in ids))
 
 
-async def send(log, *commands):
+async def send(log, *commands, topic=COMMANDS):
     """Append commands as any client in any language would; several for one partition in one commit."""
     batches = {}
     for command in commands:
         partition = partition_for(command.instance_id, log.partitions)
         batches.setdefault(partition, []).append(NewRecord(command.instance_id, encode(command)))
-    await asyncio.gather(*(log.append(COMMANDS, partition, batch) for partition, batch in batches.items()))
+    await asyncio.gather(*(log.append(topic, partition, batch) for partition, batch in batches.items()))
 
 
 def start(instance_id, workflow="w", command_id="", **more):
@@ -150,6 +151,7 @@ class Claimant:
         self.partition = partition
         self.owners = []
         self.surprises = []
+        self.admission = Admission()
         self._informed = informed  # whether it knows the definitions before it claims
 
     @property
@@ -165,7 +167,9 @@ class Claimant:
         if self._informed:
             await self.definitions.catch_up()
         while True:
-            owner = PartitionOwner(self.log, self.partition, self.definitions, name="claimant", clock=wall_clock)
+            owner = PartitionOwner(
+                self.log, self.partition, self.definitions, self.admission, name="claimant", clock=wall_clock
+            )
             self.owners.append(owner)
             try:
                 await owner.run()
@@ -177,14 +181,15 @@ class Claimant:
 
     async def idle(self):
         """Wait until everything that was asked for is decided, proved and delivered."""
-        end = await self.log.end(COMMANDS, self.partition)
-        await until(lambda: self.rests(end))
+        asked = await self.log.end(COMMANDS, self.partition), await self.log.end(STARTS, self.partition)
+        await until(lambda: self.rests(*asked))
 
-    def rests(self, end):
+    def rests(self, commands, starts):
         if not self.owners or not hasattr(self.owner, "confirmed"):
             return False
         owner = self.owner
-        return owner._position >= end and not (owner._unproved or owner._deliveries or owner._continuing)
+        decided = owner._source + 1 >= commands and owner._started + 1 >= starts
+        return decided and not (owner._unproved or owner._deliveries.under_way or owner._continuing)
 
 
 async def accepted(log, partition=0):
@@ -201,7 +206,7 @@ async def refolded(log, partition=0):
     """What a partition's transitions add up to, from its beginning."""
     state = PartitionState()
     for record, transition in await accepted(log, partition):
-        state = follow(state, transition, read_stamp(record.headers).source)
+        state = follow(state, transition, read_stamp(record.headers))
     return state
 
 
@@ -213,7 +218,7 @@ async def refolded_from_snapshot(log, partition=0):
     snapshot = reader.snapshot
     while reader.position < end:
         for record in await reader.read(end=end):
-            state = follow(state, reader.decode(record), read_stamp(record.headers).source)
+            state = follow(state, reader.decode(record), read_stamp(record.headers))
     return state, snapshot
 
 

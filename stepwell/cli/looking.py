@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shlex
 from datetime import datetime
@@ -138,7 +139,7 @@ async def _undecided(client: Client, instance_id: str) -> InstanceView:
     from stepwell.client import unknown_instance  # noqa: PLC0415 - start-up time
     from stepwell.consumers.views import InstanceView, StepView  # noqa: PLC0415
     from stepwell.log.partitioner import partition_for  # noqa: PLC0415
-    from stepwell.log.port import COMMANDS  # noqa: PLC0415
+    from stepwell.log.port import COMMANDS, STARTS  # noqa: PLC0415
     from stepwell.schemas.codec import decode_command  # noqa: PLC0415
     from stepwell.schemas.commands import StartWorkflow  # noqa: PLC0415
     from stepwell.schemas.events import CommandRejected  # noqa: PLC0415
@@ -148,7 +149,8 @@ async def _undecided(client: Client, instance_id: str) -> InstanceView:
         answers = [record.event for record in await client.history(instance_id)]
         rejected = {answer.command_id: answer for answer in answers if isinstance(answer, CommandRejected)}
     partition = partition_for(instance_id, client.log.partitions)
-    for record in await client.log.read_key(COMMANDS, partition, instance_id):
+    asked = [await client.log.read_key(topic, partition, instance_id) for topic in (COMMANDS, STARTS)]
+    for record in itertools.chain.from_iterable(asked):
         with contextlib.suppress(msgspec.DecodeError):  # an engine will put it among the dead letters
             command = decode_command(record.value)
             if not isinstance(command, StartWorkflow) or command.command_id in rejected:

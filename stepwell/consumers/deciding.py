@@ -89,7 +89,7 @@ class Decider:
         step. A bug in deciding sets the one instance aside, and the partition goes on.
         """
         finished = state.finished.get(command.instance_id) if instance is None else None
-        circumstances = Circumstances(now, self._definitions, finished, self._archived)
+        circumstances = Circumstances(now, self._definitions, finished, self._archived, BUDGET)
         try:
             return self._decide(instance, command, circumstances)
         except Exception as error:
@@ -111,7 +111,7 @@ class Decider:
         limit = self._log.max_record_bytes
         budget, oversized = BUDGET, dict[str, int]()
         while True:
-            decision = decide(instance, command, circumstances._replace(budget=budget, oversized=oversized))
+            decision = decide(instance, command, circumstances)
             if not decision.events:
                 if decision.note:
                     _logger.debug(decision.note, instance_id=command.instance_id, command=type(command).__name__)
@@ -122,12 +122,14 @@ class Decider:
                 return Decided(transition, value, decision.state)
             if budget > 1:
                 budget //= 4
+                circumstances = circumstances._replace(budget=budget)
                 continue
             largest = max(decision.events, key=lambda event: len(encode(event)))
             culprit = _culprit(largest)
             if culprit in oversized or len(oversized) > _MOST_OVERSIZED:
                 raise ValueError(f"a transition of {len(value):,} bytes cannot be made smaller")
             oversized[culprit] = len(value)
+            circumstances = circumstances._replace(oversized=oversized)
 
     def _fits(self, value: bytes, found: Sequence[Effect]) -> bool:
         """Whether a transition fits a record, and each of its effects: they name the workflow as well."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from stepwell.consumers.admission import MOST_RUNS, Admission
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.takeover import SurpriseError
@@ -42,6 +43,7 @@ class Engine:
     Args:
         clock: Milliseconds since 1970; only new decisions look at it, replays never.
         name: Who it is, for people; without one, host and process id.
+        most_runs: Steps in the hands of workers, over all its partitions, at which it takes no further starts.
     """
 
     def __init__(
@@ -51,14 +53,17 @@ class Engine:
         definitions: Definitions | None = None,
         clock: Callable[[], int] = wall_clock,
         name: str = "",
+        most_runs: int = MOST_RUNS,
     ) -> None:
         self._log = log
+        self._most_runs = most_runs
         self._clock = clock
         self._name = name or process_name()
         self._definitions = definitions or Definitions(log)
         self._owners: dict[int, asyncio.Task[None]] = {}
         self._fatal: asyncio.Future[None]
         self._membership: Membership
+        self._admission: Admission
 
     async def run(self) -> None:
         """Work until cancelled, then give the partitions back.
@@ -67,6 +72,7 @@ class Engine:
             LogError: Of a kind that a person must look at.
         """
         self._fatal = asyncio.get_running_loop().create_future()
+        self._admission = Admission(self._most_runs)
         self._membership = await self._log.join(ENGINES, {"name": self._name})
         tail = asyncio.ensure_future(self._follow_definitions())
         follow = asyncio.ensure_future(self._follow_assignment())
@@ -108,7 +114,9 @@ class Engine:
         pause = _FIRST_PAUSE
         while True:
             began = self._clock()
-            owner = PartitionOwner(self._log, partition, self._definitions, name=self._name, clock=self._clock)
+            owner = PartitionOwner(
+                self._log, partition, self._definitions, self._admission, name=self._name, clock=self._clock
+            )
             try:
                 given = await self._membership.assignment()
                 while partition not in given:  # we are about to be told so, unless it comes back first

@@ -53,4 +53,5 @@ class GivenUp:
 
 def covers(cancel: CancelRuns, item: WorkItem) -> bool:
     """Whether a cancellation is about this run."""
-    return cancel.instance_id == item.instance_id and cancel.first <= item.step.run <= cancel.last
+    same = cancel.instance_id == item.instance_id and cancel.began == item.began
+    return same and cancel.first <= item.step.run <= cancel.last

@@ -22,7 +22,7 @@ from stepwell.schemas.events import (
 )
 
 
-class Summary(Struct, frozen=True):
+class Summary(Struct, frozen=True, gc=False):
     """An instance in a list. Times are milliseconds since 1970; 0 for what has not happened."""
 
     instance_id: str

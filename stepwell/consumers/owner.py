@@ -16,24 +16,39 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
 
+from stepwell.consumers.admission import Admission
 from stepwell.consumers.deciding import Decided, Decider
 from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.delivering import Deliveries
+from stepwell.consumers.inbox import BATCH, Inbox
 from stepwell.consumers.snapshotting import Covered, Snapshots
 from stepwell.consumers.takeover import Possession, SurpriseError, is_unsettled, take_over
 from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Stamp, proves, stamp_headers
 from stepwell.core.effects import Effect, effects
+from stepwell.core.load import change, runs_of
 from stepwell.core.partition import PartitionState, enter
 from stepwell.core.starting import can_continue
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogClosedError
-from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, EVENTS, Log, NewRecord, Record
+from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, STARTS, Log, NewRecord, Record
 from stepwell.schemas.codec import decode_command, encode
-from stepwell.schemas.commands import Command, ContinueWorkflow, FireTimer, InternalCommand
+from stepwell.schemas.commands import (
+    CancelWorkflow,
+    Command,
+    ContinueWorkflow,
+    FireTimer,
+    InternalCommand,
+    PauseWorkflow,
+    ResumeWorkflow,
+    RollbackWorkflow,
+    StartWorkflow,
+)
 from stepwell.schemas.events import (
     PartitionSnapshotted,
     StepRetryScheduled,
@@ -44,21 +59,19 @@ from stepwell.schemas.events import (
     WorkflowResumed,
     WorkflowStarted,
 )
-from stepwell.schemas.work import WorkItem
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.owner")
 
-# Commands decided before the loop looks at acknowledgements and timers again: some milliseconds of work.
-BATCH: Final = 200
 # Transitions on their way to the disk at once; bounds memory when the disk is slower than deciding.
 MAX_UNPROVED: Final = 4_000
 
 _SETS_TIMER: Final = (WorkflowStarted, StepRetryScheduled, StepWaiting, StepReturned, StepStarted)
 _RESUMES: Final = (WorkflowResumed, WorkflowReopened)
+_STEERS: Final = (CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow)
 
 
-class _Unproved(Struct, frozen=True):
+class _Unproved(Struct, frozen=True, gc=False):
     """A transition on its way, with what it makes of the partition."""
 
     index: int
@@ -67,42 +80,34 @@ class _Unproved(Struct, frozen=True):
     size: int
 
 
-class _Delivery:
-    """Effects on their way out.
-
-    Attributes:
-        index: Once they have arrived, everything up to this transition is delivered.
-        outstanding: How many sends are still to come or under way.
-    """
-
-    __slots__ = ("index", "outstanding", "state")
-
-    def __init__(self, index: int, state: PartitionState, outstanding: int) -> None:
-        self.index = index
-        self.state = state
-        self.outstanding = outstanding
-
-
 class PartitionOwner:
     """Owns one partition from its claim until it is told to stop or meets a surprise.
 
     Args:
+        admission: Says when starts are taken; shared by the owners of one engine.
         name: Who it is, for people who read the log.
         clock: Milliseconds since 1970.
     """
 
     def __init__(
-        self, log: Log, partition: int, definitions: Definitions, *, name: str, clock: Callable[[], int]
+        self,
+        log: Log,
+        partition: int,
+        definitions: Definitions,
+        admission: Admission,
+        *,
+        name: str,
+        clock: Callable[[], int],
     ) -> None:
         self._log = log
         self.partition = partition
         self._definitions = definitions
+        self._admission = admission
         self._name = name
         self._clock = clock
         self._timers: list[tuple[int, str, str]] = []  # (due, instance, timer): a heap; the state says which hold
         self._continuing: deque[str] = deque()  # instances with more to start than fitted one record
         self._unproved: deque[_Unproved] = deque()
-        self._deliveries: deque[_Delivery] = deque()
         self._room = asyncio.Event()
         self._trouble: asyncio.Future[None]
 
@@ -125,7 +130,9 @@ class PartitionOwner:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            await self._inbox.close()
             self._snapshots.stop()
+            self._admission.changed(-self._runs)
             if not self._trouble.cancel():
                 self._trouble.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
@@ -133,24 +140,24 @@ class PartitionOwner:
         self.epoch = possession.epoch
         self.index = 0
         self.speculative = self.confirmed = possession.state
-        self.delivered: PartitionState | None = None  # until what we send again has arrived
-        self._proved_index = self._delivered_index = 0
-        self._released = possession.released
-        self._source = possession.state.position - 1
-        self._position = possession.state.position
+        self._proved_index = 0
+        self._deliveries = Deliveries(self._log, self.epoch, possession.state, possession.released, self._failed)
+        place = possession.state.place
+        self._source = place.command - 1
+        self._started = place.start - 1
+        self._inbox = Inbox(self._log, self.partition, place, self._admission)
+        self._runs = sum(len(runs_of(instance)) for instance in possession.state.instances.values())
+        self._admission.changed(self._runs)
         self._reader = possession.reader
         self._decider = Decider(self._log, self.partition, self._definitions, self._reader)
         self._snapshots = Snapshots(self._log, self.partition, possession.reader, possession.tail_bytes)
         for instance in possession.state.instances.values():
             self._arm(instance)
         self._continuing.extend(sorted(possession.state.instances))  # a map's own order hangs on the hash seed
-        # Everything up to our claim is delivered once these are: the claim stands for them. First comes what was
-        # asked for by now, where the outcomes of some may be.
+        # Before anything is sent again comes what was asked for by now: the outcomes of some may be there.
         self._again: Sequence[Effect] | None = possession.resend
         self._asked = asked
         self._asked_index: int | None = None  # the transition that answers the last of it
-        self._first = _Delivery(0, possession.state, 1)
-        self._deliveries.append(self._first)
         _logger.debug(
             "took over",
             partition=self.partition,
@@ -163,33 +170,36 @@ class PartitionOwner:
 
     async def _work(self) -> None:
         while True:
-            if self._asked_index is None and self._position >= self._asked:
+            if self._asked_index is None and self._inbox.position >= self._asked:
                 self._asked_index = self.index
                 self._send_again()
             wait = 0.0 if self._continuing else self._until_next_timer()
-            records = await self._log.read(COMMANDS, self.partition, self._position, limit=BATCH, wait=wait)
+            commands, starts = await self._inbox.next(wait)
             batch: list[NewRecord] = []
-            for record in records:
-                await self._follow(record, batch)
+            for record in commands:
+                self._source = record.offset
+                await self._follow(COMMANDS, record, batch)
+            for record in starts:
+                if record.offset not in self.speculative.place.ahead:
+                    self._started = record.offset
+                    await self._follow(STARTS, record, batch)
             await self._fire_timers(batch)
             await self._continue(batch)
-            self._append(batch)
+            self._flush(batch)
             self._maybe_snapshot()
             while len(self._unproved) > MAX_UNPROVED:
                 self._room.clear()
                 await self._room.wait()
 
-    async def _follow(self, record: Record, batch: list[NewRecord]) -> None:
-        self._position = record.offset + 1
+    async def _follow(self, topic: str, record: Record, batch: list[NewRecord]) -> None:
         try:
             command = decode_command(record.value)
         except ValueError as error:  # msgspec's errors are ValueErrors
-            headers = {"reason": str(error), "topic": COMMANDS, "offset": str(record.offset)}
+            headers = {"reason": str(error), "topic": topic, "offset": str(record.offset)}
             _logger.warning("undecodable command put aside", partition=self.partition, **headers)
             letter = NewRecord(record.key, record.value, headers)
             self._watch(self._log.append(DEAD_LETTERS, self.partition, [letter]))
             return
-        self._source = record.offset
         await self._decide(command, batch)
 
     async def _fire_timers(self, batch: list[NewRecord]) -> None:
@@ -213,13 +223,28 @@ class PartitionOwner:
         plan = self._definitions.by_hash(instance.definition)
         return plan is None or can_continue(instance, plan)  # not known yet: deciding waits for it
 
-    async def _decide(self, command: Command | InternalCommand, batch: list[NewRecord]) -> None:
+    async def _start_ahead(self, instance_id: str, batch: list[NewRecord]) -> None:
+        """Start an instance that is asked about before its start has had its turn."""
+        self._flush(batch)
+        first, place = self._started + 1, self.speculative.place
+        if first >= await self._log.end(STARTS, self.partition):
+            return
+        for record in await self._log.read_key(STARTS, self.partition, instance_id, offset=first):
+            with suppress(ValueError):  # it will be put aside in its turn
+                start = decode_command(record.value)
+                if isinstance(start, StartWorkflow) and record.offset not in place.ahead:
+                    await self._decide(start, batch, ahead=record.offset)
+                    return
+
+    async def _decide(self, command: Command | InternalCommand, batch: list[NewRecord], *, ahead: int = -1) -> None:
         instance = self.speculative.instances.get(command.instance_id)
+        if instance is None and isinstance(command, _STEERS) and command.instance_id not in self.speculative.finished:
+            await self._start_ahead(command.instance_id, batch)
+            instance = self.speculative.instances.get(command.instance_id)
         if self._decider.needs_more(self.speculative, instance, command):
             # Definitions or a finished instance's history must be read first. What the history holds must be
             # proved by then, so flush what was decided before.
-            self._append(batch)
-            batch.clear()
+            self._flush(batch)
             while self._unproved:
                 self._room.clear()
                 await self._room.wait()
@@ -229,17 +254,24 @@ class PartitionOwner:
         if decided is None:
             return
         self.index += 1
+        stamp = self._stamp(ahead)
         self.speculative = enter(
-            self.speculative,
-            command.instance_id,
-            decided.after,
-            source=self._source,
-            at=decided.transition.at,
+            self.speculative, command.instance_id, decided.after, stamp=stamp, at=decided.transition.at
         )
-        stamp = Stamp(self.epoch, self.index, self._source, self._snapshots.at, self._released)
+        more = change(instance, decided.transition, decided.after)
+        if more:
+            self._runs += more
+            self._admission.changed(more)
         batch.append(NewRecord(command.instance_id, decided.value, stamp_headers(TRANSITION, stamp)))
         self._unproved.append(_Unproved(self.index, decided, self.speculative, len(decided.value)))
         self._look_ahead(decided)
+
+    def _stamp(self, ahead: int = -1) -> Stamp:
+        place = self.speculative.place
+        source, started = self._source, max(self._started, place.start - 1)
+        if ahead >= 0:  # the command that it is started for has yet to be followed
+            source, started = place.command - 1, place.start - 1
+        return Stamp(self.epoch, self.index, source, self._snapshots.at, self._deliveries.released, started, ahead)
 
     def _look_ahead(self, decided: Decided) -> None:
         """Note the timers that a transition has set, and whether there is more to start."""
@@ -267,11 +299,15 @@ class PartitionOwner:
 
     # --- what the log proves --------------------------------------------------------------------------------
 
-    def _append(self, batch: list[NewRecord]) -> None:
-        """Append the newest transitions."""
+    def _flush(self, batch: list[NewRecord]) -> None:
+        """Append the transitions decided last; must come before anything is waited for."""
         if batch:
-            future = self._log.append(EVENTS, self.partition, list(batch))
-            future.add_done_callback(partial(self._acknowledged, self.index - len(batch) + 1))
+            self._append(list(batch))
+            batch.clear()
+
+    def _append(self, batch: list[NewRecord]) -> None:
+        future = self._log.append(EVENTS, self.partition, batch)
+        future.add_done_callback(partial(self._acknowledged, self.index - len(batch) + 1))
 
     def _acknowledged(self, first: int, future: asyncio.Future[Sequence[int]]) -> None:
         if self._trouble.done():
@@ -298,9 +334,7 @@ class PartitionOwner:
                 continue
             transition, after = head.decided.transition, head.decided.after
             found += effects(before.instances.get(transition.instance_id), transition, after)
-        delivery = _Delivery(self._proved_index, self.confirmed, 0)
-        self._deliveries.append(delivery)
-        self._send(found, delivery)
+        self._deliveries.send(found, self._proved_index, self.confirmed)
         self._send_again()
         self._room.set()
 
@@ -309,63 +343,22 @@ class PartitionOwner:
         if self._again is None or self._asked_index is None or self._proved_index < self._asked_index:
             return
         found, self._again = [effect for effect in self._again if is_unsettled(self.confirmed, effect)], None
-        self._first.outstanding -= 1
-        self._send(found, self._first, again=True)
-
-    def _send(self, found: Sequence[Effect], delivery: _Delivery, *, again: bool = False) -> None:
-        """Send effects out.
-
-        Args:
-            again: They may have arrived before, and be settled by the time that a worker meets the repeat.
-        """
-        work: dict[str, list[NewRecord]] = {}
-        cancels = []
-        for effect in found:
-            if isinstance(effect, WorkItem):
-                headers = {"id": effect.effect_id, "handler": effect.step.handler or effect.step.step_type}
-                if again:
-                    headers["again"] = "1"
-                if effect.priority:
-                    headers["priority"] = str(effect.priority)
-                record = NewRecord(effect.instance_id, encode(effect), headers)
-                work.setdefault(effect.step.queue, []).append(record)
-            else:
-                cancels.append(NewRecord(effect.instance_id, encode(effect)))
-        delivery.outstanding += len(work) + bool(cancels)
-
-        def arrived(future: asyncio.Future[Any]) -> None:
-            if not self._failed(future):
-                delivery.outstanding -= 1
-                self._settle_deliveries()
-
-        if cancels:
-            self._log.append(CONTROL, 0, cancels).add_done_callback(arrived)
-        for queue, records in work.items():
-            self._log.enqueue(queue, records).add_done_callback(arrived)
-        self._settle_deliveries()
-
-    def _settle_deliveries(self) -> None:
-        """Note how far everything has arrived; a send that went to several queues may be overtaken."""
-        while self._deliveries and not self._deliveries[0].outstanding:
-            delivery = self._deliveries.popleft()
-            self.delivered = delivery.state
-            self._delivered_index = delivery.index
-            self._released = self.epoch + delivery.index
+        self._deliveries.send_again(found)
 
     # --- snapshots ------------------------------------------------------------------------------------------
 
     def _maybe_snapshot(self) -> None:
-        if self.delivered is not None and self._snapshots.due():
-            covers = Covered(self.delivered, self.epoch, self._delivered_index)
+        delivered = self._deliveries
+        if delivered.state is not None and self._snapshots.due():
+            covers = Covered(delivered.state, self.epoch, delivered.index)
             self._snapshots.start(covers, self._append_snapshot, self._stumble)
 
     def _append_snapshot(self, snapshot: PartitionSnapshotted) -> None:
         # Between two batches, so the next index is free: the work loop never waits with a batch half made.
         self.index += 1
-        stamp = Stamp(self.epoch, self.index, self._source, self._snapshots.at, self._released)
         value = encode(snapshot)
         self._unproved.append(_Unproved(self.index, None, self.speculative, len(value)))
-        self._append([NewRecord("", value, stamp_headers(SNAPSHOT, stamp))])
+        self._append([NewRecord("", value, stamp_headers(SNAPSHOT, self._stamp()))])
 
     # --- trouble --------------------------------------------------------------------------------------------
 

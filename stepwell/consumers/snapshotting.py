@@ -9,10 +9,10 @@ from typing import Final
 from msgspec import Struct
 
 from stepwell.consumers.reading import EventReader
-from stepwell.core.partition import PartitionState
+from stepwell.core.partition import PartitionState, Place
 from stepwell.core.snapshots import encode_partition
 from stepwell.errors import LogClosedError
-from stepwell.log.port import COMMANDS, SNAPSHOTS, Log, NewRecord
+from stepwell.log.port import COMMANDS, SNAPSHOTS, STARTS, Log, NewRecord
 from stepwell.schemas.events import EVENTS_VERSION, PartitionSnapshotted
 
 # A snapshot is taken once the transitions since the last one are this many times its size: so snapshots cost a
@@ -22,7 +22,7 @@ FACTOR: Final = 4
 SMALLEST_TAIL: Final = 4 * 1024 * 1024
 
 
-class Covered(Struct, frozen=True):
+class Covered(Struct, frozen=True, gc=False):
     """What a snapshot holds: a state, and the transition that it comes after."""
 
     state: PartitionState
@@ -44,7 +44,7 @@ class Snapshots:
         self._size = reader.snapshot.size if reader.snapshot else 0
         self._tail = tail_bytes
         self._task: asyncio.Task[None] | None = None
-        self._taken: tuple[PartitionSnapshotted, int] | None = None
+        self._taken: tuple[PartitionSnapshotted, Place] | None = None
         self.at = reader.snapshot_at
 
     def grew(self, size: int) -> None:
@@ -92,23 +92,24 @@ class Snapshots:
             size=size,
             refused=self._refused,
         )
-        self._taken = (snapshot, covered.state.position)
+        self._taken = (snapshot, covered.state.place)
         append(snapshot)
 
     def accepted(self, offset: int) -> None:
         """The snapshot's record counts: what it supersedes may go."""
         if self._taken is None:
             return
-        snapshot, position = self._taken
+        snapshot, place = self._taken
         self._taken = None
         self.at, self._size = offset, snapshot.size
-        self._task = asyncio.ensure_future(self._forget(snapshot.first, position))
+        self._task = asyncio.ensure_future(self._forget(snapshot.first, place))
         self._task.add_done_callback(lambda task: _report(task, lambda _: None))
 
-    async def _forget(self, first: int, position: int) -> None:
+    async def _forget(self, first: int, place: Place) -> None:
         await self._log.delete_before(SNAPSHOTS, self._partition, first)
         # Commands below were decided, and what they led to is in the events for good.
-        await self._log.delete_before(COMMANDS, self._partition, position)
+        await self._log.delete_before(COMMANDS, self._partition, place.command)
+        await self._log.delete_before(STARTS, self._partition, place.start)
 
     def stop(self) -> None:
         """Give up what is under way."""

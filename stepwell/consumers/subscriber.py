@@ -14,6 +14,7 @@ from stepwell.log.port import Log
 from stepwell.schemas.events import Event, Transition
 
 Listener = Callable[[Transition], None]
+Condition = Callable[[InstanceState], bool]
 Audience = tuple[Callable[[Accepted], None], Callable[[BaseException], None]]  # of everything, and of its end
 
 
@@ -22,15 +23,14 @@ class Watch:
 
     Attributes:
         state: As far as it was read; None before its first event, or while its history was not asked for.
-        changed: Set whenever the state has moved on.
     """
 
     def __init__(self, instance_id: str) -> None:
         self.instance_id = instance_id
         self.state: InstanceState | None = None
-        self.changed = asyncio.Event()
         self.users = 0
         self.listeners: list[Listener] = []
+        self._waiting: list[tuple[Condition, asyncio.Future[None]]] = []
         self._loading = asyncio.Lock()
         self._arrived: list[Transition] | None = None  # while the history is being read
 
@@ -40,6 +40,25 @@ class Watch:
             self._arrived.append(transition)
         elif self.state is not None or transition.sequence == 1:  # else it begins before what we have read
             self._fold(transition)
+
+    async def moved(self, condition: Condition) -> None:
+        """Wait until a new state meets a condition, or until nothing more is to be expected.
+
+        The condition is looked at where the state is folded: who waits for the end is not woken at every step.
+        """
+        moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (condition, moved)
+        self._waiting.append(entry)
+        try:
+            await moved
+        finally:
+            self._waiting.remove(entry)
+
+    def wake(self) -> None:
+        """Wake whoever waits, whatever the state is."""
+        for _, moved in self._waiting:
+            if not moved.done():
+                moved.set_result(None)
 
     async def load(self, reader: EventReader) -> None:
         """Read what happened so far. What arrives meanwhile is folded behind it."""
@@ -63,7 +82,13 @@ class Watch:
         self.state = fold((transition,), self.state)
         for listener in self.listeners:
             listener(transition)
-        self.changed.set()
+        for condition, moved in self._waiting:
+            if not moved.done():
+                try:
+                    if self.state is not None and condition(self.state):
+                        moved.set_result(None)
+                except Exception as error:  # the caller's own code: what it raises is the caller's
+                    moved.set_exception(error)
 
 
 class Subscriber:
@@ -132,7 +157,7 @@ class Subscriber:
             if not future.done():
                 future.set_exception(error)
         for watch in self._watches.values():
-            watch.changed.set()
+            watch.wake()
         for _, failed in self._everything:
             failed(error)
 

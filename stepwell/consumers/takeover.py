@@ -69,7 +69,7 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
             transition = reader.decode(record)
             instance_id = transition.instance_id
             earlier = state.instances.get(instance_id)
-            state = follow(state, transition, stamp.source)
+            state = follow(state, transition, stamp)
             found = effects(earlier, transition, state.instances.get(instance_id))
             sent += [(record.offset, effect) for effect in found]
             released = max(released, stamp.released)

@@ -12,7 +12,7 @@ from stepwell.errors import WorkflowFailedError
 from stepwell.schemas.events import ErrorInfo
 
 
-class StepView(Struct, frozen=True):
+class StepView(Struct, frozen=True, gc=False):
     """A step of an instance.
 
     Attributes:
@@ -36,7 +36,7 @@ class StepView(Struct, frozen=True):
     progress: Any = None
 
 
-class InstanceView(Struct, frozen=True):
+class InstanceView(Struct, frozen=True, gc=False):
     """An instance: what ``run.result()``, ``client.get()`` and ``stepwell status`` give.
 
     Attributes:

@@ -54,6 +54,9 @@ OUTCOME_SHARE: Final = 0.9
 Outcome = tuple[Command, bytes] | None  # with its encoding; None where nobody waits for one
 
 
+_Key = tuple[str, int, int]  # instance, when it began, run
+
+
 class _Run:
     """A run in this worker's hands."""
 
@@ -104,9 +107,9 @@ class Worker:
         self._hand_back = hand_back
         self._name = name or process_name()
         self._asking: set[asyncio.Task[None]] = set()
-        self._runs: dict[tuple[str, int], _Run] = {}
+        self._runs: dict[_Key, _Run] = {}
         self._busy = 0  # runs and threads under way
-        self._settled: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._settled: OrderedDict[_Key, None] = OrderedDict()
         self._given_up = GivenUp(log)
         self._readers: dict[int, EventReader] = {}  # where steps were sent again
         self._reading = asyncio.Lock()
@@ -203,7 +206,7 @@ class Worker:
             _logger.warning("undecodable work dropped; the engine will time it out", error=str(error))
             self._settle(delivery, None)
             return
-        key = (item.instance_id, item.step.run)
+        key = _key(item)
         at_work = self._runs.get(key)
         # Where the queue took us for dead, it may give out anew, to us, what we have in hand. Settling that would
         # forget the record before its outcome is safe.
@@ -317,14 +320,14 @@ class Worker:
         return self._threads
 
     def _end(self, run: _Run, busy: asyncio.Future[Any] | None) -> None:
-        self._runs.pop((run.item.instance_id, run.item.step.run), None)
+        self._runs.pop(_key(run.item), None)
         if busy is not None and not busy.done():  # the thread goes on: its place is taken until it ends
             busy.add_done_callback(self._freed)
         else:
             self._freed()
 
     def _remember(self, item: WorkItem) -> None:
-        self._settled[item.instance_id, item.step.run] = None
+        self._settled[_key(item)] = None
         if len(self._settled) > REMEMBERED:
             self._settled.popitem(last=False)
 
@@ -426,6 +429,11 @@ class Worker:
 
 def _encoded(command: Command) -> Outcome:
     return command, encode(command)
+
+
+def _key(item: WorkItem) -> _Key:
+    """What a run is known by."""
+    return item.instance_id, item.began, item.step.run
 
 
 def _place(delivery: Delivery) -> tuple[str, int]:

@@ -38,15 +38,19 @@ INDEX: Final = "index"
 SOURCE: Final = "source"
 SNAPSHOT_AT: Final = "snapshot"
 RELEASED: Final = "released"
+STARTED: Final = "started"
+AHEAD: Final = "ahead"
 
 
-class Stamp(Struct, frozen=True):
+class Stamp(Struct, frozen=True, gc=False):
     """The headers of a transition.
 
     Attributes:
         source: Offset of its command on ``commands``, or of the last one before, where it had none of its own.
         snapshot: Offset on ``events`` of the newest snapshot record accepted so far; -1 before the first.
         released: Offset of the last transition whose effects are all known to be delivered.
+        started: Offset on ``starts`` up to which every command has had its turn; -1 before the first.
+        ahead: Offset on ``starts`` of this transition's own command, where it was taken out of turn; else -1.
     """
 
     epoch: int
@@ -54,9 +58,11 @@ class Stamp(Struct, frozen=True):
     source: int = -1
     snapshot: int = -1
     released: int = -1
+    started: int = -1
+    ahead: int = -1
 
 
-class Acceptance(Struct, frozen=True):
+class Acceptance(Struct, frozen=True, gc=False):
     """The rule as a fold: what a reader knows between two records.
 
     Attributes:
@@ -81,7 +87,7 @@ class Acceptance(Struct, frozen=True):
 
 def stamp_headers(kind: str, stamp: Stamp) -> dict[str, str]:
     """The headers of a transition about to be appended."""
-    return {
+    headers = {
         KIND: kind,
         EPOCH: str(stamp.epoch),
         INDEX: str(stamp.index),
@@ -89,6 +95,11 @@ def stamp_headers(kind: str, stamp: Stamp) -> dict[str, str]:
         SNAPSHOT_AT: str(stamp.snapshot),
         RELEASED: str(stamp.released),
     }
+    if stamp.started >= 0:
+        headers[STARTED] = str(stamp.started)
+    if stamp.ahead >= 0:
+        headers[AHEAD] = str(stamp.ahead)
+    return headers
 
 
 def read_stamp(headers: Mapping[str, str]) -> Stamp:
@@ -97,7 +108,10 @@ def read_stamp(headers: Mapping[str, str]) -> Stamp:
     Raises:
         KeyError, ValueError: They are not those of a transition.
     """
-    return Stamp(*(int(headers[name]) for name in (EPOCH, INDEX, SOURCE, SNAPSHOT_AT, RELEASED)))
+    epoch, index, source, snapshot, released = (
+        int(headers[name]) for name in (EPOCH, INDEX, SOURCE, SNAPSHOT_AT, RELEASED)
+    )
+    return Stamp(epoch, index, source, snapshot, released, int(headers.get(STARTED, -1)), int(headers.get(AHEAD, -1)))
 
 
 def proves(epoch: int, index: int, offset: int) -> bool:

@@ -10,13 +10,13 @@ import heapq
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from stepwell.core.evolve import evolve
+from stepwell.core.finished import Finished
 from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.retry import PAYLOAD_TOO_LARGE
-from stepwell.core.state import InstanceState, StepState, WorkflowStatus
+from stepwell.core.state import InstanceState, StepState
 from stepwell.schemas.events import ErrorInfo, Event
 
 # Events that one command may lead to before the rest is left to a ContinueWorkflow. Some hundreds keep a record
@@ -37,20 +37,6 @@ class Plans(Protocol):
 
     def names(self) -> Iterable[str]:
         """Names of the registered workflows, for suggestions."""
-
-
-class Finished(Struct, frozen=True, array_like=True):
-    """What is kept of an instance that has left memory.
-
-    Attributes:
-        number: Its place in the order of forgetting.
-        command_id: Of the command that started it.
-    """
-
-    status: WorkflowStatus
-    sequence: int
-    number: int
-    command_id: str = ""
 
 
 class Circumstances(NamedTuple):

@@ -6,6 +6,7 @@ events and sends again what is not known to be delivered. Each has a determinist
 
 from __future__ import annotations
 
+from stepwell.core.load import runs_of
 from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.core.state import UNDER_WAY, InstanceState, StepState
 from stepwell.schemas.events import (
@@ -41,28 +42,20 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
             if after is not None and is_under_way(after, event):  # type: ignore[arg-type]
                 found.append(_work(after, event, number))  # type: ignore[arg-type]
         elif kind in _GIVES_UP and before is not None and (before.active or before.rollback):
-            found.append(CancelRuns(transition.instance_id, first=1, last=before.runs))
+            found.append(CancelRuns(transition.instance_id, 1, before.runs, before.started_at))
         elif kind is WorkflowResumed and before is not None:
-            given_up = _runs(before) - _runs(after)
-            found += [CancelRuns(transition.instance_id, first=run, last=run) for run in sorted(given_up)]
+            given_up = runs_of(before) - runs_of(after)
+            began = before.started_at
+            found += [CancelRuns(transition.instance_id, run, run, began) for run in sorted(given_up)]
         elif kind in _MAY_TIME_OUT and event.error.type == STEP_TIMEOUT:  # type: ignore[union-attr]
             run = event.run  # type: ignore[union-attr]
-            found.append(CancelRuns(transition.instance_id, first=run, last=run))
+            began = before.started_at if before is not None else 0
+            found.append(CancelRuns(transition.instance_id, run, run, began))
     return found
 
 
 _GIVES_UP: frozenset[type[Event]] = frozenset({WorkflowCancelled, WorkflowFailed, RollbackStarted})
 _MAY_TIME_OUT: frozenset[type[Event]] = frozenset({StepFailed, StepRetryScheduled})
-
-
-def _runs(state: InstanceState | None) -> set[int]:
-    """The runs that workers may be at."""
-    if state is None:
-        return set()
-    steps = [*state.steps.values()]
-    if state.rollback is not None and state.rollback.current is not None:
-        steps.append(state.rollback.current)
-    return {step.run for step in steps if step.status in UNDER_WAY and not step.waits_for}
 
 
 def is_under_way(state: InstanceState, ready: StepReady) -> bool:
@@ -83,6 +76,7 @@ def _work(state: InstanceState, ready: StepReady, sequence: int) -> WorkItem:
         workflow=state.workflow,
         version=state.version,
         priority=state.priority,
+        began=state.started_at,
         sequence=sequence,
         step=ready,
     )

@@ -49,10 +49,12 @@ def _begin(state: InstanceState, step_id: str, step: StepState) -> Changes:
 
 
 def _undefer(state: InstanceState, step_id: str) -> Changes:
-    for lane in ("deferred", "deferred_sequential"):
-        heap = getattr(state, lane)
-        if heap and heap.top[1] == step_id:
-            return {lane: heap.pop()}
+    top = state.deferred.top
+    if top is not None and top[1] == step_id:
+        return {"deferred": state.deferred.pop()}
+    top = state.deferred_sequential.top
+    if top is not None and top[1] == step_id:
+        return {"deferred_sequential": state.deferred_sequential.pop()}
     return {}
 
 

@@ -16,18 +16,20 @@ import msgspec
 from immutables import Map
 from msgspec import Struct
 
-from stepwell.core.decision import Finished
-from stepwell.core.partition import PartitionState
+from stepwell.core.finished import Finished, FinishedWindow
+from stepwell.core.partition import PartitionState, Place
 from stepwell.core.state import InstanceState, decode_instance, encode_instance
 
 CHUNK_BYTES: Final = 256 * 1024  # far below a record's limit, large enough that few are needed
 _LINE_OF_FINISHED: Final = 1_000  # how many a line holds
 
 
-class _Frame(Struct, frozen=True):
+class _Frame(Struct, frozen=True, gc=False, omit_defaults=True):
     """The first line: everything but the instances.
 
     Attributes:
+        position: Offset of the next record of ``commands``,
+        started: and of ``starts``; ``ahead`` was taken out of turn.
         finished: How many lines of finished instances follow.
     """
 
@@ -36,9 +38,11 @@ class _Frame(Struct, frozen=True):
     oldest: int
     newest: int
     finished: int
+    started: int = 0
+    ahead: tuple[int, ...] = ()
 
 
-# A finished instance's number, its id, and what is kept of it; None where it was reopened since.
+# A finished instance's number, its id, and what is kept of it; None where an older Stepwell knew of a later end.
 _Finished = tuple[int, str, Finished | None]
 
 _encode = msgspec.json.Encoder().encode
@@ -60,15 +64,14 @@ def encode_partition(state: PartitionState) -> Iterator[bytes]:
 
 
 def _lines(state: PartitionState) -> Iterator[bytes]:
-    finished = iter(sorted(state.order.items()))
-    lines = -(-len(state.order) // _LINE_OF_FINISHED)
-    yield _encode(_Frame(state.position, state.at, state.oldest, state.newest, lines))
-    while batch := list(islice(finished, _LINE_OF_FINISHED)):
-        entries: list[_Finished] = []
-        for number, instance_id in batch:
-            kept = state.finished.get(instance_id)
-            entries.append((number, instance_id, kept if kept is not None and kept.number == number else None))
-        yield _encode(entries)
+    entries: list[_Finished] = [(kept.number, name, kept) for name, kept in state.finished.entries()]
+    oldest = entries[0][0] if entries else state.finished.newest
+    lines, place = -(-len(entries) // _LINE_OF_FINISHED), state.place
+    yield _encode(
+        _Frame(place.command, state.at, oldest, state.finished.newest, lines, started=place.start, ahead=place.ahead)
+    )
+    for first in range(0, len(entries), _LINE_OF_FINISHED):
+        yield _encode(entries[first : first + _LINE_OF_FINISHED])
     for instance_id in sorted(state.instances):
         yield encode_instance(state.instances[instance_id])
 
@@ -84,23 +87,16 @@ def decode_partition(chunks: Iterable[bytes]) -> PartitionState:
         raise ValueError("the snapshot is not whole")
     lines = iter(text[:-1].split(b"\n"))
     frame = _frames.decode(next(lines))
-    order: dict[int, str] = {}
-    finished: dict[str, Finished] = {}
+    finished: list[tuple[str, Finished]] = []
     for line in islice(lines, frame.finished):
-        for number, instance_id, kept in _finished.decode(line):
-            order[number] = instance_id
-            if kept is not None:
-                finished[instance_id] = kept
+        finished += [(instance_id, kept) for _, instance_id, kept in _finished.decode(line) if kept is not None]
     instances: dict[str, InstanceState] = {}
     for line in lines:
         instance = decode_instance(line)
         instances[instance.id] = instance
     return PartitionState(
         instances=Map(instances),
-        finished=Map(finished),
-        order=Map(order),
-        oldest=frame.oldest,
-        newest=frame.newest,
-        position=frame.position,
+        finished=FinishedWindow.of(finished, frame.newest),
+        place=Place(frame.position, frame.started, frame.ahead),
         at=frame.at,
     )

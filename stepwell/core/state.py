@@ -65,7 +65,7 @@ WORKFLOW_TIMER: Final = ""  # the key of the timer of the whole instance; a step
 REMEMBERED_COMMANDS: Final = 32  # ids of commands that an instance has followed: enough for any sender's retries
 
 
-class StepState(Struct, frozen=True, omit_defaults=True):
+class StepState(Struct, frozen=True, gc=False, omit_defaults=True):
     """One step of one instance.
 
     Attributes:
@@ -95,7 +95,7 @@ class StepState(Struct, frozen=True, omit_defaults=True):
     progress: Any = None
 
 
-class Rollback(Struct, frozen=True, omit_defaults=True):
+class Rollback(Struct, frozen=True, gc=False, omit_defaults=True):
     """A rollback under way.
 
     Attributes:
@@ -112,14 +112,14 @@ class Rollback(Struct, frozen=True, omit_defaults=True):
     current: StepState | None = None
 
 
-class ContextValue(Struct, frozen=True, array_like=True):
+class ContextValue(Struct, frozen=True, gc=False, array_like=True):
     """A value of the shared context and the event that set it; kept so that a rollback can return to it."""
 
     sequence: int
     value: Any
 
 
-class InstanceState(Struct, frozen=True):
+class InstanceState(Struct, frozen=True, gc=False):
     """One instance.
 
     Attributes:

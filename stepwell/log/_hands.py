@@ -112,7 +112,7 @@ class Hands:
         self._fresh[handed.token] = handed
         if self._timer is None:
             self._timer = self._log.loop.call_later(LINGER, self._look)
-        return delivery._replace(token=handed.token)
+        return Delivery(queue, handed.token, delivery.key, delivery.value, delivery.headers)
 
     def take_back(self, tokens: Sequence[int]) -> tuple[list[int], list[Handed]]:
         """Those that are being settled or released: tokens of ordinary rows, and what was handed over."""

@@ -23,7 +23,7 @@ from stepwell.errors import (
     LogLockedError,
     LogVersionError,
 )
-from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, DEFINITIONS, EVENTS, SNAPSHOTS
+from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, DEFINITIONS, EVENTS, SNAPSHOTS, STARTS
 
 Durability = Literal["full", "normal"]
 
@@ -39,7 +39,15 @@ TOPIC_SHIFT: Final = OFFSET_BITS + PARTITION_BITS
 MAX_TOPICS: Final = 255  # what is left of 63 bits
 
 EVENTS_NUMBER: Final = 1  # known beforehand, because the index by key covers this topic alone
-_TOPICS: Final = {EVENTS: EVENTS_NUMBER, COMMANDS: 2, DEFINITIONS: 3, SNAPSHOTS: 4, CONTROL: 5, DEAD_LETTERS: 6}
+_TOPICS: Final = {
+    EVENTS: EVENTS_NUMBER,
+    COMMANDS: 2,
+    DEFINITIONS: 3,
+    SNAPSHOTS: 4,
+    CONTROL: 5,
+    DEAD_LETTERS: 6,
+    STARTS: 7,
+}
 
 _SCHEMA: Final = f"""
 CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;

@@ -9,7 +9,7 @@ from stepwell.log._reader import decode_headers
 from stepwell.log._transaction import Row
 from stepwell.log.port import NO_HEADERS, Record
 
-_MOST_RECORDS: Final = 4096  # of one partition
+_MOST_RECORDS: Final = 1024  # of one partition
 _MOST_BYTES: Final = 1024 * 1024  # both may double for a moment
 
 

@@ -49,7 +49,7 @@ class Work(Protocol):
         """It is not, as far as we know; in the loop's thread."""
 
 
-def make_row(record: NewRecord, path: str, limit: int) -> Row:
+def make_row(record: NewRecord, path: str, limit: int, priority: int = 0) -> Row:
     """Check and encode a record.
 
     Raises:
@@ -72,7 +72,7 @@ def make_row(record: NewRecord, path: str, limit: int) -> Row:
             place=path,
             remedy="Keep large payloads elsewhere and put a reference to them into the record.",
         )
-    return Row(key, text, value if type(value) is bytes else bytes(value))
+    return Row(key, text, value if type(value) is bytes else bytes(value), priority)
 
 
 @lru_cache(maxsize=256)

@@ -189,10 +189,13 @@ class LocalLog:
         self._check(outgoing.topic, outgoing.partition)
         return self._encode(outgoing.records)
 
-    def _encode(self, records: Sequence[NewRecord]) -> list[Row]:
+    def _encode(self, records: Sequence[NewRecord], *, prioritised: bool = False) -> list[Row]:
         self._check_open()
+        path, limit = self.path, self.max_record_bytes
         try:
-            return [make_row(record, self.path, self.max_record_bytes) for record in records]
+            if prioritised:
+                return [make_row(one, path, limit, priority_of(one.headers.get("priority"))) for one in records]
+            return [make_row(one, path, limit) for one in records]
         except (TypeError, ValueError) as error:
             raise explain(error, self.path) from error
 
@@ -253,10 +256,7 @@ class LocalLog:
     def enqueue(self, queue: str, records: Sequence[NewRecord]) -> Future[None]:
         """As the port says; errors as in ``append``."""
         try:
-            rows = [
-                row._replace(priority=priority_of(record.headers.get("priority")))
-                for record, row in zip(records, self._encode(records), strict=True)
-            ]
+            rows = self._encode(records, prioritised=True)
         except LogError as error:
             return failed_future(self.loop, error)
         batch = Batch(self.loop, len(rows))

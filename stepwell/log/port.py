@@ -16,7 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
+from msgspec import Struct
+
 COMMANDS: Final = "commands"
+STARTS: Final = "starts"  # commands that may wait until there is room for them: StartWorkflow
 EVENTS: Final = "events"
 DEFINITIONS: Final = "definitions"  # one partition
 SNAPSHOTS: Final = "snapshots"
@@ -25,7 +28,7 @@ CONTROL: Final = "control"  # one partition; every worker reads all of it
 
 WORKERS: Final = "workers"  # the group that those who consume are in
 
-PARTITIONED: Final = frozenset({COMMANDS, EVENTS, SNAPSHOTS, DEAD_LETTERS})
+PARTITIONED: Final = frozenset({COMMANDS, STARTS, EVENTS, SNAPSHOTS, DEAD_LETTERS})
 """The topics that have as many partitions as the log."""
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -39,7 +42,7 @@ class NewRecord(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, gc=False):
     """A record as the log holds it.
 
     Attributes:
@@ -124,7 +127,7 @@ class Log(Protocol):
     """The port. Every method belongs to the event loop that opened the log.
 
     Attributes:
-        partitions: How many partitions ``commands``, ``events`` and ``snapshots`` have; fixed when made.
+        partitions: How many partitions each topic of ``PARTITIONED`` has; fixed when made.
         max_record_bytes: The largest value that a record may have.
     """
 

@@ -21,7 +21,7 @@ COMMANDS_VERSION: Final = 1
 """Written as ``schema``. A command of a newer version is not guessed at: it goes to the dead letters, and is told."""
 
 
-class _Versioned(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class _Versioned(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     schema: int = COMMANDS_VERSION
 
 

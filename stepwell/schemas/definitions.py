@@ -58,7 +58,7 @@ OPERATION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 """The operations of a ``transform`` rule, and what each takes besides ``field``."""
 
 
-class Retry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Retry(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """When a failed attempt is followed by another.
 
     Attributes:
@@ -82,7 +82,7 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     non_retryable: tuple[str, ...] = ()
 
 
-class Compensation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Compensation(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """What undoes a step when the workflow rolls back to before it.
 
     Attributes:
@@ -100,7 +100,7 @@ class Compensation(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     timeout_seconds: TimeLimit | None = None
 
 
-class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Step(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """One node of the graph.
 
     Attributes:
@@ -142,7 +142,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     checkpoint: bool | str = False
 
 
-class ErrorHandler(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class ErrorHandler(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """A step that runs only when another one has failed.
 
     Attributes:
@@ -154,7 +154,7 @@ class ErrorHandler(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     then: AfterHandler = "fail"
 
 
-class Definition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Definition(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """A workflow: a graph of steps under a name and a version.
 
     Attributes:

@@ -14,7 +14,7 @@ from msgspec import Struct
 EVENTS_VERSION = 2
 
 
-class ErrorInfo(Struct, frozen=True, omit_defaults=True):
+class ErrorInfo(Struct, frozen=True, gc=False, omit_defaults=True):
     """What went wrong, as data.
 
     Attributes:
@@ -30,7 +30,7 @@ class ErrorInfo(Struct, frozen=True, omit_defaults=True):
     retryable: bool | None = None
 
 
-class _Event(Struct, frozen=True, omit_defaults=True, tag_field="type"):
+class _Event(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"):
     pass
 
 
@@ -341,7 +341,7 @@ Event = (
 )
 
 
-class Transition(Struct, frozen=True, omit_defaults=True):
+class Transition(Struct, frozen=True, gc=False, omit_defaults=True):
     """What one command led to: the value of a record on ``events``, atomic by being one record.
 
     Attributes:
@@ -358,7 +358,7 @@ class Transition(Struct, frozen=True, omit_defaults=True):
     events: tuple[Event, ...]
 
 
-class PartitionSnapshotted(Struct, frozen=True, omit_defaults=True):
+class PartitionSnapshotted(Struct, frozen=True, gc=False, omit_defaults=True):
     """Points to a snapshot of a partition; the value of a record on ``events``, fenced like every transition.
 
     Attributes:
@@ -383,7 +383,7 @@ class PartitionSnapshotted(Struct, frozen=True, omit_defaults=True):
     refused: tuple[int, ...] = ()
 
 
-class PartitionOwned(Struct, frozen=True, omit_defaults=True):
+class PartitionOwned(Struct, frozen=True, gc=False, omit_defaults=True):
     """Claims a partition; the record's own offset is the new epoch."""
 
     version: int

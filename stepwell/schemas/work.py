@@ -7,11 +7,12 @@ from msgspec import Struct
 from stepwell.schemas.events import StepReady
 
 
-class WorkItem(Struct, frozen=True, omit_defaults=True):
+class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
     """A run of a step, on its way to a worker: all that the worker needs.
 
     Attributes:
         sequence: Sequence of the StepReady event; with the instance's id it makes the effect's own id.
+        began: When the instance was started, in milliseconds: an id may be used again, long after its end.
     """
 
     instance_id: str
@@ -20,6 +21,7 @@ class WorkItem(Struct, frozen=True, omit_defaults=True):
     sequence: int
     step: StepReady
     priority: int = 0
+    began: int = 0
 
     @property
     def effect_id(self) -> str:
@@ -35,9 +37,14 @@ class WorkItem(Struct, frozen=True, omit_defaults=True):
         return f"{self.instance_id}:{self.step.step_id}:{self.step.origin or self.step.run}"
 
 
-class CancelRuns(Struct, frozen=True, omit_defaults=True):
-    """Runs of an instance, first to last, that nobody waits for any more."""
+class CancelRuns(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Runs of an instance, first to last, that nobody waits for any more.
+
+    Attributes:
+        began: As in ``WorkItem``.
+    """
 
     instance_id: str
     first: int
     last: int
+    began: int = 0

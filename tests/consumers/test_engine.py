@@ -1,6 +1,7 @@
 """The engine: what it keeps in memory, how it meets trouble, and what becomes of commands, timers and groups."""
 
 import asyncio
+import itertools
 from collections import Counter
 
 import pytest
@@ -9,8 +10,9 @@ from stepwell.client import connect
 from stepwell.consumers import deciding
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
-from stepwell.core import partition as core_partition
+from stepwell.core import finished as core_finished
 from stepwell.errors import CommandRejectedError
+from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
 from stepwell.schemas.events import CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
 from tests.workbench import (
@@ -57,7 +59,8 @@ async def test_finished_instances_leave_memory_and_their_ids_stay(log):
 
 
 async def test_only_the_last_finished_ids_are_remembered_and_older_instances_can_still_be_reopened(log, monkeypatch):
-    monkeypatch.setattr(core_partition, "FINISHED_KEPT", 3)
+    monkeypatch.setattr(core_finished, "BLOCK", 1)
+    monkeypatch.setattr(core_finished, "BLOCKS", 3)
     async with stage(log, handlers_of(work=work), workflow(*steps("a"))) as client:
         for number in range(6):
             run = await client.start("w", id=f"i{number}")
@@ -69,6 +72,23 @@ async def test_only_the_last_finished_ids_are_remembered_and_older_instances_can
         with pytest.raises(CommandRejectedError) as refused:
             await client.cancel("i1")
         assert refused.value.code == "unknown_instance", "what is forgotten counts as unknown, but for who reopens it"
+
+
+async def test_an_id_that_was_forgotten_can_be_used_again_with_the_same_workers(log, monkeypatch):
+    monkeypatch.setattr(core_finished, "BLOCK", 1)
+    monkeypatch.setattr(core_finished, "BLOCKS", 1)
+    async with stage(log, handlers_of(work=work), workflow(*steps("a"), name="w")) as client:
+        numbers = itertools.count()
+        for _ in range(3):
+            run = await client.start("w", id="again")
+            assert not run.existed
+            assert (await run.result(timeout=10)).status == "completed"
+            partition = partition_for("again", log.partitions)
+            names = (f"{run.id}-{next(numbers)}" for _ in range(99))
+            others = [name for name in names if partition_for(name, log.partitions) == partition]
+            for name in others[:2]:
+                await (await client.start("w", id=name)).result(timeout=10)
+            await asyncio.sleep(0.002)  # an instance that begins within the same millisecond would be taken for it
 
 
 # --- commands -------------------------------------------------------------------------------------------------

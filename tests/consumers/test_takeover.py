@@ -127,7 +127,7 @@ async def test_a_snapshot_lets_older_snapshots_and_decided_commands_go(bench, mo
         return chunks[0].offset >= snapshot.first and commands[0].offset > 0
 
     await until(gone)
-    assert before.delivered.position > 0
+    assert before._deliveries.state.place.command > 0
 
 
 async def test_a_snapshot_whose_chunks_come_in_several_reads_is_read_whole(bench, monkeypatch):
@@ -175,7 +175,7 @@ async def test_effects_are_sent_again_only_where_they_may_not_have_arrived_and_a
         await send(bench, start("one"), start("two"), outcome("two", "a", 1), start("three"))
         await until(lambda: len(claimant.confirmed.instances) == 3)
         await until(lambda: claimant.owner._proved_index == 4)
-        assert claimant.owner._released == claimant.owner.epoch
+        assert claimant.owner._deliveries.released == claimant.owner.epoch
     monkeypatch.undo()
     possession = await taken(bench)
     resent = [(effect.instance_id, effect.step.step_id) for effect in possession.resend]
@@ -276,7 +276,9 @@ async def test_a_snapshot_record_that_points_to_nothing_is_said_to_be_so(bench):
 async def test_an_event_of_an_unknown_version_stops_the_engine_which_names_its_place(bench, value):
     before = await after(bench, start("one"))
     offset = before.epoch + before.index + 1
-    headers = stamp_headers(TRANSITION, Stamp(before.epoch, before.index + 1, source=0, released=before._released))
+    headers = stamp_headers(
+        TRANSITION, Stamp(before.epoch, before.index + 1, source=0, released=before._deliveries.released)
+    )
     await bench.append(EVENTS, 0, [NewRecord("one", value, headers)])
     await send(bench, outcome("one", "a", 1), start("two"))
     with pytest.raises(LogVersionError) as caught:
@@ -302,7 +304,9 @@ async def test_an_event_of_the_first_version_is_read_as_one_of_today(bench):
         "version": 1, "at": before.confirmed.at, "instance_id": "one", "sequence": 3,
         "events": [{"type": "step.retry_scheduled", "step_id": "a", "run": 1, "error": "OSError: gone", "delay_seconds": 0}],
     }  # fmt: skip
-    headers = stamp_headers(TRANSITION, Stamp(before.epoch, before.index + 1, source=0, released=before._released))
+    headers = stamp_headers(
+        TRANSITION, Stamp(before.epoch, before.index + 1, source=0, released=before._deliveries.released)
+    )
     await bench.append(EVENTS, 0, [NewRecord("one", msgspec.json.encode(old), headers)])
     decoded = decode_transition(msgspec.json.encode(old), "here")
     assert (decoded.version, decoded.events[0].error.type) == (EVENTS_VERSION, "OSError")

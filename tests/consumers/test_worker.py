@@ -350,7 +350,7 @@ async def test_a_run_that_is_delivered_again_is_run_once(log):
         run = await client.start("w")
         await until(lambda: runs[1])
         (ready,) = events_of(await whole_history(log), StepReady)
-        item = WorkItem(run.id, "w", "1", 2, ready[1])
+        item = WorkItem(run.id, "w", "1", 2, ready[1], began=(await run.status()).started_at)
         record = NewRecord(run.id, encode(item), {"handler": "work"})
         await log.enqueue("default", [record, record])  # while it runs
         release.set()

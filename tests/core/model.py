@@ -14,9 +14,10 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 
 from stepwell.core.decide import decide
-from stepwell.core.decision import BUDGET, Circumstances, Decision, Finished
+from stepwell.core.decision import BUDGET, Circumstances, Decision
 from stepwell.core.effects import effects
 from stepwell.core.evolve import evolve
+from stepwell.core.finished import Finished
 from stepwell.core.plan import Plan, compile_plan
 from stepwell.core.starting import can_continue
 from stepwell.core.state import InstanceState, decode_instance, encode_instance

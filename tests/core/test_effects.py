@@ -41,7 +41,7 @@ def test_what_is_settled_in_the_same_transition_is_not_sent():
 def test_an_end_tells_the_workers_of_all_runs_so_far():
     engine = started(step("a"), step("b"))
     engine.send(CancelWorkflow("i"))
-    assert sent(engine) == [CancelRuns("i", 1, 2)]
+    assert sent(engine) == [CancelRuns("i", 1, 2, engine.latest.started_at)]
 
 
 def test_an_end_with_nothing_under_way_tells_nobody():
@@ -63,7 +63,7 @@ def test_a_resume_after_a_quarantine_stops_what_runs_anew():
     engine.send(QuarantineInstance("i", ErrorInfo("KeyError")))
     engine.send(ResumeWorkflow("i"))
     cancel, work = sent(engine)
-    assert cancel == CancelRuns("i", 1, 1)  # the wait has no worker
+    assert cancel == CancelRuns("i", 1, 1, engine.latest.started_at)  # the wait has no worker
     assert work.step.step_id == "a"
 
 
@@ -71,7 +71,7 @@ def test_an_attempt_that_timed_out_is_stopped():
     engine = started(step("a", timeout_seconds=1, retry=Retry(max_attempts=2)), step("b"))
     engine.report("a")
     engine.wait(6)
-    assert sent(engine) == [CancelRuns("i", 1, 1)]
+    assert sent(engine) == [CancelRuns("i", 1, 1, engine.latest.started_at)]
 
 
 def test_a_run_is_under_way_until_its_outcome():

@@ -2,8 +2,9 @@
 
 import pytest
 
-from stepwell.core import partition
-from stepwell.core.partition import PartitionState, follow
+from stepwell.core import finished
+from stepwell.core.acceptance import Stamp
+from stepwell.core.partition import PartitionState, Place, follow
 from stepwell.core.snapshots import CHUNK_BYTES, decode_partition, encode_partition
 from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
 from stepwell.schemas.events import CommandRejected, Transition
@@ -22,26 +23,46 @@ def ended(instance_id):
 def folded(transitions, state=None):
     state = state or PartitionState()
     for transition in transitions:
-        state = follow(state, transition, state.position)
+        state = follow(state, transition, Stamp(0, 1, source=state.place.command))
     return state
 
 
 def test_a_live_instance_is_held_and_a_finished_one_is_only_remembered():
     started, cancelled = ended("i")
-    state = follow(PartitionState(), started, 7)
+    state = follow(PartitionState(), started, Stamp(0, 1, source=7))
     assert state.instances["i"].status == "running"
-    assert (state.position, state.at) == (8, 1_000_000)
-    state = follow(state, cancelled, 9)
+    assert (state.place.command, state.at) == (8, 1_000_000)
+    state = follow(state, cancelled, Stamp(0, 1, source=9))
     assert not state.instances
-    kept = state.finished["i"]
+    kept = state.finished.get("i")
     assert (kept.status, kept.sequence, kept.command_id) == ("cancelled", 3, "start i")
-    assert state.position == 10
+    assert state.place.command == 10
+
+
+def test_a_place_moves_on_and_never_back():
+    place = Place().after(Stamp(0, 1, source=4, started=1))
+    assert place == Place(5, 2)
+    assert place.after(Stamp(0, 2, source=3, started=0)) == place
+    assert place.after(Stamp(0, 2)) == place
+
+
+def test_a_start_taken_ahead_of_its_turn_is_passed_over_when_its_turn_comes():
+    place = Place()
+    for ahead in (5, 3, 5):
+        place = place.after(Stamp(0, 1, ahead=ahead))
+    assert place == Place(0, 0, (3, 5))
+    place = place.after(Stamp(0, 2, started=1))
+    assert place == Place(0, 2, (3, 5))
+    place = place.after(Stamp(0, 3, started=2))
+    assert place == Place(0, 4, (5,))
+    assert place.after(Stamp(0, 4, started=6)) == Place(0, 7)
+    assert Place().after(Stamp(0, 1, ahead=0)) == Place(0, 1)
 
 
 def test_an_answer_for_an_instance_that_is_not_live_is_no_history():
     answer = Transition(2, 5, "i", 0, (CommandRejected("PauseWorkflow", "unknown_instance", "there is none"),))
-    state = follow(PartitionState(), answer, 3)
-    assert (dict(state.instances), state.position, state.at) == ({}, 4, 5)
+    state = follow(PartitionState(), answer, Stamp(0, 1, source=3))
+    assert (dict(state.instances), state.place.command, state.at) == ({}, 4, 5)
 
 
 def test_a_reopened_instance_is_live_again_and_finishes_again():
@@ -51,25 +72,32 @@ def test_a_reopened_instance_is_live_again_and_finishes_again():
     engine.send(ResumeWorkflow("i"))
     state = folded(engine.transitions)
     assert [*state.instances] == ["i"]
-    assert not state.finished
     engine.complete("a")
     state = folded(engine.transitions)
-    assert state.finished["i"].status == "completed"
-    assert dict(state.order) == {0: "i", 1: "i"}
-    assert state.finished["i"].number == 1
+    assert not state.instances
+    kept = state.finished.get("i")
+    assert (kept.status, kept.number) == ("completed", 1)
+
+
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(finished, "BLOCK", 2)
+    monkeypatch.setattr(finished, "BLOCKS", 3)
 
 
 def test_the_oldest_finished_instance_is_forgotten_first(monkeypatch):
-    monkeypatch.setattr(partition, "FINISHED_KEPT", 3)
+    small_blocks(monkeypatch)
     state = PartitionState()
-    for number in range(5):
+    for number in range(9):
         state = folded(ended(f"i{number}"), state)
-    assert sorted(state.finished) == ["i2", "i3", "i4"]
-    assert (state.oldest, state.newest) == (2, 5)
+    assert [name for name, _ in state.finished.entries()] == ["i2", "i3", "i4", "i5", "i6", "i7", "i8"]
+    assert [f"i{number}" in state.finished for number in range(9)] == [False] * 2 + [True] * 7
+    state = folded(ended("i9"), state)
+    assert [name for name, _ in state.finished.entries()] == ["i4", "i5", "i6", "i7", "i8", "i9"]
+    assert decode_partition(encode_partition(state)) == state
 
 
 def test_an_instance_that_finished_again_is_remembered_by_its_last_end(monkeypatch):
-    monkeypatch.setattr(partition, "FINISHED_KEPT", 3)
+    small_blocks(monkeypatch)
     engine = Engine(workflow(step("a")), instance_id="again")
     engine.start()
     engine.fail("a")
@@ -77,12 +105,12 @@ def test_an_instance_that_finished_again_is_remembered_by_its_last_end(monkeypat
     engine.send(ResumeWorkflow("again"))
     engine.fail("a")
     state = folded(first)
-    for number in range(2):
+    for number in range(5):
         state = folded(ended(f"i{number}"), state)
-    state = folded(engine.transitions[len(first) :], state)  # its first end falls out of the window
-    assert sorted(state.finished) == ["again", "i0", "i1"]
-    state = folded(ended("i2"), state)
-    assert sorted(state.finished) == ["again", "i1", "i2"]
+    state = folded(engine.transitions[len(first) :], state)
+    assert state.finished.get("again").number == 6
+    state = folded(ended("i5"), state)  # its first end falls out of the window
+    assert [name for name, _ in state.finished.entries()] == ["i1", "i2", "i3", "i4", "again", "i5"]
 
 
 def test_a_hole_in_a_history_is_noticed():
@@ -90,7 +118,7 @@ def test_a_hole_in_a_history_is_noticed():
     engine.start()
     engine.send(PauseWorkflow("i"))
     with pytest.raises(LookupError, match="before the instance was started"):
-        follow(PartitionState(), engine.transitions[1], 0)
+        follow(PartitionState(), engine.transitions[1], Stamp(0, 1))
 
 
 def test_an_instance_larger_than_a_chunk_is_cut():

@@ -11,9 +11,9 @@ from typing import Any
 from immutables import Map
 from msgspec.structs import replace
 
-from stepwell.core.decision import Finished
+from stepwell.core.acceptance import Stamp
 from stepwell.core.evolve import fold
-from stepwell.core.partition import PartitionState, follow
+from stepwell.core.partition import PartitionState, Place, follow
 from stepwell.core.snapshots import encode_partition
 from stepwell.core.state import InstanceState, WorkflowStatus, encode_instance
 from stepwell.schemas import commands as c
@@ -127,6 +127,8 @@ OTHERS: dict[str, Any] = {
     "records/snapshotted.json": e.PartitionSnapshotted(2, AT, 90, 50, 39, 7, 2, 300_000, (51, 60)),
     "records/work.json": WorkItem("order-1", "order", "7", 12, READY, 10),
     "records/cancel.json": CancelRuns("order-1", 1, 9),
+    "records/work-2.json": WorkItem("order-1", "order", "7", 12, READY, 10, began=AT),
+    "records/cancel-2.json": CancelRuns("order-1", 1, 9, began=AT),
 }
 
 DEFINITIONS = {
@@ -189,20 +191,20 @@ assert EARLIER is not None
 STATES: dict[str, InstanceState] = {"states/rolling-back-1.json": INSTANCE, "states/running-1.json": EARLIER}
 
 _ended = follow(
-    follow(PartitionState(), HISTORY[0], 0),
+    follow(PartitionState(), HISTORY[0], Stamp(0, 1, source=0)),
     transition(e.WorkflowCancelled("enough", "c-9"), sequence=5, at=AT + 1),
-    1,
+    Stamp(0, 2, source=1),
 )
 PARTITION = PartitionState(
     instances=Map({"order-1": INSTANCE, "order-0": replace(EARLIER, id="order-0")}),
-    finished=_ended.finished.set("order-8", Finished(WorkflowStatus.FAILED, 9, 1)),
-    order=_ended.order.set(1, "order-8"),
-    oldest=0,
-    newest=2,
-    position=17,
+    finished=_ended.finished.add("order-8", WorkflowStatus.FAILED, 9, ""),
+    place=Place(17),
     at=AT + 4_000,
 )
-PARTITIONS = {"states/partition-1.jsonl": PARTITION}
+PARTITIONS = {
+    "states/partition-1.jsonl": PARTITION,
+    "states/partition-2.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+}
 
 
 def files() -> dict[str, bytes]:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers import deciding, owner, takeover, worker
+from stepwell.consumers import deciding, delivering, owner, takeover, worker
+from stepwell.consumers.delivering import Deliveries
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.reading import EventReader
@@ -89,22 +90,33 @@ def _too_early(self: PartitionOwner, batch: Any) -> None:
         if head.index > self.__dict__.get("leaked_up_to", 0) and head.decided is not None:
             self.__dict__["leaked_up_to"] = head.index
             found = effects(None, head.decided.transition, head.decided.after)
-            self._send(found, owner._Delivery(head.index, self.confirmed, 0))
+            sending = delivering._Sending(head.index, self.confirmed)
+            self._deliveries._send(found, sending, again=False)
     _append(self, batch)
 
 
 _append = PartitionOwner._append
 
 
-def _releases_too_much(self: PartitionOwner) -> None:
+def _releases_too_much(self: Deliveries) -> None:
     _settle_deliveries(self)
-    self._released = self.epoch + self._proved_index
+    if self._sendings:
+        self.released = self._epoch + self._sendings[-1].index
 
 
-_settle_deliveries = PartitionOwner._settle_deliveries
+_settle_deliveries = Deliveries._settle
 
 
 # --- snapshots and taking over ----------------------------------------------------------------------------------
+
+
+def _takes_the_steering_command_with_it(self: PartitionOwner, ahead: int = -1) -> Any:
+    """A start ahead of its turn is stamped with the place of the command that it makes way for."""
+    stamp = _stamp(self, ahead)
+    return replace(stamp, source=self._source) if ahead >= 0 else stamp
+
+
+_stamp = PartitionOwner._stamp
 
 
 def _snapshot_of(state: str, index: str) -> Callable[[PartitionOwner], None]:
@@ -125,7 +137,12 @@ _append_snapshot = PartitionOwner._append_snapshot
 
 def _one_too_far(self: PartitionOwner, *args: Any) -> None:
     _begin(self, *args)
-    self._position += 1
+    self._inbox._commands.position += 1
+
+
+def _one_start_too_far(self: PartitionOwner, *args: Any) -> None:
+    _begin(self, *args)
+    self._inbox._starts.position += 1
 
 
 def _forgets_timers(self: PartitionOwner, *args: Any) -> None:
@@ -262,7 +279,9 @@ _flush = Worker._flush
 
 async def _owns_once(self: Engine, partition: int) -> None:
     """After a surprise nobody claims again."""
-    made = owner.PartitionOwner(self._log, partition, self._definitions, name=self._name, clock=self._clock)
+    made = owner.PartitionOwner(
+        self._log, partition, self._definitions, self._admission, name=self._name, clock=self._clock
+    )
     with contextlib.suppress(Exception):
         await made.run()
 
@@ -298,7 +317,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "no proof by offsets": Mutation([(owner, "proves", lambda *_: True)]),
     "effects before they are confirmed": Mutation([(PartitionOwner, "_append", _too_early)]),
-    "released before it has arrived": Mutation([(PartitionOwner, "_settle_deliveries", _releases_too_much)]),
+    "released before it has arrived": Mutation([(Deliveries, "_settle", _releases_too_much)]),
     "a snapshot of the speculative state": Mutation(
         [(PartitionOwner, "_maybe_snapshot", _snapshot_of("speculative", "index"))], bias=_SNAPSHOTS
     ),
@@ -311,6 +330,12 @@ MUTATIONS: dict[str, Mutation] = {
         [(PartitionOwner, "_append_snapshot", _covers_too_much)], bias=_SNAPSHOTS
     ),
     "position one too far after take-over": Mutation([(PartitionOwner, "_begin", _one_too_far)]),
+    "one start too far after take-over": Mutation([(PartitionOwner, "_begin", _one_start_too_far)]),
+    "a start ahead takes the next command with it": Mutation(
+        [(PartitionOwner, "_stamp", _takes_the_steering_command_with_it)],
+        400,
+        Bias(instances=20, rates=STORMY._replace(crash=0.03, refused=0.03)),
+    ),
     "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], 200, _DEATHS),
     "deferred steps forgotten after take-over": Mutation(
         [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 400, _DEATHS

@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from stepwell.core.acceptance import Stamp, read_stamp
 from stepwell.core.effects import effects, is_under_way
 from stepwell.core.evolve import evolve
 from stepwell.core.partition import PartitionState, enter
@@ -60,7 +61,8 @@ class _Partition:
         self.stamps: list[tuple[int, int]] = []  # epoch and index, likewise
         self.transitions: list[int] = []  # offsets of the transitions that count
         self.refused: list[int] = []
-        self.source = -1
+        self.last = Stamp(-1, 0)  # of the transition that counts
+        self.ahead: set[int] = set()  # starts taken out of turn
         self.owed: list[tuple[int, WorkItem | CancelRuns]] = []  # effects in order, not yet known to be delivered
 
     def at(self, offset: int) -> PartitionState:
@@ -110,7 +112,7 @@ class Oracle:
         if topic == "events":
             for record in records:
                 self._event(partition, record, chunks)
-        elif topic == "commands":
+        elif topic in {"commands", "starts"}:
             for record in records:
                 command_id = getattr(decode_command(record.value), "command_id", "")
                 if command_id:
@@ -135,18 +137,24 @@ class Oracle:
         if kind == "snapshot-taken":
             self._snapshot(partition, record, chunks, place)
         else:
-            self._transition(partition, record, int(headers["source"]), place)
+            self._transition(partition, record, read_stamp(headers), place)
         partition.offsets.append(record.offset)
         partition.states.append(partition.state)
         partition.stamps.append((partition.epoch, partition.index))
 
-    def _transition(self, partition: _Partition, record: Record, source: int, place: str) -> None:
+    def _transition(self, partition: _Partition, record: Record, stamp: Stamp, place: str) -> None:
         self.count += 1
         transition = decode_transition(record.value, place)
-        require(source >= partition.source, f"{place}: its command {source} comes before {partition.source}")
+        last = partition.last
+        require(stamp.source >= last.source, f"{place}: its command {stamp.source} comes before {last.source}")
+        require(stamp.started >= last.started, f"{place}: its start {stamp.started} comes before {last.started}")
+        require(stamp.ahead < 0 or stamp.ahead > stamp.started, f"{place}: start {stamp.ahead} had its turn")
+        require(stamp.ahead not in partition.ahead, f"{place}: start {stamp.ahead} was taken before")
         require(transition.at >= partition.state.at, f"{place}: time goes back")
         require(record.key == transition.instance_id, f"{place}: another key")
-        partition.source = source
+        partition.last = stamp
+        if stamp.ahead >= 0:
+            partition.ahead.add(stamp.ahead)
         partition.transitions.append(record.offset)
         instance = self.instances[transition.instance_id]
         before = partition.state.instances.get(transition.instance_id)
@@ -161,7 +169,7 @@ class Oracle:
         else:
             for event in transition.events:
                 self.answers[event.command_id].append(event)
-        partition.state = enter(partition.state, transition.instance_id, after, source=source, at=transition.at)
+        partition.state = enter(partition.state, transition.instance_id, after, stamp=stamp, at=transition.at)
         partition.owed += [(record.offset, effect) for effect in effects(before, transition, after)]
 
     def _instance_event(

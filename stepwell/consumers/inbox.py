@@ -1,0 +1,87 @@
+"""What a partition's owner is asked: its commands, and behind them the starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from stepwell.consumers.admission import Admission
+from stepwell.core.partition import Place
+from stepwell.log.port import COMMANDS, STARTS, Log, Record
+
+# Records of one topic decided before the owner looks at acknowledgements and timers again: some milliseconds of work.
+BATCH: Final = 200
+
+
+class _Lane:
+    """One topic of the partition, read in order: a read is always under way, and wakes when there is something."""
+
+    def __init__(self, log: Log, topic: str, partition: int, position: int) -> None:
+        self._log = log
+        self._topic = topic
+        self._partition = partition
+        self._reading: asyncio.Future[Sequence[Record]] | None = None
+        self.position = position
+
+    def arrival(self) -> asyncio.Future[Sequence[Record]]:
+        if self._reading is None:
+            read = self._log.read(self._topic, self._partition, self.position, limit=BATCH, wait=None)
+            self._reading = asyncio.ensure_future(read)
+        return self._reading
+
+    def take(self, most: int) -> Sequence[Record]:
+        if self._reading is None or not self._reading.done() or not most:
+            return ()
+        records, self._reading = self._reading.result(), None
+        if len(records) > most:
+            records, left = records[:most], records[most:]
+            self._reading = asyncio.get_running_loop().create_future()
+            self._reading.set_result(left)
+        if records:
+            self.position = records[-1].offset + 1
+        return records
+
+    async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+
+class Inbox:
+    """Both topics of one partition.
+
+    Args:
+        place: Where to go on.
+        admission: Says when starts are taken.
+    """
+
+    def __init__(self, log: Log, partition: int, place: Place, admission: Admission) -> None:
+        self._admission = admission
+        self._commands = _Lane(log, COMMANDS, partition, place.command)
+        self._starts = _Lane(log, STARTS, partition, place.start)
+
+    @property
+    def position(self) -> int:
+        """Offset of the next record of ``commands``."""
+        return self._commands.position
+
+    async def next(self, wait: float | None) -> tuple[Sequence[Record], Sequence[Record]]:
+        """Wait for records of ``commands``, or of ``starts`` where there is room for them.
+
+        Args:
+            wait: How many seconds at most; None for as long as it takes.
+
+        Returns:
+            Those of either; of ``starts`` only where all of ``commands`` that had arrived are among the others.
+        """
+        admission = self._admission
+        other = self._starts.arrival() if admission.room() else admission.opening()
+        await asyncio.wait((self._commands.arrival(), other), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        commands = self._commands.take(BATCH)
+        return commands, self._starts.take(admission.room()) if len(commands) < BATCH else ()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._commands.close()
+        await self._starts.close()
