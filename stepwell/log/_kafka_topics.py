@@ -76,7 +76,7 @@ class Topics:
             if missing:
                 found = await self._await_leaders(wanted)
             for topic in wanted:
-                self._check_count(topic, found[self.name(topic)])
+                self.check_count(topic, found[self.name(topic)], self.count(topic))
             await self._check_configuration(wanted)
 
     async def _describe(self, topics: Iterable[str]) -> list[dict[str, Any]]:
@@ -155,10 +155,15 @@ class Topics:
                 )
             await asyncio.sleep(0.02)
 
-    def _check_count(self, topic: str, found: int) -> None:
-        if found != self.count(topic):
+    def check_count(self, topic: str, found: int, wanted: int) -> None:
+        """Refuse a topic whose keys would not be where they belong.
+
+        Raises:
+            LogError: It has not the partitions that it should have.
+        """
+        if found != wanted:
             raise LogError(
-                f"the topic {self.name(topic)} has {found} partitions instead of {self.count(topic)}",
+                f"the topic {self.name(topic)} has {found} partitions instead of {wanted}",
                 place=self._settings.place,
                 remedy="Partitions must never be added to a log: keys would change their places. Use another "
                 "namespace, or restore the topic as it was.",

@@ -192,6 +192,16 @@ class KafkaLog:
         self._check(topic, partition)
         await self.reader.delete_before((topic, partition), offset)
 
+    async def have(self, topic: str) -> None:
+        """Have a topic that a log can do without, with as many partitions as the log; made if need be.
+
+        Raises:
+            LogError: It cannot be made, or has another number of partitions.
+        """
+        self._check_open()
+        await self.topics.have(topic)
+        self.topics.check_count(topic, self.topics.count(topic), self.partitions)
+
     # Queues and groups.
 
     def enqueue(self, queue: str, records: Sequence[NewRecord]) -> Future[None]:
