@@ -9,6 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
+from stepwell.cli.options import (
+    Concurrency,
+    File,
+    Id,
+    Input,
+    Json,
+    Log,
+    Modules,
+    Params,
+    Priority,
+    Reason,
+    checked_id,
+)
 from stepwell.cli.session import BAD_INPUT, drive, flushed, leave, print_error, show_error, told_apart
 
 app = typer.Typer(
@@ -19,36 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-_LONGEST_ID = 200  # characters, as a command has it
-
-
-def _id(value: str | None) -> str | None:
-    if value == "":
-        raise typer.BadParameter("an id has one character at least.")
-    if value is not None and len(value) > _LONGEST_ID:
-        raise typer.BadParameter(f"an id has {_LONGEST_ID} characters at most, and this has {len(value):,}.")
-    return value
-
-
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition: YAML or JSON.")]
-Id = Annotated[str, typer.Argument(metavar="ID", callback=_id, help="The instance's id.")]
-Log = Annotated[
-    str | None,
-    typer.Option("--log", metavar="URL", envvar="STEPWELL_LOG", help="The log; file:.stepwell/log.db by default."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Modules = Annotated[
-    list[str] | None,
-    typer.Option("--handlers", metavar="MODULE", help="A module, or a prefix of some, that steps may import."),
-]
-Input = Annotated[str | None, typer.Option("--input", metavar="JSON|@FILE", help="The workflow's input.")]
-Params = Annotated[
-    list[str] | None, typer.Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")
-]
-Priority = Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Higher runs first under load.")]
-Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps that run at once.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")]
 
 
 def _version(value: bool) -> None:
@@ -77,7 +60,10 @@ def run(
     instance_id: Annotated[
         str | None,
         typer.Option(
-            "--id", metavar="ID", callback=_id, help="Name the instance; the same id again goes on where it stopped."
+            "--id",
+            metavar="ID",
+            callback=checked_id,
+            help="Name the instance; the same id again goes on where it stopped.",
         ),
     ] = None,
     priority: Priority = 0,
@@ -166,7 +152,7 @@ def start(
     input_text: Input = None,
     param: Params = None,
     instance_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", callback=_id, help="Name the instance.")
+        str | None, typer.Option("--id", metavar="ID", callback=checked_id, help="Name the instance.")
     ] = None,
     version: Annotated[str | None, typer.Option(metavar="VERSION", help="A version; the newest by default.")] = None,
     priority: Priority = 0,
@@ -345,6 +331,36 @@ def rollback(
             log=log,
         )
     )
+
+
+@app.command()
+def feed(log: Log = None) -> None:
+    """Publish every event to the topic NAMESPACE.feed of a log in Kafka, as CloudEvents, for other programs.
+
+    Several share the partitions. Killed at any moment, it goes on where the feed ends. Needs stepwell[faststream].
+
+    \b
+    stepwell feed --log kafka://localhost:9092
+    """
+    from stepwell.cli import outward  # noqa: PLC0415
+
+    _exit(lambda: outward.feed(log))
+
+
+@app.command()
+def asyncapi(
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML instead of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as without it.")] = False,
+    log: Log = None,
+) -> None:
+    """Print the AsyncAPI 3 description of what other programs may write and read: commands, starts, the feed.
+
+    \b
+    stepwell asyncapi --yaml > stepwell.asyncapi.yaml
+    """
+    from stepwell.cli import outward  # noqa: PLC0415
+
+    _exit(lambda: outward.asyncapi(log, as_yaml=as_yaml, as_json=as_json))
 
 
 def _exit(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
