@@ -28,7 +28,7 @@ from stepwell.schemas.feed import FeedHead, FeedPosition, event_type, feed_heade
 
 try:
     from faststream import AckPolicy, BaseMiddleware, ContextRepo
-    from faststream.kafka import KafkaMessage, KafkaRouter
+    from faststream.kafka import KafkaMessage, KafkaRouter, Topic
 
     from stepwell.consumers.feed_application import FeedApplication
 except ModuleNotFoundError as error:
@@ -195,9 +195,9 @@ class FeedRouter(KafkaRouter):
         if self._batched:
             raise self._mixed()
         chosen = self._choose(types)
-        if self._one_by_one is None:
+        if self._one_by_one is None:  # FastStream must not make the topic: it would have one partition
             self._one_by_one = self.subscriber(
-                self.topic,
+                Topic(self.topic, declare=False),
                 group_id=self.group_id,
                 ack_policy=AckPolicy.NACK_ON_ERROR,
                 auto_offset_reset=self._start,
@@ -233,7 +233,7 @@ class FeedRouter(KafkaRouter):
         self._batched = True
         chosen = self._choose(types)
         subscriber: Any = self.subscriber(
-            self.topic,
+            Topic(self.topic, declare=False),
             group_id=self.group_id,
             batch=True,
             max_records=most,

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from faststream import FastStream
+from faststream.asgi import AsgiFastStream, AsgiResponse, AsyncAPIRoute, get
+from faststream.asgi.types import ASGIApp, Scope
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
@@ -103,6 +105,31 @@ class FeedApplication(FastStream):
         description: Any = _Description(settings.namespace, settings.bootstrap.split(","))
         super().__init__(broker, lifespan=self._lifespan, specification=description)
 
+    def as_asgi(
+        self, asgi_routes: Sequence[tuple[str, ASGIApp]] = (), asyncapi_path: str | AsyncAPIRoute | None = None
+    ) -> AsgiFastStream:
+        """The same for an ASGI server, with ``/health``: 204 while it publishes, else 503.
+
+        FastStream's own would drop the description, and let everybody who sees the page publish to the broker.
+        """
+        if isinstance(asyncapi_path, str):
+            asyncapi_path = AsyncAPIRoute(asyncapi_path, try_it_out_path=None)
+
+        @get(include_in_schema=False)
+        async def health(_: Scope) -> AsgiResponse:
+            feeding = getattr(self, "feeding", None)
+            return AsgiResponse(status_code=503 if feeding is None or feeding.done() else 204)
+
+        served = AsgiFastStream(
+            *self.brokers,
+            asgi_routes=[("/health", health), *asgi_routes],
+            asyncapi_path=asyncapi_path,
+            logger=self.logger,
+            specification=self.schema,
+        )
+        served.lifespan_context = self.lifespan_context
+        return served
+
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
         log = await KafkaLog.open(self.settings, create=False)
@@ -115,6 +142,8 @@ class FeedApplication(FastStream):
                 yield
             finally:
                 self.feeding.cancel()
-                await asyncio.gather(self.feeding, return_exceptions=True)
+                await asyncio.wait([self.feeding])
+            if not self.feeding.cancelled():
+                self.feeding.result()  # what ended it, for whoever runs the application
         finally:
             await log.close()

@@ -200,6 +200,9 @@ class KafkaLog:
         """
         self._check_open()
         await self.topics.have(topic)
+        found = self.topics.count(topic)
+        if found < self.partitions and not any([await self.end(topic, number) for number in range(found)]):
+            await self.topics.grow(topic)  # a broker made it in its own way, for a consumer that came before us
         self.topics.check_count(topic, self.topics.count(topic), self.partitions)
 
     # Queues and groups.

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 
+import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka import Consumer, KafkaError, Producer
@@ -23,11 +24,11 @@ from stepwell.faststream import FeedApplication, FeedRouter, Happened
 from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import DEAD_LETTERS, FEED
+from stepwell.log.port import DEAD_LETTERS, FEED, NewRecord
 from stepwell.schemas.events import CommandNoted, WorkflowCompleted
 from stepwell.schemas.feed import feed_position, feed_source
 from tests.consumers.test_feed import everything
-from tests.workbench import ends, events_of, handlers_of, running, stage, steps, until, whole_history, workflow
+from tests.workbench import ends, events_of, handlers_of, stage, steps, until, whole_history, workflow
 
 PARTITIONS = 3
 
@@ -243,11 +244,7 @@ async def test_a_faststream_application_handles_each_event_once_it_has_succeeded
     async def all_of_them(batch: list[Happened[object]]) -> None:
         many.extend(happened.id for happened in batch)
 
-    def application():
-        broker = KafkaBroker(settings.bootstrap, logger=None)
-        return broker
-
-    broker = application()
+    broker = KafkaBroker(settings.bootstrap, logger=None)
     broker.include_router(router)
     broker.include_router(batches)
     app = FastStream(broker, logger=None)
@@ -277,13 +274,43 @@ async def test_a_feed_that_has_lost_all_its_records_is_an_error_with_a_remedy(lo
         await FeedSession(log, where, "x").begin()
 
 
-async def test_a_feed_with_another_number_of_partitions_is_refused(log, settings):
+async def made_by_others(settings, count):
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(f"{settings.namespace}.feed", PARTITIONS + 1, 1)])
+    await admin.create_topics([NewTopic(f"{settings.namespace}.feed", count, 1)])
     await admin.close()
+
+
+async def test_a_feed_with_another_number_of_partitions_is_refused(log, settings):
+    await made_by_others(settings, PARTITIONS + 1)
     with pytest.raises(LogError, match="has 4 partitions instead of 3"):
         await log.have(FEED)
+
+
+async def test_a_feed_that_a_broker_made_for_a_consumer_that_came_first_is_made_fit(log, settings):
+    await made_by_others(settings, 1)
+    await log.have(FEED)
+    assert await asyncio.gather(*(log.end(FEED, p) for p in range(PARTITIONS))) == [0] * PARTITIONS
+
+
+async def test_but_not_if_it_holds_anything(log, settings):
+    await made_by_others(settings, 1)
+    await produce(settings, FEED, [("x", "not ours")])
+    with pytest.raises(LogError, match="has 1 partitions instead of 3"):
+        await log.have(FEED)
+
+
+async def test_what_a_person_must_look_at_ends_the_feed_with_place_and_remedy(log, settings, url):
+    await log.have(FEED)
+    ahead = {"ce_position": "99.0", "stepwell-stamp": "0.99"}
+    await log.append(FEED, 0, [NewRecord("x", b"{}", ahead)])
+    command = [sys.executable, "-m", "stepwell", "feed", "--log", url]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=40)
+    assert done.returncode == 2
+    assert "which does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+    with pytest.raises(LogCorruptedError, match="which does not exist"):
+        await FeedApplication(url).run()
 
 
 async def test_the_application_serves_its_own_description(url, log):
@@ -291,5 +318,37 @@ async def test_the_application_serves_its_own_description(url, log):
     described = json.loads(app.schema.to_specification().to_json())
     assert described["channels"]["feed"]["address"].endswith(".feed")
     assert described["servers"]["kafka-1"]["host"] in url
-    async with running(asyncio.sleep(0)):
-        assert app.as_asgi(asyncapi_path="/docs") is not None
+    asgi = app.as_asgi(asyncapi_path="/docs")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=asgi), base_url="http://feed") as browser:
+        assert (await browser.get("/docs.json")).json() == described
+        assert "workflow.completed" in (await browser.get("/docs")).text
+        assert (await browser.post("/docs/try", json={})).status_code == 404
+        assert (await browser.get("/health")).status_code == 503
+        async with app.lifespan_context():
+            assert (await browser.get("/health")).status_code == 204
+        assert (await browser.get("/health")).status_code == 503
+
+
+async def test_a_transactional_producer_may_send_commands(log, settings):
+    """Its offsets have holes, where its commits are."""
+
+    def send():
+        producer = Producer(
+            {
+                "bootstrap.servers": settings.bootstrap,
+                "transactional.id": secrets.token_hex(4),
+                "partitioner": "murmur2_random",
+            }
+        )
+        producer.init_transactions(20)
+        for n in range(10):
+            producer.begin_transaction()
+            producer.produce(f"{settings.namespace}.starts", start_of(f"order-{n}")[1], f"order-{n}")
+            producer.commit_transaction(20)
+
+    names = [f"order-{n}" for n in range(10)]
+    async with stage(log, HANDLERS, CHAIN) as client:
+        await asyncio.to_thread(send)
+        assert [view.output for view in await ends(client, *names)] == [3] * 10
+        await produce(settings, "starts", [start_of("later")], partitioner="murmur2")
+        await ends(client, "later")
