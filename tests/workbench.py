@@ -16,7 +16,7 @@ from stepwell.consumers.engine import Engine, wall_clock
 from stepwell.consumers.handlers import Handlers
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.reading import EventReader
-from stepwell.consumers.takeover import _load_snapshot
+from stepwell.consumers.takeover import load_snapshot
 from stepwell.consumers.worker import Worker
 from stepwell.core.acceptance import read_stamp
 from stepwell.core.partition import PartitionState, follow
@@ -214,7 +214,7 @@ async def refolded_from_snapshot(log, partition=0):
     """The same from the newest snapshot on, and that snapshot (None if there is none)."""
     end = await log.end(EVENTS, partition)
     reader = EventReader(log, partition)
-    state = await _load_snapshot(log, reader, end)
+    state = await load_snapshot(log, reader, end)
     snapshot = reader.snapshot
     while reader.position < end:
         for record in await reader.read(end=end):

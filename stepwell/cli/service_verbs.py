@@ -1,4 +1,4 @@
-"""The verbs of processes that run for long, and of looking who is there."""
+"""The verbs of processes that run for long, of looking who is there, and of what other programs may read."""
 
 from __future__ import annotations
 
@@ -103,3 +103,33 @@ def workers(as_json: Json = False, log: Log = None) -> None:
     from stepwell.cli import serving  # noqa: PLC0415 - start-up time
 
     finish(lambda: serving.show_crew(as_json=as_json, log=log))
+
+
+@app.command()
+def feed(log: Log = None) -> None:
+    """Publish every event to the topic NAMESPACE.feed of a log in Kafka, as CloudEvents, for other programs.
+
+    Several share the partitions. Killed at any moment, it goes on where the feed ends. Needs stepwell[faststream].
+
+    \b
+    stepwell feed --log kafka://localhost:9092
+    """
+    from stepwell.cli import outward  # noqa: PLC0415 - start-up time
+
+    finish(lambda: outward.feed(log))
+
+
+@app.command()
+def asyncapi(
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML instead of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as without it.")] = False,
+    log: Log = None,
+) -> None:
+    """Print the AsyncAPI 3 description of what other programs may write and read: commands, starts, the feed.
+
+    \b
+    stepwell asyncapi --yaml > stepwell.asyncapi.yaml
+    """
+    from stepwell.cli import outward  # noqa: PLC0415 - start-up time
+
+    finish(lambda: outward.asyncapi(log, as_yaml=as_yaml, as_json=as_json))

@@ -28,6 +28,7 @@ from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.delivering import Deliveries
 from stepwell.consumers.inbox import BATCH, Inbox
 from stepwell.consumers.snapshotting import Covered, Snapshots
+from stepwell.consumers.strays import Asked, Strays, read_commands
 from stepwell.consumers.takeover import Possession, SurpriseError, is_unsettled, take_over
 from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Stamp, proves, stamp_headers
 from stepwell.core.effects import Effect, effects
@@ -36,7 +37,7 @@ from stepwell.core.partition import PartitionState, enter
 from stepwell.core.starting import can_continue
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogClosedError
-from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, STARTS, Log, NewRecord, Record
+from stepwell.log.port import COMMANDS, EVENTS, STARTS, Log, NewRecord
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import (
     CancelWorkflow,
@@ -105,6 +106,7 @@ class PartitionOwner:
         self._admission = admission
         self._name = name
         self._clock = clock
+        self._strays = Strays(log, partition)
         self._timers: list[tuple[int, str, str]] = []  # (due, instance, timer): a heap; the state says which hold
         self._continuing: deque[str] = deque()  # instances with more to start than fitted one record
         self._unproved: deque[_Unproved] = deque()
@@ -183,14 +185,18 @@ class PartitionOwner:
                 self._send_again()
             wait = 0.0 if self._continuing else self._until_next_timer()
             commands, starts = await self._inbox.next(wait)
+            asked = [*read_commands(COMMANDS, commands), *read_commands(STARTS, starts)]
+            await self._strays.send_on(asked)  # before any transition covers their places
             batch: list[NewRecord] = []
-            for record in commands:
-                self._source = record.offset
-                await self._follow(COMMANDS, record, batch)
-            for record in starts:
-                if record.offset not in self.speculative.place.ahead:
-                    self._started = record.offset
-                    await self._follow(STARTS, record, batch)
+            for one in asked:
+                offset = one.record.offset
+                if one.topic == COMMANDS:
+                    self._source = offset
+                elif offset in self.speculative.place.ahead:
+                    continue
+                else:
+                    self._started = offset
+                await self._follow(one, batch)
             await self._fire_timers(batch)
             await self._continue(batch)
             self._flush(batch)
@@ -199,16 +205,14 @@ class PartitionOwner:
                 self._room.clear()
                 await self._room.wait()
 
-    async def _follow(self, topic: str, record: Record, batch: list[NewRecord]) -> None:
-        try:
-            command = decode_command(record.value)
-        except ValueError as error:  # msgspec's errors are ValueErrors
-            headers = {"reason": str(error), "topic": topic, "offset": str(record.offset)}
-            _logger.warning("undecodable command put aside", partition=self.partition, **headers)
-            letter = NewRecord(record.key, record.value, headers)
-            self._watch(self._log.append(DEAD_LETTERS, self.partition, [letter]))
-            return
-        await self._decide(command, batch)
+    async def _follow(self, one: Asked, batch: list[NewRecord]) -> None:
+        command = one.command
+        if command is None:
+            self._watch(self._strays.put_aside(one))
+        elif self._strays.is_stray(command):
+            self._enter(command, None, self._strays.note(one, command, self._now()), batch)
+        else:
+            await self._decide(command, batch)
 
     async def _fire_timers(self, batch: list[NewRecord]) -> None:
         now = self._now()
@@ -259,8 +263,19 @@ class PartitionOwner:
             self._reader.jump(self.epoch, self._proved_index)
             await self._decider.learn(instance, command)
         decided = self._decider.decide(self.speculative, instance, command, self._now())
-        if decided is None:
-            return
+        if decided is not None:
+            self._enter(command, instance, decided, batch, ahead=ahead)
+
+    def _enter(
+        self,
+        command: Command | InternalCommand,
+        instance: InstanceState | None,
+        decided: Decided,
+        batch: list[NewRecord],
+        *,
+        ahead: int = -1,
+    ) -> None:
+        """Take a decision into the speculative state, and put it with those that are appended next."""
         self.index += 1
         stamp = self._stamp(ahead)
         self.speculative = enter(

@@ -58,7 +58,7 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
     claim = NewRecord("", encode(PartitionOwned(EVENTS_VERSION, now, owner)), {KIND: CLAIM})
     (epoch,) = await log.append(EVENTS, partition, [claim])
     reader = EventReader(log, partition)
-    state = await _load_snapshot(log, reader, epoch)
+    state = await load_snapshot(log, reader, epoch)
     released = reader.position - 1 if reader.snapshot else -1  # a snapshot covers only what was delivered
     sent: list[tuple[int, Effect]] = []
     tail_bytes = 0
@@ -84,7 +84,13 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
     return Possession(epoch, state, reader, released, resend, tail_bytes)
 
 
-async def _load_snapshot(log: Log, reader: EventReader, epoch: int) -> PartitionState:
+async def load_snapshot(log: Log, reader: EventReader, epoch: int) -> PartitionState:
+    """The newest snapshot named below an offset; the reader stands behind what it covers. Empty where there is none.
+
+    Raises:
+        LogCorruptedError: It cannot be read.
+        SurpriseError: It was superseded and deleted meanwhile.
+    """
     snapshot = await reader.seek_snapshot(epoch)
     while snapshot is not None:
         end = snapshot.first + snapshot.chunks

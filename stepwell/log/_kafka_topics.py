@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import aiokafka.errors as kafka
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.metadata import MetadataRequest
@@ -76,7 +76,7 @@ class Topics:
             if missing:
                 found = await self._await_leaders(wanted)
             for topic in wanted:
-                self._check_count(topic, found[self.name(topic)])
+                self.check_count(topic, found[self.name(topic)], self.count(topic))
             await self._check_configuration(wanted)
 
     async def _describe(self, topics: Iterable[str]) -> list[dict[str, Any]]:
@@ -155,10 +155,15 @@ class Topics:
                 )
             await asyncio.sleep(0.02)
 
-    def _check_count(self, topic: str, found: int) -> None:
-        if found != self.count(topic):
+    def check_count(self, topic: str, found: int, wanted: int) -> None:
+        """Refuse a topic whose keys would not be where they belong.
+
+        Raises:
+            LogError: It has not the partitions that it should have.
+        """
+        if found != wanted:
             raise LogError(
-                f"the topic {self.name(topic)} has {found} partitions instead of {self.count(topic)}",
+                f"the topic {self.name(topic)} has {found} partitions instead of {wanted}",
                 place=self._settings.place,
                 remedy="Partitions must never be added to a log: keys would change their places. Use another "
                 "namespace, or restore the topic as it was.",
@@ -184,6 +189,19 @@ class Topics:
                     place=self._settings.place,
                     remedy=f"Set its max.message.bytes to {self.largest_batch}, or use a smaller max_record_bytes.",
                 )
+
+    async def grow(self, topic: str) -> None:
+        """Give an empty topic the partitions and the settings of ours."""
+        name = self.name(topic)
+        copies = self._settings.replication or (3 if len(self._client.cluster.brokers()) >= 3 else 1)
+        settings = self._configuration(topic, copies)
+        with explained(self._settings.place, f"give partitions to the topic {name}"):
+            await self._admin.create_partitions({name: NewPartitions(total_count=self.partitions)})
+            await self._admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=settings)])
+            found: dict[str, int] = {}
+            while found.get(name) != self.partitions:
+                found = await self._await_leaders([topic])
+        self._counts[topic] = self.partitions
 
     def of_queue(self, queue: str) -> str:
         """The topic of a workers' queue: ``steps.`` and the queue's name, made fit for Kafka.

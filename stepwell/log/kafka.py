@@ -192,6 +192,19 @@ class KafkaLog:
         self._check(topic, partition)
         await self.reader.delete_before((topic, partition), offset)
 
+    async def have(self, topic: str) -> None:
+        """Have a topic that a log can do without, with as many partitions as the log; made if need be.
+
+        Raises:
+            LogError: It cannot be made, or has another number of partitions.
+        """
+        self._check_open()
+        await self.topics.have(topic)
+        found = self.topics.count(topic)
+        if found < self.partitions and not any([await self.end(topic, number) for number in range(found)]):
+            await self.topics.grow(topic)  # a broker made it in its own way, for a consumer that came before us
+        self.topics.check_count(topic, self.topics.count(topic), self.partitions)
+
     # Queues and groups.
 
     def enqueue(self, queue: str, records: Sequence[NewRecord]) -> Future[None]:

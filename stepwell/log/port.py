@@ -25,6 +25,7 @@ DEFINITIONS: Final = "definitions"  # one partition
 SNAPSHOTS: Final = "snapshots"
 DEAD_LETTERS: Final = "dead-letters"  # commands that could not be decoded; partitioned as they were
 CONTROL: Final = "control"  # one partition; every worker reads all of it
+FEED: Final = "feed"  # optional: accepted events one by one, for those who are not Stepwell
 
 WORKERS: Final = "workers"  # the group that those who consume are in
 

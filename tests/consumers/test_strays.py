@@ -1,0 +1,158 @@
+"""Commands in the wrong partition: a foreign producer with another partitioner, or without keys."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from stepwell.consumers.strays import FORWARDED
+from stepwell.errors import LogError
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import COMMANDS, DEAD_LETTERS, STARTS, NewRecord
+from stepwell.schemas.codec import encode
+from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, StartWorkflow
+from stepwell.schemas.events import CommandNoted, CommandRejected, WorkflowPaused, WorkflowStarted
+from tests.consumers.faulty_log import FaultyLog
+from tests.workbench import (
+    Claimant,
+    client_on,
+    ends,
+    events_of,
+    handlers_of,
+    running,
+    stage,
+    steps,
+    until,
+    whole_history,
+    workflow,
+)
+
+
+async def work(data, ctx):
+    return {"n": data.get("n", 0) + 1}
+
+
+HANDLERS = handlers_of(work=work)
+CHAIN = workflow(*steps("a", "b"), output="{{ step_outputs.b.n }}")
+
+
+def wrong(instance_id, log):
+    return (partition_for(instance_id, log.partitions) + 1) % log.partitions
+
+
+async def misplace(log, command, topic=STARTS, key=None):
+    key = command.instance_id if key is None else key
+    await log.append(topic, wrong(command.instance_id, log), [NewRecord(key, encode(command))])
+
+
+@pytest.mark.parametrize("topic", [STARTS, COMMANDS])
+@pytest.mark.parametrize("key", [None, "", "\ufffd\ufffd"])
+async def test_a_start_in_the_wrong_partition_is_sent_on_and_runs(open_log, topic, key):
+    log = await open_log(partitions=3)
+    ids = [f"order-{n}" for n in range(10)]
+    async with stage(log, HANDLERS, CHAIN) as client:
+        for name in ids:
+            await misplace(log, StartWorkflow(name, workflow="w", input={"n": 1}), topic, key)
+        views = await ends(client, *ids)
+        assert [view.output for view in views] == [3] * 10
+        history = await whole_history(log)
+    assert len(events_of(history, WorkflowStarted)) == 10
+    notes = events_of(history, CommandNoted)
+    assert len(notes) == 10
+    assert all(transition.sequence == 0 and "murmur2" in event.message for transition, event in notes)
+
+
+async def test_what_was_sent_on_names_where_it_came_from_and_can_be_followed_once_only(open_log):
+    log = await open_log(partitions=2)
+    async with stage(log, None, CHAIN) as client:
+        run = await client.start("w", id="x")
+        for _ in range(2):
+            await misplace(log, PauseWorkflow("x", reason="wait"), COMMANDS)
+        await until(lambda: noted(log, 3))  # sent on twice, and one pauses what is paused
+        here = partition_for("x", 2)
+        copies = [r for r in await log.read(COMMANDS, here, 0) if FORWARDED in r.headers]
+        assert [r.headers[FORWARDED] for r in copies] == [f"commands[{1 - here}]@0", f"commands[{1 - here}]@1"]
+        assert b'"command_id":"from-commands' in copies[0].value
+        await client.resume(run.id)
+        await log.append(COMMANDS, here, [NewRecord("x", copies[0].value)])  # once more, long after
+        await client.pause(run.id)
+        history = await whole_history(log)
+    assert len(events_of(history, WorkflowPaused)) == 2, "the first stray, and the client's own"
+
+
+async def noted(log, count):
+    return len(events_of(await whole_history(log), CommandNoted)) >= count
+
+
+async def test_a_sender_s_own_command_id_is_kept(open_log):
+    log = await open_log(partitions=2)
+    async with stage(log, HANDLERS, CHAIN) as client:
+        answer = client.subscriber.expect("mine")
+        await client.subscriber.watch("y", history=False)
+        await misplace(log, StartWorkflow("y", workflow="w", command_id="mine"))
+        event = await asyncio.wait_for(answer, 15)
+    assert isinstance(event, WorkflowStarted)
+
+
+async def test_one_too_large_to_be_sent_on_is_rejected_with_the_reason(open_log):
+    log = await open_log(partitions=2)
+    async with stage(log, None, CHAIN):
+        limit = log.max_record_bytes
+        empty = len(encode(StartWorkflow("z", workflow="w", input={"s": ""})))
+        await misplace(log, StartWorkflow("z", workflow="w", input={"s": "x" * (limit - empty)}))
+        await until(lambda: rejected(log))
+        ((_, event),) = events_of(await whole_history(log), CommandRejected)
+    assert event.code == "wrong_partition"
+    assert "Too large" in event.message
+
+
+async def rejected(log):
+    return events_of(await whole_history(log), CommandRejected)
+
+
+async def test_an_undecodable_command_is_put_aside_wherever_it_lies(open_log):
+    log = await open_log(partitions=2)
+    async with stage(log, HANDLERS, CHAIN) as client:
+        await log.append(STARTS, 0, [NewRecord("k", b"\xff{"), NewRecord("", b'{"type":"StartWorkflow"}')])
+        await log.append(STARTS, 0, [NewRecord("k", b'{"type":"CancelWorkflow","instance_id":"\\ud800"}')])
+        (view,) = await asyncio.gather((await client.start("w", {"n": 1})).result(timeout=15))
+        assert view.output == 3
+        await until(lambda: letters(log, 3))
+
+
+async def letters(log, count):
+    return len(await log.read(DEAD_LETTERS, 0, 0)) == count
+
+
+@pytest.mark.parametrize("how", ["fails", "lands and fails"])
+async def test_no_trouble_while_it_is_sent_on_loses_it(open_log, how, rng):
+    log = await open_log(partitions=2)
+    name = next(f"s-{n}" for n in range(100) if partition_for(f"s-{n}", 2) == 1)
+    faulty = FaultyLog(log, rng)
+    here, there = Claimant(faulty, 0), Claimant(log, 1)
+    async with client_on(log) as client:
+        await client.register(CHAIN)
+        broken = []
+
+        def append(topic, partition, records):
+            if topic == COMMANDS and partition == 1 and len(broken) < 3:
+                broken.append(log.append(topic, partition, records) if how != "fails" else None)
+                future = asyncio.get_running_loop().create_future()
+                future.set_exception(LogError("in doubt"))
+                return future
+            return log.append(topic, partition, records)
+
+        faulty.append = append
+        await log.append(COMMANDS, 0, [NewRecord("", encode(StartWorkflow(name, workflow="w")))])
+        await log.append(COMMANDS, 0, [NewRecord("", encode(CancelWorkflow(name)))])
+        async with running(here.run(), there.run()):
+            await until(lambda: len(broken) == 3)
+            await ends(client, name)
+            await here.idle()
+            await there.idle()
+        for future in filter(None, broken):
+            with contextlib.suppress(LogError):
+                await future
+        history = await whole_history(log)
+    assert len(here.surprises) == 3
+    assert len(events_of(history, WorkflowStarted)) == 1
