@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.engine import ENGINES
 from stepwell.consumers.handlers import Handlers, registered
@@ -294,6 +295,10 @@ class Client:
         """Whether any engine works on this log right now."""
         return bool(await self.log.members(ENGINES))
 
+    async def crew(self) -> Crew:
+        """The engines and workers that are live on this log, with what they say of themselves."""
+        return await live_crew(self.log)
+
     # --- looking --------------------------------------------------------------------------------------------
 
     async def wait(
@@ -473,7 +478,8 @@ async def connect(
     Args:
         url: ``file:PATH``; without one, ``STEPWELL_LOG``, or else ``file:.stepwell/log.db``.
         embedded: Run an engine and a worker inside this process for as long as the connection lasts, so that
-            nothing else needs to be started. False for a mere client of engines that run elsewhere.
+            nothing else needs to be started. Both wait out trouble with the log that may pass. False for a mere
+            client of engines that run elsewhere.
         create: Make the log if it does not exist; otherwise that is an error.
         handlers: What the embedded worker can run; without them, what ``@stepwell.handler`` has registered.
         modules: Modules, or prefixes of them, from which steps may name functions by dotted path.

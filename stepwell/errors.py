@@ -96,7 +96,11 @@ class LogError(StepwellError):
     """The log cannot be used: missing, unreadable, full, locked, of a newer version."""
 
 
-class LogLockedError(LogError):
+class LogUnavailableError(LogError):
+    """The log cannot be used for now, and that may pass by itself: a lock is held, a broker is away."""
+
+
+class LogLockedError(LogUnavailableError):
     """Another program holds the log file's lock for longer than we wait."""
 
 

@@ -8,6 +8,7 @@ Where a program has configured structlog, everything goes where that says. Elsew
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -32,6 +33,57 @@ def logger(name: str, level: int = logging.WARNING) -> Any:
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     processors: Any = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), plain]
     return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=processors, wrapper_class=wrapper)
+
+
+def configure(*, as_json: bool) -> None:
+    """Tell everything that an operator may want to know: for processes that run for long.
+
+    A program that has configured structlog itself is left as it is.
+
+    Args:
+        as_json: One JSON object a line on stdout, for log collectors; otherwise text for people on stderr.
+    """
+    import structlog  # noqa: PLC0415 - see the module's docstring
+
+    if structlog.is_configured():
+        return
+    stream = sys.stdout if as_json else sys.stderr
+    shown: list[Any] = (
+        [structlog.processors.TimeStamper(fmt="iso"), structlog.processors.format_exc_info]
+        if as_json
+        else [structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)]
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(
+            colors=stream.isatty() and not os.environ.get("NO_COLOR"),
+            pad_event=0,
+            sort_keys=False,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    )
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, *shown, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if os.environ.get("STEPWELL_DEBUG") else logging.INFO
+        ),
+        logger_factory=lambda *_: _Lines(stream),
+    )
+
+
+class _Lines:
+    """Prints lines. Where nobody reads them any more, work goes on without a word."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        """Print one."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
+            print(line, file=self._stream, flush=True)
+
+    debug = info = warning = error = critical = exception = msg
 
 
 class Logger:
@@ -59,6 +111,10 @@ class Logger:
     def warning(self, event: str, **values: Any) -> None:
         """Tell what an operator should know."""
         logger(self._name).warning(event, **values)
+
+    def error(self, event: str, **values: Any) -> None:
+        """Tell why something ends."""
+        logger(self._name).error(event, **values)
 
     def exception(self, event: str, **values: Any) -> None:
         """Tell of an exception that is being handled."""

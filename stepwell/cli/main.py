@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from stepwell.cli.session import BAD_INPUT, drive, flushed, leave, print_error, show_error, told_apart
+from stepwell.cli import service_verbs
+from stepwell.cli.options import (
+    Concurrency,
+    File,
+    Id,
+    Input,
+    Json,
+    Log,
+    Modules,
+    Params,
+    Priority,
+    Reason,
+    check_id,
+)
+from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
 
 app = typer.Typer(
     name="stepwell",
@@ -19,36 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-_LONGEST_ID = 200  # characters, as a command has it
-
-
-def _id(value: str | None) -> str | None:
-    if value == "":
-        raise typer.BadParameter("an id has one character at least.")
-    if value is not None and len(value) > _LONGEST_ID:
-        raise typer.BadParameter(f"an id has {_LONGEST_ID} characters at most, and this has {len(value):,}.")
-    return value
-
-
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition: YAML or JSON.")]
-Id = Annotated[str, typer.Argument(metavar="ID", callback=_id, help="The instance's id.")]
-Log = Annotated[
-    str | None,
-    typer.Option("--log", metavar="URL", envvar="STEPWELL_LOG", help="The log; file:.stepwell/log.db by default."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Modules = Annotated[
-    list[str] | None,
-    typer.Option("--handlers", metavar="MODULE", help="A module, or a prefix of some, that steps may import."),
-]
-Input = Annotated[str | None, typer.Option("--input", metavar="JSON|@FILE", help="The workflow's input.")]
-Params = Annotated[
-    list[str] | None, typer.Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")
-]
-Priority = Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Higher runs first under load.")]
-Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps that run at once.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")]
 
 
 def _version(value: bool) -> None:
@@ -77,7 +60,10 @@ def run(
     instance_id: Annotated[
         str | None,
         typer.Option(
-            "--id", metavar="ID", callback=_id, help="Name the instance; the same id again goes on where it stopped."
+            "--id",
+            metavar="ID",
+            callback=check_id,
+            help="Name the instance; the same id again goes on where it stopped.",
         ),
     ] = None,
     priority: Priority = 0,
@@ -95,7 +81,7 @@ def run(
     """
     from stepwell.cli import running  # noqa: PLC0415 - start-up time
 
-    _exit(
+    finish(
         lambda: running.run(
             file,
             input_text=input_text,
@@ -119,7 +105,7 @@ def validate(file: File, handlers: Modules = None, as_json: Json = False) -> Non
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    _exit(lambda: looking.validate(file, handlers, as_json=as_json))
+    finish(lambda: looking.validate(file, handlers, as_json=as_json))
 
 
 @app.command()
@@ -131,7 +117,7 @@ def plan(file: File, as_json: Json = False) -> None:
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    _exit(lambda: looking.plan(file, as_json=as_json))
+    finish(lambda: looking.plan(file, as_json=as_json))
 
 
 @app.command()
@@ -151,7 +137,7 @@ def dev(
     """
     from stepwell.cli import developing  # noqa: PLC0415
 
-    _exit(
+    finish(
         lambda: developing.dev(
             directory, modules=handlers or [], queues=queue or ["default"], concurrency=concurrency, log=log
         )
@@ -166,21 +152,25 @@ def start(
     input_text: Input = None,
     param: Params = None,
     instance_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", callback=_id, help="Name the instance.")
+        str | None, typer.Option("--id", metavar="ID", callback=check_id, help="Name the instance.")
     ] = None,
     version: Annotated[str | None, typer.Option(metavar="VERSION", help="A version; the newest by default.")] = None,
     priority: Priority = 0,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for its end, and print its output; exit statuses as for run.")
+    ] = False,
     as_json: Json = False,
     log: Log = None,
 ) -> None:
-    """Start an instance and return at once; `stepwell dev` (or any engine and worker on this log) runs it.
+    """Start an instance and return at once; any engine and worker on this log, or `stepwell dev`, run it.
 
     \b
     stepwell start order --input '{"order": 1}' --id order-1
+    stepwell start order.yaml --input @order.json --wait
     """
     from stepwell.cli import steering  # noqa: PLC0415
 
-    _exit(
+    finish(
         lambda: steering.start(
             workflow,
             input_text=input_text,
@@ -188,6 +178,7 @@ def start(
             instance_id=instance_id,
             version=version,
             priority=priority,
+            wait=wait,
             as_json=as_json,
             log=log,
         )
@@ -203,7 +194,7 @@ def status(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    _exit(lambda: looking.status(instance_id, None, as_json=as_json, log=log))
+    finish(lambda: looking.status(instance_id, None, as_json=as_json, log=log))
 
 
 @app.command("list")
@@ -225,7 +216,7 @@ def list_(
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    _exit(lambda: looking.list_instances(workflow, status, limit, offset, as_json=as_json, log=log))
+    finish(lambda: looking.list_instances(workflow, status, limit, offset, as_json=as_json, log=log))
 
 
 @app.command()
@@ -238,7 +229,7 @@ def history(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    _exit(lambda: looking.history(instance_id, as_json=as_json, log=log))
+    finish(lambda: looking.history(instance_id, as_json=as_json, log=log))
 
 
 @app.command()
@@ -255,7 +246,7 @@ def replay(
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    _exit(lambda: looking.status(instance_id, to, replayed=True, as_json=as_json, log=log))
+    finish(lambda: looking.status(instance_id, to, replayed=True, as_json=as_json, log=log))
 
 
 @app.command()
@@ -267,7 +258,7 @@ def stop(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log =
     """
     from stepwell.cli import steering  # noqa: PLC0415
 
-    _exit(
+    finish(
         lambda: steering.steer(
             instance_id, "paused", lambda c: c.pause(instance_id, reason), as_json=as_json, log=log
         )
@@ -288,7 +279,7 @@ def resume(
     """
     from stepwell.cli import steering  # noqa: PLC0415
 
-    _exit(
+    finish(
         lambda: steering.steer(
             instance_id,
             "resumed",
@@ -308,7 +299,7 @@ def cancel(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log
     """
     from stepwell.cli import steering  # noqa: PLC0415
 
-    _exit(
+    finish(
         lambda: steering.steer(
             instance_id, "cancelled", lambda c: c.cancel(instance_id, reason), as_json=as_json, log=log
         )
@@ -336,7 +327,7 @@ def rollback(
     """
     from stepwell.cli import steering  # noqa: PLC0415
 
-    _exit(
+    finish(
         lambda: steering.steer(
             instance_id,
             "rolled back",
@@ -347,12 +338,7 @@ def rollback(
     )
 
 
-def _exit(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
-    try:
-        status = drive(work)
-    except OSError as error:
-        raise told_apart(error) from error  # typer would take a closed pipe for exit status 1: "failed"
-    raise typer.Exit(status)
+app.add_typer(service_verbs.app)
 
 
 def entry() -> None:

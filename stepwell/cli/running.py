@@ -89,7 +89,7 @@ async def run(
             check_handlers(plan, handlers)
         again = _again(file, modules, named, log)
         if existing is not None and existing.finished:
-            return _report(existing, as_json=as_json, again=again, log=log, already=True)
+            return report(existing, as_json=as_json, again=again, log=log, already=True)
         try:
             ended = await _drive(
                 client, plan, handlers, existing, data, named, look_at,
@@ -99,7 +99,7 @@ async def run(
             if not as_json:
                 print(f"\nStopped. Every finished step is in the log. Go on with:\n  {again}", file=sys.stderr)
             raise
-    return _report(ended, as_json=as_json, again=again, log=log)
+    return report(ended, as_json=as_json, again=again, log=log)
 
 
 def _note(text: str) -> None:
@@ -169,6 +169,7 @@ async def _drive(
         concurrency=concurrency,
         definitions=client.definitions,
         only=lambda key: key == instance_id,
+        standby=True,
     )
     watch = await client.subscriber.watch(instance_id)
     await runtime.start()
@@ -211,7 +212,12 @@ async def _to_the_end(
         )
         if started.existed:  # somebody was first, or had asked for it while no engine was there
             look_at(await client.get(instance_id))
-    return await client.wait(instance_id, lambda state: not state.live or _needs_a_person(state))
+    return await client.wait(instance_id, ended_or_waits)
+
+
+def ended_or_waits(state: InstanceState) -> bool:
+    """Whether waiting is over: for the end, or because nothing more happens without a person."""
+    return not state.live or _needs_a_person(state)
 
 
 def _needs_a_person(state: InstanceState) -> bool:
@@ -232,7 +238,8 @@ def _needs_a_person(state: InstanceState) -> bool:
     )
 
 
-def _report(view: InstanceView, *, as_json: bool, again: str, log: str | None, already: bool = False) -> int:
+def report(view: InstanceView, *, as_json: bool, again: str, log: str | None, already: bool = False) -> int:
+    """Print how an instance ended, or why it waits; return the exit status."""
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(result_object(view)), indent=2).decode())
     else:

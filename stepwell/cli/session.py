@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+import typer
+
 from stepwell.errors import HandlerError, StepwellError
 
 if TYPE_CHECKING:
@@ -73,6 +75,15 @@ def drive(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
             raise
 
     return asyncio.run(guarded())
+
+
+def finish(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
+    """Run a verb's coroutine, and end the verb with its exit status."""
+    try:
+        status = drive(work)
+    except OSError as error:
+        raise told_apart(error) from error  # typer would take a closed pipe for exit status 1: "failed"
+    raise typer.Exit(status)
 
 
 def told_apart(error: BaseException) -> BaseException:

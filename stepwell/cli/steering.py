@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import at, client_of, parse_input
+from stepwell.log.port import WORKERS
 
 if TYPE_CHECKING:
     from stepwell.client import Client
@@ -25,29 +27,57 @@ async def start(
     instance_id: str | None,
     version: str | None,
     priority: int,
+    wait: bool,
     as_json: bool,
     log: str | None,
 ) -> int:
     """Start an instance; a file is registered first."""
     data = parse_input(input_text, params)
     is_file = workflow.endswith((".yaml", ".yml", ".json")) or Path(workflow).is_file()
+    named = workflow
     async with client_of(log, create=is_file) as client:
         if is_file:
             definition = await client.register(Path(workflow))
             workflow, version = definition.name, definition.version
         run = await client.start(workflow, data, id=instance_id, version=version, priority=priority)
         live = await client.engine_is_live()
+        if run.existed and not as_json:
+            print("It exists already; nothing was started.", file=sys.stderr)
+        if wait:
+            return await _wait(client, run.id, named, live=live, as_json=as_json, log=log)
     if as_json:
         print_json({"instance_id": run.id, "existed": run.existed, "engine_is_live": live})
         return 0
     print(run.id)
-    if run.existed:
-        print("It exists already; nothing was started.", file=sys.stderr)
-    elif not live:
-        print(
-            f"It is in the log. No engine works on this log now: `stepwell dev{at(log)}` starts one.", file=sys.stderr
-        )
+    if not run.existed and not live:
+        print(f"It is in the log. {_no_engine(log)}", file=sys.stderr)
     return 0
+
+
+def _no_engine(log: str | None) -> str:
+    return f"No engine works on this log now: `stepwell engine{at(log)}` or `stepwell dev{at(log)}` starts one."
+
+
+async def _wait(client: Client, instance_id: str, named: str, *, live: bool, as_json: bool, log: str | None) -> int:
+    from stepwell.cli.running import ended_or_waits, report  # noqa: PLC0415 - start-up time
+
+    again = shlex.join(["stepwell", "start", named, "--id", instance_id, "--wait"]) + at(log)
+    if not as_json:
+        print(instance_id, file=sys.stderr)  # stdout belongs to the output
+        if not live:
+            print(f"Waits: it is in the log. {_no_engine(log)}", file=sys.stderr)
+        elif not await client.log.members(WORKERS):
+            print(
+                f"Waits: no worker is live now: `stepwell worker --handlers MODULE{at(log)}` starts one.",
+                file=sys.stderr,
+            )
+    try:
+        ended = await client.wait(instance_id, ended_or_waits)
+    except asyncio.CancelledError:
+        if not as_json:
+            print(f"\nIt goes on without you. Wait for it again with:\n  {again}", file=sys.stderr)
+        raise
+    return report(ended, as_json=as_json, again=again, log=log)
 
 
 async def steer(
@@ -83,7 +113,7 @@ async def _rolling_back(client: Client, shown: InstanceView, log: str | None) ->
     waiting = count(len(left), "compensation")
     if shown.status == "paused":
         return f"its rollback is paused before {waiting}: {short(shown.reason or 'on request', 300)}"
-    if await client.log.members("workers"):
+    if await client.log.members(WORKERS):
         return f"is being rolled back: {waiting} to run"
     wait = "waits" if len(left) == 1 else "wait"
     again = f"stepwell run FILE --id {shlex.quote(shown.instance_id)} --handlers MODULE{at(log)}"

@@ -7,13 +7,15 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from stepwell.consumers.admission import MOST_RUNS, Admission
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.owner import PartitionOwner
+from stepwell.consumers.supervisor import FATAL, STEADY_AFTER, OutOfPatienceError, Trouble
 from stepwell.consumers.takeover import SurpriseError
-from stepwell.errors import LogClosedError, LogCorruptedError, LogFullError, LogVersionError
+from stepwell.errors import LogClosedError, LogError
 from stepwell.log.port import DEFINITIONS, Log, Membership
 from stepwell.telling import Logger
 
@@ -21,8 +23,6 @@ ENGINES: Final = "engines"  # the group that shares out the partitions
 
 _logger = Logger("stepwell.engine")
 
-# Trouble that claiming anew cannot cure: a person must act, so the engine stops and says so.
-_FATAL: Final = (LogVersionError, LogCorruptedError, LogFullError)
 _FIRST_PAUSE: Final = 0.05  # seconds; doubled for each further surprise, so that two owners never fight hot
 _LONGEST_PAUSE: Final = 2.0
 
@@ -44,6 +44,8 @@ class Engine:
         clock: Milliseconds since 1970; only new decisions look at it, replays never.
         name: Who it is, for people; without one, host and process id.
         most_runs: Steps in the hands of workers, over all its partitions, at which it takes no further starts.
+        retry_for: Seconds for which a partition may have trouble with the log before the engine gives up; None
+            for ever.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class Engine:
         clock: Callable[[], int] = wall_clock,
         name: str = "",
         most_runs: int = MOST_RUNS,
+        retry_for: float | None = None,
     ) -> None:
         self._log = log
         self._most_runs = most_runs
+        self._retry_for = retry_for
         self._clock = clock
         self._name = name or process_name()
         self._definitions = definitions or Definitions(log)
@@ -65,15 +69,21 @@ class Engine:
         self._membership: Membership
         self._admission: Admission
 
-    async def run(self) -> None:
+    async def run(self, at_work: Callable[[], None] | None = None) -> None:
         """Work until cancelled, then give the partitions back.
 
+        Args:
+            at_work: Called once it has joined the other engines.
+
         Raises:
-            LogError: Of a kind that a person must look at.
+            LogError: Of a kind that a person must look at, or that does not concern a single partition.
         """
         self._fatal = asyncio.get_running_loop().create_future()
         self._admission = Admission(self._most_runs)
-        self._membership = await self._log.join(ENGINES, {"name": self._name})
+        about = {"name": self._name, "max_runs": str(self._most_runs)}
+        self._membership = await self._log.join(ENGINES, about)
+        if at_work is not None:
+            at_work()
         tail = asyncio.ensure_future(self._follow_definitions())
         follow = asyncio.ensure_future(self._follow_assignment())
         try:
@@ -89,8 +99,10 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._owners.clear()
-            self._fatal.cancel()
-            await self._membership.leave()
+            if not self._fatal.cancel():
+                self._fatal.exception()  # asked for, so that asyncio does not complain where we were cancelled
+            with suppress(LogError):  # the log strikes us off once it can, and what ended us is told
+                await self._membership.leave()
 
     async def _follow_assignment(self) -> None:
         given: frozenset[int] = await self._membership.assignment()
@@ -107,11 +119,12 @@ class Engine:
         task = self._owners.pop(partition)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        _logger.debug("gave up", partition=partition)
+        _logger.info("gave up", partition=partition)
 
     async def _own(self, partition: int) -> None:
         """Own a partition for as long as the group says so, claiming it anew after every surprise."""
         pause = _FIRST_PAUSE
+        trouble = Trouble(f"partition {partition}", self._retry_for)
         while True:
             began = self._clock()
             owner = PartitionOwner(
@@ -124,11 +137,19 @@ class Engine:
                 await owner.run()
             except LogClosedError:
                 return
-            except _FATAL as error:
-                _logger.warning("partition stopped", partition=partition, error=str(error))
-                if not self._fatal.done():
-                    self._fatal.set_exception(error)
+            except FATAL as error:
+                _logger.warning("partition stopped", partition=partition, error=error.sentence)
+                self._give_out(error)
                 return
+            except LogError as error:
+                if owner.steady_for() >= STEADY_AFTER:
+                    trouble.over()
+                try:
+                    await asyncio.sleep(trouble.failed(error))
+                except OutOfPatienceError as too_long:
+                    self._give_out(too_long)
+                    return
+                continue
             except SurpriseError as surprise:
                 _logger.info("somebody else wrote; claiming anew", partition=partition, reason=str(surprise))
             except Exception as error:
@@ -137,6 +158,10 @@ class Engine:
                 pause = _FIRST_PAUSE
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _give_out(self, error: LogError) -> None:
+        if not self._fatal.done():
+            self._fatal.set_exception(error)
 
     async def _follow_definitions(self) -> None:
         await self._definitions.catch_up()

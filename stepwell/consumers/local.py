@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Final
 
+from stepwell.consumers import settings
 from stepwell.consumers.builtin import BUILTIN
 from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.engine import Engine
+from stepwell.consumers.engine import ENGINES, Engine
 from stepwell.consumers.handlers import Handlers, registered
+from stepwell.consumers.supervisor import supervise
 from stepwell.consumers.worker import Worker
 from stepwell.log.port import Log
 
+LOOK_EVERY: Final = 0.5  # seconds between two looks of a standby at whether any engine is there
+
 
 class LocalRuntime:
-    """Runs an engine and a worker on a log.
+    """Runs an engine and a worker on a log, and starts them anew after trouble that passes.
 
     Args:
         handlers: What the worker can run, besides the built-in types.
@@ -24,6 +29,8 @@ class LocalRuntime:
         hand_back: See ``Worker``.
         worker: False for an engine alone.
         definitions: Shared with whoever else in this process reads them.
+        standby: Decide only while no other engine does. A process that is here for one instance would take
+            partitions over from those that are here to stay, and give them back a moment later.
     """
 
     def __init__(
@@ -38,28 +45,47 @@ class LocalRuntime:
         hand_back: bool = False,
         worker: bool = True,
         definitions: Definitions | None = None,
+        standby: bool = False,
     ) -> None:
         self._log = log
         self.handlers = Handlers(prefixes, BUILTIN)
         self.handlers.update(handlers)
+        self._queues = tuple(queues)
+        self._concurrency = (concurrency or settings.concurrency()) if worker else 0
+        self._only = only
+        self._hand_back = hand_back
+        self._definitions = definitions or Definitions(log)
+        self._standby = standby
         self._parts: list[asyncio.Task[None]] = []
-        self._engine = Engine(log, definitions=definitions)
-        self._worker = (
-            Worker(log, self.handlers, queues=queues, concurrency=concurrency, only=only, hand_back=hand_back)
-            if worker
-            else None
-        )
         self.failed: asyncio.Future[None]
 
     async def start(self) -> None:
-        """Start both. ``failed`` ends with the error of the first that stops by itself."""
+        """Start both. ``failed`` ends with the error of the first that stops by itself and cannot be restarted."""
         self.failed = asyncio.get_running_loop().create_future()
-        self._parts = [asyncio.ensure_future(self._engine.run())]
-        if self._worker is not None:
-            self._parts.append(asyncio.ensure_future(self._worker.run()))
+        self._parts = [asyncio.ensure_future(supervise("engine", self._decide))]
+        if self._concurrency:
+            self._parts.append(asyncio.ensure_future(supervise("worker", self._work)))
         for part in self._parts:
             part.add_done_callback(self._ended)
         await asyncio.sleep(0)
+
+    async def _decide(self, at_work: Callable[[], None]) -> None:
+        while True:
+            if not self._standby or not await self._log.members(ENGINES):
+                break
+            await asyncio.sleep(LOOK_EVERY)
+        await Engine(self._log, definitions=self._definitions).run(at_work)
+
+    async def _work(self, at_work: Callable[[], None]) -> None:
+        worker = Worker(
+            self._log,
+            self.handlers,
+            queues=self._queues,
+            concurrency=self._concurrency,
+            only=self._only,
+            hand_back=self._hand_back,
+        )
+        await worker.run(at_work)
 
     def _ended(self, part: asyncio.Task[None]) -> None:
         error = None if part.cancelled() else part.exception()

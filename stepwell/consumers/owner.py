@@ -110,6 +110,11 @@ class PartitionOwner:
         self._unproved: deque[_Unproved] = deque()
         self._room = asyncio.Event()
         self._trouble: asyncio.Future[None]
+        self._taken_at: float | None = None
+
+    def steady_for(self) -> float:
+        """Seconds since it has taken the partition over; 0 before."""
+        return 0.0 if self._taken_at is None else asyncio.get_running_loop().time() - self._taken_at
 
     async def run(self) -> None:
         """Take the partition over and decide its commands until cancelled.
@@ -121,6 +126,7 @@ class PartitionOwner:
         self._trouble = asyncio.get_running_loop().create_future()
         possession = await take_over(self._log, self.partition, self._name, self._clock())
         self._begin(possession, await self._log.end(COMMANDS, self.partition))
+        self._taken_at = asyncio.get_running_loop().time()
         work = asyncio.ensure_future(self._work())
         try:
             await asyncio.wait((work, self._trouble), return_when=asyncio.FIRST_COMPLETED)
@@ -158,11 +164,11 @@ class PartitionOwner:
         self._again: Sequence[Effect] | None = possession.resend
         self._asked = asked
         self._asked_index: int | None = None  # the transition that answers the last of it
-        _logger.debug(
+        _logger.info(
             "took over",
             partition=self.partition,
             epoch=self.epoch,
-            live=len(possession.state.instances),
+            instances=len(possession.state.instances),
             resent=len(possession.resend),
         )
 

@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +27,7 @@ from stepwell.consumers.reading import EventReader
 from stepwell.core.effects import is_under_way
 from stepwell.core.evolve import fold
 from stepwell.core.retry import STEP_TIMEOUT
-from stepwell.errors import HandlerError, LogClosedError
+from stepwell.errors import HandlerError, LogClosedError, LogError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, Delivery, Log, NewRecord, Outgoing, WorkQueue
 from stepwell.schemas.codec import decode_work, encode, is_nested_too_deeply
@@ -117,6 +118,7 @@ class Worker:
         # Deliveries whose outcomes are on their way; and the repeat of one, to be settled once they are safe.
         self._reporting: dict[tuple[str, int], Delivery | None] = {}
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
+        self._stopping = False
         self._room = asyncio.Event()
         self._news = asyncio.Event()  # a run has begun, or has said how far it is
         self._threads: ThreadPoolExecutor | None = None
@@ -124,12 +126,13 @@ class Worker:
         self._queue: WorkQueue
         self._failure: asyncio.Future[None]
 
-    async def run(self, *, grace: float = 0.0) -> None:
+    async def run(self, at_work: Callable[[], None] | None = None, *, grace: float = 0.0) -> None:
         """Work until cancelled.
 
         Args:
-            grace: On the way out, seconds that running handlers get to finish; what is not done by then goes
-                back to the queue.
+            at_work: Called once it may take steps.
+            grace: On the way out, seconds that running handlers get to finish; what has not begun goes back to
+                the queue at once, what is not done by then, then.
 
         Raises:
             LogError: The log cannot be used.
@@ -147,11 +150,10 @@ class Worker:
         # What is at hand already goes before what is more urgent, so a worker of one step has nothing at hand.
         prefetch = self.concurrency + self.concurrency // 2
         self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
-        tasks = [
-            asyncio.ensure_future(self._take(self._queue)),
-            asyncio.ensure_future(self._listen()),
-            asyncio.ensure_future(self._sweep()),
-        ]
+        if at_work is not None:
+            at_work()
+        taking = asyncio.ensure_future(self._take(self._queue))
+        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._sweep())]
         try:
             await asyncio.wait((*tasks, self._failure), return_when=asyncio.FIRST_COMPLETED)
             for done in (self._failure, *tasks):
@@ -160,16 +162,36 @@ class Worker:
         except LogClosedError:
             pass
         finally:
+            self._stopping = True
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+            await self._let_finish(grace)  # what runs is listened to, and told of, to its end
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._stop(grace)
-            self._failure.cancel()
+            await self._stop()
+            if not self._failure.cancel():
+                self._failure.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
-    async def _stop(self, grace: float) -> None:
+    async def _let_finish(self, grace: float) -> None:
         running = [run.task for run in self._runs.values()]
-        if running and grace > 0:
+        if not running or grace <= 0:
+            return
+        _logger.info("finishing", steps=len(running), grace=grace)
+        giving = asyncio.ensure_future(self._give_back())
+        try:
             await asyncio.wait(running, timeout=grace)
+        finally:
+            giving.cancel()
+            await asyncio.gather(giving, return_exceptions=True)
+
+    async def _give_back(self) -> None:
+        """Let others have at once what was at hand and has not begun."""
+        while True:
+            self._release(list(await self._queue.take(REMEMBERED)))
+            await asyncio.sleep(SWEEP_EVERY)  # some logs deliver what is not accepted: let it not go round hot
+
+    async def _stop(self) -> None:
         for run in self._runs.values():
             run.ctx.cancel()
             run.task.cancel()
@@ -179,11 +201,14 @@ class Worker:
         self._flush()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
-        await self._queue.close()
+        with suppress(LogError):  # the log strikes us off once it can, and what ended us is told
+            await self._queue.close()
 
     # --- taking ---------------------------------------------------------------------------------------------
 
     def _accepts(self, delivery: Delivery) -> bool:
+        if self._stopping:
+            return False
         if self._only is not None and not self._only(delivery.key):
             return False
         handler = delivery.headers.get("handler", "")

@@ -56,6 +56,10 @@ class Holder(Protocol):
 
     member: int
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has left."""
+
 
 class Handed:
     """A record that was handed over.
@@ -128,9 +132,15 @@ class Hands:
         return rows, handed
 
     def keep(self, handed: Iterable[Handed]) -> None:
-        """They could not be settled or released: they are in hand still."""
+        """They could not be settled or released: they are in hand still, if whoever has them is still there."""
+        left = []
         for one in handed:
-            (self._fresh if one.id is None else self._written)[one.token] = one
+            if one.id is None and one.holder.closed:
+                left.append(one)
+            else:
+                (self._fresh if one.id is None else self._written)[one.token] = one
+        if left:
+            self._log.submit(Write(self._log, left, claimed=False))
 
     def _look(self) -> None:
         self._timer = None

@@ -82,6 +82,11 @@ class Consumer:
         return 0 if self._closed else self._prefetch - len(self._held) - self.reserved
 
     @property
+    def closed(self) -> bool:
+        """Whether it has left."""
+        return self._closed
+
+    @property
     def open_to_new(self) -> bool:
         """Whether a new entry may go straight to it: it has room, and nothing older waits for that room."""
         return self._nothing_waits and self.room > 0

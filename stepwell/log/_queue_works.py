@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from stepwell.errors import LogError
-from stepwell.log._hands import Batch, Hands, write
+from stepwell.log._hands import Batch, Handed, Hands, write
 from stepwell.log._reader import Reader
 from stepwell.log._store import encode_rowids
 from stepwell.log._transaction import Row, Transaction, Work
@@ -192,12 +192,14 @@ class Release:
         self._worker = worker
         self._tokens = tokens
         self._rows, self._handed = log.hands.take_back(tokens)
+        self._unwritten: list[Handed] = []
         self.durable = bool(self._handed)  # some are perhaps in no row yet
         self.future: Future[None] = log.loop.create_future()
 
     def apply(self, tx: Transaction) -> None:
         ids = self._rows + [one.id for one in self._handed if one.id is not None]
-        write(tx, [one for one in self._handed if one.id is None], claimed=False)
+        self._unwritten = [one for one in self._handed if one.id is None]
+        write(tx, self._unwritten, claimed=False)
         tx.execute(
             "UPDATE queue SET claimed_by = NULL WHERE claimed_by = ? AND id IN (SELECT value FROM json_each(?))",
             (self._worker.member, encode_rowids(ids)),
@@ -211,6 +213,8 @@ class Release:
             self.future.set_result(None)
 
     def failed(self, error: LogError) -> None:
+        for one in self._unwritten:
+            one.id = None  # the transaction was undone, and the row with it
         self._log.hands.keep(self._handed)
         self._worker.keep(self._tokens)
         if not self.future.done():

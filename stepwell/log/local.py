@@ -73,6 +73,7 @@ class LocalLog:
         self._arrivals = Arrivals(loop)
         self._tails: dict[_Place, Tail] = {}
         self._consumers: list[Consumer] = []
+        self._leaving: set[int] = set()
         self.hands = Hands(self)
         self._closed = False
         self._gone: Future[None] = loop.create_future()
@@ -286,10 +287,12 @@ class LocalLog:
         return worker
 
     async def strike_off(self, member: int) -> None:
-        """End a membership or a worker."""
+        """End a membership or a worker; where the file cannot be written now, once it can."""
         self._consumers = [worker for worker in self._consumers if worker.member != member]
         if not self._closed:
+            self._leaving.add(member)  # or a member that is gone would keep its partitions as long as we live
             await self._change(leave_group(member, self.partitions))
+            self._leaving.discard(member)
 
     async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> GroupPlace:
         """As the port says. Partitions stay with whom they are, as far as equal shares allow."""
@@ -351,6 +354,8 @@ class LocalLog:
                 if self.loop.time() > beat:
                     beat = self.loop.time() + _BEAT
                     await self.bury_the_dead()
+                    for member in tuple(self._leaving):
+                        await self.strike_off(member)
 
     def _check(self, topic: str, partition: int) -> None:
         most = self.partitions if topic in PARTITIONED else MAX_PARTITIONS

@@ -28,6 +28,7 @@ _cancels = msgspec.json.Decoder(CancelRuns)
 
 decode_work = _work.decode
 decode_cancel = _cancels.decode
+decode_owned = _owned.decode
 
 
 def decode_command(value: bytes) -> Command:

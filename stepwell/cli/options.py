@@ -1,0 +1,39 @@
+"""The options that several verbs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_LONGEST_ID = 200  # characters, as a command has it
+
+
+def check_id(value: str | None) -> str | None:
+    """Refuse an id that no command could have."""
+    if value == "":
+        raise typer.BadParameter("an id has one character at least.")
+    if value is not None and len(value) > _LONGEST_ID:
+        raise typer.BadParameter(f"an id has {_LONGEST_ID} characters at most, and this has {len(value):,}.")
+    return value
+
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition: YAML or JSON.")]
+Id = Annotated[str, typer.Argument(metavar="ID", callback=check_id, help="The instance's id.")]
+Log = Annotated[
+    str | None,
+    typer.Option("--log", metavar="URL", envvar="STEPWELL_LOG", help="The log; file:.stepwell/log.db by default."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Modules = Annotated[
+    list[str] | None,
+    typer.Option("--handlers", metavar="MODULE", help="A module, or a prefix of some, that steps may import."),
+]
+Input = Annotated[str | None, typer.Option("--input", metavar="JSON|@FILE", help="The workflow's input.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")
+]
+Priority = Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Higher runs first under load.")]
+Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps that run at once.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")]

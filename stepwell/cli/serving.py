@@ -1,0 +1,230 @@
+"""``stepwell engine`` and ``stepwell worker``: processes that run until they are stopped; and who is there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from stepwell import telling
+from stepwell.cli.looking import print_json
+from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_handlers
+from stepwell.consumers.supervisor import OutOfPatienceError, open_patiently, supervise
+from stepwell.errors import LogError, StepwellError
+from stepwell.log.port import WORKERS, Log
+from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log
+
+if TYPE_CHECKING:
+    from stepwell.consumers.crew import Crew
+
+STOPPED, AWAY = 0, 75  # 75: EX_TEMPFAIL of sysexits.h; whoever restarts services may try again
+_LOOK_EVERY: Final = 2.0  # seconds between two looks at who else is there
+
+Attempt = Callable[[Callable[[], None]], Awaitable[None]]
+
+
+async def engine(*, name: str | None, max_runs: int | None, retry_for: float, as_json: bool, log: str | None) -> int:
+    """Run an engine until stopped; return the exit status."""
+    from stepwell.consumers.admission import MOST_RUNS  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.engine import Engine, process_name  # noqa: PLC0415
+
+    named = _named(name) or process_name()
+    most = max_runs or MOST_RUNS
+    telling.configure(as_json=as_json)
+
+    def attempt_on(opened: Log) -> Attempt:
+        return lambda at_work: Engine(opened, name=named, most_runs=most, retry_for=retry_for).run(at_work)
+
+    about = {"name": named, "max_runs": most}
+    return await _serve("engine", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
+
+
+async def worker(
+    *,
+    modules: Sequence[str],
+    queues: Sequence[str],
+    concurrency: int | None,
+    name: str | None,
+    grace: float,
+    retry_for: float,
+    as_json: bool,
+    log: str | None,
+) -> int:
+    """Run a worker until stopped; return the exit status."""
+    from stepwell.consumers import settings  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
+    from stepwell.consumers.engine import process_name  # noqa: PLC0415
+    from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
+    from stepwell.consumers.worker import Worker  # noqa: PLC0415
+
+    wanted = [part.strip() for queue in queues for part in queue.split(",")]
+    if not all(wanted):
+        raise UsageError("a queue's name has one character at least", place="--queue")
+    named = _named(name) or process_name()
+    at_once = concurrency or settings.concurrency()
+    handlers = Handlers(import_handlers(modules), BUILTIN)
+    handlers.update(registered)
+    telling.configure(as_json=as_json)  # after the handlers' modules, which may have ideas of their own
+
+    def attempt_on(opened: Log) -> Attempt:
+        def attempt(at_work: Callable[[], None]) -> Awaitable[None]:
+            made = Worker(opened, handlers, queues=wanted, concurrency=at_once, name=named)
+            return made.run(at_work, grace=grace)
+
+        return attempt
+
+    about = {
+        "name": named,
+        "queues": ",".join(wanted),
+        "concurrency": at_once,
+        "handlers": ",".join(_own(handlers.names(), handlers.prefixes)) or "built-in step types only",
+    }
+    return await _serve("worker", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
+
+
+def _named(name: str | None) -> str:
+    if name is not None and not name.strip():
+        raise UsageError("a name has one character at least", place="--name")
+    return name or ""
+
+
+async def _serve(
+    role: str,
+    attempt_on: Callable[[Log], Attempt],
+    about: Mapping[str, Any],
+    *,
+    retry_for: float,
+    as_json: bool,
+    log: str | None,
+) -> int:
+    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    logger = telling.Logger(f"stepwell.{role}")
+    try:
+        async with _opened(url, retry_for) as opened:
+            logger.info("started", role=role, log=url, partitions=opened.partitions, pid=os.getpid(), **about)
+            attempt = attempt_on(opened)
+            joined = asyncio.Event()
+
+            def join(at_work: Callable[[], None]) -> Awaitable[None]:
+                def is_at_work() -> None:
+                    joined.set()
+                    at_work()
+
+                return attempt(is_at_work)
+
+            part = asyncio.ensure_future(supervise(role, join, retry_for=retry_for))
+            watch = asyncio.ensure_future(_watch_crew(role, opened, joined, logger))
+            try:
+                await asyncio.wait((part,))
+            except asyncio.CancelledError:
+                logger.info("stopping")
+            finally:
+                watch.cancel()
+                part.cancel()  # where it has ended by itself this does nothing
+                ends = await asyncio.gather(watch, part, return_exceptions=True)
+            if isinstance(ends[1], Exception):
+                raise ends[1]
+    except asyncio.CancelledError:
+        pass  # before anything was begun
+    except StepwellError as error:
+        return _ended_by(error, role, logger, as_json=as_json)
+    logger.info("stopped", role=role)
+    return STOPPED
+
+
+@contextlib.asynccontextmanager
+async def _opened(url: str, retry_for: float) -> AsyncIterator[Log]:
+    opened = await open_patiently(lambda: open_log(url), retry_for=retry_for)
+    try:
+        yield opened
+    finally:
+        with contextlib.suppress(LogError):  # what mattered was told before
+            await opened.close()
+
+
+def _ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_json: bool) -> int:
+    """Say why it ends; return the exit status."""
+    status = AWAY if isinstance(error, OutOfPatienceError) else BAD_INPUT
+    if as_json:
+        logger.error(
+            "ended", role=role, error=error.message, place=error.place, remedy=error.remedy,
+            type=type(error).__name__, exit_status=status,
+        )  # fmt: skip
+    with contextlib.suppress(OSError):  # nobody is left to be told
+        print(f"error: {error}", file=sys.stderr)
+    return status
+
+
+async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: telling.Logger) -> None:
+    """Tell how many others are there, whenever that changes: what an operator who scales wants to see."""
+    from stepwell.consumers.engine import ENGINES  # noqa: PLC0415 - start-up time
+
+    known: tuple[int, int] | None = None
+    await joined.wait()  # so that we are among them
+    while True:
+        with contextlib.suppress(LogError):  # the part itself tells
+            now = len(await log.members(ENGINES)), len(await log.members(WORKERS))
+            if now != known:
+                known = now
+                logger.info("live", engines=now[0], workers=now[1])
+                if role == "engine" and not now[1]:
+                    logger.warning("no worker is live: steps wait until one is", start="stepwell worker")
+                elif role == "worker" and not now[0]:
+                    logger.warning("no engine is live: nothing is decided until one is", start="stepwell engine")
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+# --- who is there -------------------------------------------------------------------------------------------
+
+
+async def show_crew(*, as_json: bool, log: str | None) -> int:
+    """Print the live engines and workers."""
+    async with client_of(log) as client:
+        crew = await client.crew()
+    if as_json:
+        print_json(crew)
+        return 0
+    _print_crew(crew, log)
+    return 0
+
+
+def _print_crew(crew: Crew, log: str | None) -> None:
+    rows = [
+        ("engine", engine.name, f"partitions {_spans(engine.partitions) or 'none yet'}") for engine in crew.engines
+    ]
+    for worker in crew.workers:
+        able = ", ".join(_own(worker.handlers, worker.prefixes)) or "built-in step types only"
+        rows.append((
+            "worker", worker.name, f"queues {', '.join(worker.queues)}  concurrency {worker.concurrency}  runs {able}"
+        ))  # fmt: skip
+    width = max((len(name) for _, name, _ in rows), default=0)
+    for kind, name, what in rows:
+        print(f"{kind}  {name:<{width}}  {what}")
+    here = at(log)
+    if not crew.engines:
+        print(f"no engine is live: nothing is decided. `stepwell engine{here}` starts one.")
+    elif crew.unowned:
+        print(f"partitions {_spans(crew.unowned)} have no live owner yet: what is theirs waits.")
+    if not crew.workers:
+        print(f"no worker is live: steps wait. `stepwell worker --handlers MODULE{here}` starts one.")
+
+
+def _own(handlers: Sequence[str], prefixes: Sequence[str]) -> list[str]:
+    """What a worker can run besides the step types that every worker has."""
+    from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415 - start-up time
+
+    return [*(f"{prefix}.*" for prefix in prefixes), *(name for name in handlers if name not in BUILTIN)]
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Numbers in order, runs of them shortened: 0-3, 7."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

@@ -1,0 +1,133 @@
+"""Who is live on a log: engines and workers, with what they say of themselves and what the log says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from stepwell.consumers.engine import ENGINES
+from stepwell.consumers.reading import read_range
+from stepwell.core.acceptance import CLAIM, KIND, TRANSITION, read_stamp
+from stepwell.log.port import EVENTS, WORKERS, Log, Record
+from stepwell.schemas.codec import decode_owned
+
+_STEP_BACK = 64  # records; whoever owns a partition has almost always written one of the last few
+
+
+class LiveEngine(Struct, frozen=True):
+    """An engine.
+
+    Attributes:
+        id: What the log knows it by.
+        name: What it calls itself.
+        max_runs: Steps in the hands of workers at which it takes no further starts; 0 where it does not say.
+        partitions: Those that it was the last to claim.
+    """
+
+    id: str
+    name: str
+    max_runs: int
+    partitions: list[int]
+
+
+class LiveWorker(Struct, frozen=True):
+    """A worker.
+
+    Attributes:
+        id: What the log knows it by.
+        name: What it calls itself.
+        queues: What it takes steps from.
+        concurrency: How many steps it runs at once.
+        handlers: Registered names and built-in step types that it can run.
+        prefixes: Modules from which it imports handlers.
+    """
+
+    id: str
+    name: str
+    queues: list[str]
+    concurrency: int
+    handlers: list[str]
+    prefixes: list[str]
+
+
+class Crew(Struct, frozen=True):
+    """All that are live on a log.
+
+    Attributes:
+        partitions: How many partitions the log has.
+        unowned: Those that no live engine has claimed (yet): nothing of theirs is decided.
+    """
+
+    engines: list[LiveEngine]
+    workers: list[LiveWorker]
+    partitions: int
+    unowned: list[int]
+
+
+async def live_crew(log: Log) -> Crew:
+    """Look who is there.
+
+    Raises:
+        LogError: The log cannot be read.
+    """
+    engines, workers = await log.members(ENGINES), await log.members(WORKERS)
+    owners = [await last_owner(log, partition) for partition in range(log.partitions)]
+    names = {engine.about.get("name") or engine.id for engine in engines}
+    return Crew(
+        [
+            LiveEngine(
+                engine.id,
+                name := engine.about.get("name") or engine.id,
+                _number(engine.about, "max_runs"),
+                [partition for partition, owner in enumerate(owners) if owner == name],
+            )
+            for engine in engines
+        ],
+        [
+            LiveWorker(
+                worker.id,
+                worker.about.get("name") or worker.id,
+                _words(worker.about, "queues"),
+                _number(worker.about, "concurrency"),
+                _words(worker.about, "handlers"),
+                _words(worker.about, "prefixes"),
+            )
+            for worker in workers
+        ],
+        log.partitions,
+        [partition for partition, owner in enumerate(owners) if owner not in names],
+    )
+
+
+async def last_owner(log: Log, partition: int) -> str:
+    """The name of whoever claimed a partition last, as the log itself says; empty if nobody ever did.
+
+    A claim's own offset is its epoch, and every transition names its epoch. Of the last few records the highest
+    counts: a replaced owner may have written late.
+    """
+    end = await log.end(EVENTS, partition)
+    while end > 0:
+        start = max(0, end - _STEP_BACK)
+        epochs = [_epoch(record) for record in await read_range(log, EVENTS, partition, start, end)]
+        if epochs and max(epochs) >= 0:
+            found = await log.read(EVENTS, partition, max(epochs), limit=1)
+            return decode_owned(found[0].value).owner if found and found[0].headers.get(KIND) == CLAIM else ""
+        end = start
+    return ""
+
+
+def _epoch(record: Record) -> int:
+    kind = record.headers.get(KIND)
+    if kind == CLAIM:
+        return record.offset
+    return read_stamp(record.headers).epoch if kind == TRANSITION else -1
+
+
+def _words(about: Mapping[str, str], key: str) -> list[str]:
+    return [word for word in about.get(key, "").split(",") if word]
+
+
+def _number(about: Mapping[str, str], key: str) -> int:
+    text = about.get(key, "")
+    return int(text) if text.isascii() and text.isdecimal() else 0
