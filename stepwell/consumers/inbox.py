@@ -42,10 +42,9 @@ class _Lane:
             self.position = records[-1].offset + 1
         return records
 
-    async def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+    def stop(self) -> None:
+        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
+            self._reading.exception()  # asked for, so that asyncio does not complain
 
 
 class Inbox:
@@ -81,7 +80,7 @@ class Inbox:
         commands = self._commands.take(BATCH)
         return commands, self._starts.take(admission.room()) if len(commands) < BATCH else ()
 
-    async def close(self) -> None:
+    def stop(self) -> None:
         """Stop reading."""
-        await self._commands.close()
-        await self._starts.close()
+        self._commands.stop()
+        self._starts.stop()

@@ -134,11 +134,12 @@ class PartitionOwner:
                 self._trouble.result()
             work.result()
         finally:
+            # All that ends at once comes first: who gives up a partition may be cancelled itself meanwhile.
             work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await self._inbox.close()
+            self._inbox.stop()
             self._snapshots.stop()
             self._admission.changed(-self._runs)
+            await asyncio.gather(work, return_exceptions=True)
             if not self._trouble.cancel():
                 self._trouble.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
@@ -317,6 +318,8 @@ class PartitionOwner:
 
     def _acknowledged(self, first: int, future: asyncio.Future[Sequence[int]]) -> None:
         if self._trouble.done():
+            if not future.cancelled():
+                future.exception()  # asked for, so that asyncio does not complain: one of several has been told
             return
         try:
             self._confirm(first, future.result())

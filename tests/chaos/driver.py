@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from random import Random
 from typing import Any
 
-from stepwell.client import Client
+from stepwell.client import ANSWER_TIMEOUT, Client
 from stepwell.errors import CommandRejectedError, LogError
 from stepwell.schemas.commands import (
     CancelWorkflow,
@@ -21,6 +22,7 @@ from tests.chaos.follower import Follower
 from tests.chaos.workflows import definitions
 
 IN_FLIGHT = 24
+PATIENCE = 3.0  # seconds that an answer may be on its way to who waits for it
 
 
 class Driver:
@@ -29,6 +31,7 @@ class Driver:
     Attributes:
         acknowledged: Commands by id that the client has said are in the log, or decided.
         expected: How instances that nobody has steered must end.
+        untold: Commands whose answer is in the log, and whose sender was not told.
         doubts: How often nothing was known about a command, so that it was sent again under its id.
     """
 
@@ -43,6 +46,7 @@ class Driver:
         self.recent: deque[Command] = deque(maxlen=50)
         self.expected: dict[str, str] = {}
         self.doubts = 0
+        self.untold: list[str] = []
 
     async def register(self) -> None:
         for definition, _ in self._kinds.values():
@@ -99,15 +103,24 @@ class Driver:
 
     async def say(self, command: Command) -> None:
         """Send a command until it is known to be in the log."""
+        command_id: str = command.command_id  # type: ignore[union-attr]
+        again = False
         while True:
             try:
-                await self._client.send(command)
-            except (CommandRejectedError, TimeoutError):  # decided; or in the log, and to be decided
+                # Where the first sending was followed, the second one has no answer: a repeat changes nothing.
+                await self._client.send(command, timeout=PATIENCE if again else ANSWER_TIMEOUT)
+            except CommandRejectedError:
+                break
+            except TimeoutError:  # it is in the log, and will be decided
+                answered = self._follower.answers.get(command_id)
+                if not again and answered is not None and answered < time.time() - PATIENCE:
+                    self.untold.append(f"{command_id} has an answer in the log that its sender was not told")
                 break
             except LogError:
+                again = True
                 self.doubts += 1
                 await asyncio.sleep(0.2)
             else:
                 break
-        self.acknowledged[command.command_id] = command  # type: ignore[union-attr]
+        self.acknowledged[command_id] = command
         self.recent.append(command)

@@ -74,7 +74,8 @@ class Follower:
 
     Attributes:
         seen: Every transition that counts, in the order in which they came by.
-        ended: How instances that have ended did; ``asyncio.Event``s of those awaited in ``_waiting``.
+        ended: How instances that have ended did.
+        answers: When commands were answered, by their ids.
         problems: What must never be.
     """
 
@@ -84,6 +85,7 @@ class Follower:
         self.seen: list[Seen] = []
         self.started: set[str] = set()
         self.ended: dict[str, str] = {}
+        self.answers: dict[str, float] = {}
         self.problems: list[str] = []
         self._waiting: dict[str, asyncio.Event] = {}
         self._tasks = [asyncio.ensure_future(self._follow(number)) for number in range(log.partitions)]
@@ -122,6 +124,7 @@ class Follower:
         self.seen.append(Seen(time.time(), record.timestamp / 1000, number, transition))
         instance_id = transition.instance_id
         for event in transition.events:
+            self.answers.setdefault(getattr(event, "command_id", ""), time.time())
             if type(event) in ENDS:
                 self.ended[instance_id] = ENDS[type(event)]
                 if instance_id in self._waiting:

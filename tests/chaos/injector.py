@@ -24,6 +24,7 @@ from tests.chaos.parts import Brokers, Part, in_hand
 from tests.chaos.plan import BROKER, PROCESSES, Fault
 
 QUEUE = "steps.default"
+BACK = "broker back"
 
 
 class Hit(Struct):
@@ -116,9 +117,10 @@ class Injector:
         self.made[fault.kind] += 1
         await self._brokers.kill(fault.number)
         led = [number for number in range(self._log.partitions) if self._leader(number) == fault.number + 1]
-        self.hits.append(Hit(fault.kind, time.time(), led or list(range(self._log.partitions))))
+        hit = Hit(fault.kind, time.time(), led or list(range(self._log.partitions)))
         await asyncio.sleep(fault.seconds)
         await self._brokers.start(fault.number)
+        self.hits += (hit, Hit(BACK, time.time(), hit.partitions))
         self._brokers.busy = False
 
     def _leader(self, partition: int) -> int | None:

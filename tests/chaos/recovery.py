@@ -3,6 +3,7 @@
 - A partition whose owner was killed or frozen, or whose broker was killed, goes on with the first transition that counts
   and that was *made* after the fault: what was on its way already proves nothing. Seen by a reader beside the system, so
   the time on the wire, and that in which a broker was down, is part of it.
+- The same from the moment when that broker is ready again (``broker back``): what is left of it is ours.
 - A run in the hands of a worker that was killed or frozen goes on when its outcome is seen (the handler runs once more
   for that), or when its instance has ended or was rolled back and nobody waits for it any more.
 
