@@ -78,7 +78,10 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._consumer: Any = None
         self._task: Task[None] | None = None
         self._joined = False
-        self.moved = Signal(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()  # when the group's last word was asked for
+        self._word = Signal(self._loop)
+        self.moved = Signal(self._loop)
 
     @property
     def live(self) -> frozenset[str]:
@@ -130,6 +133,34 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         except BaseException:
             await asyncio.shield(self._drop(consumer))
             raise
+        coordinator = consumer._coordinator  # noqa: SLF001 - it tells nobody of its heartbeats
+        coordinator._do_heartbeat = self._listening(coordinator._do_heartbeat)  # noqa: SLF001 - likewise
+        self._hear(self._loop.time())
+
+    def _listening(self, beat: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+        """A heartbeat that we hear of, too."""
+
+        async def heard() -> bool:
+            # Not when it is answered: a process that was frozen meanwhile finds an answer that is long out of date.
+            asked = self._loop.time()
+            alive = await beat()
+            if alive:
+                self._hear(asked)
+            return alive
+
+        return heard
+
+    def _hear(self, asked: float) -> None:
+        self._heard = max(self._heard, asked)
+        self._word.fire()
+
+    async def counted(self) -> None:
+        """Wait until the group is known to count us in.
+
+        Whoever was silent for longer than a session (frozen, or cut off) must think that others have what was theirs.
+        """
+        while self._joined and self._loop.time() - self._heard > self._settings.session_timeout:
+            await self._word.wait()
 
     async def _watch(self) -> None:
         """Hear of trouble, and begin anew with a fresh consumer where aiokafka's has given up (#1098, #905)."""
@@ -158,6 +189,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         if not self._joined:
             return
         self._joined = False
+        self._word.fire()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -181,6 +213,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         for one in assigned:
             self._consumer.seek(one, 0)  # any position will do, and then it does not go and look for one
         self.places = frozenset((self._of[one.topic], one.partition) for one in assigned)
+        self._hear(self._loop.time())
         self.moved.fire()
         if self._gained is not None:
             self._gained()

@@ -91,6 +91,7 @@ class KafkaQueue:
             LogError: The queues could not be read; taking may be tried again.
         """
         while True:
+            await self.member.counted()  # else others have what we would take
             if self._bench.closed:
                 raise self._closed_error()
             if self._trouble is not None:

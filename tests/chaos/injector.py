@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -91,10 +92,17 @@ class Injector:
                 self.problems.append(f"{part.name} has ended by itself with status {part.ended}; see its log")
                 part.start()
 
+    def _made(self, fault: Fault) -> None:
+        """Count it, and note it beside the processes' logs, for whoever wants to understand them."""
+        self.made[fault.kind] += 1
+        now = datetime.now(tz=UTC).isoformat()
+        with (self._folder / "faults.txt").open("a") as file:
+            file.write(f"{now} {fault.kind} {fault.number} for {fault.seconds} s\n")
+
     # --- processes and brokers ------------------------------------------------------------------------------
 
     async def _break(self, fault: Fault, part: Part) -> None:
-        self.made[fault.kind] += 1
+        self._made(fault)
         kills = fault.kind.startswith("kill")
         hit = Hit(fault.kind, time.time())
         if part.role == "engine":
@@ -114,7 +122,7 @@ class Injector:
         part.busy = False
 
     async def _kill_broker(self, fault: Fault) -> None:
-        self.made[fault.kind] += 1
+        self._made(fault)
         await self._brokers.kill(fault.number)
         led = [number for number in range(self._log.partitions) if self._leader(number) == fault.number + 1]
         hit = Hit(fault.kind, time.time(), led or list(range(self._log.partitions)))
@@ -140,19 +148,20 @@ class Injector:
                 done = await self._repeat_record(rng)
         except LogError:  # no broker at the moment; whether it has landed does not matter
             return
-        self.made[fault.kind] += done
+        if done:
+            self._made(fault)
 
-    async def _repeat_command(self, rng: Random) -> int:
+    async def _repeat_command(self, rng: Random) -> bool:
         """A client that has not heard an answer sends the same command again."""
         if not self._driver.recent:
-            return 0
+            return False
         command = rng.choice(list(self._driver.recent))
         topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
         place = partition_for(command.instance_id, self._log.partitions)
         await self._log.append(topic, place, [NewRecord(command.instance_id, encode(command))])
-        return 1
+        return True
 
-    async def _repeat_record(self, rng: Random) -> int:
+    async def _repeat_record(self, rng: Random) -> bool:
         """A producer that sends again what it has sent: a transition, an outcome, a start, a step for a worker."""
         topic = rng.choice([EVENTS, COMMANDS, STARTS, QUEUE])
         partition = rng.randrange(self._log.topics.count(topic))

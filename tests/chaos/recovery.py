@@ -20,6 +20,8 @@ from stepwell.schemas.events import RollbackStarted, WorkflowRolledBack
 from tests.chaos.follower import ENDS, Seen
 from tests.chaos.injector import Hit
 
+_OUTCOMES = {"StepSucceeded", "StepFailed", "StepRetryScheduled", "StepCompensated"}
+
 
 def recoveries(hits: Iterable[Hit], seen: Sequence[Seen]) -> tuple[dict[str, list[float]], int]:
     """Seconds by kind of fault, and how many hits were not followed by any progress."""
@@ -49,8 +51,18 @@ def _first(hit: Hit, seen: Iterable[Seen], run: tuple[str, str, int] | None = No
 def _settles(event: Any, run: tuple[str, str, int]) -> bool:
     if type(event) in ENDS or isinstance(event, (RollbackStarted, WorkflowRolledBack)):
         return True
-    outcome = type(event).__name__ in {"StepSucceeded", "StepFailed", "StepRetryScheduled", "StepCompensated"}
-    return outcome and (event.step_id, event.run) == run[1:]
+    return type(event).__name__ in _OUTCOMES and (event.step_id, event.run) == run[1:]
+
+
+def begun_late(notes: Iterable[Any], seen: Iterable[Seen]) -> int:
+    """How many runs of handlers began after the outcome of that very run was to be read: wasted beyond doubt."""
+    known: dict[tuple[str, int], float] = {}
+    for one in seen:
+        for event in one.transition.events:
+            if type(event).__name__ in _OUTCOMES:
+                known.setdefault((one.transition.instance_id, event.run), one.at)
+    begins = (note for note in notes if note["what"] == "begin")
+    return sum(note["at"] > known.get((note["of"][0], note["of"][2]), note["at"]) for note in begins)
 
 
 def figures(seconds: Iterable[float]) -> dict[str, float]:

@@ -27,7 +27,7 @@ from tests.chaos.injector import BACK, Injector
 from tests.chaos.oracle import Findings, judge
 from tests.chaos.parts import ROOT, Brokers, Part, notes
 from tests.chaos.plan import SESSION, draw
-from tests.chaos.recovery import figures, recoveries
+from tests.chaos.recovery import begun_late, figures, recoveries
 from tests.chaos.refold import accepted, from_beginning
 from tests.kafka_broker import Broker, forget, local_broker
 
@@ -124,7 +124,9 @@ async def _on(settings: Settings, url: str, brokers: Brokers, folder: Path) -> R
             ends = [await log.end(EVENTS, number) for number in range(log.partitions)]
             divergences = await _refold_all(log, url, ends, folder)
         findings, totals = await _judge(log, follower, driver, folder)
-        return _report(settings, injector, driver, follower, findings, totals, stuck, divergences, healing)
+        return _report(
+            settings, injector, driver, follower, findings, totals, stuck, divergences, healing, notes(folder)
+        )
     finally:
         await follower.close()
         await client.subscriber.close()
@@ -207,7 +209,7 @@ async def _judge(log: KafkaLog, follower: Follower, driver: Driver, folder: Path
 
 def _report(
     settings: Settings, injector: Injector, driver: Driver, follower: Follower, findings: Findings,
-    totals: dict[str, int], stuck: list[str], divergences: list[str], healing: float,
+    totals: dict[str, int], stuck: list[str], divergences: list[str], healing: float, noted: list[dict],
 ) -> Report:  # fmt: skip
     wrong = [
         f"{instance_id}: {follower.ended[instance_id]}, not {end}"
@@ -216,6 +218,7 @@ def _report(
     ]
     other = [*findings.strange, *wrong, *driver.untold, *follower.problems, *injector.problems]
     seconds, without = recoveries(injector.hits, follower.seen)
+    late = begun_late(noted, follower.seen)
     problems = [f"acknowledged and lost: {one}" for one in findings.lost]
     problems += [f"diverges: {one}" for one in divergences]
     problems += [f"twice: {one}" for one in findings.twice]
@@ -233,6 +236,7 @@ def _report(
             "duplicate_transitions": len(findings.twice),
             "handler_runs_needed": findings.needed,
             "handler_runs_beyond": findings.beyond,
+            "handler_runs_after_their_outcome": late,
             "instances": len(follower.started),
             "stuck": len(stuck),
             "other_problems": len(other),

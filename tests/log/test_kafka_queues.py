@@ -8,9 +8,12 @@ from collections import Counter
 
 import pytest
 
+from stepwell.log._kafka_exchange import Note, encode
 from stepwell.log._kafka_settings import KafkaSettings
+from stepwell.log._kafka_topics import HANDS
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.port import COMMANDS, NewRecord, Outgoing
+from tests.workbench import until
 
 
 @pytest.fixture
@@ -66,6 +69,20 @@ async def test_what_is_in_hand_stays_in_hand_wherever_its_partition_goes(opened)
     await worker.close()
     again = await (await opened()).consume(["q"], prefetch=50)
     await nothing_more(again)
+
+
+async def test_what_somebody_else_has_settled_meanwhile_can_be_settled_all_the_same(opened):
+    log = await opened()
+    worker = await log.consume(["q"], prefetch=20)
+    await log.enqueue("q", records(1))
+    (mine,) = await take(worker, 1)
+    spot = worker._bench.hand[mine.queue, mine.token].spot
+    shelf = worker._bench.shelf(spot)
+    # Somebody who was taken for dead had it, too, and says so when he has done it.
+    await log.append(HANDS, 0, [encode(Note("somebody", done=[spot]))])
+    await until(lambda: shelf.settled(spot[2]) and not shelf.dirty)
+    async with asyncio.timeout(5):
+        await worker.settle([mine])
 
 
 async def test_more_is_settled_out_of_turn_than_can_be_noted(opened):
