@@ -45,6 +45,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         losing: Awaited before the group is shared out anew; what is committed in it still counts.
         gained: Called when it has been.
         owned: Partitions by topic, those first that the member would rather keep.
+        counted: Called when the group counts it in again.
 
     Attributes:
         name: Its own name, for as long as it lives.
@@ -63,6 +64,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         losing: Callable[[], Awaitable[None]] | None = None,
         gained: Callable[[], None] | None = None,
         owned: Callable[[], Mapping[str, Sequence[int]]] | None = None,
+        counted: Callable[[], None] | None = None,
     ) -> None:
         self.name = secrets.token_hex(6)
         self.group = group
@@ -74,13 +76,13 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._losing = losing
         self._gained = gained
         self._owned = owned
+        self._counted = counted
         self._assignor = Assignor(self._say)
         self._consumer: Any = None
         self._task: Task[None] | None = None
         self._joined = False
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()  # when the group's last word was asked for
-        self._word = Signal(self._loop)
         self.moved = Signal(self._loop)
 
     @property
@@ -151,16 +153,18 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         return heard
 
     def _hear(self, asked: float) -> None:
+        again = not self.is_counted
         self._heard = max(self._heard, asked)
-        self._word.fire()
+        if again and self._counted is not None:
+            self._counted()
 
-    async def counted(self) -> None:
-        """Wait until the group is known to count us in.
+    @property
+    def is_counted(self) -> bool:
+        """Whether the group is known to count us in.
 
         Whoever was silent for longer than a session (frozen, or cut off) must think that others have what was theirs.
         """
-        while self._joined and self._loop.time() - self._heard > self._settings.session_timeout:
-            await self._word.wait()
+        return self._loop.time() - self._heard <= self._settings.session_timeout
 
     async def _watch(self) -> None:
         """Hear of trouble, and begin anew with a fresh consumer where aiokafka's has given up (#1098, #905)."""
@@ -189,7 +193,6 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         if not self._joined:
             return
         self._joined = False
-        self._word.fire()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

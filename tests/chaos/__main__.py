@@ -51,6 +51,7 @@ def tell(settings: Settings, report: Report, folder: Path) -> None:
     print(f"  acknowledged commands lost     {figures['lost']} of {figures['acknowledged']}")
     print(f"  state divergences              {figures['divergences']}")
     print(f"  duplicate transitions          {figures['duplicate_transitions']} of {figures['transitions']}")
+    print(f"  writes of replaced owners      {figures['refused']} refused, after {figures['claims']} claims")
     needed, beyond = figures["handler_runs_needed"], figures["handler_runs_beyond"]
     print(f"  handler runs beyond the needed {beyond} beside {needed}")
     print(f"  instances stuck after healing  {figures['stuck']} of {figures['instances']}")

@@ -33,7 +33,11 @@ def _note(what, ctx, **more):
 async def work(data, ctx):
     """Sleep as long as the step says, fail as often as it says, give something that only this very run gives."""
     _note("begin", ctx)
-    await asyncio.sleep(ctx.config.get("seconds", 0))
+    try:
+        await asyncio.sleep(ctx.config.get("seconds", 0))
+    except asyncio.CancelledError:  # nobody has it in hand any more
+        _note("cancelled", ctx)
+        raise
     if ctx.attempt <= ctx.config.get("failures", 0):
         _note("fail", ctx)
         raise ConnectionError(f"attempt {ctx.attempt} fails")

@@ -63,15 +63,15 @@ class Part:
         """Its exit status, if it has ended."""
         return self._process.poll()
 
-    async def stop(self) -> int | None:
-        """Ask it to stop; its exit status, None if it had to be killed."""
+    async def stop(self) -> str:
+        """Ask it to stop; what was wrong with its end."""
         self._process.terminate()
         for _ in range(300):
             if self._process.poll() is not None:
-                return self._process.returncode
+                return f"{self.name} has ended with status {self.ended}" if self.ended else ""
             await asyncio.sleep(0.05)
         self.kill()
-        return None
+        return f"{self.name} had to be killed, for it did not stop"
 
 
 class Brokers:

@@ -118,6 +118,7 @@ async def _on(settings: Settings, url: str, brokers: Brokers, folder: Path) -> R
                 stuck = await _heal(driver, driving, follower)
                 healing = time.monotonic() - healed
                 injector.look()
+                injector.problems += filter(None, await asyncio.gather(*(part.stop() for part in parts)))
             finally:
                 driving.cancel()
                 await asyncio.gather(driving, return_exceptions=True)
@@ -143,8 +144,7 @@ async def _parts(settings: Settings, url: str, folder: Path) -> AsyncIterator[li
         yield parts
     finally:
         for part in parts:
-            part.thaw()
-        await asyncio.gather(*(part.stop() for part in parts))
+            part.kill()
 
 
 async def _all_there(log: KafkaLog, settings: Settings) -> None:
