@@ -42,11 +42,9 @@ class _Lane:
             self.position = records[-1].offset + 1
         return records
 
-    def stop(self) -> list[asyncio.Future[Sequence[Record]]]:
-        if self._reading is None:
-            return []
-        self._reading.cancel()
-        return [self._reading]
+    def stop(self) -> None:
+        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
+            self._reading.exception()  # asked for, so that asyncio does not complain
 
 
 class Inbox:
@@ -82,6 +80,7 @@ class Inbox:
         commands = self._commands.take(BATCH)
         return commands, self._starts.take(admission.room()) if len(commands) < BATCH else ()
 
-    def stop(self) -> list[asyncio.Future[Sequence[Record]]]:
-        """Stop reading; what is returned is to be waited for."""
-        return [*self._commands.stop(), *self._starts.stop()]
+    def stop(self) -> None:
+        """Stop reading."""
+        self._commands.stop()
+        self._starts.stop()

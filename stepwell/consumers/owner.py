@@ -136,13 +136,14 @@ class PartitionOwner:
                 self._trouble.result()
             work.result()
         finally:
+            # All that ends at once comes first: who gives up a partition may be cancelled itself meanwhile.
             work.cancel()
-            reads = self._inbox.stop()
-            try:  # may be cancelled once more: then nobody waits for them, but they end all the same
-                await asyncio.gather(work, *reads, return_exceptions=True)
+            self._inbox.stop()
+            self._snapshots.stop()
+            self._admission.changed(-self._runs)
+            try:
+                await asyncio.gather(work, return_exceptions=True)
             finally:
-                self._snapshots.stop()
-                self._admission.changed(-self._runs)
                 if not self._trouble.cancel():
                     self._trouble.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
@@ -334,6 +335,8 @@ class PartitionOwner:
 
     def _acknowledged(self, first: int, future: asyncio.Future[Sequence[int]]) -> None:
         if self._trouble.done():
+            if not future.cancelled():
+                future.exception()  # asked for, so that asyncio does not complain: one of several has been told
             return
         try:
             self._confirm(first, future.result())

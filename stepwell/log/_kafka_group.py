@@ -45,6 +45,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         losing: Awaited before the group is shared out anew; what is committed in it still counts.
         gained: Called when it has been.
         owned: Partitions by topic, those first that the member would rather keep.
+        counted: Called when the group counts it in again.
 
     Attributes:
         name: Its own name, for as long as it lives.
@@ -63,6 +64,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         losing: Callable[[], Awaitable[None]] | None = None,
         gained: Callable[[], None] | None = None,
         owned: Callable[[], Mapping[str, Sequence[int]]] | None = None,
+        counted: Callable[[], None] | None = None,
     ) -> None:
         self.name = secrets.token_hex(6)
         self.group = group
@@ -74,11 +76,14 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._losing = losing
         self._gained = gained
         self._owned = owned
+        self._counted = counted
         self._assignor = Assignor(self._say)
         self._consumer: Any = None
         self._task: Task[None] | None = None
         self._joined = False
-        self.moved = Signal(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()  # when the group's last word was asked for
+        self.moved = Signal(self._loop)
 
     @property
     def live(self) -> frozenset[str]:
@@ -130,6 +135,36 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         except BaseException:
             await asyncio.shield(self._drop(consumer))
             raise
+        coordinator = consumer._coordinator  # noqa: SLF001 - it tells nobody of its heartbeats
+        coordinator._do_heartbeat = self._listening(coordinator._do_heartbeat)  # noqa: SLF001 - likewise
+        self._hear(self._loop.time())
+
+    def _listening(self, beat: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+        """A heartbeat that we hear of, too."""
+
+        async def heard() -> bool:
+            # Not when it is answered: a process that was frozen meanwhile finds an answer that is long out of date.
+            asked = self._loop.time()
+            alive = await beat()
+            if alive:
+                self._hear(asked)
+            return alive
+
+        return heard
+
+    def _hear(self, asked: float) -> None:
+        again = not self.is_counted
+        self._heard = max(self._heard, asked)
+        if again and self._counted is not None:
+            self._counted()
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the group is known to count us in.
+
+        Whoever was silent for longer than a session (frozen, or cut off) must think that others have what was theirs.
+        """
+        return self._loop.time() - self._heard <= self._settings.session_timeout
 
     async def _watch(self) -> None:
         """Hear of trouble, and begin anew with a fresh consumer where aiokafka's has given up (#1098, #905)."""
@@ -181,6 +216,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         for one in assigned:
             self._consumer.seek(one, 0)  # any position will do, and then it does not go and look for one
         self.places = frozenset((self._of[one.topic], one.partition) for one in assigned)
+        self._hear(self._loop.time())
         self.moved.fire()
         if self._gained is not None:
             self._gained()

@@ -51,7 +51,15 @@ class KafkaQueue:
         names = {log.topics.of_queue(queue): queue for queue in queues}
         self._topics = list(names)
         self.member = GroupMember(
-            log.settings, log.topics, WORKERS, self._topics, about, self._losing, self._gained, self._owned
+            log.settings,
+            log.topics,
+            WORKERS,
+            self._topics,
+            about,
+            losing=self._losing,
+            gained=self._gained,
+            owned=self._owned,
+            counted=self._counted,
         )
         self._bench = Bench(self.member.name, prefetch, accepts)
         self._settling = Settling(log, self._bench, self.member)
@@ -96,6 +104,9 @@ class KafkaQueue:
             if self._trouble is not None:
                 error, self._trouble = self._trouble, None
                 raise error
+            if not self.member.is_counted:  # others have what we would take
+                await self._bench.arrived.wait()
+                continue
             taken = self._bench.take(max(limit, 1))
             if taken:
                 if self._bench.free <= 0:
@@ -174,6 +185,9 @@ class KafkaQueue:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _counted(self) -> None:
+        self._bench.arrived.fire()
 
     def _gained(self) -> None:
         self._arranging = self._loop.create_task(self._arrange(), name="stepwell-queue-arrange")

@@ -137,6 +137,7 @@ class Settling:
                 shelf = self._bench.shelf(spot)
                 if shelf is not None:
                     shelf.settle(spot[2])
+                    shelf.dirty = True  # also where others have settled it before: who settles waits for a word
                 elif self._bench.shelves or not everything:
                     elsewhere.append(spot)
             dirty = [shelf for shelf in self._bench.shelves.values() if shelf.dirty or everything]

@@ -8,9 +8,12 @@ from collections import Counter
 
 import pytest
 
+from stepwell.log._kafka_exchange import Note, encode
 from stepwell.log._kafka_settings import KafkaSettings
+from stepwell.log._kafka_topics import HANDS
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.port import COMMANDS, NewRecord, Outgoing
+from tests.workbench import until
 
 
 @pytest.fixture
@@ -68,11 +71,26 @@ async def test_what_is_in_hand_stays_in_hand_wherever_its_partition_goes(opened)
     await nothing_more(again)
 
 
+async def test_what_somebody_else_has_settled_meanwhile_can_be_settled_all_the_same(opened):
+    log = await opened()
+    worker = await log.consume(["q"], prefetch=20)
+    await log.enqueue("q", records(1))
+    (mine,) = await take(worker, 1)
+    spot = worker._bench.hand[mine.queue, mine.token].spot
+    shelf = worker._bench.shelf(spot)
+    # Somebody who was taken for dead had it, too, and says so when he has done it.
+    await log.append(HANDS, 0, [encode(Note("somebody", done=[spot]))])
+    await until(lambda: shelf.settled(spot[2]) and not shelf.dirty)
+    async with asyncio.timeout(5):
+        await worker.settle([mine])
+
+
 async def test_more_is_settled_out_of_turn_than_can_be_noted(opened):
     log = await opened()
     worker = await log.consume(["q"], prefetch=8000)
     await asyncio.gather(*(log.enqueue("q", records(32)) for _ in range(200)))
-    taken = await take(worker, 6400)
+    # Every other one of each partition: in the order of taking it may be whole partitions, which are easily noted.
+    taken = sorted(await take(worker, 6400), key=lambda one: (one.token % log.partitions, one.token))
     settled = worker.settle(taken[::2])
     done, _ = await asyncio.wait([settled], timeout=0.5)
     assert not done, "what could not be noted was called settled"
