@@ -16,6 +16,7 @@ from asyncio import AbstractEventLoop, Future, Task
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -32,7 +33,7 @@ _PAUSE: Final = 0.1  # seconds between two attempts to start a producer
 _LINGER_OF_THE_DEAD: Final = 2.0  # seconds that an abandoned producer gets to take its tasks down
 
 Encoded = tuple[bytes, bytes, list[tuple[str, bytes]]]
-Landed = Callable[[str, int, Sequence[Record]], None]
+Landed = Callable[[str, int, int, Callable[[], Sequence[Record]]], None]
 
 
 def encode(record: NewRecord, limit: int, place: str) -> Encoded:
@@ -53,6 +54,13 @@ def encode(record: NewRecord, limit: int, place: str) -> Encoded:
             remedy="Keep large payloads elsewhere and put a reference to them into the record.",
         )
     return key, bytes(record.value), headers
+
+
+def _records(sent: Sequence[Encoded], first: int, now: int) -> list[Record]:
+    return [
+        Record(offset, key.decode(), value, {name: text.decode() for name, text in headers}, now)
+        for offset, (key, value, headers) in enumerate(sent, first)
+    ]
 
 
 class _Append:
@@ -85,7 +93,7 @@ class Appender:
     """All appends of one log object.
 
     Args:
-        landed: Told of the records that have been acknowledged, with their offsets.
+        landed: Told of what has been acknowledged: where, from which offset on, and what gives the records.
     """
 
     def __init__(self, settings: KafkaSettings, topics: Topics, landed: Landed) -> None:
@@ -174,14 +182,7 @@ class Appender:
             lane.popleft()
         builder.close()
         first = await self._deliver(session, builder, topic, partition)
-        self._landed(
-            topic,
-            partition,
-            [
-                Record(offset, key.decode(), value, {name: text.decode() for name, text in headers}, now)
-                for offset, (key, value, headers) in enumerate(sent, first)
-            ],
-        )
+        self._landed(topic, partition, first, partial(_records, sent, first, now))
         for work, count in batch:
             work.offsets += range(first, first + count)
             first += count

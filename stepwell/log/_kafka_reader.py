@@ -11,7 +11,7 @@ import asyncio
 import math
 from asyncio import Task
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -192,11 +192,11 @@ class Reader:
         if followed is not None and followed.start < offset:
             followed.forget(offset)
 
-    def landed(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Show those who follow what this process itself has appended."""
+    def landed(self, topic: str, partition: int, first: int, records: Callable[[], Sequence[Record]]) -> None:
+        """Show those who follow what this process itself has appended; most of it nobody here follows."""
         run = self._followed.get((topic, partition))
-        if run is not None and run.end == records[0].offset and self._is_behind(run):
-            self._arrived((topic, partition), run, records)
+        if run is not None and run.end == first and self._is_behind(run):
+            self._arrived((topic, partition), run, records())
 
     def _arrived(self, place: Place, run: Run, records: Sequence[Record]) -> None:
         if run.add(records):
