@@ -14,7 +14,6 @@ from typing import Any
 import stepwell
 from benchmarks.common import chain, fan, log_bytes, must
 
-
 _WARM_UP = 100  # instances; Python specialises code while it runs, and a service runs for weeks
 
 
