@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stepwell.consumers.reading import EventReader
-from stepwell.consumers.takeover import _load_snapshot
+from stepwell.consumers.takeover import load_snapshot
 from stepwell.core.acceptance import read_stamp
 from stepwell.core.partition import PartitionState, follow
 from stepwell.core.snapshots import encode_partition
@@ -49,7 +49,7 @@ async def from_beginning(log: Log, partition: int, end: int) -> bytes:
 async def from_snapshot(log: Log, partition: int, end: int) -> tuple[bytes, int]:
     """The state, and where it was folded from."""
     reader = EventReader(log, partition)
-    state = await _load_snapshot(log, reader, end)
+    state = await load_snapshot(log, reader, end)
     first = reader.position
     records: list[Record] = []
     while reader.position < end:
