@@ -262,3 +262,20 @@ def routed(history):
         for number, event in enumerate(transition.events, transition.sequence)
         if isinstance(event, StepReady)
     }
+
+
+# What many tests of workers run.
+
+
+async def work(data, ctx):
+    return {"n": data.get("n", 0) + 1}
+
+
+async def outcome(client, data=None, *, name="w", timeout=10):
+    """Run one instance to its end."""
+    run = await client.start(name, {} if data is None else data)
+    return await run.result(timeout=timeout)
+
+
+def one_step(**more):
+    return workflow({"id": "a", "handler": "work", **more})

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from stepwell.consumers.engine import ENGINES
-from stepwell.consumers.reading import read_range
+from stepwell.consumers.reading import find_back
 from stepwell.core.acceptance import CLAIM, KIND, TRANSITION, read_stamp
 from stepwell.log.port import EVENTS, WORKERS, Log, Record
 from stepwell.schemas.codec import decode_owned
-
-_STEP_BACK = 64  # records; whoever owns a partition has almost always written one of the last few
 
 
 class LiveEngine(Struct, frozen=True):
@@ -106,15 +104,16 @@ async def last_owner(log: Log, partition: int) -> str:
     A claim's own offset is its epoch, and every transition names its epoch. Of the last few records the highest
     counts: a replaced owner may have written late.
     """
-    end = await log.end(EVENTS, partition)
-    while end > 0:
-        start = max(0, end - _STEP_BACK)
-        epochs = [_epoch(record) for record in await read_range(log, EVENTS, partition, start, end)]
-        if epochs and max(epochs) >= 0:
-            found = await log.read(EVENTS, partition, max(epochs), limit=1)
-            return decode_owned(found[0].value).owner if found and found[0].headers.get(KIND) == CLAIM else ""
-        end = start
-    return ""
+    epoch = await find_back(log, partition, await log.end(EVENTS, partition), _newest_epoch)
+    if epoch is None:
+        return ""
+    found = await log.read(EVENTS, partition, epoch, limit=1)
+    return decode_owned(found[0].value).owner if found and found[0].headers.get(KIND) == CLAIM else ""
+
+
+def _newest_epoch(records: Sequence[Record]) -> int | None:
+    newest = max(map(_epoch, records), default=-1)
+    return newest if newest >= 0 else None
 
 
 def _epoch(record: Record) -> int:

@@ -5,8 +5,8 @@ Everybody who reads events goes through here, so that engine, clients and read m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from stepwell.core.acceptance import (
     CLAIM,
@@ -21,6 +21,8 @@ from stepwell.core.acceptance import (
 from stepwell.log.port import EVENTS, Log, Record
 from stepwell.schemas.codec import decode_snapshotted, decode_transition
 from stepwell.schemas.events import PartitionSnapshotted, Transition
+
+T = TypeVar("T")
 
 _STEP_BACK = 64  # claims are rare, so the newest transition is almost always among the last few records
 _BATCH = 2_000
@@ -157,11 +159,21 @@ async def newest_stamp(log: Log, partition: int, end: int) -> Stamp | None:
 
     A refused transition will do: the snapshot that it names was accepted when it was written.
     """
+
+    def newest(records: Sequence[Record]) -> Stamp | None:
+        stamped = (record.headers for record in reversed(records) if SNAPSHOT_AT in record.headers)
+        return next(map(read_stamp, stamped), None)
+
+    return await find_back(log, partition, end, newest)
+
+
+async def find_back(log: Log, partition: int, end: int, find: Callable[[Sequence[Record]], T | None]) -> T | None:
+    """What ``find`` finds in the last few events below ``end``, else in the few before those, and so on."""
     while end > 0:
         start = max(0, end - _STEP_BACK)
-        for record in reversed(await read_range(log, EVENTS, partition, start, end)):
-            if SNAPSHOT_AT in record.headers:
-                return read_stamp(record.headers)
+        found = find(await read_range(log, EVENTS, partition, start, end))
+        if found is not None:
+            return found
         end = start
     return None
 

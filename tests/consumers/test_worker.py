@@ -25,18 +25,17 @@ from tests.workbench import (
     client_on,
     events_of,
     handlers_of,
+    one_step,
+    outcome,
     running,
     stage,
     steps,
     stop,
     until,
     whole_history,
+    work,
     workflow,
 )
-
-
-async def work(data, ctx):
-    return {"n": data.get("n", 0) + 1}
 
 
 @pytest.fixture
@@ -45,16 +44,6 @@ def briskly(monkeypatch):
     monkeypatch.setattr(worker_module, "REPORT_AFTER", 0.05)
     monkeypatch.setattr(worker_module, "HEARTBEAT_EVERY", 0.05)
     monkeypatch.setattr(worker_module, "SWEEP_EVERY", 0.01)
-
-
-async def outcome(client, data=None, *, name="w", timeout=10):
-    """Run one instance to its end."""
-    run = await client.start(name, {} if data is None else data)
-    return await run.result(timeout=timeout)
-
-
-def one_step(**more):
-    return workflow({"id": "a", "handler": "work", **more})
 
 
 # --- how many, in which order ---------------------------------------------------------------------------------

@@ -11,25 +11,14 @@ from stepwell.consumers.context import StepContext
 from stepwell.consumers.worker import Worker
 from tests.workbench import (
     handlers_of,
+    one_step,
+    outcome,
     running,
     stage,
     steps,
+    work,
     workflow,
 )
-
-
-async def work(data, ctx):
-    return {"n": data.get("n", 0) + 1}
-
-
-async def outcome(client, data=None, *, name="w", timeout=10):
-    """Run one instance to its end."""
-    run = await client.start(name, {} if data is None else data)
-    return await run.result(timeout=timeout)
-
-
-def one_step(**more):
-    return workflow({"id": "a", "handler": "work", **more})
 
 
 class Payment(msgspec.Struct):

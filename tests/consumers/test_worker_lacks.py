@@ -13,28 +13,17 @@ from stepwell.schemas.events import (
 from tests.workbench import (
     events_of,
     handlers_of,
+    one_step,
+    outcome,
     running,
     stage,
     steps,
     stop,
     until,
     whole_history,
+    work,
     workflow,
 )
-
-
-async def work(data, ctx):
-    return {"n": data.get("n", 0) + 1}
-
-
-async def outcome(client, data=None, *, name="w", timeout=10):
-    """Run one instance to its end."""
-    run = await client.start(name, {} if data is None else data)
-    return await run.result(timeout=timeout)
-
-
-def one_step(**more):
-    return workflow({"id": "a", "handler": "work", **more})
 
 
 async def test_a_step_that_a_worker_lacks_is_handed_back_until_one_comes_that_has_it(log, monkeypatch):
