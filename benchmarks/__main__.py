@@ -21,6 +21,7 @@ from typing import Any
 import stepwell
 from benchmarks import apart, flood, pace, recovery, volume
 from benchmarks.common import HANDLERS
+from benchmarks.yardstick import yardstick
 
 OnClient = Callable[[stepwell.Client], Awaitable[dict[str, Any]]]
 OnFolder = Callable[[str], Awaitable[dict[str, Any]]]
@@ -78,12 +79,12 @@ def main() -> None:
             words += ["--apart"] if options.apart and name in APART else []
             subprocess.run(words, check=True)
             continue
-        load = os.getloadavg()[0]
+        load, machine = os.getloadavg()[0], yardstick()
         figures = asyncio.run(measure(name, options.log, apart_=options.apart))
         line = {
             "system": "stepwell", "version": stepwell.__version__, "log": "kafka" if kafka else "file",
             "processes": 3 if options.apart else 1, "workload": name, **figures, "python": platform.python_version(),
-            "cores": os.cpu_count(), "load_before": round(load, 2),
+            "cores": os.cpu_count(), "load_before": round(load, 2), "machine": machine,
         }  # fmt: skip
         print(json.dumps(line), flush=True)
 

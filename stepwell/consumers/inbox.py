@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from stepwell.consumers.admission import Admission
 from stepwell.core.partition import Place
@@ -17,8 +17,9 @@ BATCH: Final = 200
 class _Lane:
     """One topic of the partition, read in order: a read is always under way, and wakes when there is something."""
 
-    def __init__(self, log: Log, topic: str, partition: int, position: int) -> None:
+    def __init__(self, log: Log, topic: str, partition: int, position: int, arrived: Callable[..., None]) -> None:
         self._log = log
+        self._arrived = arrived
         self._topic = topic
         self._partition = partition
         self._reading: asyncio.Future[Sequence[Record]] | None = None
@@ -28,6 +29,7 @@ class _Lane:
         if self._reading is None:
             read = self._log.read(self._topic, self._partition, self.position, limit=BATCH, wait=None)
             self._reading = asyncio.ensure_future(read)
+            self._reading.add_done_callback(self._arrived)
         return self._reading
 
     def take(self, most: int) -> Sequence[Record]:
@@ -56,9 +58,12 @@ class Inbox:
     """
 
     def __init__(self, log: Log, partition: int, place: Place, admission: Admission) -> None:
+        self._loop = asyncio.get_running_loop()
         self._admission = admission
-        self._commands = _Lane(log, COMMANDS, partition, place.command)
-        self._starts = _Lane(log, STARTS, partition, place.start)
+        self._commands = _Lane(log, COMMANDS, partition, place.command, self._wake)
+        self._starts = _Lane(log, STARTS, partition, place.start, self._wake)
+        self._waiter: asyncio.Future[None] | None = None
+        self._opening: asyncio.Future[None] | None = None
 
     @property
     def position(self) -> int:
@@ -75,10 +80,30 @@ class Inbox:
             Those of either; of ``starts`` only where all of ``commands`` that had arrived are among the others.
         """
         admission = self._admission
-        other = self._starts.arrival() if admission.room() else admission.opening()
-        await asyncio.wait((self._commands.arrival(), other), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        if admission.room():
+            other: asyncio.Future[Any] = self._starts.arrival()
+        else:
+            other = admission.opening()
+            if other is not self._opening:
+                self._opening = other
+                other.add_done_callback(self._wake)
+        if not self._commands.arrival().done():
+            # Not asyncio.wait: it costs as much again as deciding a step.
+            self._waiter = self._loop.create_future()
+            wait = 0.0 if other.done() else wait  # one turn of the loop, in which commands at hand are read
+            timer = None if wait is None else self._loop.call_later(wait, self._wake)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
         commands = self._commands.take(BATCH)
         return commands, self._starts.take(admission.room()) if len(commands) < BATCH else ()
+
+    def _wake(self, _: asyncio.Future[Any] | None = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def stop(self) -> None:
         """Stop reading."""

@@ -14,14 +14,19 @@ _MOST_BYTES: Final = 1024 * 1024  # both may double for a moment
 
 
 class Tail:
-    """A contiguous run of one partition's newest records."""
+    """A contiguous run of one partition's newest records.
 
-    __slots__ = ("_bytes", "_records", "_start")
+    Attributes:
+        whole: Whether the file is known to hold nothing behind it. Other processes ring when they have written.
+    """
+
+    __slots__ = ("_bytes", "_records", "_start", "whole")
 
     def __init__(self) -> None:
         self._start = 0
         self._records: list[Record] = []
         self._bytes = 0
+        self.whole = False
 
     def add(self, first: int, rows: Sequence[Row], timestamp: int) -> None:
         """Take in what was just committed. Where another process has written in between, begin anew."""
@@ -48,3 +53,13 @@ class Tail:
         """Records from exactly ``offset`` on; none if they are not here."""
         at = offset - self._start
         return self._records[at : at + limit] if 0 <= at < len(self._records) else []
+
+    def ends_at(self, offset: int) -> bool:
+        """Whether nothing is at ``offset`` yet, as far as this process has heard."""
+        return self.whole and offset == self._start + len(self._records)
+
+    def found_end(self, offset: int) -> None:
+        """The file was looked at, and holds nothing at ``offset``."""
+        if not self._records:
+            self._start = offset
+        self.whole = offset == self._start + len(self._records)

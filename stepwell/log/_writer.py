@@ -87,6 +87,7 @@ class Writer:
         self._pending: list[Work] = []
         self._on_their_way = 0  # works in the thread's hands
         self._giving_way: TimerHandle | None = None
+        self._moved = False
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._stopped: Future[None] = loop.create_future()
@@ -138,6 +139,10 @@ class Writer:
         if not self._on_their_way:
             self._giving_way = None
             return
+        if self._moved:  # it has had its turn since we last looked
+            self._moved = False
+            self._giving_way = self._loop.call_later(_GIVE_WAY_AFTER, self._give_way)
+            return
         give_up = time.perf_counter() + _GIVE_WAY_FOR
         time.sleep(_NAP)
         while not self._away and time.perf_counter() < give_up:
@@ -158,6 +163,7 @@ class Writer:
 
     def _committed(self, works: list[Work]) -> None:
         self._on_their_way -= len(works)
+        self._moved = True
         for work in works:
             work.done()
 

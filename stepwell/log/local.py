@@ -222,14 +222,17 @@ class LocalLog:
         deadline = None if wait is None else self.loop.time() + wait
         while limit > 0:
             self._check_open()
+            left = None if deadline is None else deadline - self.loop.time()
+            waits = left is None or left > 0
             tail = self._tails.get(place)
             found = tail.read(offset, limit) if tail is not None else []
-            if not found:
+            if not found and not (waits and tail is not None and tail.ends_at(offset)):
                 found = await self.reader.read(topic, partition, offset, limit)
+                if tail is not None and not found:
+                    tail.found_end(offset)
             if len(found) < limit and tail is None:
                 self._tails[place] = Tail()  # somebody reads at the end: what we append next is worth keeping
-            left = None if deadline is None else deadline - self.loop.time()
-            if found or (left is not None and left <= 0):
+            if found or not waits:
                 return found
             await self._arrivals.wait(place, offset, left)
         return []
@@ -333,6 +336,8 @@ class LocalLog:
         """Another process has written, or may have: wake those whom it may concern."""
         if self._closed:
             return
+        for tail in self._tails.values():
+            tail.whole = False
         for place in self._arrivals.awaited():
             try:
                 end = self.reader.end(*place)

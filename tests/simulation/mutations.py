@@ -370,7 +370,7 @@ MUTATIONS: dict[str, Mutation] = {
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
     "the clock goes back": Mutation([(PartitionOwner, "_now", lambda self: self._clock())], bias=_ZOMBIES),
     "a subscriber goes on from the end": Mutation(
-        [(Subscriber, "follow", _follows_from_the_end)], 200, Bias(rates=STORMY._replace(read_error=0.05))
+        [(Subscriber, "follow", _follows_from_the_end)], 400, Bias(chaos=(), rates=STORMY._replace(read_error=0.05))
     ),
 }
 
