@@ -134,6 +134,9 @@ class Claim:
 class Settle:
     """Append outcomes and forget deliveries, in one transaction.
 
+    It does not wait for the disk: the transition that follows from an outcome does, and takes it along. A power
+    failure in between takes outcome and settlement back together, and the step is run again.
+
     Args:
         log: The log.
         worker: Whose deliveries they are.
@@ -141,7 +144,7 @@ class Settle:
         outcomes: What to append, as it was given and encoded.
     """
 
-    durable = True
+    durable = False
 
     def __init__(
         self, log: Store, worker: Worker, tokens: list[int], outcomes: list[tuple[Outgoing, list[Row]]]

@@ -32,7 +32,8 @@ class Work(Protocol):
 
     Attributes:
         durable: Whether its commit has to wait for the disk. Claims and memberships need not: after a power
-            failure nobody holds them any more.
+            failure nobody holds them any more. Nor need what is settled: a step whose outcome is lost together
+            with its settlement is run again.
         size: About how many bytes it writes.
     """
 

@@ -23,7 +23,7 @@ import time
 from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from stepwell.errors import LogClosedError, LogError
@@ -37,7 +37,27 @@ _GIVE_WAY_FOR: Final = 0.0005  # at most, and until the thread is away at the di
 _NAP: Final = 0.00005
 _INDEX_IDLE: Final = 1024  # records of a partition that are not in the index by key: time to index when idle …
 _INDEX_BUSY: Final = 8192  # … and even when busy, because reading a key scans what is not indexed
+_FLUSH_WITHIN: Final = 0.02  # seconds; the transition that follows an outcome comes sooner where an engine is live
 _PAGES_GIVEN_BACK: Final = 2000  # at once, after each deletion of some
+
+
+class _Flush:
+    """Take along to the disk what was committed before without waiting for it."""
+
+    durable = True
+    size = 0
+
+    def apply(self, tx: Transaction) -> None:
+        tx.execute(
+            "INSERT INTO meta VALUES ('flushed_at', ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+            (tx.now,),
+        )
+
+    def done(self) -> None:
+        """Nobody waits for it."""
+
+    def failed(self, error: LogError) -> None:
+        """It is tried again."""
 
 
 class _IndexKeys:
@@ -100,6 +120,7 @@ class Writer:
         self._durability: Durability = "full"
         self._synchronous: Durability = "full"
         self._version = -1  # of the file's content, as this connection saw it last
+        self._unflushed = False  # whether commits before were not waited for by anyone since
         self._peers: list[int] = []  # ports of the other processes
         self._indexed: dict[int, int] = {}  # by base: ids below this are in the index by key
 
@@ -196,6 +217,7 @@ class Writer:
             while works := self._next():
                 self._commit(works)
                 self._index()
+            self._flush()
         finally:
             self._bell.close()
             with suppress(sqlite3.Error):
@@ -207,13 +229,21 @@ class Writer:
         works: list[Work] = []
         size = 0
         while not self._ending and size < _COMMIT_BYTES and (not works or not self._inbox.empty()):
-            more = self._inbox.get()
+            try:
+                more = self._inbox.get(timeout=_FLUSH_WITHIN if self._unflushed else None)
+            except Empty:
+                self._flush()
+                continue
             if more is None:
                 self._ending = True
             else:
                 works = works + more if works else more
                 size += sum(work.size for work in more)
         return works
+
+    def _flush(self) -> None:
+        if self._unflushed:
+            self._commit([_Flush()], tell=False)
 
     def _commit(self, works: list[Work], *, tell: bool = True) -> bool:
         self._away = False
@@ -261,6 +291,8 @@ class Writer:
             tx.peers = self._peers = [port for (port,) in found]
         self._away = True
         execute("COMMIT")
+        # The file of SQLite's log is flushed as a whole.
+        self._unflushed = durability != self._durability and (self._unflushed or any(work.size for work in works))
 
     def _begin(self) -> None:
         give_up = time.monotonic() + self._patience

@@ -114,7 +114,8 @@ class WorkQueue(Protocol):
     def settle(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outgoing] = ()) -> Future[None]:
         """Append the outcomes, then forget the deliveries; never the second without the first.
 
-        May be called in any order of deliveries. Done when both are durable.
+        May be called in any order of deliveries. Done when both are written. A log that writes them as one need
+        not wait for its disk: what is appended afterwards proves them, and if both are lost the step is run again.
         """
 
     def release(self, deliveries: Sequence[Delivery]) -> Future[None]:

@@ -263,3 +263,37 @@ async def test_a_busy_loop_does_not_starve_its_own_commits(tmp_path):
     stop = True
     await task
     await log.close()
+
+
+def _flushed_at(path: Path) -> int | None:
+    with sqlite3.connect(path) as connection:
+        row = connection.execute("SELECT value FROM meta WHERE name = 'flushed_at'").fetchone()
+    connection.close()
+    return row[0] if row else None
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+async def test_what_is_settled_is_taken_to_the_disk_by_what_follows_or_soon_by_itself(tmp_path, durability):
+    path = tmp_path / "log.db"
+    log = await LocalLog.open(path, durability=durability)
+    queue = await log.consume(["default"], prefetch=5)
+
+    async def settle_one() -> None:
+        await log.enqueue("default", [NewRecord("key", b"step")])
+        await queue.settle(await queue.take(1), [Outgoing(COMMANDS, 0, [NewRecord("key", b"outcome")])])
+
+    for _ in range(20):
+        await settle_one()
+        await log.append(EVENTS, 0, [NewRecord("key", b"transition")])
+    assert _flushed_at(path) is None  # none needed a flush of its own
+
+    await settle_one()
+    if durability == "full":
+        async with asyncio.timeout(10):
+            while _flushed_at(path) is None:
+                await asyncio.sleep(0.01)
+    else:
+        await asyncio.sleep(0.2)
+        assert _flushed_at(path) is None
+    assert [record.value for record in await log.read(COMMANDS, 0, 20)] == [b"outcome"]
+    await log.close()
