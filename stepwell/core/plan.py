@@ -388,6 +388,8 @@ _REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
     "http_request": ("url",),
     "wait": ("seconds",),
     "condition_check": ("condition",),
+    "file_operation": ("operation", "path"),
+    "workflow_trigger": ("workflow",),
 }
 
 

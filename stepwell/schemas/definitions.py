@@ -22,7 +22,18 @@ Mode = Literal["parallel", "sequential"]
 OnFailure = Literal["fail", "skip", "pause", "rollback"]
 AfterHandler = Literal["fail", "continue", "rollback"]
 
-STEP_TYPES = ("python", "input", "output", "process", "http_request", "wait", "condition_check")
+STEP_TYPES = (
+    "python", "input", "output", "process", "http_request", "llm", "file_operation", "agent_task", "approval_gate",
+    "workflow_trigger", "wait", "condition_check",
+)  # fmt: skip
+
+TYPE_ALIASES: Final[Mapping[str, str]] = {
+    "api_call": "http_request",
+    "call_external_service": "http_request",
+    "llm_service": "llm",
+    "ai": "llm",
+}
+"""What other systems call a type. Read, never written: the canonical form has one name for each."""
 
 CONFIG_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "input": ("data",),
@@ -30,12 +41,23 @@ CONFIG_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "condition_check": ("condition",),
     "wait": ("seconds",),
     "process": ("rules",),
+    "llm": (
+        "prompt", "system", "messages", "model", "temperature", "max_tokens", "schema", "timeout_seconds",
+    ),
+    "file_operation": (
+        "operation", "path", "to", "content", "format", "encoding", "pattern", "recursive", "algorithm", "overwrite",
+        "make_dirs",
+    ),
+    "approval_gate": (
+        "approvers", "required", "title", "message", "timeout_seconds", "on_timeout", "escalate_to", "on_reject",
+    ),
+    "workflow_trigger": ("workflow", "version", "input", "wait", "on_failure", "priority"),
     "http_request": (
         "url", "method", "headers", "query", "params", "json", "form", "body", "timeout_seconds", "auth", "expect",
         "response", "max_response_bytes",
     ),
 }  # fmt: skip
-"""What the ``config`` of each built-in type may hold; a handler's holds what it likes."""
+"""What the ``config`` of each built-in type may hold; a handler's, and an agent's task, hold what they like."""
 
 HTTP_METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions import (
+    TYPE_ALIASES,
     AfterHandler,
     Compensation,
     Definition,
@@ -262,6 +263,8 @@ def _shorthand_step(step: dict[str, Any]) -> dict[str, Any]:
         step["depends_on"] = [step["depends_on"]]
     if isinstance(step.get("condition"), bool):
         step["condition"] = str(step["condition"])
+    if isinstance(step.get("type"), str):
+        step["type"] = TYPE_ALIASES.get(step["type"], step["type"])
     for key in ("depends_on", "input_mapping", "config", "retry", "name", "description", "queue", "mode"):
         if key in step and step[key] is None:
             del step[key]
