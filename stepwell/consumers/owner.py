@@ -60,6 +60,7 @@ from stepwell.schemas.events import (
     WorkflowResumed,
     WorkflowStarted,
 )
+from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.owner")
@@ -67,7 +68,9 @@ _logger = Logger("stepwell.owner")
 # Transitions on their way to the disk at once; bounds memory when the disk is slower than deciding.
 MAX_UNPROVED: Final = 4_000
 
-_SETS_TIMER: Final = (WorkflowStarted, StepRetryScheduled, StepWaiting, StepReturned, StepStarted)
+_SETS_TIMER: Final = (
+    WorkflowStarted, StepRetryScheduled, StepWaiting, StepReturned, StepStarted, ApprovalRequired, ChildRequested,
+)  # fmt: skip
 _RESUMES: Final = (WorkflowResumed, WorkflowReopened)
 _STEERS: Final = (CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow)
 

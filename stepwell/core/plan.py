@@ -37,7 +37,7 @@ INSTANT_TYPES: Final = frozenset({"input", "output", "condition_check"})
 
 
 _NO_CONFIG: Final = compile_template({})
-_NO_ATTEMPTS: Final = INSTANT_TYPES | {"wait"}
+_NO_ATTEMPTS: Final = INSTANT_TYPES | {"wait", "approval_gate"}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would break a line, or a terminal
 
 
