@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from stepwell.consumers import worker as worker_module
+from stepwell.consumers import signs
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
 from stepwell.log.port import NewRecord
@@ -41,9 +41,9 @@ from tests.workbench import (
 @pytest.fixture
 def briskly(monkeypatch):
     """Report long steps sooner than one would in earnest."""
-    monkeypatch.setattr(worker_module, "REPORT_AFTER", 0.05)
-    monkeypatch.setattr(worker_module, "HEARTBEAT_EVERY", 0.05)
-    monkeypatch.setattr(worker_module, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(signs, "REPORT_AFTER", 0.05)
+    monkeypatch.setattr(signs, "HEARTBEAT_EVERY", 0.05)
+    monkeypatch.setattr(signs, "SWEEP_EVERY", 0.01)
 
 
 # --- how many, in which order ---------------------------------------------------------------------------------
