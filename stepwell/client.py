@@ -30,9 +30,11 @@ from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Log
 from stepwell.log.urls import open_log
 from stepwell.schemas.commands import (
+    ApproveStep,
     CancelWorkflow,
     Command,
     PauseWorkflow,
+    RejectStep,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
@@ -219,6 +221,22 @@ class Client:
             CommandRejectedError: There is no such point or instance.
         """
         await self.send(RollbackWorkflow(instance_id, to, pause, command_id=self._make_id()))
+
+    async def approve(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
+        """Approve what a step waits for.
+
+        Args:
+            step_id: The step; may be left out where only one waits.
+            by: Who approves; one of the approvers, where the step names some.
+
+        Raises:
+            CommandRejectedError: No such step waits for approval, or not for theirs.
+        """
+        await self.send(ApproveStep(instance_id, step_id, by, comment, command_id=self._make_id()))
+
+    async def reject(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
+        """Reject what a step waits for; arguments and errors as in ``approve``."""
+        await self.send(RejectStep(instance_id, step_id, by, comment, command_id=self._make_id()))
 
     async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
         """Send a command and wait for its answer.
