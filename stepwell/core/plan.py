@@ -14,8 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.core.config_checks import config_problems
-from stepwell.core.expressions import ALLOWED, Expression, compile_expression
+from stepwell.core.expressions import Expression, compile_expression
 from stepwell.core.suggestions import choice, suggest
+from stepwell.core.syntax import ALLOWED
 from stepwell.core.templates import Template, compile_mapping, compile_template
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
