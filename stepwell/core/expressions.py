@@ -59,6 +59,8 @@ _HABITS: Final = tuple((re.compile(pattern), remedy) for pattern, remedy in (
     (r"\?", "Write a if condition else b instead of condition ? a : b."),
     (r"(?<![=!<>:])(?<!reverse)=(?!=)", "Write == to compare."),
 ))  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A checked expression; made by :func:`compile_expression`, safe to share.

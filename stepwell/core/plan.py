@@ -6,7 +6,6 @@ engine can rely on the graph being acyclic and every reference leading somewhere
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -15,9 +14,13 @@ import msgspec
 
 from stepwell.core.config_checks import config_problems
 from stepwell.core.expressions import Expression, compile_expression
-from stepwell.core.suggestions import choice, suggest
+from stepwell.core.json_schema import Schema, compile_schema
+from stepwell.core.references import References
+from stepwell.core.suggestions import Suggestions, choice
 from stepwell.core.syntax import ALLOWED
 from stepwell.core.templates import Template, compile_mapping, compile_template
+from stepwell.core.text_checks import first, size_problems, text_problems
+from stepwell.core.values import shorten
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
     CONFIG_KEYS,
@@ -25,12 +28,10 @@ from stepwell.schemas.definitions import (
     Definition,
     Retry,
     Step,
-    decode_definition,
-    encode_definition,
-    hash_definition,
+    canonical_form,
+    hash_canonical,
 )
 
-ROOT_NAMES: Final = frozenset({"input", "input_data", "step_outputs", "context"})
 HANDLER_NAMES: Final = frozenset({"error", "failed_step"})  # what an error handler may refer to besides
 
 INSTANT_TYPES: Final = frozenset({"input", "output", "condition_check"})
@@ -39,7 +40,6 @@ INSTANT_TYPES: Final = frozenset({"input", "output", "condition_check"})
 
 _NO_CONFIG: Final = compile_template({})
 _NO_ATTEMPTS: Final = INSTANT_TYPES | {"wait", "approval_gate"}
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would break a line, or a terminal
 
 
 class PlanStep:
@@ -77,6 +77,10 @@ class PlanStep:
 class Plan:
     """A definition, compiled.
 
+    Args:
+        definition: In the canonical form.
+        digest: Its hash.
+
     Attributes:
         steps: Every step by id, in written order.
         batches: Ids by depth: what could run at once if nothing failed and nothing was limited.
@@ -84,9 +88,9 @@ class Plan:
         outputs: Ids of the steps whose outputs are the workflow's, where it says nothing else.
     """
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, digest: str) -> None:
         self.definition = definition
-        self.hash = hash_definition(definition)
+        self.hash = digest
         self.steps: dict[str, PlanStep] = {
             step.id: PlanStep(index, step) for index, step in enumerate(definition.steps)
         }
@@ -94,19 +98,17 @@ class Plan:
         self.roots: tuple[str, ...] = ()
         self.outputs: tuple[str, ...] = ()
         self.output: Template | None = None
-        self.input_schema: Any = None
+        self.input_schema: Schema | None = None
 
     def input_problem(self, data: Any) -> str:
         """What is wrong with an input by the definition's ``input_schema``; empty if nothing is."""
         if self.input_schema is None:
             return ""
-        from jsonschema.exceptions import best_match  # noqa: PLC0415 - 0.1 s, paid by whoever has a schema
-
         try:
-            problem = best_match(self.input_schema.iter_errors(data))
-        except Exception as error:  # the checker's own limits: a schema without end, a number beyond floats
-            return f"input: cannot be checked by the input_schema: {error}"
-        return "" if problem is None else f"input{problem.json_path[1:]}: {problem.message}"
+            problem = self.input_schema.problem(data)
+        except ExpressionError as error:  # limits: a schema without end, a number beyond floats
+            return f"input: cannot be checked by the input_schema: {error.message}"
+        return f"input{problem}" if problem else ""
 
     @property
     def handlers(self) -> frozenset[str]:
@@ -128,25 +130,30 @@ def compile_plan(definition: Definition) -> Plan:
     """
     place = f"workflow {definition.name!r}"
     try:
-        definition = decode_definition(encode_definition(definition))
+        definition, canonical = canonical_form(definition)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
-    return _Compiler(definition).compile()
+    return _Compiler(definition, hash_canonical(canonical)).compile()
 
 
 class _Compiler:
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, digest: str) -> None:
         self.definition = definition
         self.problems: list[str] = []
-        self.plan = Plan(definition)
-        self.ancestors: dict[str, int] = {}
+        self.plan = Plan(definition, digest)
+        self.suggestions = Suggestions()
+        self.references = References(self.plan.steps, self.suggestions)
 
     def compile(self) -> Plan:
         plan, definition = self.plan, self.definition
         if not definition.steps:
             self.problems.append("steps: there are none; a workflow needs at least one")
+        self.problems += size_problems(definition)
+        if self.problems:
+            raise DefinitionError(self.problems, place=f"workflow {definition.name!r}")
+        self.problems += text_problems(definition)
         self._check_ids()
         self._check_error_handlers()
         self._check_types()
@@ -157,8 +164,9 @@ class _Compiler:
         if not self.problems:
             self._compile_steps()
             plan.output = self._template(definition.output, "output", None)
+            self.problems += self.references.far_problems(plan.batches)
         if self.problems:
-            raise DefinitionError(self.problems, place=f"workflow {definition.name!r}")
+            raise DefinitionError(first(self.problems), place=f"workflow {definition.name!r}")
         return plan
 
     def _check_ids(self) -> None:
@@ -166,16 +174,12 @@ class _Compiler:
         for index, step in enumerate(self.definition.steps):
             if counts[step.id] > 1 and self.plan.steps[step.id].index == index:
                 self.problems.append(f'steps[{index}].id: "{step.id}" is given to {counts[step.id]} steps')
-            if step.id != step.id.strip() or _CONTROL.search(step.id):
-                self.problems.append(
-                    f"steps[{index}].id: {step.id!r} has blanks at its ends, line breaks or control characters"
-                )
 
     def _check_types(self) -> None:
         for index, step in enumerate(self.definition.steps):
             at = f"steps[{index}]"
             if step.type not in STEP_TYPES:
-                self.problems.append(f'{at}.type: unknown type "{step.type}"{choice(step.type, STEP_TYPES)}')
+                self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{choice(step.type, STEP_TYPES)}')
             elif step.type == "python" and not step.handler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:
@@ -198,26 +202,21 @@ class _Compiler:
         schema = self.definition.input_schema
         if schema is None:
             return
-        from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
-        from jsonschema.exceptions import SchemaError  # noqa: PLC0415
-        from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]  # noqa: PLC0415
-
         try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            self.problems.append(f"input_schema{error.json_path[1:]}: {error.message}")
-        else:
-            # Without a registry of its own it would fetch what a schema refers to over the network.
-            self.plan.input_schema = Draft202012Validator(schema, registry=REGISTRY)
+            self.plan.input_schema = compile_schema(schema)
+        except ExpressionError as error:
+            self.problems.append(f"input_schema{error.place}: {_told(error)}")
 
     def _check_error_handlers(self) -> None:
         steps = self.plan.steps
         for failing, handler in self.definition.error_handlers.items():
             at = f"error_handlers.{failing}"
             if failing not in steps:
-                self.problems.append(f'{at}: unknown step "{failing}"{suggest(failing, steps)}')
+                self.problems.append(f'{at}: unknown step "{failing}"{self.suggestions.near(failing, steps)}')
             if handler.step not in steps:
-                self.problems.append(f'{at}: unknown step "{handler.step}"{suggest(handler.step, steps)}')
+                self.problems.append(
+                    f'{at}: unknown step "{handler.step}"{self.suggestions.near(handler.step, steps)}'
+                )
             elif handler.step == failing:
                 self.problems.append(f"{at}: a step cannot handle its own failure")
             elif steps[handler.step].handles:
@@ -243,7 +242,9 @@ class _Compiler:
                 continue
             for other, count in Counter(step.depends_on).items():
                 if other not in steps:
-                    self.problems.append(f'{at}: unknown step "{other}"{suggest(other, steps)}')
+                    self.problems.append(
+                        f'{at}: unknown step "{shorten(other)}"{self.suggestions.near(other, steps)}'
+                    )
                 elif other == step.id:
                     self.problems.append(f'{at}: "{other}" depends on itself')
                 elif steps[other].handles:
@@ -276,7 +277,7 @@ class _Compiler:
         self.plan.batches = tuple(batches)
         if sum(map(len, batches)) < len(steps):
             left = {step_id for step_id, count in missing.items() if count > 0}
-            cycle = " → ".join(_cycle(steps, left))
+            cycle = " → ".join(_shown(_cycle(steps, left)))
             self.problems.append(f"steps: they depend on each other in a circle: {cycle}")
         named = tuple(step_id for step_id, p in steps.items() if p.step.type == "output")
         self.plan.outputs = named or tuple(step_id for step_id, p in steps.items() if not p.dependents)
@@ -322,7 +323,7 @@ class _Compiler:
         except ExpressionError as error:
             self.problems.append(f"{at}: {_told(error)}")
             return None
-        self._check_references(expression.names, expression.references, at, step, frozenset())
+        self._check_references(expression.references, at, step)
         return expression
 
     def _template(
@@ -341,48 +342,21 @@ class _Compiler:
         except ExpressionError as error:
             self.problems.append(f"{at}{'.' + error.place if error.place else ''}: {_told(error)}")
             return None
-        self._check_references(template.names, template.references, at, step, known)
+        self._check_references(template.references, at, step, known)
         return template
 
     def _check_references(
         self,
-        names: Iterable[str],
         references: Iterable[tuple[str, ...]],
         at: str,
         step: PlanStep | None,
-        known: frozenset[str],
+        known: frozenset[str] = frozenset(),
     ) -> None:
-        steps = self.plan.steps
-        if step and step.handles:
+        if step is not None and step.handles:
             known |= HANDLER_NAMES
-        others = set(names) - ROOT_NAMES - known
-        for name in sorted(name for name in others if name not in steps):
-            choice = suggest(name, [*ROOT_NAMES, *known, *steps])
-            self.problems.append(
-                f'{at}: nothing is called "{name}"{choice or "; there are input, step_outputs, context and step ids"}'
-            )
-        named = {path[1] for path in references if path[0] == "step_outputs" and len(path) > 1}
-        for step_id in sorted(step_id for step_id in named if step_id not in steps):
-            self.problems.append(f'{at}: unknown step "{step_id}"{suggest(step_id, steps)}')
-        used = {step_id for step_id in named | others if step_id in steps}
-        if step is None or step.handles:
-            return  # the workflow's output and error handlers look at whatever there is
-        for step_id in sorted(used - set(step.step.depends_on)):
-            if not self._precedes(step_id, step.step.id):
-                self.problems.append(
-                    f'{at}: refers to "{step_id}", which "{step.step.id}" does not depend on, directly or not; '
-                    f"add it to depends_on"
-                )
-
-    def _precedes(self, earlier: str, later: str) -> bool:
-        if not self.ancestors:  # one bit a step; built only once something looks further than its dependencies
-            for batch in self.plan.batches:
-                for step_id in batch:
-                    bits = 0
-                    for other in self.plan.steps[step_id].step.depends_on:
-                        bits |= self.ancestors[other] | 1 << self.plan.steps[other].index
-                    self.ancestors[step_id] = bits
-        return bool(self.ancestors[later] >> self.plan.steps[earlier].index & 1)
+        # The workflow's output and error handlers look at whatever there is.
+        bound = None if step is None or step.handles else step.step
+        self.problems += self.references.problems(references, at, bound, known)
 
 
 _REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
@@ -403,6 +377,11 @@ def _told(error: ExpressionError) -> str:
 
 # What a config says literally is checked here, as far as tables can tell; what templates fill in, and all the
 # rest, is checked by the type itself when the step runs.
+
+
+def _shown(circle: list[str]) -> list[str]:
+    """A circle as it is told: of a long one, its ends."""
+    return circle if len(circle) <= 20 else [*circle[:10], "…", *circle[-10:]]
 
 
 def _cycle(steps: Mapping[str, PlanStep], left: set[str]) -> list[str]:

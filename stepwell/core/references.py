@@ -38,7 +38,9 @@ class References:
             step: Whose it is; None where it may look at every step.
             known: Names that it may use besides.
         """
-        unknown, missing, used = set(), set(), set()
+        unknown: set[str] = set()
+        missing: set[str] = set()
+        used: set[str] = set()
         for path in references:
             root = path[0]
             if root == "step_outputs":
@@ -84,7 +86,8 @@ class References:
                 if earlier in bit and earlier != step.id and seen[step.id] & bit[earlier]
             )
         return [
-            f'{at}: refers to "{earlier}", which "{step.id}" does not depend on, directly or not; add it to depends_on'
+            f'{at}: refers to "{earlier}", which "{step.id}" does not depend on, directly or not; '
+            f"add it to depends_on"
             for earlier, step, at in self._far
             if (earlier, step.id) not in found
         ]
