@@ -359,6 +359,9 @@ def test_a_pause_and_a_resume_anywhere_do_not_change_the_end(graph, seed):
                 engine.send(ResumeWorkflow(engine.id, "retry", f"resume {number}"))
             elif engine.in_hand:
                 engine.deliver(engine.in_hand[0])
+            elif engine.waits():
+                step_id = engine.waits()[0]
+                engine.send(engine.word(step_id, f"vote {number}", well=len(step_id) % 2 == 0))
             elif not engine.go_on():
                 due = engine.next_due()
                 engine.wait(max(0, due - engine.now) / 1000)
