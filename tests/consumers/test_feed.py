@@ -298,4 +298,4 @@ async def test_a_log_without_room_ends_the_feed_as_it_ends_an_engine(log, monkey
 
     monkeypatch.setattr(log, "append", full)
     with pytest.raises(LogFullError):
-        await asyncio.wait_for(Feeder(log, SOURCE).run(), 10)
+        await asyncio.wait_for(Feeder(log, SOURCE).run(), 30)
