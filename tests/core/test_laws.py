@@ -131,12 +131,13 @@ def stamps(seed: int, count: int) -> list[Stamp]:
     made = []
     for index in range(1, count + 1):
         taken, kind = -1, rnd.random()
+        free = [offset for offset in range(started + 1, started + 9) if offset not in ahead]
         if kind < 0.6:
             source += 1
-        elif kind < 0.85:
+        elif kind < 0.85 or not free:
             started += 1 + (started + 1 in ahead)
         else:
-            taken = rnd.choice([offset for offset in range(started + 1, started + 9) if offset not in ahead])
+            taken = rnd.choice(free)
             ahead.add(taken)
         made.append(Stamp(0, index, source, started=started, ahead=taken))
     return made

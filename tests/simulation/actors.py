@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.client import Client
 from stepwell.consumers.engine import Engine
+from stepwell.consumers.histories import accepted_of
 from stepwell.consumers.owner import PartitionOwner, SurpriseError
 from stepwell.consumers.reading import Accepted, EventReader
 from stepwell.consumers.takeover import Possession
@@ -245,7 +246,7 @@ class Visitor:
             await self._read(client)
         elif kind < 0.92:
             instance_id = dice.choice(known)
-            found = await client._history(instance_id)
+            found = await accepted_of(client.log, instance_id)
             world.oracle.history(instance_id, [accepted.transition for accepted in found])
         else:
             instance_id = dice.choice(known)
@@ -374,7 +375,7 @@ class Person:
         for instance_id, known in sorted(world.oracle.instances.items()):
             if known.history:
                 least = len(known.history)
-                found = await client._history(instance_id)
+                found = await accepted_of(client.log, instance_id)
                 world.oracle.history(instance_id, [accepted.transition for accepted in found], least=least)
 
 
