@@ -6,7 +6,6 @@ engine can rely on the graph being acyclic and every reference leading somewhere
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -14,8 +13,10 @@ import msgspec
 
 from stepwell.core.config_checks import config_problems
 from stepwell.core.expressions import Expression, compile_expression
-from stepwell.core.json_schema import Schema, compile_schema
+from stepwell.core.graph import Graph
+from stepwell.core.json_schema import compile_schema, worst
 from stepwell.core.references import References
+from stepwell.core.schema_bounds import BoundedValidator
 from stepwell.core.suggestions import Suggestions, choice
 from stepwell.core.syntax import ALLOWED
 from stepwell.core.templates import Template, compile_mapping, compile_template
@@ -98,14 +99,14 @@ class Plan:
         self.roots: tuple[str, ...] = ()
         self.outputs: tuple[str, ...] = ()
         self.output: Template | None = None
-        self.input_schema: Schema | None = None
+        self.input_schema: BoundedValidator | None = None
 
     def input_problem(self, data: Any) -> str:
         """What is wrong with an input by the definition's ``input_schema``; empty if nothing is."""
         if self.input_schema is None:
             return ""
         try:
-            problem = self.input_schema.problem(data)
+            problem = worst(self.input_schema, data)
         except ExpressionError as error:  # limits: a schema without end, a number beyond floats
             return f"input: cannot be checked by the input_schema: {error.message}"
         return f"input{problem}" if problem else ""
@@ -143,8 +144,9 @@ class _Compiler:
         self.definition = definition
         self.problems: list[str] = []
         self.plan = Plan(definition, digest)
-        self.suggestions = Suggestions()
-        self.references = References(self.plan.steps, self.suggestions)
+        suggestions = Suggestions()
+        self.graph = Graph(definition, self.problems, suggestions)
+        self.references = References(self.plan.steps, suggestions)
 
     def compile(self) -> Plan:
         plan, definition = self.plan, self.definition
@@ -154,26 +156,21 @@ class _Compiler:
         if self.problems:
             raise DefinitionError(self.problems, place=f"workflow {definition.name!r}")
         self.problems += text_problems(definition)
-        self._check_ids()
-        self._check_error_handlers()
+        self.graph.check_ids()
+        self.graph.read_error_handlers()
         self._check_types()
-        self._link()
+        self.graph.link()
         self._check_schema()
-        if not self.problems:  # what follows would only repeat what is wrong with the graph
-            self._batch()
+        if not self.problems:  # what follows would only repeat what is wrong with the steps
+            self.graph.lay_out()
         if not self.problems:
+            self._take_over_graph()
             self._compile_steps()
             plan.output = self._template(definition.output, "output", None)
             self.problems += self.references.far_problems(plan.batches)
         if self.problems:
             raise DefinitionError(first(self.problems), place=f"workflow {definition.name!r}")
         return plan
-
-    def _check_ids(self) -> None:
-        counts = Counter(step.id for step in self.definition.steps)
-        for index, step in enumerate(self.definition.steps):
-            if counts[step.id] > 1 and self.plan.steps[step.id].index == index:
-                self.problems.append(f'steps[{index}].id: "{step.id}" is given to {counts[step.id]} steps')
 
     def _check_types(self) -> None:
         for index, step in enumerate(self.definition.steps):
@@ -207,80 +204,12 @@ class _Compiler:
         except ExpressionError as error:
             self.problems.append(f"input_schema{error.place}: {_told(error)}")
 
-    def _check_error_handlers(self) -> None:
-        steps = self.plan.steps
-        for failing, handler in self.definition.error_handlers.items():
-            at = f"error_handlers.{failing}"
-            if failing not in steps:
-                self.problems.append(f'{at}: unknown step "{failing}"{self.suggestions.near(failing, steps)}')
-            if handler.step not in steps:
-                self.problems.append(
-                    f'{at}: unknown step "{handler.step}"{self.suggestions.near(handler.step, steps)}'
-                )
-            elif handler.step == failing:
-                self.problems.append(f"{at}: a step cannot handle its own failure")
-            elif steps[handler.step].handles:
-                other = steps[handler.step].handles
-                self.problems.append(
-                    f'{at}: "{handler.step}" already handles "{other}"; give each step a handler of its own'
-                )
-            else:
-                steps[handler.step].handles = failing
-        for failing in self.definition.error_handlers:
-            if failing in steps and steps[failing].handles:
-                self.problems.append(f"error_handlers.{failing}: an error handler cannot have one itself")
-
-    def _link(self) -> None:
-        steps = self.plan.steps
-        dependents: dict[str, list[str]] = {step_id: [] for step_id in steps}
-        for plan_step in steps.values():
-            step, at = plan_step.step, f"steps[{plan_step.index}].depends_on"
-            if plan_step.handles and set(step.depends_on) - {plan_step.handles}:
-                self.problems.append(
-                    f'{at}: "{step.id}" handles the failure of "{plan_step.handles}" and may depend on nothing else'
-                )
-                continue
-            for other, count in Counter(step.depends_on).items():
-                if other not in steps:
-                    self.problems.append(
-                        f'{at}: unknown step "{shorten(other)}"{self.suggestions.near(other, steps)}'
-                    )
-                elif other == step.id:
-                    self.problems.append(f'{at}: "{other}" depends on itself')
-                elif steps[other].handles:
-                    self.problems.append(
-                        f'{at}: "{other}" runs only when "{steps[other].handles}" fails; nothing may depend on it'
-                    )
-                elif count > 1:
-                    self.problems.append(f'{at}: "{other}" is named {count} times')
-                elif not plan_step.handles:
-                    dependents[other].append(step.id)
-        for step_id, names in dependents.items():
-            steps[step_id].dependents = tuple(names)
-
-    def _batch(self) -> None:
-        """Kahn's algorithm, a layer at a time; what is left over lies on a cycle or behind one."""
-        steps = {step_id: p for step_id, p in self.plan.steps.items() if not p.handles}
-        missing = {step_id: len(p.step.depends_on) for step_id, p in steps.items()}
-        layer = [step_id for step_id, count in missing.items() if count == 0]
-        self.plan.roots = tuple(layer)
-        batches = []
-        while layer:
-            batches.append(tuple(sorted(layer, key=lambda step_id: steps[step_id].index)))
-            following = []
-            for step_id in layer:
-                for dependent in steps[step_id].dependents:
-                    missing[dependent] -= 1
-                    if missing[dependent] == 0:
-                        following.append(dependent)
-            layer = following
-        self.plan.batches = tuple(batches)
-        if sum(map(len, batches)) < len(steps):
-            left = {step_id for step_id, count in missing.items() if count > 0}
-            cycle = " → ".join(_shown(_cycle(steps, left)))
-            self.problems.append(f"steps: they depend on each other in a circle: {cycle}")
-        named = tuple(step_id for step_id, p in steps.items() if p.step.type == "output")
-        self.plan.outputs = named or tuple(step_id for step_id, p in steps.items() if not p.dependents)
+    def _take_over_graph(self) -> None:
+        plan, graph = self.plan, self.graph
+        plan.batches, plan.roots, plan.outputs = graph.batches, graph.batches[0], graph.outputs
+        for step_id, plan_step in plan.steps.items():
+            plan_step.handles = graph.handles.get(step_id, "")
+            plan_step.dependents = tuple(graph.dependents[step_id])
 
     def _compile_steps(self) -> None:
         for plan_step in self.plan.steps.values():
@@ -377,19 +306,3 @@ def _told(error: ExpressionError) -> str:
 
 # What a config says literally is checked here, as far as tables can tell; what templates fill in, and all the
 # rest, is checked by the type itself when the step runs.
-
-
-def _shown(circle: list[str]) -> list[str]:
-    """A circle as it is told: of a long one, its ends."""
-    return circle if len(circle) <= 20 else [*circle[:10], "…", *circle[-10:]]
-
-
-def _cycle(steps: Mapping[str, PlanStep], left: set[str]) -> list[str]:
-    """One cycle among what is left: follow dependencies until a step comes again."""
-    path: dict[str, int] = {}
-    at = min(left, key=lambda step_id: steps[step_id].index)
-    while at not in path:
-        path[at] = len(path)
-        at = next(other for other in steps[at].step.depends_on if other in left)
-    circle = list(path)[path[at] :]
-    return [*circle, at][::-1]
