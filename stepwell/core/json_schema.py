@@ -68,9 +68,9 @@ def worst(validator: BoundedValidator, data: Any) -> str:
     from jsonschema.exceptions import best_match  # noqa: PLC0415
 
     try:
-        error: Any = best_match(validator.iter_errors(data))
+        best: Any = best_match(validator.iter_errors(data))
     except ExpressionError:
         raise
     except Exception as error:  # a schema without end, a number beyond floats
         raise ExpressionError(shorten(f"{error}", _MESSAGE) or type(error).__name__) from None
-    return "" if error is None else f"{error.json_path[1:]}: {shorten(error.message, _MESSAGE)}"
+    return f"{best.json_path[1:]}: {shorten(best.message, _MESSAGE)}" if best else ""
