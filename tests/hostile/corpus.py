@@ -100,6 +100,20 @@ TEXTS: list[tuple[str, str, str]] = [
     ("a shell script", "#!/bin/sh\nrm -rf /\n", "is a str"),
 ]  # fmt: skip
 
+# Names of files.
+FILES: list[tuple[str, str, str]] = [
+    ("no file", "nobody.yaml", "there is no such file"),
+    ("a folder", ".", "is a directory"),
+    ("an empty name", "", "is a directory"),
+    ("a long name", "x" * 5_000, "cannot be read"),
+    ("a NUL in a name", "a\0.yaml", "is no file's name"),
+    ("half of a pair for a name", "\ud800", "is no file's name"),
+    ("below a file", "/etc/passwd/w.yaml", "cannot be read"),
+    ("a program", "/bin/sh", "is no text in UTF-8"),
+    ("a file without end", "/dev/zero", "has more than 8,388,608 bytes"),
+    ("nothing", "/dev/null", "is empty"),
+]
+
 # Plain data: the shapes of a definition.
 SHAPES: list[tuple[str, Any, str]] = [
     ("no name", {"steps": []}, 'missing "name"'),
