@@ -20,6 +20,7 @@ from stepwell.schemas.bounds import (
     TooLargeError,
     check_expanded,
     check_text,
+    odd_scalar,
     wrong_nodes,
     wrong_values,
 )
@@ -183,7 +184,12 @@ def _parse_yaml(text: str, place: str) -> Any:
             problems = [f"line {line}: {what}" for line, what in wrong[:100]]
             raise DefinitionError(problems, place=place)
         check_expanded(root)
-        return loader.construct_document(root)
+        try:
+            return loader.construct_document(root)
+        except yaml.YAMLError:
+            raise
+        except Exception:  # whatever PyYAML stumbles over
+            raise DefinitionError([odd_scalar(loader, root)], place=place) from None
     finally:
         loader.dispose()
 
