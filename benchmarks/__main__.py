@@ -2,7 +2,7 @@
 
 W1 throughput, W2 latency, W3 fan-out and fan-in, CHAIN a long chain, START a whole ``stepwell run``, W4 recovery
 from a kill, W5 replay, W6 many live instances, W7 growth of the log, FLOOD
-200,000 submissions at once.
+200,000 submissions at once, COMPILE a definition of 10,000 steps made ready, EXPR conditions evaluated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import stepwell
-from benchmarks import apart, flood, pace, recovery, volume
+from benchmarks import apart, flood, language, pace, recovery, volume
 from benchmarks.common import HANDLERS
 from benchmarks.yardstick import yardstick
 
@@ -41,6 +41,8 @@ FOLDER_WORKLOADS: dict[str, OnFolder] = {
     "W6": volume.w6,
     "W7": volume.w7,
     "FLOOD": lambda folder: flood.flood(f"file:{folder}/log.db", 200_000),
+    "COMPILE": language.compile_large,
+    "EXPR": language.conditions,
 }
 APART: tuple[str, ...] = ("W1", "W2", "W3", "W3-10k", "CHAIN")
 WORKLOADS = (*CLIENT_WORKLOADS, *FOLDER_WORKLOADS, "TAKE-OVER")

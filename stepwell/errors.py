@@ -14,7 +14,7 @@ _ODD: Final = re.compile(
 
 
 def visible(text: str) -> str:
-    """A text for people, with nothing in it that hides, or that a terminal would obey: ``\\x1b`` instead of an escape."""
+    """A text for people in which nothing hides, and nothing steers a terminal: what would is shown as its code."""
     return _ODD.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

@@ -157,8 +157,10 @@ def _regex(pattern: str, at: str = "") -> Any:
     try:
         return _compiled(pattern)
     except Exception as error:
+        why = error.args[0] if error.args else error
+        why = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
         raise ExpressionError(
-            f"{shorten(pattern, 60)!r} is no pattern: {shorten(str(error), 100)}", place=at,
+            f"'{shorten(pattern, 60)}' is no pattern: {shorten(why, 100)}", place=at,
             remedy="Patterns are those of RE2: no look-around, no back-references, at most 1,000 repetitions.",
         ) from None  # fmt: skip
 

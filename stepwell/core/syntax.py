@@ -93,7 +93,7 @@ class Compiler:
 
     def _build(self, node: ast.expr) -> Evaluator:
         build = self.build
-        match node:
+        match node:  # the frequent ones first: each case that does not fit takes time
             case ast.Constant(value=value):
                 self._check_literal(node, value)
                 return lambda _: value
@@ -108,6 +108,12 @@ class Compiler:
                 return self._apply(node, OPERATIONS[ast.Slice], build(inner), *bounds)
             case ast.Subscript(value=inner, slice=index):
                 return self._apply(node, OPERATIONS[ast.Subscript], self._inner(node, inner), build(index))
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                return self._compare(node, build(left), ops, others)
+            case ast.BoolOp(op=op, values=values):
+                return _either([build(part) for part in values], isinstance(op, ast.Or))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
+                return self._apply(node, OPERATIONS[type(op)], build(left), build(right))
             case ast.List(elts=elements):
                 parts = [build(part) for part in elements]
                 return lambda run: [part(run) for part in parts]
@@ -122,8 +128,6 @@ class Compiler:
                         raise self._refused(part, "a key that is no text")
                 parts = [build(part) for part in (*keys, *values) if part]
                 return self._apply(node, OPERATIONS[ast.Dict], *parts)
-            case ast.BoolOp(op=op, values=values):
-                return _either([build(part) for part in values], isinstance(op, ast.Or))
             case ast.UnaryOp(op=ast.Not(), operand=inner):
                 operand = build(inner)
                 return lambda run: not operand(run)
@@ -132,10 +136,6 @@ class Compiler:
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 condition, then, otherwise = build(test), build(body), build(orelse)
                 return lambda run: then(run) if condition(run) else otherwise(run)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
-                return self._apply(node, OPERATIONS[type(op)], build(left), build(right))
-            case ast.Compare(left=left, ops=ops, comparators=others):
-                return self._compare(node, build(left), ops, others)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
                 return self._call(node, name, args, keywords)
             case ast.Call():
@@ -158,9 +158,10 @@ class Compiler:
     def _check_literal(self, node: ast.expr, value: object) -> None:
         if type(value) not in SCALARS:
             raise self._refused(node, f"a literal of type {type(value).__name__}")
-        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-            raise self._refused(node, "half of a surrogate pair (JSON cannot hold it)")
-        if isinstance(value, (int, float)):
+        if isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+                raise self._refused(node, "half of a surrogate pair (JSON cannot hold it)")
+        elif isinstance(value, (int, float)):
             try:
                 bounded(value)
             except ExpressionError as error:

@@ -104,7 +104,9 @@ def odd_scalar(loader: Any, root: yaml.Node) -> str:
                 kind = node.tag.rpartition(":")[2]
                 return f'line {node.start_mark.line + 1}: "{node.value[:60]}" is no {kind}; put it in quotes'
         else:
-            parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+            parts = (
+                node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+            )
             left += parts[::-1]
     return "is no YAML"
 

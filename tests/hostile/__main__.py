@@ -23,7 +23,10 @@ def main() -> int:
         began = time.monotonic()
         good, slowest = run(kind, given.examples, number)
         took = time.monotonic() - began
-        print(f"  {given.examples:,} in {took:.0f} s, {good:,} well-formed, the slowest took {slowest:.2f} s", flush=True)
+        print(
+            f"  {given.examples:,} in {took:.0f} s, {good:,} well-formed, the slowest took {slowest:.2f} s",
+            flush=True,
+        )
     return 0
 
 

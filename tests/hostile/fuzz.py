@@ -34,7 +34,8 @@ from stepwell.schemas.definitions import (
     hash_definition,
 )
 from stepwell.schemas.load import load_definition
-from tests.hostile.corpus import EXPRESSIONS, TEMPLATES, TEXTS
+from tests.hostile.corpus import TEXTS
+from tests.hostile.corpus_expressions import EXPRESSIONS, TEMPLATES
 from tests.hostile.measured import check_message
 
 SECONDS: Final = 5.0  # of processor time, for one example
@@ -67,10 +68,10 @@ _leaves = st.sampled_from(
 
 
 def _grown(part: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    operators = st.sampled_from(
-        ("+", "-", "*", "/", "//", "%", "==", "!=", "<", ">=", "in", "not in", "and", "or")
+    operators = st.sampled_from(("+", "-", "*", "/", "//", "%", "==", "!=", "<", ">=", "in", "not in", "and", "or"))
+    calls = st.sampled_from(
+        ("len", "sum", "min", "max", "sorted", "str", "int", "float", "bool", "abs", "round", "any")
     )
-    calls = st.sampled_from(("len", "sum", "min", "max", "sorted", "str", "int", "float", "bool", "abs", "round", "any"))
     return st.one_of(
         st.builds("({} {} {})".format, part, operators, part),
         st.builds("{}({})".format, calls, part),
@@ -89,7 +90,9 @@ expressions = word_soup | trees | st.sampled_from([source for _, source, _ in EX
 
 # --- JSON, and definitions of it ---------------------------------------------------------------------------------
 
-templates = st.builds("{}{{{{ {} }}}}{}".format, st.sampled_from(("", "x ")), expressions, st.sampled_from(("", "}}")))
+templates = st.builds(
+    "{}{{{{ {} }}}}{}".format, st.sampled_from(("", "x ")), expressions, st.sampled_from(("", "}}"))
+)
 texts = st.text(max_size=8) | templates | st.sampled_from(("", "{{", "}}", *IDS))
 _scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-(1 << 70), 1 << 70), st.floats(), texts,
@@ -105,7 +108,9 @@ def _scalar(draw: st.DrawFn) -> Any:
 
 values = st.recursive(
     _scalar(),
-    lambda part: st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=5) | st.sampled_from(IDS), part, max_size=4),
+    lambda part: (
+        st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=5) | st.sampled_from(IDS), part, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -209,7 +214,6 @@ def check_definition(source: Any) -> bool:
     try:
         plan = compile_plan(load_definition(source, place="w.yaml"))
     except DefinitionError as error:
-        assert error.problems
         check_message(error)
         return False
     again = decode_definition(encode_definition(plan.definition))

@@ -50,7 +50,9 @@ def check_message(error: Exception) -> str:
     message = str(error)
     assert message.strip()
     assert len(message) < 20_000, "a message of no end"
-    odd = {char for char in message if unicodedata.category(char) in {"Cc", "Cs"} or char in "\u202e\u2066\u200b\ufeff"}
+    odd = {
+        char for char in message if unicodedata.category(char) in {"Cc", "Cs"} or char in "\u202e\u2066\u200b\ufeff"
+    }
     assert odd <= {"\n", "\t"}, f"{odd!a} in {message!a}"
     message.encode()
     return message

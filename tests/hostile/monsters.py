@@ -13,7 +13,8 @@ from stepwell.core.json_schema import compile_schema, worst
 from stepwell.core.plan import compile_plan
 from stepwell.core.templates import compile_template
 from stepwell.schemas.load import load_definition
-from tests.hostile.corpus import BIG, flow, one
+from tests.hostile.corpus import flow, one
+from tests.hostile.corpus_expressions import BIG
 
 STEPS: Final = '"steps": [{"id": "a", "handler": "h"}]'
 
@@ -56,9 +57,7 @@ def _laughs(levels: int, wide: int, merge: bool = False) -> str:
 
 
 def _chain(count: int, **fields: Any) -> list[dict[str, Any]]:
-    return [
-        {"id": f"s{n}", "handler": "h", "depends_on": [f"s{n - 1}"] if n else [], **fields} for n in range(count)
-    ]
+    return [{"id": f"s{n}", "handler": "h", "depends_on": [f"s{n - 1}"] if n else [], **fields} for n in range(count)]
 
 
 def _circle(count: int) -> dict[str, Any]:

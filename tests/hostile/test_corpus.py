@@ -7,7 +7,8 @@ from stepwell.core.plan import compile_plan
 from stepwell.core.templates import compile_template
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.load import load_definition
-from tests.hostile.corpus import BIG, EVALUATED, EXPRESSIONS, FILES, SHAPES, TEMPLATES, TEXTS
+from tests.hostile.corpus import FILES, SHAPES, TEXTS
+from tests.hostile.corpus_expressions import BIG, EVALUATED, EXPRESSIONS, TEMPLATES
 from tests.hostile.measured import check_message, measured
 
 SECONDS = 5.0
@@ -67,9 +68,7 @@ def test_an_expression_that_is_not_allowed_is_refused_when_it_is_compiled(source
 @pytest.mark.parametrize(("source", "piece"), rows(EXPRESSIONS))
 def test_a_condition_that_is_not_allowed_is_refused_with_the_definition_and_its_step(source, piece):
     steps = [{"id": "a", "handler": "h"}, {"id": "b", "handler": "h", "depends_on": ["a"], "condition": source}]
-    error = refused(
-        DefinitionError, lambda: compile_plan(load_definition({"name": "w", "steps": steps})), ""
-    )
+    error = refused(DefinitionError, lambda: compile_plan(load_definition({"name": "w", "steps": steps})), "")
     assert all("steps[1].condition" in problem for problem in error.problems) or "surrogates" in str(error)
 
 
