@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# What a terminal obeys, what turns the direction of a text, what cannot be seen at all, and halves of surrogate pairs;
+# What a terminal obeys, what turns the direction of a text, what cannot be seen at all, halves of surrogate pairs;
 # not the joiners U+200C and U+200D, which words of some scripts need.
 _ODD: Final = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb"
