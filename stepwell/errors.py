@@ -54,6 +54,20 @@ class UnknownWorkflowError(StepwellError):
     """No definition of this name (and version) is registered."""
 
 
+class InactiveWorkflowError(StepwellError):
+    """The version that was asked for, or every version of a workflow, is inactive: nothing may be started of it.
+
+    Args:
+        workflow: Name of the definition.
+        version: The version that was named; empty where none was.
+    """
+
+    def __init__(self, message: str, *, workflow: str, version: str = "", remedy: str = "") -> None:
+        self.workflow = workflow
+        self.version = version
+        super().__init__(message, remedy=remedy)
+
+
 class UnknownInstanceError(StepwellError):
     """The log holds no instance of this id."""
 

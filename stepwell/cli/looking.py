@@ -96,8 +96,8 @@ async def status(instance_id: str, to: int | None, *, replayed: bool = False, as
     """Show an instance, as it is or as it was."""
     async with client_of(log) as client:
         shown = await _shown(client, instance_id, to)
-        await client.definitions.catch_up()
-        compiled = client.definitions.resolve(shown.workflow, shown.version)
+        await client.registry.catch_up()
+        compiled = client.registry.resolve(shown.workflow, shown.version)
         live = await client.engine_is_live()
     if as_json:
         print_json(shown)
@@ -155,8 +155,8 @@ async def _undecided(client: Client, instance_id: str) -> InstanceView:
             command = decode_command(record.value)
             if not isinstance(command, StartWorkflow) or command.command_id in rejected:
                 continue
-            await client.definitions.catch_up()
-            wanted = client.definitions.resolve(command.workflow, command.version)
+            await client.registry.catch_up()
+            wanted = client.registry.resolve(command.workflow, command.version)
             return InstanceView(
                 instance_id=instance_id,
                 workflow=command.workflow,

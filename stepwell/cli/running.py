@@ -67,7 +67,7 @@ async def run(
                 )
             if as_json:
                 return
-            pinned = client.definitions.resolve(found.workflow, found.version)
+            pinned = client.registry.resolve(found.workflow, found.version)
             if (input_text is not None or params) and data != found.input:
                 tense = "ran" if found.finished else "goes on"
                 _note(f"{named} {tense} with the input that it was started with, not with the one given now.")
@@ -78,11 +78,11 @@ async def run(
         existing = await _existing(client, instance_id)
         if existing is None:
             definition = await client.register(definition)
-            plan = client.definitions.resolve(definition.name, definition.version)
+            plan = client.registry.resolve(definition.name, definition.version)
         else:
-            await client.definitions.catch_up()
+            await client.registry.catch_up()
             look_at(existing)
-            plan = client.definitions.resolve(existing.workflow, existing.version)
+            plan = client.registry.resolve(existing.workflow, existing.version)
         if plan is None:
             raise UnknownInstanceError(f"the definition of {named!r} is not in the log", place=str(file))
         if existing is None or not existing.finished:
@@ -167,7 +167,7 @@ async def _drive(
         prefixes=handlers.prefixes,
         queues=sorted(_queues(plan)),
         concurrency=concurrency,
-        definitions=client.definitions,
+        definitions=client.registry,
         only=lambda key: key == instance_id,
         standby=True,
     )

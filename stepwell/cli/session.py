@@ -198,7 +198,7 @@ async def client_of(log: str | None, *, create: bool = False, engine: bool = Fal
         if not engine or await client.engine_is_live():
             yield client
             return
-        runtime = LocalRuntime(client.log, worker=False, definitions=client.definitions)
+        runtime = LocalRuntime(client.log, worker=False, definitions=client.registry)
         await runtime.start()
         try:
             yield client

@@ -20,6 +20,7 @@ from stepwell.core.templates import Template, compile_mapping, compile_template
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
     CONFIG_KEYS,
+    REQUIRED_CONFIG,
     STEP_TYPES,
     Definition,
     Retry,
@@ -179,7 +180,7 @@ class _Compiler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:
                 self.problems.append(f'{at}.handler: a step of type "{step.type}" takes none')
-            wanted = _REQUIRED_CONFIG.get(step.type, ())
+            wanted = REQUIRED_CONFIG.get(step.type, ())
             missing = [key for key in wanted if key not in step.config]
             if missing:
                 self.problems.append(f'{at}.config: type "{step.type}" needs "{missing[0]}"')
@@ -382,15 +383,6 @@ class _Compiler:
                         bits |= self.ancestors[other] | 1 << self.plan.steps[other].index
                     self.ancestors[step_id] = bits
         return bool(self.ancestors[later] >> self.plan.steps[earlier].index & 1)
-
-
-_REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
-    "http_request": ("url",),
-    "wait": ("seconds",),
-    "condition_check": ("condition",),
-    "file_operation": ("operation", "path"),
-    "workflow_trigger": ("workflow",),
-}
 
 
 def _told(error: ExpressionError) -> str:
