@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from stepwell.builder.workflows import Workflow
 from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
 from stepwell.consumers.engine import ENGINES
@@ -129,18 +130,21 @@ class Client:
     # --- definitions ----------------------------------------------------------------------------------------
 
     async def register(
-        self, source: Definition | Mapping[str, Any] | str | Path, *, activate: bool = True
+        self, source: Definition | Workflow[Any, Any] | Mapping[str, Any] | str | Path, *, activate: bool = True
     ) -> Definition:
         """Register a definition. What is registered already stays as it is.
 
         Args:
-            source: A path, YAML or JSON text, plain data, or a ``Definition``.
+            source: A path, YAML or JSON text, plain data, a ``Definition``, or a workflow that is written
+                in Python.
             activate: Whether a new version may be started at once; otherwise ``activate`` lets it.
 
         Raises:
             DefinitionError: It is not valid; all problems at once.
             DefinitionConflictError: Its name and version belong to another definition.
         """
+        if isinstance(source, Workflow):
+            source = source.definition
         plan = await self.registry.register(load_definition(source), activate=activate)
         return plan.definition
 

@@ -42,6 +42,10 @@ class DefinitionConflictError(StepwellError):
     """Another definition is already registered under this name and version."""
 
 
+class BuildError(StepwellError):
+    """A workflow that is written in Python does what cannot be recorded."""
+
+
 class ExpressionError(StepwellError):
     """An expression or template cannot be compiled, or cannot be evaluated on the data it was given."""
 

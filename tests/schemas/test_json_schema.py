@@ -22,7 +22,7 @@ CHECK = Draft202012Validator(SCHEMA)
 class Loader(yaml.SafeLoader):
     """As Stepwell reads YAML: only true and false are truth values, so that a key may be called on."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML has it
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:bool" or first in "tTfF"]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -1,0 +1,28 @@
+"""Writing a definition as people read it: what is not said is the default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepwell.schemas.definitions import Definition, decode_definition, encode_definition
+
+
+def to_plain(definition: Definition) -> dict[str, Any]:
+    """A definition as plain data, in the order of its fields, without defaults.
+
+    Raises:
+        msgspec.ValidationError: A field does not fit; structs built in Python are not checked before.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(decode_definition(encode_definition(definition)))
+    head = {key: plain.pop(key) for key in ("name", "version", "description", "tags") if key in plain}
+    head.setdefault("version", definition.version)  # left out, it would be made from the content
+    return head | plain
+
+
+def to_yaml(definition: Definition) -> str:
+    """A definition as a YAML file that reads as the same definition, to the last bit of its hash."""
+    import yaml  # noqa: PLC0415 - start-up time
+
+    return yaml.safe_dump(to_plain(definition), sort_keys=False, allow_unicode=True, width=118)
