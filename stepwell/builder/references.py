@@ -20,6 +20,7 @@ import msgspec
 from stepwell.core.suggestions import suggest
 from stepwell.errors import BuildError
 
+_PATH: Final = re.compile(r"[A-Za-z_][\w.]*\Z")
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*\Z")
 _WHEN: Final = (
     "Put the steps under `with stepwell.when(…):`, or give one step `.using(condition=…)`; "
@@ -40,11 +41,13 @@ class Reference:
         source: The expression that gives it.
         hint: Its type, as far as it is known.
         step: Id of the step whose whole result this is; empty for anything else.
+        atom: Whether it needs no parentheses within a longer expression.
     """
 
-    __slots__ = ("_stepwell_hint", "_stepwell_source", "_stepwell_step")
+    __slots__ = ("_stepwell_atom", "_stepwell_hint", "_stepwell_source", "_stepwell_step")
 
-    def __init__(self, source: str, hint: Any = None, *, step: str = "") -> None:
+    def __init__(self, source: str, hint: Any = None, *, step: str = "", atom: bool = True) -> None:
+        self._stepwell_atom = source if atom else f"({source})"
         self._stepwell_source = source
         self._stepwell_hint = _bare(hint)
         self._stepwell_step = step
@@ -55,13 +58,13 @@ class Reference:
         if name.startswith(("__", "_stepwell")):
             raise AttributeError(name)  # Python itself asks
         key, hint = _field(self._stepwell_hint, name, self)
-        return Reference(_joined(self._stepwell_source, key), hint)
+        return Reference(_joined(self._stepwell_atom, key), hint)
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             parts = ["" if part is None else literal(part) for part in (key.start, key.stop)]
-            return Reference(f"{_atom(self._stepwell_source)}[{':'.join(parts)}]", self._stepwell_hint)
-        return Reference(_joined(self._stepwell_source, key), _item(self._stepwell_hint, key))
+            return Reference(f"{self._stepwell_atom}[{':'.join(parts)}]", self._stepwell_hint)
+        return Reference(_joined(self._stepwell_atom, key), _item(self._stepwell_hint, key))
 
     # --- what becomes a condition ---------------------------------------------------------------------------------
 
@@ -84,22 +87,22 @@ class Reference:
         return self._compared(">=", other)
 
     def _compared(self, sign: str, other: object) -> Any:
-        return Reference(f"{_operand(self)} {sign} {_operand(other)}", bool)
+        return Reference(f"{_operand(self)} {sign} {_operand(other)}", bool, atom=False)
 
     def __and__(self, other: object) -> Any:
-        return Reference(f"{_operand(self)} and {_operand(other)}", bool)
+        return Reference(f"{_operand(self)} and {_operand(other)}", bool, atom=False)
 
     def __rand__(self, other: object) -> Any:
-        return Reference(f"{_operand(other)} and {_operand(self)}", bool)
+        return Reference(f"{_operand(other)} and {_operand(self)}", bool, atom=False)
 
     def __or__(self, other: object) -> Any:
-        return Reference(f"{_operand(self)} or {_operand(other)}", bool)
+        return Reference(f"{_operand(self)} or {_operand(other)}", bool, atom=False)
 
     def __ror__(self, other: object) -> Any:
-        return Reference(f"{_operand(other)} or {_operand(self)}", bool)
+        return Reference(f"{_operand(other)} or {_operand(self)}", bool, atom=False)
 
     def __invert__(self) -> Any:
-        return Reference(f"not {_operand(self)}", bool)
+        return Reference(f"not {_operand(self)}", bool, atom=False)
 
     __hash__ = object.__hash__
 
@@ -185,7 +188,8 @@ def expression(source: str, *, hint: Any = None) -> Any:
         source: In the language of conditions: ``len(step_outputs.load.rows) > 3``, ``context.total``, ``error.type``.
         hint: Its type, where its fields shall be checked.
     """
-    return Reference(source.strip(), hint)
+    source = source.strip()
+    return Reference(source, hint, atom=bool(_PATH.match(source)))
 
 
 def source_of(value: Any) -> str:
@@ -236,19 +240,13 @@ def literal(value: Any) -> str:
 
 
 def _operand(value: Any) -> str:
-    text = literal(value)
-    return _atom(text) if isinstance(value, Reference) else text
+    return value._stepwell_atom if isinstance(value, Reference) else literal(value)
 
 
-def _atom(source: str) -> str:
-    """In parentheses, unless it is a path."""
-    return source if re.fullmatch(r"[\w.]+(?:\[(?:'[^']*'|-?\d+)\][\w.]*)*", source) else f"({source})"
-
-
-def _joined(source: str, key: Any) -> str:
+def _joined(atom: str, key: Any) -> str:
     if isinstance(key, str) and _PLAIN.match(key) and not keyword.iskeyword(key):
-        return f"{_atom(source)}.{key}"
-    return f"{_atom(source)}[{literal(key)}]"
+        return f"{atom}.{key}"
+    return f"{atom}[{literal(key)}]"
 
 
 # --- what a type says of its parts --------------------------------------------------------------------------------

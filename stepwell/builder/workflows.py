@@ -98,7 +98,7 @@ class Workflow(Generic[P, R]):
                 made[parameter.name] = Reference(f"input.{parameter.name}", hint)
             else:
                 name, default = parameter.name, literal(parameter.default)
-                made[name] = Reference(f"input.{name} if '{name}' in input else {default}", hint)
+                made[name] = Reference(f"input.{name} if '{name}' in input else {default}", hint, atom=False)
         return made
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -16,12 +16,12 @@ def bad(input: Order) -> Receipt:  # noqa: A002
     notify.using(on_failure="ignore")("a", ["b"])  # error: arg-type
     steps.http_request("https://example.com/", methd="POST")  # error: call-arg
     steps.approval_gate("Ship it?").aproved  # noqa: B018  # error: attr-defined
-    total: int = paid.paid  # error: assignment
-    child: int = order(input)  # error: assignment
+    total: int = paid.paid  # noqa: F841  # error: assignment
+    child: int = order(input)  # noqa: F841  # error: assignment
     return reservation  # error: return-value
 
 
-@stepwell.step(retry="often")  # error: call-overload
+@stepwell.step(retry="often")  # error: call-overload, untyped-decorator
 def wrong(text: str) -> str:
     return text
 

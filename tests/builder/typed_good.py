@@ -50,8 +50,7 @@ def order(input: Order) -> str:  # noqa: A002 - the word of the definition
     with stepwell.when((paid.paid > 100) & input.gift):
         notify.using(id="gift_note")(paid.id, [reservation.item_id], note=f"a gift for {input.id}")
     pause = steps.wait(0.01, after=[paid])
-    shown = notify.using(after=[pause])(paid.id, [reservation.item_id, "card"])
-    return shown
+    return notify.using(after=[pause])(paid.id, [reservation.item_id, "card"])
 
 
 async def tested_alone() -> float:
