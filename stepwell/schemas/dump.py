@@ -19,9 +19,8 @@ def to_plain(definition: Definition) -> dict[str, Any]:
         msgspec.ValidationError: A field does not fit; structs built in Python are not checked before.
     """
     plain: dict[str, Any] = msgspec.to_builtins(decode_definition(encode_definition(definition)))
-    version = {"version": definition.version}  # also the default: left out, it would be made from the content
-    head = {key: plain.pop(key) for key in ("description", "tags") if key in plain}
-    return {"name": definition.name, **version, **head, **plain}
+    head = {"name": definition.name, "version": definition.version}  # left out, it would be made from the content
+    return head | {key: plain[key] for key in ("description", "tags") if key in plain} | plain
 
 
 def to_yaml(definition: Definition) -> str:
