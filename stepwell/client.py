@@ -116,7 +116,7 @@ class Client:
 
         Args:
             source: A path, YAML or JSON text, plain data, a ``Definition``, or a workflow that is written
-                in Python.
+                in Python; those that it calls are registered with it.
             activate: Whether a new version may be started at once; otherwise ``activate`` lets it.
 
         Raises:
@@ -124,7 +124,10 @@ class Client:
             DefinitionConflictError: Its name and version belong to another definition.
         """
         if isinstance(source, Workflow):
-            source = source.definition
+            definition = source.definition  # first of all: a mistake is told before anything is registered
+            for child in source.children:
+                await self.registry.register(child.definition, activate=activate)
+            source = definition
         plan = await self.registry.register(load_definition(source), activate=activate)
         return plan.definition
 

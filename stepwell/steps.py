@@ -47,8 +47,10 @@ class Approval(Struct, frozen=True):
     """What ``approval_gate`` gives.
 
     Attributes:
+        by: Who decided; empty where the time to decide was over.
         at: Milliseconds since 1970.
-        level: How often it was escalated before.
+        level: 1, and one more with each escalation.
+        approvals: Everybody who approved: ``by`` and ``comment``.
     """
 
     approved: bool
@@ -57,6 +59,7 @@ class Approval(Struct, frozen=True):
     comment: str
     at: int
     level: int
+    approvals: list[dict[str, str]]
 
 
 class Check(Struct, frozen=True):
@@ -190,6 +193,11 @@ def approval_gate(
     return cast(Approval, _add("approval_gate", options, Approval, config=config))
 
 
+def input(data: Mapping[str, Any] | None = None, **options: Unpack[StepOptions]) -> Any:  # noqa: A001 - the type's name
+    """The workflow's input, with ``data`` laid over it, as a step of its own."""
+    return _add("input", options, config={"data": data})
+
+
 def wait(seconds: float, data: Any = None, **options: Unpack[StepOptions]) -> Any:
     """Let some time pass, and return ``data``."""
     return _add("wait", options, data=data, config={"seconds": seconds})
@@ -215,7 +223,10 @@ def workflow_trigger(
     priority: int | None = None,
     **options: Unpack[StepOptions],
 ) -> Triggered:
-    """Start another workflow by name, and wait for it unless ``wait`` is false."""
+    """Start another workflow by name, and wait for it unless ``wait`` is false.
+
+    A workflow that is written in Python can be called as a step is, and its types are checked then.
+    """
     config = {
         "workflow": workflow, "version": version, "input": data, "wait": wait, "on_failure": on_child_failure,
         "priority": priority,

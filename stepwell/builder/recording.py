@@ -59,12 +59,14 @@ class Recorder:
     Attributes:
         steps: As plain data, in the order of the calls.
         error_handlers: As in a definition.
+        children: The workflows that were called, by name.
     """
 
     def __init__(self) -> None:
         self.steps: dict[str, dict[str, Any]] = {}
         self.error_handlers: dict[str, dict[str, Any]] = {}
         self.conditions: list[str] = []
+        self.children: dict[str, Any] = {}
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:

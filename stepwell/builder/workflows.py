@@ -57,7 +57,7 @@ class Workflow(Generic[P, R]):
                 place=place,
                 remedy="Write def: a workflow function only says what depends on what. Its steps may be async.",
             )
-        building = Recorder()
+        building = self._recorder
         with building.at_work():
             try:
                 result = cast("Callable[..., Any]", self.function)(**self._inputs(place))
@@ -75,6 +75,29 @@ class Workflow(Generic[P, R]):
         if result is not None:
             made["output"] = plain(result, f"{place}, what it returns")
         return load_definition(made, place=place)
+
+    @cached_property
+    def _recorder(self) -> Recorder:
+        return Recorder()
+
+    @property
+    def children(self) -> list[Workflow[Any, Any]]:
+        """The workflows that it calls, and those that they call; each once, itself not.
+
+        Raises:
+            BuildError: As for ``definition``.
+            DefinitionError: Likewise.
+        """
+        found: dict[str, Workflow[Any, Any]] = {self.name: self}
+        waiting: list[Workflow[Any, Any]] = [self]
+        while waiting:
+            one = waiting.pop()
+            _ = one.definition
+            for name, child in one._recorder.children.items():
+                if name not in found:
+                    found[name] = child
+                    waiting.append(child)
+        return list(found.values())[1:]
 
     def to_yaml(self) -> str:
         """The definition as a file would hold it."""
@@ -125,6 +148,7 @@ class Workflow(Generic[P, R]):
         except (NameError, TypeError):
             hint = None
         step = {"type": "workflow_trigger", "config": config}
+        building.children[self.name] = self
         return cast(R, building.add(self.__name__, step, {}, hint, sub=".output"))
 
 

@@ -8,16 +8,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import BAD_INPUT, OutputError, UsageError, at, client_of, import_handlers
+from stepwell.cli.session import BAD_INPUT, OutputError, UsageError, at, client_of
+from stepwell.cli.sources import given, is_python
 from stepwell.core.suggestions import suggest
 from stepwell.errors import LogError, StepwellError
 
 if TYPE_CHECKING:
-    from stepwell.builder import Workflow
     from stepwell.client import Client
     from stepwell.consumers.definitions import RegisteredVersion
     from stepwell.consumers.folder import Registered
@@ -81,7 +81,7 @@ def _found(sources: Iterable[str]) -> Iterable[Path | str]:
                     "holds no definitions", place=source, remedy="They are files that end in .yaml, .yml or .json."
                 )
             yield from files
-        elif ":" in source and not path.exists():
+        elif is_python(source):
             yield source
         else:
             yield path
@@ -93,33 +93,17 @@ async def _register(client: Client, source: Path | str, *, activate: bool) -> Re
     if isinstance(source, Path):
         return await register_file(client.registry, source, activate=activate)
     try:
-        built = _built(source)
-        known = {found.version for found in await client.definitions(workflow=built.name)}
+        built = given(source)
+        known = {(found.name, found.version) for found in await client.definitions()}
         definition = await client.register(built, activate=activate)
     except LogError:
         raise
     except StepwellError as error:
         return Registered(Path(source), error=error)
     active = client.registry.is_active(definition.name, definition.version)
-    return Registered(Path(source), definition, is_new=definition.version not in known, active=active)
-
-
-def _built(source: str) -> Workflow[Any, Any]:
-    """A workflow that is built in Python, by ``module:name``."""
-    from stepwell.builder import Workflow  # noqa: PLC0415 - start-up time
-
-    module, _, name = source.partition(":")
-    import_handlers([module])
-    found = getattr(sys.modules[module], name, None)
-    if not isinstance(found, Workflow):
-        there = [key for key, value in vars(sys.modules[module]).items() if isinstance(value, Workflow)]
-        raise UsageError(
-            f"module {module!r} has no workflow {name!r}{suggest(name, there)}"
-            + (f" (there are: {', '.join(there)})" if there else ""),
-            place=source,
-            remedy="Name a function that @stepwell.workflow makes one.",
-        )
-    return found
+    return Registered(
+        Path(source), definition, is_new=(definition.name, definition.version) not in known, active=active
+    )
 
 
 async def definitions(workflow: str | None, tag: str | None, *, as_json: bool, log: str | None) -> int:

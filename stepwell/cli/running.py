@@ -14,6 +14,7 @@ import msgspec
 from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, short
 from stepwell.cli.live import progress
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
+from stepwell.cli.sources import definition_of, given
 from stepwell.core.outcomes import QUARANTINED
 from stepwell.core.state import UNDER_WAY, InstanceState, StepStatus, WorkflowStatus
 from stepwell.errors import HandlerError, UnknownInstanceError
@@ -48,7 +49,8 @@ async def run(
     from stepwell.core.plan import compile_plan  # noqa: PLC0415
     from stepwell.schemas.load import load_definition  # noqa: PLC0415
 
-    definition = load_definition(file)
+    source = given(file)
+    definition = load_definition(definition_of(source))
     compiled = compile_plan(definition)  # all that is wrong with it, before anything is written
     data = parse_input(input_text, params)
     prefixes = import_handlers(modules)
@@ -77,7 +79,7 @@ async def run(
 
         existing = await _existing(client, instance_id)
         if existing is None:
-            definition = await client.register(definition)
+            definition = await client.register(definition if isinstance(source, Path) else source)
             plan = client.registry.resolve(definition.name, definition.version)
         else:
             await client.registry.catch_up()
@@ -165,7 +167,7 @@ async def _drive(
         client.log,
         handlers=handlers,
         prefixes=handlers.prefixes,
-        queues=sorted(_queues(plan)),
+        queues=sorted(_queues(plan, client.registry.resolve)),
         concurrency=concurrency,
         definitions=client.registry,
         only=lambda key: key == instance_id or key.startswith(f"{instance_id}."),  # its children, too
@@ -189,11 +191,23 @@ async def _drive(
         await runtime.stop()
 
 
-def _queues(plan: Plan) -> set[str]:
-    """The queues of a definition's steps and of their compensations."""
-    steps = [plan_step.step for plan_step in plan.steps.values()]
-    undoing = {step.compensate.queue for step in steps if step.compensate and step.compensate.queue}
-    return {step.queue for step in steps} | undoing
+def _queues(plan: Plan, find: Callable[[str, str | None], Plan | None]) -> set[str]:
+    """The queues of a definition's steps and of their compensations, and of the workflows that it starts."""
+    queues: set[str] = set()
+    plans = {plan.hash: plan}
+    waiting = [plan]
+    while waiting:
+        for plan_step in waiting.pop().steps.values():
+            step = plan_step.step
+            queues.add(step.queue)
+            if step.compensate and step.compensate.queue:
+                queues.add(step.compensate.queue)
+            if step.type == "workflow_trigger":
+                child = find(str(step.config["workflow"]), step.config.get("version"))
+                if child is not None and child.hash not in plans:
+                    plans[child.hash] = child
+                    waiting.append(child)
+    return queues
 
 
 async def _to_the_end(

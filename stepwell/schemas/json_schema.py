@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
 
@@ -28,6 +28,7 @@ from stepwell.schemas.definitions import (
     Retry,
     Step,
 )
+from stepwell.schemas.waiting import ChildRequested, OnReject, OnTimeout
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -38,6 +39,8 @@ _TEMPLATE: Final[_Schema] = {
     "pattern": r"\{\{",
     "description": "A template: {{ expression }}.",
 }
+_NAME: Final[_Schema] = {"type": "string", "minLength": 1, "maxLength": 200}
+_NAMES: Final[_Schema] = _NAME | {"type": ["array", "string"], "items": _NAME}
 _KINDS: Final[Mapping[str, _Schema]] = {
     "text": {"type": "string"},
     "number": {"type": "number"},
@@ -46,7 +49,16 @@ _KINDS: Final[Mapping[str, _Schema]] = {
     "yes": {"type": "boolean"},
     "mapping": {"type": "object"},
     "list": {"type": "array"},
-    "texts": {"type": "array", "items": {"type": "string"}},
+    "time": {"type": "number", "exclusiveMinimum": 0},
+    "count": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "priority": {"type": "integer", "minimum": 0, "maximum": 100},
+    "name": _NAME,
+    "version": {"type": ["string", "null"]},
+    "names": _NAMES,
+    "levels": {"type": "array", "items": _NAMES},
+    "on_timeout": {"enum": list(get_args(OnTimeout))},
+    "on_reject": {"enum": list(get_args(OnReject))},
+    "on_failure": {"enum": list(get_args(get_type_hints(ChildRequested)["on_failure"]))},
     "any": {},
 }
 # What editors say of a setting, and which kind of value it has; a setting that is not here takes any value.
@@ -75,22 +87,25 @@ _SETTINGS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "make_dirs": ("yes", "Whether missing directories are made."),
     },
     "approval_gate": {
-        "approvers": ("list", "Who may decide; empty for anybody."),
-        "required": ("whole", "How many must approve."),
+        "approvers": ("names", "Who may decide; nobody named means anybody."),
+        "required": ("count", "How many must approve; 1 by default."),
         "title": ("text", "What is to be decided, in a line."),
         "message": ("text", "The same at length."),
-        "timeout_seconds": ("seconds", "How long a decision may take."),
-        "on_timeout": ("text", "What happens then: approve, reject, fail or escalate."),
-        "escalate_to": ("list", "Who decides then."),
-        "on_reject": ("text", "Whether a refusal fails the step, or it goes on: fail or continue."),
+        "timeout_seconds": ("time", "How long each level has to decide."),
+        "on_timeout": ("on_timeout", "What happens then; escalate asks escalate_to."),
+        "escalate_to": ("levels", "Who decides next; a list of lists for several levels."),
+        "on_reject": ("on_reject", "continue makes a rejection the step's output; otherwise it fails the step."),
     },
     "workflow_trigger": {
-        "workflow": ("text", "Name of the workflow to start."),
-        "version": ("any", "Its version; the active one registered last by default."),
+        "workflow": ("name", "Name of the workflow to start."),
+        "version": ("version", "Its version; the active one registered last by default."),
         "input": ("any", "Its input; the step's own by default."),
         "wait": ("yes", "Whether the step lasts until the other workflow has finished."),
-        "on_failure": ("text", "What its failure means: fail or continue."),
-        "priority": ("whole", "0 to 100."),
+        "on_failure": (
+            "on_failure",
+            "continue makes the other's failure the step's output.",
+        ),
+        "priority": ("priority", "0 to 100; the parent's by default."),
     },
     "http_request": {
         "url": ("text", "http:// or https://"),
@@ -107,6 +122,12 @@ _SETTINGS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "response": ("text", "How the answer is read: auto, json or text."),
         "max_response_bytes": ("whole", "The longest answer."),
     },
+}
+# What of an approval_gate goes with what.
+_GATE: Final[_Schema] = {
+    "dependentRequired": {"on_timeout": ["timeout_seconds"], "escalate_to": ["timeout_seconds"]},
+    "if": {"required": ["on_timeout"], "properties": {"on_timeout": {"const": "escalate"}}},
+    "then": {"required": ["escalate_to"], "properties": {"escalate_to": {"not": {"maxItems": 0, "type": "array"}}}},
 }
 _NULLABLE: Final = ("depends_on", "input_mapping", "config", "retry", "name", "description", "queue", "mode")
 
@@ -207,6 +228,8 @@ def _by_type(types: tuple[str, ...]) -> list[_Schema]:
             "additionalProperties": False,
         }
         then: _Schema = {"properties": {"config": config}}
+        if kind == "approval_gate":
+            config |= _GATE
         if needed:
             config["required"] = needed
             then["required"] = ["config"]
@@ -219,7 +242,7 @@ def _setting(kind: str, key: str) -> _Schema:
     schema = dict(_KINDS[value])
     if kind == "process" and key == "rules":
         schema["items"] = _rule()
-    if schema.get("type") not in (None, "string"):
+    if schema and schema != _KINDS["text"]:
         schema = {"anyOf": [schema, _TEMPLATE]}
     return schema | ({"description": text} if text else {})
 

@@ -167,3 +167,60 @@ def test_every_type_and_every_setting_is_offered_with_a_description_of_each_key_
             assert schema.get("description"), f"{struct}.{name}"
     for name, schema in SCHEMA["properties"].items():
         assert schema.get("description"), name
+
+
+GATES = [
+    {},
+    {"approvers": "ann", "required": 1},
+    {"approvers": ["ann", "bob"], "required": 2, "title": "Ship it?", "message": "{{ input.note }}"},
+    {"approvers": "{{ input.people }}", "required": "{{ input.how_many }}", "on_reject": "continue"},
+    {"timeout_seconds": 60, "on_timeout": "approve"},
+    {"timeout_seconds": 60, "on_timeout": "escalate", "escalate_to": ["cai"]},
+    {"timeout_seconds": 0.5, "escalate_to": [["cai"], ["dee", "eve"], "fay"]},
+    {"approvers": [1]},
+    {"approvers": {"ann": True}},
+    {"approvers": [""]},
+    {"required": 0},
+    {"required": 1.5},
+    {"required": 1001},
+    {"required": "two"},
+    {"timeout_seconds": 0},
+    {"timeout_seconds": 60, "on_timeout": "aprove"},
+    {"on_timeout": "fail"},
+    {"escalate_to": ["cai"]},
+    {"timeout_seconds": 60, "on_timeout": "escalate"},
+    {"timeout_seconds": 60, "on_timeout": "escalate", "escalate_to": []},
+    {"timeout_seconds": 60, "escalate_to": [[["cai"]]]},
+    {"on_reject": "skip"},
+    {"title": 7},
+    {"aprovers": ["ann"]},
+]
+CHILDREN = [
+    {"workflow": "other"},
+    {"workflow": "{{ input.which }}", "wait": "{{ input.wait }}", "priority": "{{ input.priority }}"},
+    {"workflow": "other", "version": "2", "input": [1], "wait": False, "on_failure": "continue", "priority": 100},
+    {"workflow": "other", "version": None, "priority": 0},
+    {},
+    {"workflow": ""},
+    {"workflow": 3},
+    {"workflow": "other", "version": 2},
+    {"workflow": "other", "wait": "no"},
+    {"workflow": "other", "on_failure": "skip"},
+    {"workflow": "other", "priority": 101},
+    {"workflow": "other", "inputs": {}},
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [("approval_gate", config) for config in GATES] + [("workflow_trigger", config) for config in CHILDREN],
+    ids=lambda value: value if isinstance(value, str) else json.dumps(value),
+)
+def test_settings_of_steps_that_wait_for_others_fit_exactly_where_stepwell_takes_them(kind, config):
+    data = {"name": "w", "steps": [{"id": "a", "type": kind, "config": config}]}
+    try:
+        compile_plan(load_definition(data))
+        refused = ""
+    except DefinitionError as error:
+        refused = str(error)
+    assert bool(errors(data)) == bool(refused), (errors(data), refused)
