@@ -8,11 +8,17 @@ written. What needs the value itself (``if``, arithmetic, a loop) is refused wit
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import decimal
+import enum
 import keyword
 import math
 import re
 import types
 import typing
+import uuid
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NoReturn, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -22,6 +28,9 @@ from stepwell.errors import BuildError
 
 _PATH: Final = re.compile(r"[A-Za-z_][\w.]*\Z")
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*\Z")
+_NO_MAPPINGS: Final = (
+    Sequence, AbstractSet, int, float, dt.date, dt.time, dt.timedelta, decimal.Decimal, enum.Enum, uuid.UUID,
+)  # fmt: skip
 _WHEN: Final = (
     "Put the steps under `with stepwell.when(…):`, or give one step `.using(condition=…)`; "
     "join conditions with & and |, and negate with stepwell.unless."
@@ -260,6 +269,16 @@ def _bare(hint: Any) -> Any:
         left = [part for part in get_args(hint) if part is not type(None)]
         return _bare(left[0]) if len(left) == 1 else None
     return hint
+
+
+def is_plain_value(hint: Any) -> bool:
+    """Whether values of this type are texts, numbers, truth values or lists as JSON: no mappings."""
+    while get_origin(hint) is typing.Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return all(is_plain_value(part) for part in get_args(hint) if part is not type(None))
+    kind = get_origin(hint) or hint
+    return kind is typing.Literal or (isinstance(kind, type) and issubclass(kind, _NO_MAPPINGS))
 
 
 def _hints(kind: Any) -> dict[str, Any]:

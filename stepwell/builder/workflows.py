@@ -12,7 +12,7 @@ import msgspec
 
 from stepwell.builder.functions import is_coroutine_function
 from stepwell.builder.recording import Recorder, recorder
-from stepwell.builder.references import Reference, literal, plain
+from stepwell.builder.references import Reference, is_plain_value, literal, plain
 from stepwell.errors import BuildError, StepwellError
 from stepwell.schemas.definitions import Definition
 from stepwell.schemas.dump import to_yaml
@@ -103,19 +103,33 @@ class Workflow(Generic[P, R]):
         """The definition as a file would hold it."""
         return to_yaml(self.definition)
 
-    def _inputs(self, place: str) -> dict[str, Any]:
-        """A reference for each parameter: the whole input for a single one, else its key of that name."""
-        parameters = list(inspect.signature(self.function).parameters.values())
+    @cached_property
+    def _parameters(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.function).parameters.values())
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
         try:
-            hints = get_type_hints(self.function)
+            return get_type_hints(self.function)
         except (NameError, TypeError):  # names that only type checkers see
-            hints = {}
+            return {}
+
+    @cached_property
+    def _takes_all(self) -> bool:
+        """Whether its one parameter is the whole input, as a mapping is, and not a key of it, as a number is."""
+        if len(self._parameters) != 1 or self._parameters[0].default is not inspect.Parameter.empty:
+            return False
+        return not is_plain_value(self._hints.get(self._parameters[0].name))
+
+    def _inputs(self, place: str) -> dict[str, Any]:
+        """A reference for each parameter: the whole input, or its key of that name."""
+        hints = self._hints
         made: dict[str, Any] = {}
-        for parameter in parameters:
+        for parameter in self._parameters:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise BuildError(f"takes {parameter}, and the input's keys have names", place=place)
             hint = hints.get(parameter.name)
-            if len(parameters) == 1 and parameter.default is parameter.empty:
+            if self._takes_all:
                 made[parameter.name] = Reference("input", hint)
             elif parameter.default is parameter.empty:
                 made[parameter.name] = Reference(f"input.{parameter.name}", hint)
@@ -137,19 +151,14 @@ class Workflow(Generic[P, R]):
             given: Any = dict(inspect.signature(self.function).bind(*args, **kwargs).arguments)
         except TypeError as error:
             raise BuildError(f"workflow {self.name!r}: {error}") from None
-        parameters = list(inspect.signature(self.function).parameters.values())
-        if len(parameters) == 1 and parameters[0].default is inspect.Parameter.empty:
+        if self._takes_all:
             (given,) = given.values()
         config: dict[str, Any] = {"workflow": self.name, "input": given}
         if self._about.get("version"):
             config["version"] = str(self._about["version"])
-        try:
-            hint = get_type_hints(self.function).get("return")
-        except (NameError, TypeError):
-            hint = None
         step = {"type": "workflow_trigger", "config": config}
         building.children[self.name] = self
-        return cast(R, building.add(self.__name__, step, {}, hint, sub=".output"))
+        return cast(R, building.add(self.__name__, step, {}, self._hints.get("return"), sub=".output"))
 
 
 def _placed(
@@ -193,6 +202,9 @@ def workflow(
     max_parallel_steps: int | None = None,
 ) -> Any:
     """Make a function a workflow: the steps that it calls are its steps, and what it returns is its output.
+
+    Its parameters are keys of the input. A single one that is a mapping (a Struct, a dataclass, a TypedDict, a dict)
+    or has no type is the whole input.
 
     Args:
         name: What it is called; without one, the function's name.

@@ -28,7 +28,8 @@ def given(named: str | Path) -> Path | Workflow[Any, Any]:
 
     Raises:
         HandlerError: The module cannot be imported.
-        UsageError: It holds no such workflow, or several where none was named.
+        UsageError: It holds no such workflow, or several where none was named. The one that calls all the others
+            need not be named.
     """
     if not is_python(named):
         return Path(named)
@@ -100,6 +101,9 @@ def _workflow(module: str, name: str, place: str) -> Workflow[Any, Any]:
         raise UsageError(
             "builds no workflow", place=place, remedy="Put @stepwell.workflow over the function that calls the steps."
         )
+    if len(own) > 1:  # then the one that is meant is the one that no other calls
+        called = {child.name for one in own.values() for child in one.children}
+        own = {key: value for key, value in own.items() if value.name not in called} or own
     if len(own) > 1:
         raise UsageError(
             f"builds several workflows: {', '.join(own)}", place=place, remedy=f"Name one: {place}:{next(iter(own))}"

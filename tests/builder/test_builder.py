@@ -2,7 +2,9 @@
 """Workflows written in Python: what they are recorded as, that they run, and what is refused with its remedy."""
 
 import dataclasses
-from typing import Any, NamedTuple, TypedDict
+import datetime as dt
+import inspect
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import msgspec
 import pytest
@@ -14,9 +16,10 @@ import stepwell
 from stepwell import BuildError, DefinitionError, steps
 from stepwell.builder import Reference
 from stepwell.consumers.handlers import Handlers, registered
+from stepwell.core.gate_config import read_child, read_gate
 from stepwell.core.plan import compile_plan
 from stepwell.errors import HandlerError
-from stepwell.schemas.definitions import Definition, Step, encode_definition, hash_definition
+from stepwell.schemas.definitions import CONFIG_KEYS, STEP_TYPES, Definition, Step, encode_definition, hash_definition
 from stepwell.schemas.load import load_definition
 from stepwell.testing import simulate
 from tests.builder.typed_good import Order, Reservation, charge, notify, order, reserve, tested_alone
@@ -434,3 +437,90 @@ def test_functions_that_cannot_be_steps_are_refused_when_they_are_made():
 
         @stepwell.step(name="shop.tell")
         def another(text: str) -> None: ...
+
+
+# --- workflows of workflows, and their inputs ---------------------------------------------------------------------------
+
+
+def test_a_single_parameter_is_the_whole_input_where_it_is_a_mapping_and_a_key_where_it_is_a_value():
+    def taking(annotation):
+        def function(given):
+            return say(given)
+
+        function.__annotations__["given"] = annotation
+        return built(function)["say"]["input"]["text"]
+
+    for annotation in (Order, dict[str, int], Order | None, Any):
+        assert taking(annotation) == "{{ input }}", annotation
+    for annotation in (int, list[Order], str | None, Literal["a", "b"], int | str, dt.date, tuple[int, ...]):
+        assert taking(annotation) == "{{ input.given }}", annotation
+
+
+def test_workflows_that_are_called_are_registered_along_and_get_their_input_as_they_take_it():
+    @stepwell.workflow("twice", version="1")
+    def twice(number: int) -> int:
+        return total([number, number])
+
+    @stepwell.workflow("four-times", version="1")
+    def four_times(number: int) -> int:
+        return twice(twice(number))
+
+    assert four_times.children == [twice]
+    assert four_times.definition.steps[0].config["input"] == {"number": "{{ input.number }}"}
+
+    async def scenario(world):
+        await world.register(four_times)
+        return await world.run("four-times", {"number": 5})
+
+    assert simulate(scenario).raise_for_status().output == 20
+
+
+def test_a_workflow_that_calls_itself_is_its_own_child_and_registered_once():
+    @stepwell.workflow("down")
+    def down(number: int) -> Any:
+        with stepwell.when(stepwell.expression("input.number") > 0):
+            return down(number)
+
+    assert down.children == []
+    assert down.definition.steps[0].config["workflow"] == "down"
+
+
+def test_every_step_type_can_be_built_and_takes_every_setting():
+    """``python`` is what step functions are for."""
+    for kind in STEP_TYPES:
+        if kind != "python":
+            assert "options" in inspect.signature(getattr(steps, kind)).parameters, kind
+
+
+def test_gates_and_children_take_all_their_settings_under_their_names():
+    def build(input):
+        steps.approval_gate(
+            "Ship?", message="m", approvers=["ann"], required=1, deadline_seconds=9.5, on_timeout="escalate",
+            escalate_to=[["bob"], ["cai"]], on_reject="continue",
+        )  # fmt: skip
+        steps.workflow_trigger(
+            "other", {"a": input.a}, version="3", wait=False, on_child_failure="continue", priority=7
+        )
+
+    made = built(build)
+    gate, child = (made[kind]["config"] for kind in ("approval_gate", "workflow_trigger"))
+    assert (set(gate), set(child)) == (set(CONFIG_KEYS["approval_gate"]), set(CONFIG_KEYS["workflow_trigger"]))
+    assert msgspec.json.decode(msgspec.json.encode(read_gate(gate))) == gate
+    assert msgspec.json.decode(msgspec.json.encode(read_child(child))) == child
+
+
+def test_a_gate_that_is_built_is_decided_and_tells_the_rest_of_the_workflow_how():
+    @stepwell.workflow("asks")
+    def asks(input: Any) -> str:
+        gate = steps.approval_gate("Go on?", approvers=["ann"], on_reject="continue")
+        with stepwell.unless(gate.approved):
+            return say(f"no, says {gate.by}: {gate.comment}")
+
+    async def scenario(world):
+        await world.register(asks)
+        run = await world.start("asks", id="a")
+        await world.advance(days=1)
+        await world.client.reject("a", by="ann", comment="too early")
+        return await run.result()
+
+    assert simulate(scenario).raise_for_status().output == "no, says ann: too early"

@@ -16,6 +16,10 @@ def bad(input: Order) -> Receipt:  # noqa: A002
     notify.using(on_failure="ignore")("a", ["b"])  # error: arg-type
     steps.http_request("https://example.com/", methd="POST")  # error: call-arg
     steps.approval_gate("Ship it?").aproved  # noqa: B018  # error: attr-defined
+    steps.approval_gate("Ship it?", on_timeout="aprove")  # error: arg-type
+    steps.approval_gate(approvers=[1])  # error: list-item
+    steps.workflow_trigger("other", wait="no")  # error: arg-type
+    steps.workflow_trigger("other").outputs  # noqa: B018  # error: attr-defined
     total: int = paid.paid  # noqa: F841  # error: assignment
     child: int = order(input)  # noqa: F841  # error: assignment
     return reservation  # error: return-value

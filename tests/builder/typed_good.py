@@ -49,6 +49,10 @@ def order(input: Order) -> str:  # noqa: A002 - the word of the definition
     paid = charge(reservation, order=input)
     with stepwell.when((paid.paid > 100) & input.gift):
         notify.using(id="gift_note")(paid.id, [reservation.item_id], note=f"a gift for {input.id}")
+    with stepwell.when(paid.paid > 10_000):
+        gate = steps.approval_gate(f"{paid.id}?", approvers=["ann"], deadline_seconds=60, on_timeout="reject")
+        child = steps.workflow_trigger("audit", {"by": gate.by}, wait=False, on_child_failure="continue")
+        notify.using(id="audited")(child.instance_id, [gate.comment])
     pause = steps.wait(0.01, after=[paid])
     return notify.using(after=[pause])(paid.id, [reservation.item_id, "card"])
 
