@@ -27,6 +27,7 @@ from stepwell.core.suggestions import suggest
 from stepwell.errors import BuildError
 
 _PATH: Final = re.compile(r"[A-Za-z_][\w.]*\Z")
+_INPUT: Final = re.compile(r"\(*input\b")
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*\Z")
 _NO_MAPPINGS: Final = (
     Sequence, AbstractSet, int, float, dt.date, dt.time, dt.timedelta, decimal.Decimal, enum.Enum, uuid.UUID,
@@ -67,7 +68,16 @@ class Reference:
         if name.startswith(("__", "_stepwell")):
             raise AttributeError(name)  # Python itself asks
         key, hint = _field(self._stepwell_hint, name, self)
-        return Reference(_joined(self._stepwell_atom, key), hint)
+        path = _joined(self._stepwell_atom, key)
+        default = _default(self._stepwell_hint, name) if self._may_lack_fields() else None
+        if default is not None:
+            return Reference(f"{path} if {key!r} in {self._stepwell_atom} else {default}", hint, atom=False)
+        return Reference(path, hint)
+
+    def _may_lack_fields(self) -> bool:
+        """Whether fields that have a default may be missing: the input is as its sender wrote it."""
+        config = getattr(self._stepwell_hint, "__struct_config__", None)
+        return bool(_INPUT.match(self._stepwell_source) or (config and config.omit_defaults))
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
@@ -314,6 +324,29 @@ def _field(kind: Any, name: str, owner: Reference) -> tuple[Any, Any]:
             remedy="Only fields can be referred to; methods and properties run in steps.",
         )
     return keys[name], _hints(kind).get(name)
+
+
+def _default(kind: Any, name: str) -> str | None:
+    """What a field is if it is not there; None where it has no default that can be written down."""
+    kind = get_origin(kind) or kind
+    value: Any = msgspec.NODEFAULT
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__struct_config__.array_like:
+        info = {field.name: field for field in msgspec.structs.fields(kind)}[name]
+        value, make = info.default, info.default_factory
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        field = {field.name: field for field in dataclasses.fields(kind)}[name]
+        value, make = (
+            msgspec.NODEFAULT if given is dataclasses.MISSING else given
+            for given in (field.default, field.default_factory)
+        )
+    else:
+        return None
+    if make is list or make is dict:
+        value = make()
+    try:
+        return None if value is msgspec.NODEFAULT else literal(value)
+    except BuildError:
+        return None
 
 
 def _item(kind: Any, key: Any) -> Any:

@@ -524,3 +524,37 @@ def test_a_gate_that_is_built_is_decided_and_tells_the_rest_of_the_workflow_how(
         return await run.result()
 
     assert simulate(scenario).raise_for_status().output == "no, says ann: too early"
+
+
+def test_a_field_that_the_input_lacks_has_its_default_and_results_have_theirs_where_they_leave_them_out():
+    class Where(msgspec.Struct, rename="camel"):
+        post_code: str = "?"
+
+    @dataclasses.dataclass
+    class Sent:
+        to: Where
+        tags: list[str] = dataclasses.field(default_factory=list)
+        note: str = "none"
+
+    class Slim(msgspec.Struct, omit_defaults=True):
+        size: int = 4
+        made: Any = msgspec.field(default_factory=object)
+
+    @stepwell.step(name="test.slim")
+    def slim() -> Slim:
+        return Slim()
+
+    @stepwell.workflow("lenient")
+    def lenient(sent: Sent) -> Any:
+        with stepwell.when(sent.note == "none"):
+            return [sent.to.post_code, sent.tags, sent.note, slim().size]
+
+    assert str(Reference("input", Slim).made) == "{{ input.made }}", "a default that cannot be written down"
+    assert str(Reference("step_outputs.a", Sent).note) == "{{ step_outputs.a.note }}", "what steps return is complete"
+
+    async def scenario(world):
+        await world.register(lenient)
+        full = {"to": {"postCode": "N1"}, "tags": ["x"], "note": "none"}
+        return [(await world.run("lenient", given)).raise_for_status().output for given in (full, {"to": {}})]
+
+    assert simulate(scenario) == [["N1", ["x"], "none", 4], ["?", [], "none", 4]]
