@@ -45,6 +45,7 @@ _KINDS: Final[Mapping[str, _Schema]] = {
     "text": {"type": "string"},
     "number": {"type": "number"},
     "seconds": {"type": "number", "minimum": 0},
+    "texts": {"type": "array", "items": {"type": "string"}},
     "whole": {"type": "integer"},
     "yes": {"type": "boolean"},
     "mapping": {"type": "object"},
@@ -63,7 +64,11 @@ _KINDS: Final[Mapping[str, _Schema]] = {
 }
 # What editors say of a setting, and which kind of value it has; a setting that is not here takes any value.
 _SETTINGS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
-    "input": {"data": ("mapping", "Laid over the workflow's input.")},
+    "input": {
+        "data": ("mapping", "Laid over the workflow's input."),
+        "schema": ("mapping", "JSON Schema that the result must fit."),
+        "required": ("texts", "Keys that the result must have."),
+    },
     "condition_check": {"condition": ("any", "An expression; the output's `result` says whether it holds.")},
     "wait": {"seconds": ("seconds", "How long, in seconds; it survives restarts.")},
     "process": {"rules": ("list", "What is done to the data, rule after rule.")},

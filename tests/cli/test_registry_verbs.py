@@ -160,6 +160,15 @@ def test_the_schema_is_printed_or_written_with_what_editors_need(shell: Shell):
     assert "resize" not in written["$defs"]["Step"]["properties"]["type"]["enum"]
 
 
+def test_a_run_works_on_the_queues_of_the_workflows_that_it_starts_too(shell: Shell):
+    child = {"name": "child", "steps": [{"id": "a", "handler": "steps.note", "queue": "mail"}]}
+    parent = {"name": "parent", "steps": [{"id": "c", "type": "workflow_trigger", "config": {"workflow": "child"}}]}
+    shell.write("child.json", child)
+    shell.write("parent.json", parent)
+    shell("register", "child.json")
+    assert shell.json("run", "parent.json", "--handlers", "steps")["steps"]["c"]["output"]["status"] == "completed"
+
+
 # --- workflows that are built in Python -----------------------------------------------------------------------------
 
 
