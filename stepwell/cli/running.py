@@ -15,6 +15,7 @@ from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, 
 from stepwell.cli.family import Over, plans_of, until_over
 from stepwell.cli.live import progress
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
+from stepwell.cli.sources import definition_of, given
 from stepwell.errors import HandlerError, UnknownInstanceError
 from stepwell.ids import new_id
 
@@ -47,7 +48,8 @@ async def run(
     from stepwell.core.plan import compile_plan  # noqa: PLC0415
     from stepwell.schemas.load import load_definition  # noqa: PLC0415
 
-    definition = load_definition(file)
+    source = given(file)
+    definition = load_definition(definition_of(source))
     compiled = compile_plan(definition)  # all that is wrong with it, before anything is written
     data = parse_input(input_text, params)
     prefixes = import_handlers(modules)
@@ -66,7 +68,7 @@ async def run(
                 )
             if as_json:
                 return
-            pinned = client.definitions.resolve(found.workflow, found.version)
+            pinned = client.registry.resolve(found.workflow, found.version)
             if (input_text is not None or params) and data != found.input:
                 tense = "ran" if found.finished else "goes on"
                 _note(f"{named} {tense} with the input that it was started with, not with the one given now.")
@@ -76,16 +78,16 @@ async def run(
 
         existing = await _existing(client, instance_id)
         if existing is None:
-            definition = await client.register(definition)
-            plan = client.definitions.resolve(definition.name, definition.version)
+            definition = await client.register(definition if isinstance(source, Path) else source)
+            plan = client.registry.resolve(definition.name, definition.version)
         else:
-            await client.definitions.catch_up()
+            await client.registry.catch_up()
             look_at(existing)
-            plan = client.definitions.resolve(existing.workflow, existing.version)
+            plan = client.registry.resolve(existing.workflow, existing.version)
         if plan is None:
             raise UnknownInstanceError(f"the definition of {named!r} is not in the log", place=str(file))
         if existing is None or not existing.finished:
-            for needed in plans_of(plan, client.definitions):
+            for needed in plans_of(plan, client.registry):
                 check_handlers(needed, handlers)
         again = _again(file, modules, named, log)
         if existing is not None and existing.finished:
@@ -165,9 +167,9 @@ async def _drive(
         client.log,
         handlers=handlers,
         prefixes=handlers.prefixes,
-        queues=sorted(_queues(plans_of(plan, client.definitions))),
+        queues=sorted(_queues(plans_of(plan, client.registry))),
         concurrency=concurrency,
-        definitions=client.definitions,
+        definitions=client.registry,
         only=lambda key: key == instance_id or key.startswith(f"{instance_id}."),  # its children, too
         standby=True,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import at, client_of, parse_input
+from stepwell.cli.sources import given, is_python
 from stepwell.log.port import WORKERS
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ async def start(
 ) -> int:
     """Start an instance; a file is registered first."""
     data = parse_input(input_text, params)
-    is_file = workflow.endswith((".yaml", ".yml", ".json")) or Path(workflow).is_file()
+    is_file = workflow.endswith((".yaml", ".yml", ".json")) or Path(workflow).is_file() or is_python(workflow)
     named = workflow
     async with client_of(log, create=is_file) as client:
         if is_file:
-            definition = await client.register(Path(workflow))
+            definition = await client.register(given(workflow))
             workflow, version = definition.name, definition.version
         run = await client.start(workflow, data, id=instance_id, version=version, priority=priority)
         live = await client.engine_is_live()
