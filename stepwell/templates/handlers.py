@@ -241,7 +241,7 @@ def _place(ctx: StepContext, suffix: str) -> Path:
     for key in ("folder", "name"):
         if not _NAME.fullmatch(str(ctx.config[key])):
             raise ValidationError(f"{ctx.config[key]!r} cannot be the name of a file: letters, digits and .@+-_ only")
-    return Path(ctx.config["directory"]) / ctx.config["folder"] / f"{ctx.config['name']}{suffix}"
+    return Path(ctx.config["directory"], ctx.config["folder"], f"{ctx.config['name']}{suffix}")
 
 
 def _write(path: Path, content: bytes) -> dict[str, Any]:
