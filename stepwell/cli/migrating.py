@@ -39,6 +39,7 @@ class _File(msgspec.Struct, omit_defaults=True):
     version: str | None = None
     to: str | None = None
     changes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     kept: str | None = None
     comments_lost: bool = False
@@ -105,7 +106,7 @@ def _looked_at(path: Path, to: str, *, named: bool) -> _File:
         done = migrated(data, to=to, place=str(path))
     except DefinitionError as error:
         return _File(str(path), "wrong", version=version, problems=tuple(error.problems))
-    return _File(str(path), "older" if done.changes else "current", version, to, done.changes)
+    return _File(str(path), "older" if done.changes else "current", version, to, done.changes, done.notes)
 
 
 def _carry_out(path: Path, file: _File, *, dry_run: bool) -> None:
@@ -148,7 +149,7 @@ def _show_status(files: Sequence[_File]) -> None:
             print(f"{file.file}: {file.version}, nothing to do")
         elif file.state == "older":
             print(f"{file.file}: {file.version}, would become {file.to}")
-            for change in file.changes:
+            for change in (*file.changes, *file.notes):
                 print(f"    {change}")
         else:
             _show_problems(file)
@@ -171,6 +172,8 @@ def _show_done(files: Sequence[_File], *, dry_run: bool) -> None:
             print(f"{file.file}: {file.version}, nothing to do")
         elif file.problems:
             _show_problems(file)
+        for note in file.notes if file.state != "current" else ():
+            print(f"note: {file.file}: {note}", file=sys.stderr)
         if file.comments_lost:
             where = "" if dry_run else f"; they are in {file.kept}"
             print(f"note: {file.file}: comments of YAML are not kept{where}", file=sys.stderr)

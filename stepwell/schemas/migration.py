@@ -40,12 +40,14 @@ class Migrated:
         before: The version that it had.
         after: The version that it has now.
         changes: What each step changed, in words, in the order in which they were done.
+        notes: What is of a later version than the document says, and was kept as it is.
     """
 
     data: Document
     before: str
     after: str
     changes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def schema_version(data: Any) -> str | None:
@@ -53,16 +55,21 @@ def schema_version(data: Any) -> str | None:
 
     A document belongs to it if it has a mapping ``tasks``, or a list ``steps`` whose entries have an ``action`` (as
     1.0.0 had it) and neither the ``type`` nor the ``handler`` of other dialects. The version may be one that does
-    not exist; without a ``version``, it is the empty text.
+    not exist; without one, it is the empty text. It stands under ``schema_version`` or, if there is none,
+    ``version``.
     """
     if not isinstance(data, dict):
         return None
-    steps, version = data.get("steps"), data.get("version")
+    steps, version = data.get("steps"), data.get(_version_key(data))
     of_today = isinstance(data.get("tasks"), dict) and steps is None
     of_old = isinstance(steps, list) and "tasks" not in data and _has_actions(steps)
     if not (of_today or of_old):
         return None
     return "" if version is None else str(version)
+
+
+def _version_key(data: Document) -> str:
+    return "schema_version" if "schema_version" in data else "version"
 
 
 def _has_actions(steps: list[Any]) -> bool:
@@ -93,16 +100,17 @@ def migrate(data: Document, *, to: str = CURRENT, place: str = "definition") -> 
     at, end = VERSIONS.index(before), VERSIONS.index(to)
     changes = []
     problems = _problems_of_shape(data, before)
-    remedy = f'If it is written as in {CURRENT}, let it say so: version: "{CURRENT}"' if problems else ""
+    notes = () if problems else tuple(_notes(data, before))
+    key = _version_key(data)
     while at != end and not problems:
         step = STEPS[at] if at < end else STEPS[at - 1]
-        data = {**data, "version": step.after if at < end else step.before}
+        data = {**data, key: step.after if at < end else step.before}
         data, problems = (step.up if at < end else step.down)(data)
         changes.append(step.change if at < end else f"{step.after} → {step.before}: the reverse")
         at += 1 if at < end else -1
     if problems:
-        raise DefinitionError(problems, place=place, remedy=remedy)
-    return Migrated(data, before, to, tuple(changes))
+        raise DefinitionError(problems, place=place)
+    return Migrated(data, before, to, tuple(changes), notes)
 
 
 def _unknown_version(version: str) -> str:
@@ -115,18 +123,16 @@ def _unknown_version(version: str) -> str:
 
 
 def _problems_of_shape(data: Document, version: str) -> list[str]:
-    """What does not fit the version that the document says it has, as far as a step relies on it."""
-    wanted, other = ("steps", "tasks") if version == "1.0.0" else ("tasks", "steps")
-    if wanted not in data:
-        found = VERSIONS[1] if other == "tasks" else VERSIONS[0]
-        return [f'version: says {version}, which has "{wanted}"; "{other}" is of {found}']
+    """What is wrong with a document, as far as a step relies on it."""
+    if "steps" in data and version != "1.0.0":
+        return [f'version: says {version}, which has a mapping "tasks"; a list "steps" is of 1.0.0']
     problems = []
     seen: set[Any] = set()
     for at, task in _entries(data):
         if not isinstance(task, dict):
             problems.append(f"{at}: must be a mapping")
             continue
-        if wanted == "steps":
+        if "steps" in data:
             name = task.get("id")
             if not isinstance(name, str) or not name:
                 problems.append(f"{at}.id: there is none; it names the step")
@@ -134,23 +140,28 @@ def _problems_of_shape(data: Document, version: str) -> list[str]:
                 problems.append(f'{at}.id: "{name}" is given twice')
             else:
                 seen.add(name)
-        elif "id" in task and not isinstance(task["id"], str):
-            problems.append(f"{at}.id: must be a text")
-        problems.extend(_keys_of_other_versions(task, at, version))
+        for old, new in _RENAMED.items():
+            if old in task and new in task:
+                problems.append(f"{at}.{old}: is what {new} was called in 1.0.0, and both are there")
+            elif old in task and version != "1.0.0":
+                problems.append(f'{at}.{old}: is of 1.0.0; since 1.1.0 it is called "{new}"')
     return problems
 
 
-def _keys_of_other_versions(task: Document, at: str, version: str) -> Iterator[str]:
-    old_names = {new: old for old, new in _RENAMED.items()}
-    for key in task:
-        since = _SINCE.get(key, "1.0.0")
-        if VERSIONS.index(since) > VERSIONS.index(version):
-            instead = f'; in {version} it is called "{old_names[key]}"' if key in old_names else ""
-            yield f"{at}.{key}: came with {since}, and this says that it is {version}{instead}"
-        elif key in _RENAMED and version != "1.0.0":
-            yield f'{at}.{key}: is of 1.0.0; since 1.1.0 it is called "{_RENAMED[key]}"'
-    if version == "1.1.0" and task.get("execution_mode") == "conditional":
-        yield f'{at}.execution_mode: "conditional" came with 1.2.0, and this says that it is 1.1.0'
+def _notes(data: Document, version: str) -> Iterator[str]:
+    """What is of a later version than the document says: common, where a newer file was copied."""
+    if version == "1.0.0" and "tasks" in data:
+        yield 'tasks: came with 1.1.0, and this says that it is 1.0.0, which has a list "steps"; read all the same'
+    found: dict[str, list[str]] = {}
+    for at, task in _entries(data):
+        for key in task:
+            if VERSIONS.index(_SINCE.get(key, "1.0.0")) > VERSIONS.index(version):
+                found.setdefault(key, []).append(at)
+    for key, places in found.items():
+        if version == "1.0.0" and key in _RENAMED.values():
+            continue  # it is what the older name becomes
+        where = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
+        yield f"{where}: {key} came with {_SINCE[key]}, and this says that it is {version}; kept as it is"
 
 
 def _entries(data: Document) -> Iterator[tuple[str, Any]]:
@@ -168,13 +179,18 @@ def _replaced(data: Document, key: str, new: str, value: Any) -> Document:
 Outcome = tuple[Document, list[str]]
 
 
+def _completed(task: Document, key: str, default: Any) -> Document:
+    return task if key in task else {**task, key: default}
+
+
 def up_1_0_0_to_1_1_0(data: Document) -> Outcome:
     """Execution modes, and with them tasks by id: what the list ran one by one is ``sequential``."""
+    given = {step["id"]: step for step in data["steps"]} if "steps" in data else data["tasks"]
     tasks = {}
-    for step in data["steps"]:
-        task = {_RENAMED.get(key, key): value for key, value in step.items() if key != "id"}
-        tasks[step["id"]] = {**task, "execution_mode": "sequential"}
-    return _replaced(data, "steps", "tasks", tasks), []
+    for name, step in given.items():
+        task = {_RENAMED.get(key, key): value for key, value in step.items() if key != "id" or "tasks" in data}
+        tasks[name] = _completed(task, "execution_mode", "sequential")
+    return _replaced(data, "steps", "tasks", tasks) if "steps" in data else {**data, "tasks": tasks}, []
 
 
 def down_1_1_0_to_1_0_0(data: Document) -> Outcome:
@@ -198,7 +214,7 @@ def down_1_1_0_to_1_0_0(data: Document) -> Outcome:
 
 def up_1_1_0_to_1_2_0(data: Document) -> Outcome:
     """Conditions: nobody had any."""
-    tasks = {name: {**task, "conditions": []} for name, task in data["tasks"].items()}
+    tasks = {name: _completed(task, "conditions", []) for name, task in data["tasks"].items()}
     return {**data, "tasks": tasks}, []
 
 
@@ -219,7 +235,8 @@ def up_1_2_0_to_2_0_0(data: Document) -> Outcome:
     tasks: Document = {}
     problems: list[str] = []
     for name, task in data["tasks"].items():
-        tasks[name] = {**_with_conditions(task, f"tasks.{name}", expression_of, problems), "retry_count": 0}
+        changed = _with_conditions(task, f"tasks.{name}", expression_of, problems)
+        tasks[name] = _completed(changed, "retry_count", 0)
     return {**data, "tasks": tasks}, problems
 
 

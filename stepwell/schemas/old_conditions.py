@@ -10,41 +10,48 @@ from typing import Any, Final
 from stepwell.schemas.literals import literal, read_literal
 
 _SIGNS: Final = {
-    "equals": "==", "not_equals": "!=", "greater_than": ">", "at_least": ">=", "less_than": "<", "at_most": "<=",
+    "equals": "==", "not_equals": "!=", "greater_than": ">", "greater_or_equal": ">=", "less_than": "<",
+    "less_or_equal": "<=",
     "in": "in", "not_in": "not in",
 }  # fmt: skip
 _ASKING: Final = {"exists": "in", "missing": "not in"}  # these compare nothing, so they take no value
 _COMPARED: Final = {sign: word for word, sign in _SIGNS.items()}
 _ASKED: Final = {sign: word for word, sign in _ASKING.items()}
 _OPERATORS: Final = (*_SIGNS, *_ASKING)
-_KEYS: Final = ("task", "field", "operator", "value")
+_KEYS: Final = ("field", "operator", "value")
+_ROOTS: Final = ("input", "input_data", "step_outputs", "context")
+_SHORT: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "==", "!=", ">", ">=", "<", "<=")
 _NODES: Final[dict[type[ast.cmpop], str]] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.In: "in",
     ast.NotIn: "not in",
 }  # fmt: skip
 
 
-def expression_of(condition: Any) -> str:
-    """The expression that means the same as ``{task, field, operator, value}``.
+def expression_of(condition: Any) -> Any:
+    """The expression that means the same as ``{field, operator, value}``.
 
-    Without a ``task`` it looks at the workflow's input; without a ``field``, at the whole output.
+    What 2.0.0 reads as it is stays as it is: an expression, a task's status, an operator written as a sign.
 
     Raises:
         ValueError: It is no such condition.
     """
+    if isinstance(condition, (str, bool)):
+        return condition
     if not isinstance(condition, dict):
         raise ValueError("must be a mapping with field, operator and value")  # noqa: TRY004 - collected as such
+    if condition.keys() & {"status", "expression", "condition"}:
+        return condition
     for key in condition:
         if key not in _KEYS:
             raise ValueError(f'unknown key "{key}"{_near(key, _KEYS)}')
     operator = condition.get("operator")
+    if isinstance(operator, str) and operator in _SHORT:
+        return condition
     if not isinstance(operator, str) or operator not in _OPERATORS:
         raise ValueError(f'unknown operator "{operator}"{_near(str(operator), _OPERATORS)}')
     asking = operator in _ASKING
     if asking == ("value" in condition):
-        raise ValueError(
-            f'operator "{operator}" takes no value' if asking else f'operator "{operator}" needs a value'
-        )
+        raise ValueError(f'operator "{operator}" {"takes no" if asking else "needs a"} value')
     path = _path(condition)
     if not asking:
         return f"{_written(path)} {_SIGNS[operator]} {literal(condition['value'])}"
@@ -53,12 +60,14 @@ def expression_of(condition: Any) -> str:
     return f"{literal(path[-1])} {_ASKING[operator]} {_written(path[:-1])}"
 
 
-def condition_of(expression: Any) -> dict[str, Any]:
-    """The condition of 1.2.0 from which ``expression_of`` makes just this text.
+def condition_of(expression: Any) -> Any:
+    """The condition of 1.2.0 from which ``expression_of`` makes just this.
 
     Raises:
         ValueError: There is none: it says more, or says it in another way.
     """
+    if isinstance(expression, (dict, bool)) and expression_of(expression) == expression:
+        return expression
     if isinstance(expression, str):
         try:
             condition = _parsed(ast.parse(expression, mode="eval").body)
@@ -78,17 +87,17 @@ def _near(word: str, known: tuple[str, ...]) -> str:
 
 
 def _path(condition: dict[str, Any]) -> list[str | int]:
-    task, field = condition.get("task"), condition.get("field")
-    path: list[str | int] = ["input"]
-    if "task" in condition:
-        if not isinstance(task, str) or not task:
-            raise ValueError("task: must be a task's id")
-        path = ["step_outputs", task]
-    if "field" in condition:
-        if not isinstance(field, str) or not all(field.split(".")):
-            raise ValueError("field: must be a path such as score, customer.city or rows.0.price")
-        path.extend(int(part) if _is_index(part) else part for part in field.split("."))
-    return path
+    field = condition.get("field")
+    parts = field.split(".") if isinstance(field, str) else [""]
+    if not all(parts) or parts[0] not in _ROOTS:
+        raise ValueError("field: must be a path such as input.city, step_outputs.check.score or context.rows.0.price")
+    if parts[0] == "step_outputs" and len(parts) > 1:
+        return [*parts[:2], *map(_key, parts[2:])]  # a task's id is a text, whatever it looks like
+    return [parts[0], *map(_key, parts[1:])]
+
+
+def _key(part: str) -> str | int:
+    return int(part) if _is_index(part) else part
 
 
 def _is_index(part: str) -> bool:
@@ -112,13 +121,13 @@ def _parsed(node: ast.expr) -> dict[str, Any]:
         path = _read_path(node.left)
     except ValueError:
         key = read_literal(node.left)
-        return {**_place([*_read_path(right), key]), "operator": _ASKED[sign]}
-    return {**_place(path), "operator": _COMPARED[sign], "value": read_literal(right)}
+        return {"field": _field([*_read_path(right), key]), "operator": _ASKED[sign]}
+    return {"field": _field(path), "operator": _COMPARED[sign], "value": read_literal(right)}
 
 
 def _read_path(node: ast.expr) -> list[str | int]:
     match node:
-        case ast.Name(id=("input" | "step_outputs") as root):
+        case ast.Name(id=root) if root in _ROOTS:
             return [root]
         case ast.Attribute(value=inner, attr=name):
             return [*_read_path(inner), name]
@@ -127,7 +136,5 @@ def _read_path(node: ast.expr) -> list[str | int]:
     raise ValueError("no path")
 
 
-def _place(path: list[str | int]) -> dict[str, Any]:
-    start: dict[str, Any] = {} if path[0] == "input" else {"task": path[1]}
-    field = ".".join(map(str, path[1 if path[0] == "input" else 2 :]))
-    return {**start, **({"field": field} if field else {})}
+def _field(path: list[str | int]) -> str:
+    return ".".join(map(str, path))

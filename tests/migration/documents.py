@@ -17,7 +17,7 @@ ACTIONS = st.sampled_from([
 ])  # fmt: skip
 PARTS = st.sampled_from(["score", "total", "class", "two words", "größe", "0", "17", "007", "true", "'", "{{"])
 FIELDS = st.lists(PARTS, min_size=1, max_size=4).map(".".join)
-COMPARING = ["equals", "not_equals", "greater_than", "at_least", "less_than", "at_most", "in", "not_in"]
+COMPARING = ["equals", "not_equals", "greater_than", "greater_or_equal", "less_than", "less_or_equal", "in", "not_in"]
 
 
 def optional(**keys):
@@ -30,12 +30,12 @@ def both(one, other):
 
 @st.composite
 def conditions(draw):
-    condition = draw(optional(task=NAMES, field=FIELDS))
+    root = draw(st.sampled_from(["input", "input_data", "context"]) | PARTS.map("step_outputs.{}".format))
+    field = f"{root}.{draw(FIELDS)}"
     if draw(st.booleans()):
-        return {**condition, "operator": draw(st.sampled_from(COMPARING)), "value": draw(VALUES)}
+        return {"field": field, "operator": draw(st.sampled_from(COMPARING)), "value": draw(VALUES)}
     last = draw(PARTS.filter(lambda part: part not in ("0", "17")))
-    field = f"{condition['field']}.{last}" if "field" in condition else last
-    return {**condition, "field": field, "operator": draw(st.sampled_from(["exists", "missing"]))}
+    return {"field": f"{field}.{last}", "operator": draw(st.sampled_from(["exists", "missing"]))}
 
 
 HEADS = both(st.fixed_dictionaries({"name": NAMES}), optional(id=NAMES, description=TEXTS, owner=NAMES))

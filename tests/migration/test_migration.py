@@ -17,6 +17,7 @@ from .documents import DOCUMENTS, VALUES, conditions
 
 pytestmark = pytest.mark.rows("O11")
 
+PATHS = "input.city, step_outputs.check.score or context.rows.0.price"
 OLDEST = {
     "id": "wf-7",
     "name": "Invoices",
@@ -117,10 +118,10 @@ def test_a_literal_is_an_expression_with_just_that_value(value):
 
 def test_conditions_mean_what_they_meant():
     task = {"action": "agent_task", "conditions": [
-        {"task": "check", "field": "score", "operator": "at_least", "value": 70},
-        {"task": "check-2", "field": "rows.0.city", "operator": "in", "value": ["Ulm", "it's"]},
-        {"field": "urgent", "operator": "equals", "value": True},
-        {"field": "customer.note", "operator": "missing"},
+        {"field": "step_outputs.check.score", "operator": "greater_or_equal", "value": 70},
+        {"field": "step_outputs.check-2.rows.0.city", "operator": "in", "value": ["Ulm", "it's"]},
+        {"field": "input.urgent", "operator": "equals", "value": True},
+        {"field": "input.customer.note", "operator": "missing"},
     ]}  # fmt: skip
     up = migrate({"name": "x", "version": "1.2.0", "tasks": {"a": task}}).data["tasks"]["a"]["conditions"]
     assert up == [
@@ -169,22 +170,17 @@ def test_going_down_refuses_whatever_would_be_lost_all_at_once():
          'version: the schema has no version "2.1.0", did you mean "2.0.0"? there are 1.0.0, 1.1.0, 1.2.0, 2.0.0'),
         ({"tasks": {}},
          "version: there is none, and it tells how to read the rest; there are 1.0.0, 1.1.0, 1.2.0, 2.0.0"),
-        ({"version": "1.0.0", "tasks": {}}, 'version: says 1.0.0, which has "steps"; "tasks" is of 1.1.0'),
         ({"version": "2.0.0", "steps": [{"id": "a", "action": "api_call"}]},
-         'version: says 2.0.0, which has "tasks"; "steps" is of 1.0.0'),
+         'version: says 2.0.0, which has a mapping "tasks"; a list "steps" is of 1.0.0'),
         ({"version": "1.0.0", "steps": [{"action": "api_call"}]}, "steps[0].id: there is none; it names the step"),
         ({"version": "1.0.0", "steps": [{"id": "a", "action": "x"}, {"id": "a"}]}, 'steps[1].id: "a" is given twice'),
         ({"version": "1.0.0", "steps": [{"id": "a", "action": "x"}, "b"]}, "steps[1]: must be a mapping"),
-        ({"version": "1.0.0", "steps": [{"id": "a", "action": "x", "agent_id": "b"}]},
-         'steps[0].agent_id: came with 1.1.0, and this says that it is 1.0.0; in 1.0.0 it is called "agent"'),
-        ({"version": "1.2.0", "tasks": {"a": {"retry_count": 1}}},
-         "tasks.a.retry_count: came with 2.0.0, and this says that it is 1.2.0"),
+        ({"version": "1.0.0", "steps": [{"id": "a", "action": "x", "agent": "b", "agent_id": "b"}]},
+         "steps[0].agent: is what agent_id was called in 1.0.0, and both are there"),
         ({"version": "1.1.0", "tasks": {"a": {"depends_on": []}}},
          'tasks.a.depends_on: is of 1.0.0; since 1.1.0 it is called "dependencies"'),
-        ({"version": "1.1.0", "tasks": {"a": {"execution_mode": "conditional"}}},
-         'tasks.a.execution_mode: "conditional" came with 1.2.0, and this says that it is 1.1.0'),
         ({"version": "1.2.0", "tasks": {"a": {"conditions": {}}}}, "tasks.a.conditions: must be a list"),
-        ({"version": "1.2.0", "tasks": {"a": {"conditions": ["x"]}}},
+        ({"version": "1.2.0", "tasks": {"a": {"conditions": [7]}}},
          "tasks.a.conditions[0]: must be a mapping with field, operator and value"),
         ({"version": "1.2.0", "tasks": {"a": {"conditions": [{"operater": "in"}]}}},
          'tasks.a.conditions[0]: unknown key "operater", did you mean "operator"?'),
@@ -193,8 +189,8 @@ def test_going_down_refuses_whatever_would_be_lost_all_at_once():
         ({"version": "1.2.0", "tasks": {"a": {"conditions": [{"operator": "equals"}]}}},
          'tasks.a.conditions[0]: operator "equals" needs a value'),
         ({"version": "1.2.0", "tasks": {"a": {"conditions": [{"field": "a..b", "operator": "in", "value": []}]}}},
-         "tasks.a.conditions[0]: field: must be a path such as score, customer.city or rows.0.price"),
-        ({"version": "1.2.0", "tasks": {"a": {"conditions": [{"field": "rows.0", "operator": "exists"}]}}},
+         f"tasks.a.conditions[0]: field: must be a path such as {PATHS}"),
+        ({"version": "1.2.0", "tasks": {"a": {"conditions": [{"field": "input.0", "operator": "exists"}]}}},
          'tasks.a.conditions[0]: operator "exists" asks for a key; there is none at the end of the field'),
         ({"name": "x", "version": "1.0.0", "steps": [{"id": "a", "handler": "x.y"}]},
          "is no definition of the orchestration dialect, which has a mapping of tasks"),
@@ -212,3 +208,29 @@ def test_other_dialects_have_no_schema_version():
         {"dag": {"nodes": []}}, [], None, "tasks",
     ):  # fmt: skip
         assert schema_version(other) is None
+
+
+def test_what_is_of_a_later_version_than_a_document_says_is_kept_and_told():
+    tasks = {
+        "a": {"agent_id": "x", "action": "agent_task", "execution_mode": "parallel", "retry_count": 3},
+        "b": {"agent_id": "x", "action": "agent_task", "dependencies": ["a"], "retry_count": 1,
+              "conditions": ["input.n > 1", {"field": "input.n", "operator": "gt", "value": 1}]},
+    }  # fmt: skip
+    migrated = migrate({"name": "x", "version": "1.0.0", "tasks": tasks})
+    assert migrated.data["tasks"] == {
+        "a": {**tasks["a"], "conditions": []},
+        "b": {**tasks["b"], "execution_mode": "sequential"},
+    }
+    assert migrated.notes == (
+        'tasks: came with 1.1.0, and this says that it is 1.0.0, which has a list "steps"; read all the same',
+        "tasks.a: execution_mode came with 1.1.0, and this says that it is 1.0.0; kept as it is",
+        "tasks.a and 1 more: retry_count came with 2.0.0, and this says that it is 1.0.0; kept as it is",
+        "tasks.b: conditions came with 1.2.0, and this says that it is 1.0.0; kept as it is",
+    )
+
+
+def test_a_document_may_have_a_version_of_its_own_beside_that_of_the_schema():
+    data = {"name": "x", "version": "7", "schema_version": "1.1.0", "tasks": {"a": {"action": "agent_task"}}}
+    up = migrate(data)
+    assert (up.data["version"], up.data["schema_version"], up.before) == ("7", "2.0.0", "1.1.0")
+    assert migrate(up.data, to="1.1.0").data == data
