@@ -143,7 +143,8 @@ async def create(
             made["registered"] = True
             if start:
                 run = await client.start(definition.name, data, id=instance_id, version=definition.version)
-                made |= {"instance_id": run.id, "existed": run.existed}
+                live = await client.engine_is_live()
+                made |= {"instance_id": run.id, "existed": run.existed, "engine_is_live": live}
     if as_json:
         print_json({**made, "definition": plain})
     else:
@@ -201,6 +202,9 @@ def _tell(blueprint: Blueprint, made: dict[str, Any], log: str | None) -> None:
         print(f"created {made['reference']}", file=out)
     if "instance_id" in made:
         print(f"{'exists already:' if made['existed'] else 'started'} {made['instance_id']}", file=out)
+        if not made["engine_is_live"]:
+            begins = f"`stepwell engine{at(log)}` or `stepwell dev{at(log)}` starts one"
+            print(f"  It is in the log. No engine works on it now: {begins}.", file=out)
     else:
         print(f"  start:     {_start(blueprint, made, log)}", file=out)
     own = [handler for handler in made["handlers"] if handler.startswith("stepwell.templates.handlers.")]
