@@ -9,9 +9,10 @@ from typing import Any
 
 from stepwell.core.effects import Effect
 from stepwell.core.partition import PartitionState
-from stepwell.log.port import CONTROL, Log, NewRecord
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import COMMANDS, CONTROL, Log, NewRecord
 from stepwell.schemas.codec import encode
-from stepwell.schemas.work import WorkItem
+from stepwell.schemas.work import CancelRuns, WorkItem
 
 
 class _Sending:
@@ -86,6 +87,7 @@ class Deliveries:
     def _send(self, found: Sequence[Effect], sending: _Sending, *, again: bool) -> None:
         work: dict[str, list[NewRecord]] = {}
         cancels = []
+        told: dict[int, list[NewRecord]] = {}
         for effect in found:
             if isinstance(effect, WorkItem):
                 headers = {"id": effect.effect_id, "handler": effect.step.handler or effect.step.step_type}
@@ -95,9 +97,14 @@ class Deliveries:
                     headers["priority"] = str(effect.priority)
                 record = NewRecord(effect.instance_id, encode(effect), headers)
                 work.setdefault(effect.step.queue, []).append(record)
-            else:
+            elif isinstance(effect, CancelRuns):
                 cancels.append(NewRecord(effect.instance_id, encode(effect)))
-        sending.outstanding += len(work) + bool(cancels)
+            else:
+                # Starts of children, too, go to ``commands``: what is said of a child later comes behind them there,
+                # and a parent that waits does not wait behind workflows that have not begun.
+                partition = partition_for(effect.instance_id, self._log.partitions)
+                told.setdefault(partition, []).append(NewRecord(effect.instance_id, encode(effect)))
+        sending.outstanding += len(work) + bool(cancels) + len(told)
 
         def arrived(future: asyncio.Future[Any]) -> None:
             if not self._failed(future):
@@ -106,6 +113,8 @@ class Deliveries:
 
         if cancels:
             self._log.append(CONTROL, 0, cancels).add_done_callback(arrived)
+        for partition, records in told.items():
+            self._log.append(COMMANDS, partition, records).add_done_callback(arrived)
         for queue, records in work.items():
             self._log.enqueue(queue, records).add_done_callback(arrived)
         self._settle()

@@ -10,6 +10,7 @@ from stepwell.core.plan import Plan
 from stepwell.core.state import InstanceState, StepState, StepStatus
 from stepwell.errors import WorkflowFailedError
 from stepwell.schemas.events import ErrorInfo
+from stepwell.schemas.waiting import ApprovalRequired
 
 
 class StepView(Struct, frozen=True, gc=False):
@@ -23,6 +24,8 @@ class StepView(Struct, frozen=True, gc=False):
         finished_at: When it was settled, likewise.
         due: When its timer is due, likewise: the end of its wait, its next attempt.
         note: What it waits for, in words; empty if it does not.
+        approval: What people are asked, while it waits for them.
+        child: The id of the workflow that it waits for.
     """
 
     status: str
@@ -34,6 +37,8 @@ class StepView(Struct, frozen=True, gc=False):
     due: int = 0
     note: str = ""
     progress: Any = None
+    approval: ApprovalRequired | None = None
+    child: str = ""
 
 
 class InstanceView(Struct, frozen=True, gc=False):
@@ -129,7 +134,19 @@ def _step(state: InstanceState, plan: Plan | None, step_id: str) -> StepView:
     undoing = rollback is not None and rollback.current is not None and rollback.current.ready is not None
     if rollback is not None and undoing and rollback.current.ready.step_id == step_id:  # type: ignore[union-attr]
         return _view(rollback.current, state.timers.get(step_id, 0), "being undone")  # type: ignore[arg-type]
-    return _view(step, state.timers.get(step_id, 0), _NOTES.get(step.waits_for, ""))
+    return _view(step, state.timers.get(step_id, 0), _note(step))
+
+
+def _note(step: StepState) -> str:
+    """What a step waits for, in words."""
+    if step.gate is not None:
+        approvers = " or ".join(step.gate.approvers) or "anybody"
+        left = step.gate.required - len(step.votes)
+        several = f" ({left} more of {step.gate.required})" if step.gate.required > 1 else ""
+        return f"waits for approval by {approvers}{several}"
+    if step.child is not None:
+        return f"waits for {step.child.child_id}"
+    return _NOTES.get(step.waits_for, "")
 
 
 _NOTES = {"retry": "waits for its next attempt", "time": "sleeps", "worker": "no worker has its handler"}
@@ -147,4 +164,6 @@ def _view(step: StepState, due: int, note: str) -> StepView:
         due=due,
         note=note,
         progress=step.progress,
+        approval=step.gate,
+        child=step.child.child_id if step.child is not None else "",
     )

@@ -20,7 +20,8 @@ def reject(decision: Decision, command: Any, code: str, message: str, *, name: s
     name = name or type(command).__name__
     if len(message) > _LONGEST_MESSAGE:
         message = message[:_LONGEST_MESSAGE] + " …"
-    event = CommandRejected(name, code, message, command_id=getattr(command, "command_id", ""))
+    parent = getattr(command, "parent", None)
+    event = CommandRejected(name, code, message, command_id=getattr(command, "command_id", ""), parent=parent)
     _answer(decision, event)
 
 

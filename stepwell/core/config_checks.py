@@ -6,8 +6,10 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from stepwell.core.gate_config import read_child, read_gate
 from stepwell.core.suggestions import choice
 from stepwell.core.values import kind
+from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import CONFIG_KEYS, HTTP_METHODS, LONGEST_SECONDS, OPERATION_KEYS, RULE_KEYS, Step
 
 
@@ -27,6 +29,26 @@ def config_problems(step: Step, at: str) -> Iterator[str]:
         yield from _rule_problems(literal["rules"], f"{at}.rules")
     elif step.type == "http_request":
         yield from _http_problems(config, at)
+    elif step.type in ("approval_gate", "workflow_trigger"):
+        yield from _waiting_problems(step.type, config, at)
+
+
+def _waiting_problems(step_type: str, config: Mapping[str, Any], at: str) -> Iterator[str]:
+    known = {key: value for key, value in config.items() if key in CONFIG_KEYS[step_type]}  # others are told already
+    literal = {key: value for key, value in known.items() if key == "input" or not _has_template(value)}
+    try:
+        if step_type == "approval_gate":
+            read_gate(literal, whole=len(literal) == len(known))
+        elif "workflow" in literal:  # else it is missing, which is told elsewhere, or a template
+            read_child(literal)
+    except ExpressionError as error:
+        yield f"{at}{error.message.removeprefix('config')}"
+
+
+def _has_template(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_template, value))
+    return _is_template(value)
 
 
 def _http_problems(config: Mapping[str, Any], at: str) -> Iterator[str]:

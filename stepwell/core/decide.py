@@ -5,7 +5,8 @@ never refuses to answer: a command leads to events, or to one rejection that say
 before) to nothing at all, so that delivering it twice changes nothing.
 
 One function for each command, in the table at the end: ``requests`` holds those for what clients ask,
-``outcomes`` those for what workers report and what the clock brings.
+``people`` those for approvals and child workflows, ``outcomes`` those for what workers report and what the clock
+brings.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stepwell.core import outcomes, requests
+from stepwell.core import outcomes, people, requests
 from stepwell.core.decision import Circumstances, Decision
 from stepwell.core.state import InstanceState
 from stepwell.schemas.commands import (
+    ApproveStep,
     CancelWorkflow,
+    ChildEnded,
     Command,
     CompleteStep,
     ContinueWorkflow,
@@ -27,6 +30,7 @@ from stepwell.schemas.commands import (
     InternalCommand,
     PauseWorkflow,
     QuarantineInstance,
+    RejectStep,
     ReportStarted,
     ResumeWorkflow,
     ReturnStep,
@@ -70,6 +74,9 @@ _DECIDE: dict[type, Callable[[Decision, Any], None]] = {
     ReportStarted: outcomes.report_started,
     HeartbeatStep: outcomes.heartbeat,
     ReturnStep: outcomes.hand_back,
+    ApproveStep: people.approve,
+    RejectStep: people.refuse,
+    ChildEnded: people.child_ended,
     FireTimer: outcomes.fire,
     ContinueWorkflow: outcomes.continue_,
     QuarantineInstance: outcomes.quarantine,

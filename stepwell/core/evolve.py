@@ -15,6 +15,7 @@ from immutables import Map
 from msgspec.structs import replace
 
 from stepwell.core import evolve_steps as steps
+from stepwell.core import evolve_waits as waits
 from stepwell.core.evolve_steps import Changes
 from stepwell.core.state import (
     REMEMBERED_COMMANDS,
@@ -53,6 +54,7 @@ from stepwell.schemas.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
+from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
 
 
 def evolve(state: InstanceState | None, event: Event, at: int, instance_id: str) -> InstanceState:
@@ -115,6 +117,7 @@ def _started(event: WorkflowStarted, at: int, instance_id: str) -> InstanceState
         started_at=at,
         timers=Map() if event.due is None else Map({WORKFLOW_TIMER: event.due}),
         commands=(event.command_id,) if event.command_id else (),
+        parent=event.parent,
     )
 
 
@@ -253,6 +256,9 @@ _EVOLVE: dict[type, Callable[[InstanceState, Any, int], Changes]] = {
     StepSkipped: steps.skipped,
     StepCancelled: steps.cancelled,
     StepsDeferred: steps.deferred,
+    ApprovalRequired: waits.approval_required,
+    ApprovalDecided: waits.approval_decided,
+    ChildRequested: waits.child_requested,
     RollbackStarted: _rollback_started,
     StepCompensated: _compensated,
     WorkflowRolledBack: _rolled_back,

@@ -34,7 +34,7 @@ from stepwell.schemas.events import (
 Changes = dict[str, Any]
 
 
-def _begin(state: InstanceState, step_id: str, step: StepState) -> Changes:
+def begin(state: InstanceState, step_id: str, step: StepState) -> Changes:
     """A run begins: it takes a place, and leaves the queue of the deferred if it was next there."""
     before = state.steps.get(step_id)
     again = before is not None and before.status in UNDER_WAY  # a further attempt keeps its place
@@ -100,7 +100,7 @@ def ready(state: InstanceState, event: StepReady, at: int) -> Changes:
         returned_at=_returned_at(state.steps.get(event.step_id)),
         since=at,
     )
-    return _begin(state, event.step_id, step)
+    return begin(state, event.step_id, step)
 
 
 def _returned_at(before: StepState | None) -> int:
@@ -111,14 +111,14 @@ def _returned_at(before: StepState | None) -> int:
 def waiting(state: InstanceState, event: StepWaiting, at: int) -> Changes:
     """A step waits for a time."""
     step = StepState(StepStatus.WAITING, event.run, waits_for="time", sequential=event.sequential, since=at)
-    changes = _begin(state, event.step_id, step)
+    changes = begin(state, event.step_id, step)
     return {**changes, "timers": changes["timers"].set(event.step_id, event.due)}
 
 
 def started(state: InstanceState, event: StepStarted, _at: int) -> Changes:
     """A worker has it in hand."""
     timers = state.timers if event.due is None else state.timers.set(event.step_id, event.due)
-    step = _run(state, event.step_id, event.run)
+    step = run_of(state, event.step_id, event.run)
     return {
         **_put(state, event.step_id, replace(step, status=StepStatus.RUNNING, worker=event.worker)),
         "timers": timers,
@@ -127,20 +127,20 @@ def started(state: InstanceState, event: StepStarted, _at: int) -> Changes:
 
 def heartbeat(state: InstanceState, event: StepHeartbeat, _at: int) -> Changes:
     """It lives."""
-    step = _run(state, event.step_id, event.run)
+    step = run_of(state, event.step_id, event.run)
     return _put(state, event.step_id, replace(step, progress=event.progress))
 
 
 def retry_scheduled(state: InstanceState, event: StepRetryScheduled, _at: int) -> Changes:
     """An attempt failed, another follows."""
-    step = _run(state, event.step_id, event.run)
+    step = run_of(state, event.step_id, event.run)
     waiting = replace(step, status=StepStatus.WAITING, waits_for="retry", error=event.error)
     return {**_put(state, event.step_id, waiting), "timers": state.timers.set(event.step_id, event.due)}
 
 
 def returned(state: InstanceState, event: StepReturned, at: int) -> Changes:
     """A worker handed it back."""
-    step = _run(state, event.step_id, event.run)
+    step = run_of(state, event.step_id, event.run)
     waiting = replace(step, status=StepStatus.WAITING, waits_for="worker", returned_at=step.returned_at or at)
     return {**_put(state, event.step_id, waiting), "timers": state.timers.set(event.step_id, event.due)}
 
@@ -218,7 +218,7 @@ def skipped(state: InstanceState, event: StepSkipped, at: int) -> Changes:
 def cancelled(state: InstanceState, event: StepCancelled, at: int) -> Changes:
     """Its run was given up."""
     step = replace(
-        _run(state, event.step_id, event.run), status=StepStatus.CANCELLED, ready=None, waits_for="", until=at
+        run_of(state, event.step_id, event.run), status=StepStatus.CANCELLED, ready=None, waits_for="", until=at
     )
     return _end(state, event.step_id, step)
 
@@ -246,7 +246,7 @@ def rollback_of(state: InstanceState) -> Rollback:
     return state.rollback
 
 
-def _run(state: InstanceState, step_id: str, run: int) -> StepState:
+def run_of(state: InstanceState, step_id: str, run: int) -> StepState:
     """The run under way of this number: a step's, or a compensation's."""
     rollback = state.rollback
     step = rollback.current if rollback is not None else state.steps.get(step_id)
@@ -277,8 +277,9 @@ def given_up(state: InstanceState, at: int) -> Changes:
         for step_id, step in state.steps.items():
             if step.status in UNDER_WAY:
                 cancelled = replace(
-                    step, status=StepStatus.CANCELLED, ready=None, waits_for="", sequential=False, until=at
-                )
+                    step, status=StepStatus.CANCELLED, ready=None, waits_for="", sequential=False, until=at,
+                    gate=None, votes=(), child=None,
+                )  # fmt: skip
                 steps = steps.set(step_id, cancelled)
                 timers = without(timers, step_id)
     return {

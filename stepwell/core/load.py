@@ -16,6 +16,7 @@ from stepwell.schemas.events import (
     Transition,
     WorkflowStarted,
 )
+from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
 
 
 def runs_of(state: InstanceState | None) -> set[int]:
@@ -53,4 +54,6 @@ def _is_routed(step: StepState) -> bool:
 
 
 _SETTLES: Final[frozenset[type[Event]]] = frozenset({StepSucceeded, StepFailed, StepRetryScheduled, StepReturned})
-_NEUTRAL: Final[frozenset[type[Event]]] = frozenset({WorkflowStarted, StepStarted})
+_NEUTRAL: Final[frozenset[type[Event]]] = frozenset({
+    WorkflowStarted, StepStarted, ApprovalRequired, ApprovalDecided, ChildRequested,
+})  # fmt: skip

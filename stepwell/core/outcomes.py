@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from stepwell.core.answers import reject
 from stepwell.core.decision import Decision
+from stepwell.core.people import time_is_over
 from stepwell.core.retry import STEP_TIMEOUT, WORKFLOW_TIMEOUT
 from stepwell.core.rollback import fail_compensation, next_compensation
 from stepwell.core.scope import NOTHING, failure_scope, step_input
@@ -170,6 +171,8 @@ def fire(decision: Decision, command: FireTimer) -> None:
         decision.note = "it is quarantined; resume it to run its steps anew"
     elif step.waits_for == "time":
         _waited(decision, step_id, step)
+    elif step.waits_for in ("approval", "child"):
+        time_is_over(decision, step_id, step)
     elif not step.waits_for:
         timeout = step.ready.timeout_seconds if step.ready else None
         message = f"no word from its worker within {timeout} s and a grace of {TIMEOUT_GRACE_MS // 1000} s"

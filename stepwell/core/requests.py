@@ -44,7 +44,11 @@ def start(decision: Decision, command: StartWorkflow) -> None:
         if finished is not None and command.command_id and finished.command_id == command.command_id:
             decision.note = "this command was followed before"
             return
-        note(decision, command, f'instance "{command.instance_id}" exists already')
+        said = f'instance "{command.instance_id}" exists already'
+        if command.parent is None or (decision.state is not None and decision.state.parent == command.parent):
+            note(decision, command, said)
+        else:
+            reject(decision, command, "instance_exists", f"{said}, and is no child of this step")
         return
     plan = circumstances.plans.resolve(command.workflow, command.version)
     if plan is None:
@@ -76,6 +80,7 @@ def start(decision: Decision, command: StartWorkflow) -> None:
             priority=command.priority,
             due=None if timeout is None else decision.now + math.ceil(timeout * 1000),
             command_id=command.command_id,
+            parent=command.parent,
         )
     )
     decision.free(plan.roots)

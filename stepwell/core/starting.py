@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from stepwell.core.decision import Decision
+from stepwell.core.gates import open_gate, request_child
 from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input, workflow_output
 from stepwell.core.settling import fail_step, succeed
@@ -102,6 +103,12 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
         if step.type == "wait":
             due = decision.now + math.ceil(_seconds(config["seconds"]) * 1000)
             decision.emit(StepWaiting(step.id, run, due, sequential=plan_step.sequential))
+            return
+        if step.type == "approval_gate":
+            open_gate(decision, plan_step, run, data, config)
+            return
+        if step.type == "workflow_trigger":
+            request_child(decision, plan_step, run, data, config)
             return
         if plan_step.instant:
             output = _instant(plan_step, data, config, scope)

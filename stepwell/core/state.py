@@ -32,6 +32,7 @@ from msgspec import Struct
 
 from stepwell.core.heap import EMPTY, Heap
 from stepwell.schemas.events import ErrorInfo, StepReady
+from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 
 
 class WorkflowStatus(StrEnum):
@@ -72,11 +73,15 @@ class StepState(Struct, frozen=True, gc=False, omit_defaults=True):
         run: The run under way, or the last one.
         settled: Sequence of the event from which on its dependents count it as settled; 0 while they do not.
         ready: What was routed to workers, while a run is under way.
-        waits_for: What a ``waiting`` step waits for: its next attempt, a time, or a worker with its handler.
+        waits_for: What a ``waiting`` step waits for: its next attempt, a time, a worker with its handler, people, or
+            a child workflow.
         worker: Who has reported to have it in hand.
         returned_at: When a worker first handed this run back, in milliseconds; 0 if none did.
         since: When it became ready, in milliseconds.
         until: When it was settled, failed or was cancelled, in milliseconds.
+        gate: What people are to decide, while it waits for them,
+        votes: and what they have said at this level.
+        child: The workflow that it waits for.
     """
 
     status: StepStatus
@@ -86,13 +91,16 @@ class StepState(Struct, frozen=True, gc=False, omit_defaults=True):
     output: Any = None
     error: ErrorInfo | None = None
     ready: StepReady | None = None
-    waits_for: Literal["", "retry", "time", "worker"] = ""
+    waits_for: Literal["", "retry", "time", "worker", "approval", "child"] = ""
     sequential: bool = False
     worker: str = ""
     returned_at: int = 0
     since: int = 0
     until: int = 0
     progress: Any = None
+    gate: ApprovalRequired | None = None
+    votes: tuple[ApprovalDecided, ...] = ()
+    child: ChildRequested | None = None
 
 
 class Rollback(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -138,6 +146,7 @@ class InstanceState(Struct, frozen=True, gc=False):
         incident: Code of the problem that a person must look at.
         abandoned: Ranges of sequences (first, last) that rollbacks have undone.
         commands: Ids of the commands followed last.
+        parent: The step of another instance that is told of the end.
     """
 
     id: str
@@ -169,6 +178,7 @@ class InstanceState(Struct, frozen=True, gc=False):
     rollback: Rollback | None = None
     abandoned: tuple[tuple[int, int], ...] = ()
     commands: tuple[str, ...] = ()
+    parent: Parent | None = None
 
     @property
     def live(self) -> bool:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 
 from stepwell.schemas.events import ErrorInfo
+from stepwell.schemas.waiting import LONGEST_ID, Parent
 
-InstanceId = Annotated[str, Meta(min_length=1, max_length=200)]
+InstanceId = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 Priority = Annotated[int, Meta(ge=0, le=100)]
 
 
@@ -36,6 +37,7 @@ class StartWorkflow(_Command, frozen=True, omit_defaults=True, tag="StartWorkflo
         version: A version of the definition; without one, the version registered last.
         priority: 0 to 100; higher runs first under load.
         timeout_seconds: In place of the definition's ``default_timeout_seconds``.
+        parent: The step of another instance that is told of the end. Sent by engines.
     """
 
     workflow: str
@@ -44,6 +46,7 @@ class StartWorkflow(_Command, frozen=True, omit_defaults=True, tag="StartWorkflo
     priority: Priority = 0
     timeout_seconds: Annotated[float, Meta(ge=0)] | None = None
     command_id: str = ""
+    parent: Parent | None = None
 
 
 class CancelWorkflow(_Command, frozen=True, omit_defaults=True, tag="CancelWorkflow"):
@@ -83,6 +86,49 @@ class RollbackWorkflow(_Command, frozen=True, omit_defaults=True, tag="RollbackW
     to: int | str = "latest"
     pause: bool = False
     command_id: str = ""
+
+
+class ApproveStep(_Command, frozen=True, omit_defaults=True, tag="ApproveStep"):
+    """Somebody approves what a step waits for.
+
+    Attributes:
+        step_id: The step; empty where only one waits.
+        by: Who approves.
+    """
+
+    step_id: str = ""
+    by: str = ""
+    comment: str = ""
+    command_id: str = ""
+
+
+class RejectStep(_Command, frozen=True, omit_defaults=True, tag="RejectStep"):
+    """Somebody rejects what a step waits for.
+
+    Attributes:
+        step_id: The step; empty where only one waits.
+        by: Who rejects.
+    """
+
+    step_id: str = ""
+    by: str = ""
+    comment: str = ""
+    command_id: str = ""
+
+
+class ChildEnded(_Command, frozen=True, omit_defaults=True, tag="ChildEnded", kw_only=True):
+    """A workflow that a step waits for has come to its end, or could not be started. Sent by engines.
+
+    Attributes:
+        status: ``completed``, ``failed``, ``cancelled`` or ``rejected``.
+    """
+
+    step_id: str
+    run: int
+    child_id: str
+    status: Literal["completed", "failed", "cancelled", "rejected"]
+    output: Any = None
+    error: ErrorInfo | None = None
 
 
 class CompleteStep(_Command, frozen=True, omit_defaults=True, tag="CompleteStep"):
@@ -175,8 +221,11 @@ Command = (
     | ReportStarted
     | HeartbeatStep
     | ReturnStep
+    | ApproveStep
+    | RejectStep
+    | ChildEnded
 )
-"""What clients and workers may send."""
+"""What clients, workers and the engines of other partitions may send."""
 
 InternalCommand = FireTimer | ContinueWorkflow | QuarantineInstance
 """What only the owner of a partition makes; it never crosses the wire."""

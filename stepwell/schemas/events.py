@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
+
 EVENTS_VERSION = 2
 
 
@@ -42,6 +44,7 @@ class WorkflowStarted(_Event, frozen=True, omit_defaults=True, tag="workflow.sta
 
     Attributes:
         due: When the whole instance times out, in milliseconds since 1970; None never.
+        parent: The step of another instance that waits for this one's end.
     """
 
     workflow: str
@@ -51,6 +54,7 @@ class WorkflowStarted(_Event, frozen=True, omit_defaults=True, tag="workflow.sta
     priority: int = 0
     due: int | None = None
     command_id: str = ""
+    parent: Parent | None = None
 
 
 class WorkflowPaused(_Event, frozen=True, omit_defaults=True, tag="workflow.paused"):
@@ -116,12 +120,17 @@ class IncidentRaised(_Event, frozen=True, omit_defaults=True, tag="incident.rais
 
 
 class CommandRejected(_Event, frozen=True, omit_defaults=True, tag="command.rejected"):
-    """A command that could not be followed, and why. Changes nothing."""
+    """A command that could not be followed, and why. Changes nothing.
+
+    Attributes:
+        parent: Of a start that was rejected: the step that asked for it.
+    """
 
     command: str
     code: str
     message: str
     command_id: str = ""
+    parent: Parent | None = None
 
 
 class CommandNoted(_Event, frozen=True, omit_defaults=True, tag="command.noted"):
@@ -335,6 +344,9 @@ Event = (
     | StepSkipped
     | StepCancelled
     | StepsDeferred
+    | ApprovalRequired
+    | ApprovalDecided
+    | ChildRequested
     | RollbackStarted
     | StepCompensated
     | WorkflowRolledBack
