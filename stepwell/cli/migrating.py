@@ -149,10 +149,10 @@ def _show_status(files: Sequence[_File]) -> None:
             print(f"{file.file}: {file.version}, nothing to do")
         elif file.state == "older":
             print(f"{file.file}: {file.version}, would become {file.to}")
-            for change in (*file.changes, *file.notes):
-                print(f"    {change}")
         else:
             _show_problems(file)
+        for line in (*file.changes, *file.notes):
+            print(f"    {line}")
     older = sum(file.state == "older" for file in files)
     print(f"{count(len(files), 'file')}, {older} to migrate" if files else "no definitions")
 
@@ -172,7 +172,7 @@ def _show_done(files: Sequence[_File], *, dry_run: bool) -> None:
             print(f"{file.file}: {file.version}, nothing to do")
         elif file.problems:
             _show_problems(file)
-        for note in file.notes if file.state != "current" else ():
+        for note in file.notes:
             print(f"note: {file.file}: {note}", file=sys.stderr)
         if file.comments_lost:
             where = "" if dry_run else f"; they are in {file.kept}"

@@ -54,9 +54,10 @@ def schema_version(data: Any) -> str | None:
     """The version of the orchestration schema that a document says it has; None if it is of another dialect.
 
     A document belongs to it if it has a mapping ``tasks``, or a list ``steps`` whose entries have an ``action`` (as
-    1.0.0 had it) and neither the ``type`` nor the ``handler`` of other dialects. The version may be one that does
-    not exist; without one, it is the empty text. It stands under ``schema_version`` or, if there is none,
-    ``version``.
+    1.0.0 had it) and neither the ``type`` nor the ``handler`` of other dialects. The version stands under
+    ``schema_version`` or, if there is none, ``version``; what stands there may be a version that does not exist, and
+    is the empty text if nothing does. Only where ``version`` cannot be meant for the schema, tasks are read as those
+    of today, with a version of the workflow's own.
     """
     if not isinstance(data, dict):
         return None
@@ -65,7 +66,8 @@ def schema_version(data: Any) -> str | None:
     of_old = isinstance(steps, list) and "tasks" not in data and _has_actions(steps)
     if not (of_today or of_old):
         return None
-    return "" if version is None else str(version)
+    said = "" if version is None else str(version)
+    return CURRENT if of_today and "schema_version" not in data and said not in VERSIONS else said
 
 
 def _version_key(data: Document) -> str:
@@ -102,6 +104,8 @@ def migrate(data: Document, *, to: str = CURRENT, place: str = "definition") -> 
     problems = _problems_of_shape(data, before)
     notes = () if problems else tuple(_notes(data, before))
     key = _version_key(data)
+    if at != end and str(data.get(key)) != before:
+        problems.append(f'{key}: is none of the schema; write "schema_version: {before}" beside it, to be told apart')
     while at != end and not problems:
         step = STEPS[at] if at < end else STEPS[at - 1]
         data = {**data, key: step.after if at < end else step.before}
@@ -149,7 +153,11 @@ def _problems_of_shape(data: Document, version: str) -> list[str]:
 
 
 def _notes(data: Document, version: str) -> Iterator[str]:
-    """What is of a later version than the document says: common, where a newer file was copied."""
+    """What is of a later version than the document says: common, where a newer file was copied. Or no version at all."""
+    said = data.get(_version_key(data))
+    if str(said) != version:
+        own = "there is none" if said is None else f'"{said}" is no version of the schema, but the workflow\'s own'
+        yield f"version: {own}; read as {version}"
     if version == "1.0.0" and "tasks" in data:
         yield 'tasks: came with 1.1.0, and this says that it is 1.0.0, which has a list "steps"; read all the same'
     found: dict[str, list[str]] = {}

@@ -2,6 +2,8 @@
 
 from hypothesis import strategies as st
 
+from stepwell.schemas.old_conditions import expression_of
+
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
 NUMBERS = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
@@ -69,3 +71,18 @@ DOCUMENTS = {
     "1.1.0": document("1.1.0", "tasks", by_id(TASKS_1_1)),
     "1.2.0": document("1.2.0", "tasks", by_id(TASKS_1_2)),
 }
+
+EXPRESSIONS = st.sampled_from(
+    ["input.n > 1", "step_outputs.a.n == 2 and input.n > 1", '"k" in input', "1 < input.n", "input.class == 'x'"]
+)
+TASKS_2_0 = both(
+    both(both(ANY_VERSION, NEW), modes("sequential", "parallel", "conditional")),
+    optional(
+        conditions=st.lists(EXPRESSIONS | conditions().map(expression_of), max_size=2),
+        retry_count=st.integers(0, 3),
+        retry_delay=NUMBERS,
+        checkpoint=st.booleans() | NAMES,
+    ),
+)
+TODAY = document("2.0.0", "tasks", by_id(TASKS_2_0))
+"""What people write today: nothing is left out or filled in as a migration would."""

@@ -13,7 +13,7 @@ from stepwell.schemas.literals import literal
 from stepwell.schemas.migration import CURRENT, STEPS, VERSIONS, migrate, schema_version
 from stepwell.schemas.old_conditions import condition_of, expression_of
 
-from .documents import DOCUMENTS, VALUES, conditions
+from .documents import DOCUMENTS, TODAY, VALUES, conditions
 
 pytestmark = pytest.mark.rows("O11")
 
@@ -88,6 +88,35 @@ def test_up_then_down_gives_the_original_back(version, to, data):
     down = migrate(up.data, to=version)
     assert down.data == original
     assert list(down.data) == list(original)
+
+
+@pytest.mark.parametrize("to", VERSIONS)
+@pytest.mark.parametrize("version", DOCUMENTS)
+@given(data=st.data())
+def test_up_then_down_then_up_is_as_if_one_had_stayed_up(version, to, data):
+    up = migrate(data.draw(DOCUMENTS[version])).data
+    if VERSIONS.index(to) < VERSIONS.index(version):
+        return  # what is of a later version need not be sayable
+    assert as_text(migrate(migrate(up, to=to).data).data) == as_text(up)
+
+
+@given(TODAY)
+def test_what_can_be_said_in_an_older_version_comes_back_with_the_same_meaning(data):
+    for to in VERSIONS[:-1]:
+        try:
+            down = migrate(data, to=to)
+        except DefinitionError:
+            continue  # it says something new
+        again = migrate(down.data).data
+        assert {name: meant(task) for name, task in again["tasks"].items()} == {
+            name: meant(task) for name, task in data["tasks"].items()
+        }
+        assert migrate(again, to=to).data == down.data
+
+
+def meant(task):
+    """A task with what it means where it says nothing."""
+    return {"execution_mode": "sequential", "conditions": [], "retry_count": 0, **task}
 
 
 @pytest.mark.parametrize("version", DOCUMENTS)
@@ -166,9 +195,9 @@ def test_going_down_refuses_whatever_would_be_lost_all_at_once():
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ({"version": "2.1.0", "tasks": {}},
+        ({"schema_version": "2.1.0", "tasks": {}},
          'version: the schema has no version "2.1.0", did you mean "2.0.0"? there are 1.0.0, 1.1.0, 1.2.0, 2.0.0'),
-        ({"tasks": {}},
+        ({"steps": [{"id": "a", "action": "api_call"}]},
          "version: there is none, and it tells how to read the rest; there are 1.0.0, 1.1.0, 1.2.0, 2.0.0"),
         ({"version": "2.0.0", "steps": [{"id": "a", "action": "api_call"}]},
          'version: says 2.0.0, which has a mapping "tasks"; a list "steps" is of 1.0.0'),
@@ -234,3 +263,18 @@ def test_a_document_may_have_a_version_of_its_own_beside_that_of_the_schema():
     up = migrate(data)
     assert (up.data["version"], up.data["schema_version"], up.before) == ("7", "2.0.0", "1.1.0")
     assert migrate(up.data, to="1.1.0").data == data
+
+
+@pytest.mark.parametrize("version", [None, "7", 3, 1.2, "2.1.0"])
+def test_tasks_without_a_version_of_the_schema_are_those_of_today(version):
+    head = {} if version is None else {"version": version}
+    data = {"name": "x", **head, "tasks": {"a": {"action": "agent_task"}}}
+    assert schema_version(data) == CURRENT
+    same = migrate(data)
+    assert same.data == data
+    said = "there is none" if version is None else f'"{version}" is no version of the schema, but the workflow\'s own'
+    assert same.notes == (f"version: {said}; read as 2.0.0",)
+    # It would be lost if the schema's took its place.
+    assert problems_of(data, to="1.2.0") == [
+        'version: is none of the schema; write "schema_version: 2.0.0" beside it, to be told apart'
+    ]
