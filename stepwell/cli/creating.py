@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,6 +19,9 @@ from stepwell.schemas.blueprint import Blueprint, Parameter, find_blueprint, fin
 
 if TYPE_CHECKING:
     from stepwell.core.plan import Plan
+
+HANDLERS: Final = "stepwell.templates.handlers"
+"""The module of the handlers that the shipped templates name."""
 
 
 async def templates(name: str | None, directory: Path, *, as_json: bool) -> int:
@@ -206,11 +209,11 @@ def _tell(blueprint: Blueprint, made: dict[str, Any], log: str | None) -> None:
             begins = f"`stepwell engine{at(log)}` or `stepwell dev{at(log)}` starts one"
             print(f"  It is in the log. No engine works on it now: {begins}.", file=out)
     else:
-        print(f"  start:     {_start(blueprint, made, log)}", file=out)
-    own = [handler for handler in made["handlers"] if handler.startswith("stepwell.templates.handlers.")]
+        print(f"  {'start:' if made.get('registered') else 'run:  '}     {_start(blueprint, made, log)}", file=out)
+    own = _own_handlers(made)
     other = [handler for handler in made["handlers"] if handler not in own]
     if own:
-        print("  handlers:  --handlers stepwell.templates.handlers, for stepwell run, worker or dev", file=out)
+        print(f"  handlers:  --handlers {HANDLERS}, for stepwell run, worker or dev", file=out)
     if other:
         print(f"  handlers:  yours are needed: {', '.join(other)}", file=out)
     for agent, steps in made["agents"].items():
@@ -226,9 +229,19 @@ def _tell(blueprint: Blueprint, made: dict[str, Any], log: str | None) -> None:
 
 
 def _start(blueprint: Blueprint, made: dict[str, Any], log: str | None) -> str:
-    registered = made.get("registered")
-    words = ["stepwell", "start", made["workflow"] if registered else made.get("file", "FILE")]
-    words += ["--version", made["version"]] if registered else []
+    """The command that starts an instance: of what is registered, or else of the file."""
+    if made.get("registered"):
+        words = ["stepwell", "start", made["workflow"], "--version", made["version"]]
+    else:
+        words = ["stepwell", "run", made.get("file", "FILE")]
+        if _own_handlers(made):
+            words += ["--handlers", HANDLERS]
+        if made["agents"] or len(_own_handlers(made)) < len(made["handlers"]):
+            words += ["--handlers", "MODULE"]
     if blueprint.input_example:
         words += ["--input", json.dumps(blueprint.input_example, ensure_ascii=False)]
     return shlex.join(words) + at(log)
+
+
+def _own_handlers(made: dict[str, Any]) -> list[str]:
+    return [handler for handler in made["handlers"] if handler.startswith(f"{HANDLERS}.")]

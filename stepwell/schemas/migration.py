@@ -153,7 +153,7 @@ def _problems_of_shape(data: Document, version: str) -> list[str]:
 
 
 def _notes(data: Document, version: str) -> Iterator[str]:
-    """What is of a later version than the document says: common, where a newer file was copied. Or no version at all."""
+    """What is of a later version than the document says, as where a newer file was copied; or that it says none."""
     said = data.get(_version_key(data))
     if str(said) != version:
         own = "there is none" if said is None else f'"{said}" is no version of the schema, but the workflow\'s own'

@@ -1,6 +1,7 @@
 """``stepwell templates`` and ``stepwell create``, as somebody at a terminal meets them."""
 
 import json
+import shlex
 
 import pytest
 import yaml
@@ -103,6 +104,20 @@ def test_out_writes_a_definition_that_runs_and_never_over_another(stepwell):
     assert "It needs no handlers" in err
 
 
+def test_the_command_that_is_told_for_a_file_runs_it(stepwell):
+    out, _ = stepwell("create", "human_approval", "--param", 'limits={"travel": 700}', "--out", "claim.yaml")
+    told = next(line for line in out.splitlines() if "stepwell run" in line)
+    words = shlex.split(told.partition("run:")[2])
+    assert words[:5] == ["stepwell", "run", "claim.yaml", "--handlers", "stepwell.templates.handlers"]
+    output = json.loads(stepwell(*words[1:], "--json")[0])["output"]
+    assert output["by_itself"] is True
+    assert (stepwell.directory / output["document"]["path"]).is_file()
+    agents = ["--param", "extraction_agent=a", "--param", "transformation_agent=b"]
+    assert "stepwell run p.yaml --handlers MODULE" in stepwell(
+        "create", "sequential_pipeline", *agents, "--out", "p.yaml"
+    )[0]  # fmt: skip
+
+
 def test_start_starts_an_instance_and_checks_its_input_before_anything_is_registered(stepwell):
     _, err = stepwell("create", "human_approval", "--start", "--input", '{"amount": 1}', status=2)
     assert "'expense_id' is a required property" in err
@@ -130,3 +145,44 @@ def test_templates_of_ones_own_work_by_name_and_by_path(stepwell):
     (stepwell.directory / "templates/bad.yaml").write_text("template: [")
     _, err = stepwell("templates", status=2)
     assert "templates/bad.yaml: line" in err
+
+
+def test_people_take_a_chain_to_its_end(stepwell):
+    stepwell("create", "approval_chain", *CHAIN, "--param", "level3_approvers=cy,di", "--param", "level3_required=2",
+             "--out", "chain.yaml")  # fmt: skip
+
+    def run(name, status):
+        out, err = stepwell("run", "chain.yaml", "--id", name, "--input", '{"amount": 4}', "--json", status=status)
+        return json.loads(out), err
+
+    waiting, _ = run("yes", 3)
+    assert waiting["status"] == "running"
+    assert "these may: alice" in stepwell("approve", "yes", "--by", "bob", status=2)[1]
+    stepwell("approve", "yes", "--by", "alice")
+    for person in ("bob", "cy", "di"):
+        run("yes", 3)
+        stepwell("approve", "yes", "--by", person)
+    done = run("yes", 0)[0]["output"]
+    assert (done["approved"], done["level"], done["title"]) == (True, 3, 'Desk "4"')
+    assert [decision["by"] for decision in done["decisions"]] == ["alice", "bob", "di"]
+    run("no", 3)
+    stepwell("reject", "no", "--by", "alice", "--comment", "not this year")
+    refused = run("no", 0)[0]["output"]
+    assert (refused["approved"], refused["level"]) == (False, 1)
+    assert refused["decisions"][0]["comment"] == "not this year"
+    assert refused["decisions"][1:] == [None, None]
+
+
+def test_a_person_lets_a_large_order_through_or_stops_it(stepwell):
+    stepwell("create", "order_processing", "--out", "order.yaml")
+    order = json.loads(stepwell("templates", "order_processing", "--json")[0])["input_example"]
+    words = ["run", "order.yaml", "--handlers", "stepwell.templates.handlers", "--input", json.dumps(order), "--json"]
+    for name in ("a", "b"):
+        stepwell(*words, "--id", name, status=3)
+    stepwell("approve", "a", "--by", "order-desk")
+    done = json.loads(stepwell(*words, "--id", "a")[0])["output"]
+    assert (done["approved_by"], len(done["documents"])) == ("order-desk", 4)
+    assert all((stepwell.directory / document["path"]).is_file() for document in done["documents"])
+    stepwell("reject", "b", "--by", "order-desk", "--comment", "too much")
+    stopped = json.loads(stepwell(*words, "--id", "b", status=1)[0])
+    assert (stopped["status"], "too much" in json.dumps(stopped)) == ("failed", True)
