@@ -1,11 +1,15 @@
 """``stepwell migrate``, as somebody at a terminal meets it."""
 
 import json
+import re
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
+
+from stepwell.schemas.old_conditions import expression_of
 
 pytestmark = pytest.mark.rows("O11", "O5")
 
@@ -157,3 +161,31 @@ def test_without_definitions_there_is_nothing_to_do(stepwell):
     assert "there is no such directory" in stepwell("migrate", "--all", status=2)[1]
     (stepwell.directory / "workflows").mkdir()
     assert "no definitions to migrate" in stepwell("migrate", "--all")[0]
+
+
+def test_the_example_of_the_page_is_what_comes_out(stepwell):
+    page = (Path(__file__).parents[2] / "docs/migration.md").read_text()
+    before = re.search(r"^```yml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    after = re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    (stepwell.directory / "books.yaml").write_text(before)
+    stepwell("migrate", "books.yaml")
+    assert (stepwell.directory / "books.yaml").read_text() == after
+
+
+def test_the_conditions_of_the_page_become_the_expressions_beside_them():
+    page = (Path(__file__).parents[2] / "docs/migration.md").read_text()
+    rows = re.findall(r"^\| `(\{field.*?\})` \| `(.*?)` \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for condition, expression in rows:
+        assert expression_of(yaml.safe_load(condition)) == expression
+
+
+def test_a_workflow_s_own_version_is_told_and_left_alone(stepwell, folder):
+    (folder / "own.yaml").write_text("name: own\nversion: '7'\ntasks:\n  a: {action: api_call}\n")
+    out, _ = stepwell("migrate", "status", "workflows/own.yaml")
+    assert "workflows/own.yaml: 2.0.0, nothing to do" in out
+    assert 'version: "7" is no version of the schema, but the workflow\'s own; read as 2.0.0' in out
+    before = contents(folder)["own.yaml"]
+    assert "nothing to do" in stepwell("migrate", "workflows/own.yaml")[0]
+    assert "schema_version: 2.0.0" in stepwell("migrate", "workflows/own.yaml", "--to", "1.0.0", status=2)[1]
+    assert contents(folder)["own.yaml"] == before

@@ -1,7 +1,9 @@
 """``stepwell templates`` and ``stepwell create``, as somebody at a terminal meets them."""
 
 import json
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 import yaml
@@ -145,6 +147,17 @@ def test_templates_of_ones_own_work_by_name_and_by_path(stepwell):
     (stepwell.directory / "templates/bad.yaml").write_text("template: [")
     _, err = stepwell("templates", status=2)
     assert "templates/bad.yaml: line" in err
+
+
+def test_the_template_of_the_page_works(stepwell):
+    page = (Path(__file__).parents[2] / "docs/templates.md").read_text()
+    text = re.search(r"^```yaml\n(template: greeting.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    (stepwell.directory / "templates").mkdir()
+    (stepwell.directory / "templates/greeting.yaml").write_text(text)
+    stepwell("create", "greeting", "--param", "who={{ input }}", "--param", "times=2", "--out", "g.yaml")
+    for again, more in (("{{ input }}", True), ("{{ other }}", False)):
+        ran, _ = stepwell("run", "g.yaml", "--input", json.dumps({"again": again}), "--json")
+        assert json.loads(ran)["output"] == {"said": "Hello {{ input }}", "more": more}
 
 
 def test_people_take_a_chain_to_its_end(stepwell):
