@@ -23,7 +23,6 @@ Document = dict[str, Any]
 _RENAMED: Final = {
     "agent": "agent_id", "depends_on": "dependencies", "timeout": "timeout_seconds", "params": "parameters",
 }  # fmt: skip
-_OLD_NAMES: Final = {new: old for old, new in _RENAMED.items()}
 _SINCE: Final[Mapping[str, str]] = {
     **dict.fromkeys((*_RENAMED.values(), "execution_mode"), "1.1.0"),
     "conditions": "1.2.0",
@@ -118,27 +117,6 @@ def migrate(data: Document, *, to: str = CURRENT, place: str = "definition") -> 
     return Migrated(data, before, to, tuple(changes), notes)
 
 
-def origin_of(given: Mapping[str, Any], path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Where a place of a document of today stood in the one that it was migrated from.
-
-    Args:
-        given: The document as it was.
-        path: A place in what ``migrate`` made of it, such as ``("tasks", "read", "agent_id")``.
-    """
-    if path[:1] != ("tasks",):
-        return path
-    entries, key = given.get("tasks"), "tasks"
-    if not isinstance(entries, Mapping):
-        steps, key = given.get("steps"), "steps"
-        entries = {step["id"]: step for step in steps} if isinstance(steps, list) else {}
-    if len(path) == 1 or path[1] not in entries:
-        return (key,)
-    task = entries[path[1]]
-    where = path[1] if key == "tasks" else list(entries).index(path[1])
-    names = [name for name in path[2:3] if name not in task and name in _OLD_NAMES]
-    return (key, where, *(_OLD_NAMES[str(name)] for name in names), *path[2 + len(names) :])
-
-
 def _unknown_version(version: str) -> str:
     known = f"there are {', '.join(VERSIONS)}"
     if not version:
@@ -225,6 +203,7 @@ def up_1_0_0_to_1_1_0(data: Document) -> Outcome:
 
 def down_1_1_0_to_1_0_0(data: Document) -> Outcome:
     """One list, run one by one."""
+    old_names = {new: old for old, new in _RENAMED.items()}
     steps, problems = [], []
     for name, task in data["tasks"].items():
         if task.get("execution_mode") != "sequential":
@@ -232,7 +211,7 @@ def down_1_1_0_to_1_0_0(data: Document) -> Outcome:
             problems.append(f'tasks.{name}.execution_mode: {mode}, and 1.0.0 has nothing but "sequential"')
         if task.get("id", name) != name:
             problems.append(f'tasks.{name}.id: is "{task["id"]}"; 1.0.0 has one id for a step')
-        rest = {_OLD_NAMES.get(key, key): value for key, value in task.items() if key not in ("id", "execution_mode")}
+        rest = {old_names.get(key, key): value for key, value in task.items() if key not in ("id", "execution_mode")}
         steps.append({"id": name, **rest})
     if not steps:
         problems.append("tasks: there are none, and nothing would tell the list from one of another dialect")

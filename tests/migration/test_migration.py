@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stepwell.core.expressions import compile_expression
 from stepwell.errors import DefinitionError
 from stepwell.schemas.literals import literal
-from stepwell.schemas.migration import CURRENT, STEPS, VERSIONS, migrate, origin_of, schema_version
+from stepwell.schemas.migration import CURRENT, STEPS, VERSIONS, migrate, schema_version
 from stepwell.schemas.old_conditions import condition_of, expression_of
 
 from .documents import DOCUMENTS, TODAY, VALUES, conditions
@@ -278,18 +278,3 @@ def test_tasks_without_a_version_of_the_schema_are_those_of_today(version):
     assert problems_of(data, to="1.2.0") == [
         'version: is none of the schema; write "schema_version: 2.0.0" beside it, to be told apart'
     ]
-
-
-def test_every_place_of_what_was_migrated_is_found_in_what_was_given():
-    for path, origin in (
-        (("tasks", "book", "dependencies", 0), ("steps", 1, "depends_on", 0)),
-        (("tasks", "read", "parameters", "description"), ("steps", 0, "params", "description")),
-        (("tasks", "read", "name"), ("steps", 0, "name")),
-        (("tasks", "read"), ("steps", 0)),
-        (("tasks",), ("steps",)),
-        (("tasks", "read", "retry_count"), ("steps", 0, "retry_count")),
-        (("description",), ("description",)),
-    ):
-        assert origin_of(OLDEST, path) == origin
-    newer = {"version": "1.1.0", "tasks": {"a": {"agent_id": "x"}}}
-    assert origin_of(newer, ("tasks", "a", "agent_id")) == ("tasks", "a", "agent_id")
