@@ -55,9 +55,9 @@ def schema_version(data: Any) -> str | None:
 
     A document belongs to it if it has a mapping ``tasks``, or a list ``steps`` whose entries have an ``action`` (as
     1.0.0 had it) and neither the ``type`` nor the ``handler`` of other dialects. The version stands under
-    ``schema_version`` or, if there is none, ``version``; what stands there may be a version that does not exist, and
-    is the empty text if nothing does. Only where ``version`` cannot be meant for the schema, tasks are read as those
-    of today, with a version of the workflow's own.
+    ``schema_version``, and may be one that does not exist there; or else under ``version``. Where that says none of
+    the schema's, it is the workflow's own or there is none, and the shape tells: a list is of 1.0.0, which alone had
+    one, and tasks are those of today.
     """
     if not isinstance(data, dict):
         return None
@@ -66,8 +66,9 @@ def schema_version(data: Any) -> str | None:
     of_old = isinstance(steps, list) and "tasks" not in data and _has_actions(steps)
     if not (of_today or of_old):
         return None
-    said = "" if version is None else str(version)
-    return CURRENT if of_today and "schema_version" not in data and said not in VERSIONS else said
+    if "schema_version" in data or str(version) in VERSIONS:
+        return "" if version is None else str(version)
+    return CURRENT if of_today else VERSIONS[0]
 
 
 def _version_key(data: Document) -> str:
@@ -104,7 +105,7 @@ def migrate(data: Document, *, to: str = CURRENT, place: str = "definition") -> 
     problems = _problems_of_shape(data, before)
     notes = () if problems else tuple(_notes(data, before))
     key = _version_key(data)
-    if at != end and str(data.get(key)) != before:
+    if at != end and data.get(key) is not None and str(data[key]) != before:
         problems.append(f'{key}: is none of the schema; write "schema_version: {before}" beside it, to be told apart')
     while at != end and not problems:
         step = STEPS[at] if at < end else STEPS[at - 1]

@@ -197,8 +197,10 @@ def test_going_down_refuses_whatever_would_be_lost_all_at_once():
     [
         ({"schema_version": "2.1.0", "tasks": {}},
          'version: the schema has no version "2.1.0", did you mean "2.0.0"? there are 1.0.0, 1.1.0, 1.2.0, 2.0.0'),
-        ({"steps": [{"id": "a", "action": "api_call"}]},
+        ({"schema_version": None, "steps": [{"id": "a", "action": "api_call"}]},
          "version: there is none, and it tells how to read the rest; there are 1.0.0, 1.1.0, 1.2.0, 2.0.0"),
+        ({"version": "7", "steps": [{"id": "a", "action": "api_call"}]},
+         'version: is none of the schema; write "schema_version: 1.0.0" beside it, to be told apart'),
         ({"version": "2.0.0", "steps": [{"id": "a", "action": "api_call"}]},
          'version: says 2.0.0, which has a mapping "tasks"; a list "steps" is of 1.0.0'),
         ({"version": "1.0.0", "steps": [{"action": "api_call"}]}, "steps[0].id: there is none; it names the step"),
@@ -274,7 +276,17 @@ def test_tasks_without_a_version_of_the_schema_are_those_of_today(version):
     assert same.data == data
     said = "there is none" if version is None else f'"{version}" is no version of the schema, but the workflow\'s own'
     assert same.notes == (f"version: {said}; read as 2.0.0",)
-    # It would be lost if the schema's took its place.
-    assert problems_of(data, to="1.2.0") == [
-        'version: is none of the schema; write "schema_version: 2.0.0" beside it, to be told apart'
-    ]
+    if version is None:
+        assert migrate(data, to="1.2.0").data["version"] == "1.2.0"
+    else:  # it would be lost if the schema's took its place
+        assert problems_of(data, to="1.2.0") == [
+            'version: is none of the schema; write "schema_version: 2.0.0" beside it, to be told apart'
+        ]
+
+
+def test_a_list_without_a_version_is_of_the_only_one_that_had_lists():
+    up = migrate({key: value for key, value in OLDEST.items() if key != "version"})
+    assert up.notes == ("version: there is none; read as 1.0.0",)
+    assert up.data == migrate(OLDEST).data
+    own = {**OLDEST, "version": "7", "schema_version": "1.0.0"}
+    assert migrate(own).data == {**migrate(OLDEST).data, "version": "7", "schema_version": "2.0.0"}
