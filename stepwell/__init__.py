@@ -19,16 +19,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stepwell import steps
+    from stepwell.builder import StepFunction, Workflow, expression, on_error, step, unless, when, workflow
     from stepwell.client import Client, EventRecord, Run, connect
     from stepwell.consumers.context import StepContext
     from stepwell.consumers.handlers import Handlers, handler
     from stepwell.consumers.views import InstanceView, StepView
     from stepwell.errors import (
+        BuildError,
         CommandRejectedError,
         DefinitionConflictError,
         DefinitionError,
         ExpressionError,
         HandlerError,
+        InactiveWorkflowError,
         LogError,
         StepwellError,
         UnknownInstanceError,
@@ -36,10 +40,12 @@ if TYPE_CHECKING:
         WorkflowFailedError,
     )
     from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step
+    from stepwell.schemas.dump import to_yaml
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BuildError",
     "Client",
     "CommandRejectedError",
     "Compensation",
@@ -51,22 +57,35 @@ __all__ = [
     "ExpressionError",
     "HandlerError",
     "Handlers",
+    "InactiveWorkflowError",
     "InstanceView",
     "LogError",
     "Retry",
     "Run",
     "Step",
     "StepContext",
+    "StepFunction",
     "StepView",
     "StepwellError",
     "UnknownInstanceError",
     "UnknownWorkflowError",
+    "Workflow",
     "WorkflowFailedError",
     "connect",
+    "expression",
     "handler",
+    "on_error",
+    "step",
+    "steps",
+    "to_yaml",
+    "unless",
+    "when",
+    "workflow",
 ]
 
 _HOMES = {
+    "stepwell.builder": ("StepFunction", "Workflow", "expression", "on_error", "step", "unless", "when", "workflow"),
+    "stepwell.schemas.dump": ("to_yaml",),
     "stepwell.client": ("Client", "EventRecord", "Run", "connect"),
     "stepwell.consumers.context": ("StepContext",),
     "stepwell.consumers.handlers": ("Handlers", "handler"),
@@ -78,5 +97,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'stepwell' has no attribute {name!r}")
+    if name == "steps":
+        return importlib.import_module("stepwell.steps")
     home = next((module for module, names in _HOMES.items() if name in names), "stepwell.errors")
     return getattr(importlib.import_module(home), name)

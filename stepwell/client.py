@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stepwell.builder.workflows import Workflow
 from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.crew import Crew, live_crew
-from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.definitions import Definitions, RegisteredVersion
 from stepwell.consumers.handlers import Handlers, registered
 from stepwell.consumers.histories import EventRecord, event_records, events_of, state_of
 from stepwell.consumers.listing import Summary, list_instances
@@ -23,8 +24,16 @@ from stepwell.consumers.local import LocalRuntime
 from stepwell.consumers.reading import Accepted
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.views import InstanceView, view
+from stepwell.core.plan import Plan
+from stepwell.core.requests import INACTIVE_VERSION
 from stepwell.core.state import InstanceState
-from stepwell.errors import LogClosedError, UnknownWorkflowError
+from stepwell.errors import (
+    CommandRejectedError,
+    InactiveWorkflowError,
+    LogClosedError,
+    StepwellError,
+    UnknownInstanceError,
+)
 from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Log
@@ -87,36 +96,81 @@ class Client:
 
     Attributes:
         log: The log.
-        definitions: The registered definitions.
+        registry: The registered definitions, as far as they were read.
     """
 
     def __init__(self, log: Log, *, make_id: Callable[[], str] = new_id) -> None:
         self.log = log
         self._make_id = make_id
-        self.definitions = Definitions(log)
+        self.registry = Definitions(log)
         self.subscriber = Subscriber(log)
         self._asking = Asking(log, self.subscriber)
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
 
     # --- definitions ----------------------------------------------------------------------------------------
 
-    async def register(self, source: Definition | Mapping[str, Any] | str | Path) -> Definition:
-        """Register a definition.
+    async def register(
+        self, source: Definition | Workflow[Any, Any] | Mapping[str, Any] | str | Path, *, activate: bool = True
+    ) -> Definition:
+        """Register a definition. What is registered already stays as it is.
 
         Args:
-            source: A path, YAML or JSON text, plain data, or a ``Definition``.
+            source: A path, YAML or JSON text, plain data, a ``Definition``, or a workflow that is written
+                in Python; those that it calls are registered with it.
+            activate: Whether a new version may be started at once; otherwise ``activate`` lets it.
 
         Raises:
             DefinitionError: It is not valid; all problems at once.
             DefinitionConflictError: Its name and version belong to another definition.
         """
-        plan = await self.definitions.register(load_definition(source))
+        if isinstance(source, Workflow):
+            definition = source.definition  # first of all: a mistake is told before anything is registered
+            for child in source.children:
+                await self.registry.register(child.definition, activate=activate)
+            source = definition
+        plan = await self.registry.register(load_definition(source), activate=activate)
         return plan.definition
 
     async def workflows(self) -> list[Definition]:
         """Every registered definition, the versions of one name in the order of registration."""
-        await self.definitions.catch_up()
-        return self.definitions.all()
+        await self.registry.catch_up()
+        return self.registry.all()
+
+    async def definitions(self, *, workflow: str | None = None, tag: str | None = None) -> list[RegisteredVersion]:
+        """What is registered, the versions of one name in the order of registration.
+
+        Args:
+            workflow: Only this one's versions.
+            tag: Only those that have this tag.
+        """
+        await self.registry.catch_up()
+        return [
+            found
+            for found in self.registry.summaries()
+            if (workflow is None or found.name == workflow) and (tag is None or tag in found.tags)
+        ]
+
+    async def activate(self, workflow: str, version: str, *, reason: str = "") -> bool:
+        """Let starts take a version again. Whoever starts after this has returned can rely on it.
+
+        Returns:
+            Whether it was inactive before.
+
+        Raises:
+            UnknownWorkflowError: No such version is registered.
+        """
+        return await self.registry.switch(workflow, version, active=True, reason=reason)
+
+    async def deactivate(self, workflow: str, version: str, *, reason: str = "") -> bool:
+        """Let no further start take a version; instances that run keep it.
+
+        Returns:
+            Whether it was active before.
+
+        Raises:
+            UnknownWorkflowError: No such version is registered.
+        """
+        return await self.registry.switch(workflow, version, active=False, reason=reason)
 
     # --- steering -------------------------------------------------------------------------------------------
 
@@ -137,7 +191,7 @@ class Client:
             input: Its input, any JSON-able value; a mapping as a rule.
             id: What it is to be called. Starting the same id again gives the instance that exists
                 (``run.existed``), so a retry never starts a second one. Without one, a UUID.
-            version: Of the definition; without one, the version registered last.
+            version: Of the definition; without one, the active version that was registered last.
             priority: 0 to 100; higher runs first under load.
             timeout_seconds: For the whole instance; without one, what the definition says.
 
@@ -148,28 +202,33 @@ class Client:
 
         Raises:
             UnknownWorkflowError: No such definition is registered.
+            InactiveWorkflowError: This version is inactive, or, where none was named, every one is.
             CommandRejectedError: The engine will not start it, for instance because the input does not fit.
             TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
         """
-        await self.definitions.catch_up()
-        plan = self.definitions.resolve(workflow, version)
-        if plan is None:
-            known = ", ".join(sorted(self.definitions.names())) or "none"
-            named = f"{workflow!r}" + (f" version {version}" if version else "")
-            raise UnknownWorkflowError(
-                f"no workflow {named} is registered (there are: {known})",
-                remedy="Register its definition first: client.register(path), or stepwell start FILE.",
+        while True:
+            plan = await self._plan_to_start(workflow, version)
+            if isinstance(plan, StepwellError):
+                if id is not None and await self._exists(id):
+                    return Run(self, id, existed=True)  # started while it was active; this is the same start again
+                raise plan
+            command = StartWorkflow(
+                id or self._make_id(),
+                workflow=workflow,
+                version=plan.definition.version,
+                input={} if input is None else input,
+                priority=priority,
+                timeout_seconds=timeout_seconds,
+                command_id=self._make_id(),
             )
-        instance_id = id or self._make_id()
-        command = StartWorkflow(
-            instance_id,
-            workflow=workflow,
-            version=plan.definition.version,
-            input={} if input is None else input,
-            priority=priority,
-            timeout_seconds=timeout_seconds,
-            command_id=self._make_id(),
-        )
+            try:
+                return await self._started(command)
+            except CommandRejectedError as refused:
+                if version is not None or refused.code != INACTIVE_VERSION:
+                    raise  # else it was deactivated meanwhile: choose again
+
+    async def _started(self, command: StartWorkflow) -> Run:
+        instance_id = command.instance_id
         async with self._starting:
             # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
             watch = await self.subscriber.watch(instance_id, history=False)
@@ -181,6 +240,34 @@ class Client:
         run = Run(self, instance_id, existed=isinstance(answer, CommandNoted))
         weakref.finalize(run, self.subscriber.unwatch, watch).atexit = False
         return run
+
+    async def _plan_to_start(self, workflow: str, version: str | None) -> Plan | StepwellError:
+        """What a start takes, or why it can take nothing.
+
+        The version is chosen here, where the topic was read to its end, and not by an engine that may be behind: so
+        a start sees whatever was registered, activated or deactivated before it.
+        """
+        await self.registry.catch_up()
+        plan = self.registry.resolve(workflow, version)
+        if plan is not None and self.registry.is_active(workflow, version):
+            return plan
+        if plan is None and (version is not None or workflow not in self.registry.names()):
+            return self.registry.unknown(workflow, version)
+        named = f"{workflow}@{version or 'VERSION'}"
+        return InactiveWorkflowError(
+            f"{f'version {version}' if version else 'every version'} of workflow {workflow!r} is inactive",
+            workflow=workflow,
+            version=version or "",
+            remedy=f"`stepwell activate {named}` lets it be started again; `stepwell definitions --workflow "
+            f"{workflow}` shows its versions.",
+        )
+
+    async def _exists(self, instance_id: str) -> bool:
+        try:
+            await self.get(instance_id)
+        except UnknownInstanceError:
+            return False
+        return True
 
     async def cancel(self, instance_id: str, reason: str = "") -> None:
         """End an instance; handlers that run are cancelled.
@@ -300,9 +387,9 @@ class Client:
         return await self._view(await state_of(self.log, instance_id, to))
 
     async def _view(self, state: InstanceState) -> InstanceView:
-        if self.definitions.by_hash(state.definition) is None:
-            await self.definitions.catch_up()
-        return view(state, self.definitions.by_hash(state.definition))
+        if self.registry.by_hash(state.definition) is None:
+            await self.registry.catch_up()
+        return view(state, self.registry.by_hash(state.definition))
 
     async def history(self, instance_id: str) -> list[EventRecord]:
         """Everything that ever happened to an instance, in order.
@@ -412,7 +499,7 @@ async def connect(
                 handlers=handlers or registered,
                 prefixes=modules,
                 concurrency=concurrency,
-                definitions=client.definitions,
+                definitions=client.registry,
             )
             await runtime.start()
             runtime.failed.add_done_callback(client.lost)

@@ -57,6 +57,10 @@ class DefinitionConflictError(StepwellError):
     """Another definition is already registered under this name and version."""
 
 
+class BuildError(StepwellError):
+    """A workflow that is written in Python does what cannot be recorded."""
+
+
 class ExpressionError(StepwellError):
     """An expression or template cannot be compiled, or cannot be evaluated on the data it was given."""
 
@@ -67,6 +71,20 @@ class HandlerError(StepwellError):
 
 class UnknownWorkflowError(StepwellError):
     """No definition of this name (and version) is registered."""
+
+
+class InactiveWorkflowError(StepwellError):
+    """The version that was asked for, or every version of a workflow, is inactive: nothing may be started of it.
+
+    Args:
+        workflow: Name of the definition.
+        version: The version that was named; empty where none was.
+    """
+
+    def __init__(self, message: str, *, workflow: str, version: str = "", remedy: str = "") -> None:
+        self.workflow = workflow
+        self.version = version
+        super().__init__(message, remedy=remedy)
 
 
 class UnknownInstanceError(StepwellError):

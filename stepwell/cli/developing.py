@@ -11,23 +11,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import SIGNS, short
+from stepwell.cli.registering import DEFAULT_DIRECTORY
 from stepwell.cli.session import UsageError, client_of, import_handlers
-from stepwell.errors import StepwellError
+from stepwell.errors import LogError
 from stepwell.log.urls import VARIABLE, without_password
 
 if TYPE_CHECKING:
     from stepwell.client import Client
 
 _LOOK_EVERY = 1.0  # seconds between two looks at the directory
-_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 async def dev(
-    directory: Path, *, modules: Sequence[str], queues: Sequence[str], concurrency: int | None, log: str | None
+    directory: Path | None,
+    workflows: Path | None,
+    *,
+    modules: Sequence[str],
+    queues: Sequence[str],
+    concurrency: int | None,
+    log: str | None,
 ) -> int:
     """Run an engine, a worker, and a watch over the definitions, until stopped."""
     from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415 - start-up time
 
+    if directory is not None and workflows is not None:
+        raise UsageError("names the directory once more", place=f"--workflows {workflows}")
+    directory = directory or workflows or DEFAULT_DIRECTORY
     if not directory.is_dir():
         raise UsageError(
             "there is no such directory",
@@ -42,7 +51,7 @@ async def dev(
             queues=queues,
             concurrency=concurrency,
             hand_back=True,
-            definitions=client.definitions,
+            definitions=client.registry,
         )
         await runtime.start()
         watching = asyncio.ensure_future(_watch(client, directory))
@@ -64,24 +73,22 @@ async def dev(
 
 async def _watch(client: Client, directory: Path) -> None:
     """Register every definition, and again whenever its file changes."""
-    seen: dict[Path, tuple[int, int]] = {}
+    from stepwell.consumers.folder import Folder  # noqa: PLC0415 - start-up time
+
+    folder = Folder(client.registry, directory)
     while True:
-        found = sorted(path for path in directory.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
-        for path in found:
-            stat = path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_size)
-            if seen.get(path) == stamp:
+        try:
+            found = await folder.look()
+        except LogError as error:  # the engine's business if it lasts; what was not registered is, next time
+            _say(f"✘ {error}")
+            found = []
+        for made in found:
+            if made.definition is None:
+                _say(f"✘ {made.told}")
                 continue
-            changed = path in seen
-            seen[path] = stamp
-            try:
-                definition = await client.register(path)
-            except StepwellError as error:
-                _say(f"✘ {error}" if str(path) in str(error) else f"✘ {path}: {error}")
-            else:
-                _say(f"{'reloaded' if changed else 'registered'} {definition.name} {definition.version} ({path})")
-        for path in set(seen) - set(found):
-            del seen[path]
+            word = "reloaded" if made.changed else "registered"
+            idle = "" if made.active else ", inactive"
+            _say(f"{word} {made.definition.name} {made.definition.version}{idle} ({made.path})")
         await asyncio.sleep(_LOOK_EVERY)
 
 

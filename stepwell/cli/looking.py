@@ -26,6 +26,7 @@ from stepwell.cli.drawing import (
     step_words,
 )
 from stepwell.cli.session import UsageError, at, client_of, import_handlers
+from stepwell.cli.sources import definition_of, given, is_python
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) 
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
 
     compiled = _compiled(file)
+    if modules is None and is_python(file):
+        modules = []  # its module was imported, and the steps with it
     if modules is not None:
         handlers = Handlers(import_handlers(modules), BUILTIN)
         handlers.update(registered)
@@ -85,7 +88,7 @@ def _compiled(file: Path) -> Plan:
     from stepwell.errors import DefinitionError  # noqa: PLC0415
     from stepwell.schemas.load import load_definition  # noqa: PLC0415
 
-    definition = load_definition(file)
+    definition = load_definition(definition_of(given(file)))
     try:
         return compile_plan(definition)
     except DefinitionError as error:
@@ -96,8 +99,8 @@ async def status(instance_id: str, to: int | None, *, replayed: bool = False, as
     """Show an instance, as it is or as it was."""
     async with client_of(log) as client:
         shown = await _shown(client, instance_id, to)
-        await client.definitions.catch_up()
-        compiled = client.definitions.resolve(shown.workflow, shown.version)
+        await client.registry.catch_up()
+        compiled = client.registry.resolve(shown.workflow, shown.version)
         live = await client.engine_is_live()
     if as_json:
         print_json(shown)
@@ -155,8 +158,8 @@ async def _undecided(client: Client, instance_id: str) -> InstanceView:
             command = decode_command(record.value)
             if not isinstance(command, StartWorkflow) or command.command_id in rejected:
                 continue
-            await client.definitions.catch_up()
-            wanted = client.definitions.resolve(command.workflow, command.version)
+            await client.registry.catch_up()
+            wanted = client.registry.resolve(command.workflow, command.version)
             return InstanceView(
                 instance_id=instance_id,
                 workflow=command.workflow,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli import approval_verbs, service_verbs
+from stepwell.cli import approval_verbs, registry_verbs, service_verbs, template_verbs
 from stepwell.cli.options import (
     Concurrency,
     File,
@@ -123,8 +123,12 @@ def plan(file: File, as_json: Json = False) -> None:
 @app.command()
 def dev(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIRECTORY", help="Definitions to register, and to watch.")
-    ] = Path("workflows"),
+        Path | None,
+        typer.Argument(metavar="DIRECTORY", help="Definitions to register, and to watch; `workflows` by default."),
+    ] = None,
+    workflows: Annotated[
+        Path | None, typer.Option("--workflows", metavar="DIR", help="The same, written as for `engine`.")
+    ] = None,
     handlers: Modules = None,
     queue: Annotated[list[str] | None, typer.Option("--queue", metavar="NAME", help="Queues to work on.")] = None,
     concurrency: Concurrency = None,
@@ -139,7 +143,12 @@ def dev(
 
     finish(
         lambda: developing.dev(
-            directory, modules=handlers or [], queues=queue or ["default"], concurrency=concurrency, log=log
+            directory,
+            workflows,
+            modules=handlers or [],
+            queues=queue or ["default"],
+            concurrency=concurrency,
+            log=log,
         )
     )
 
@@ -339,7 +348,9 @@ def rollback(
 
 
 app.add_typer(approval_verbs.app)
+app.add_typer(template_verbs.app)
 app.add_typer(service_verbs.app)
+app.add_typer(registry_verbs.app)
 
 
 def entry() -> None:

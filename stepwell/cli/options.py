@@ -19,7 +19,13 @@ def check_id(value: str | None) -> str | None:
     return value
 
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition: YAML or JSON.")]
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A definition: YAML, JSON, or Python that builds one (FILE.py, FILE.py:NAME, MODULE:NAME).",
+    ),
+]
 Id = Annotated[str, typer.Argument(metavar="ID", callback=check_id, help="The instance's id.")]
 Log = Annotated[
     str | None,

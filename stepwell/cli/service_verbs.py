@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,12 @@ def engine(
             "--max-runs", metavar="N", min=1, help="Steps in the hands of workers at which no more starts are taken."
         ),
     ] = None,
+    workflows: Annotated[
+        Path | None,
+        typer.Option(
+            "--workflows", metavar="DIR", help="Definitions to register first; `workflows` where there is one."
+        ),
+    ] = None,
     retry_for: RetryFor = 300.0,
     as_json: Lines = False,
     log: Log = None,
@@ -43,10 +50,15 @@ def engine(
 
     \b
     stepwell engine --log file:/var/lib/stepwell/log.db --json
+    stepwell engine --workflows /etc/stepwell/workflows
     """
     from stepwell.cli import serving  # noqa: PLC0415 - start-up time
 
-    finish(lambda: serving.engine(name=name, max_runs=max_runs, retry_for=retry_for, as_json=as_json, log=log))
+    finish(
+        lambda: serving.engine(
+            name=name, max_runs=max_runs, workflows=workflows, retry_for=retry_for, as_json=as_json, log=log
+        )
+    )
 
 
 @app.command()

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell import telling
@@ -26,19 +27,42 @@ _LOOK_EVERY: Final = 2.0  # seconds between two looks at who else is there
 Attempt = Callable[[Callable[[], None]], Awaitable[None]]
 
 
-async def engine(*, name: str | None, max_runs: int | None, retry_for: float, as_json: bool, log: str | None) -> int:
+async def engine(
+    *,
+    name: str | None,
+    max_runs: int | None,
+    workflows: Path | None,
+    retry_for: float,
+    as_json: bool,
+    log: str | None,
+) -> int:
     """Run an engine until stopped; return the exit status."""
-    from stepwell.consumers.admission import MOST_RUNS  # noqa: PLC0415 - start-up time
+    from stepwell.cli.registering import chosen_directory, tell  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.admission import MOST_RUNS  # noqa: PLC0415
+    from stepwell.consumers.definitions import Definitions  # noqa: PLC0415
     from stepwell.consumers.engine import Engine, process_name  # noqa: PLC0415
+    from stepwell.consumers.folder import Folder  # noqa: PLC0415
 
     named = _named(name) or process_name()
     most = max_runs or MOST_RUNS
+    directory = chosen_directory(workflows)
     telling.configure(as_json=as_json)
 
     def attempt_on(opened: Log) -> Attempt:
-        return lambda at_work: Engine(opened, name=named, most_runs=most, retry_for=retry_for).run(at_work)
+        definitions = Definitions(opened)
+        folder = Folder(definitions, directory) if directory else None
 
-    about = {"name": named, "max_runs": most}
+        async def attempt(at_work: Callable[[], None]) -> None:
+            if folder is not None:  # a file that is wrong is told, and the engine works for all the others
+                tell(await folder.look(), telling.Logger("stepwell.engine"))
+            made = Engine(opened, definitions=definitions, name=named, most_runs=most, retry_for=retry_for)
+            await made.run(at_work)
+
+        return attempt
+
+    about: dict[str, Any] = {"name": named, "max_runs": most}
+    if directory is not None:
+        about["workflows"] = str(directory)
     return await _serve("engine", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
 
 

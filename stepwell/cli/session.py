@@ -198,7 +198,7 @@ async def client_of(log: str | None, *, create: bool = False, engine: bool = Fal
         if not engine or await client.engine_is_live():
             yield client
             return
-        runtime = LocalRuntime(client.log, worker=False, definitions=client.definitions)
+        runtime = LocalRuntime(client.log, worker=False, definitions=client.registry)
         await runtime.start()
         try:
             yield client
@@ -206,8 +206,11 @@ async def client_of(log: str | None, *, create: bool = False, engine: bool = Fal
             await runtime.stop()
 
 
-def import_handlers(modules: Iterable[str]) -> list[str]:
+def import_handlers(modules: Iterable[str], *, place: str = "") -> list[str]:
     """Import the modules that steps may use, as seen from the current directory; return them.
+
+    Args:
+        place: Where they are named; by default by ``--handlers``.
 
     Raises:
         HandlerError: One cannot be imported.
@@ -221,15 +224,23 @@ def import_handlers(modules: Iterable[str]) -> list[str]:
             raise HandlerError(
                 "is a path; modules are named with dots", place=f"--handlers {name}", remedy=f"--handlers {dotted}"
             )
-        try:
-            importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # it is foreign code that runs while it is imported
-            raise _not_imported(name, error) from None
+        import_module(name, place=place or f"--handlers {name}")
     return names
 
 
-def _not_imported(name: str, error: BaseException) -> HandlerError:
-    place = f"--handlers {name}"
+def import_module(name: str, *, place: str) -> None:
+    """Import a module that its user has written.
+
+    Raises:
+        HandlerError: It cannot be imported.
+    """
+    try:
+        importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # it is foreign code that runs while it is imported
+        raise _not_imported(name, error, place) from None
+
+
+def _not_imported(name: str, error: BaseException, place: str) -> HandlerError:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing and (name == missing or name.startswith(f"{missing}.")):
         return HandlerError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import at, client_of, parse_input
+from stepwell.cli.sources import given, is_python
 from stepwell.log.port import WORKERS
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ async def start(
 ) -> int:
     """Start an instance; a file is registered first."""
     data = parse_input(input_text, params)
-    is_file = workflow.endswith((".yaml", ".yml", ".json")) or Path(workflow).is_file()
+    is_file = workflow.endswith((".yaml", ".yml", ".json")) or Path(workflow).is_file() or is_python(workflow)
     named = workflow
     async with client_of(log, create=is_file) as client:
         if is_file:
-            definition = await client.register(Path(workflow))
+            definition = await client.register(given(workflow))
             workflow, version = definition.name, definition.version
         run = await client.start(workflow, data, id=instance_id, version=version, priority=priority)
         live = await client.engine_is_live()
@@ -59,7 +60,8 @@ def _no_engine(log: str | None) -> str:
 
 
 async def _wait(client: Client, instance_id: str, named: str, *, live: bool, as_json: bool, log: str | None) -> int:
-    from stepwell.cli.running import ended_or_waits, report  # noqa: PLC0415 - start-up time
+    from stepwell.cli.family import until_over  # noqa: PLC0415 - start-up time
+    from stepwell.cli.running import report  # noqa: PLC0415 - start-up time
 
     again = shlex.join(["stepwell", "start", named, "--id", instance_id, "--wait"]) + at(log)
     if not as_json:
@@ -72,7 +74,7 @@ async def _wait(client: Client, instance_id: str, named: str, *, live: bool, as_
                 file=sys.stderr,
             )
     try:
-        ended = await client.wait(instance_id, ended_or_waits)
+        ended = await until_over(client, instance_id)
     except asyncio.CancelledError:
         if not as_json:
             print(f"\nIt goes on without you. Wait for it again with:\n  {again}", file=sys.stderr)

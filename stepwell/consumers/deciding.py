@@ -68,7 +68,10 @@ class Decider:
         if isinstance(command, StartWorkflow):
             if command.instance_id in state.finished:
                 return False
-            return self._definitions.resolve(command.workflow, command.version) is None
+            # Whatever looks inactive here may have been activated since: only what was read to its end is refused.
+            return self._definitions.resolve(
+                command.workflow, command.version
+            ) is None or not self._definitions.is_active(command.workflow, command.version)
         return isinstance(command, (ResumeWorkflow, RollbackWorkflow))
 
     async def learn(self, instance: InstanceState | None, command: Command | InternalCommand) -> None:

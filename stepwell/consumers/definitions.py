@@ -4,20 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from stepwell.core.plan import Plan, compile_plan
-from stepwell.errors import DefinitionConflictError, DefinitionError
+from stepwell.core.suggestions import suggest
+from stepwell.errors import DefinitionConflictError, DefinitionError, UnknownWorkflowError
 from stepwell.log.port import DEFINITIONS, Log, NewRecord, Record
+from stepwell.schemas.activation import (
+    ACTIVATION,
+    ACTIVE_HEADER,
+    KIND,
+    VersionActivation,
+    decode_activation,
+    encode_activation,
+    is_activation,
+)
 from stepwell.schemas.definitions import Definition, decode_definition, encode_definition, hash_definition
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.definitions")
 
 
+class RegisteredVersion(Struct, frozen=True):
+    """One registered version, as people and programs look through them.
+
+    Attributes:
+        name: Of the workflow.
+        hash: What instances of it are pinned to.
+        active: Whether new starts may take it.
+        current: Whether a start that names no version takes it: the active one that was registered last.
+        steps: How many there are.
+        position: Offset of its record on the topic ``definitions``; those registered later have larger ones.
+        registered_at: Milliseconds since 1970.
+    """
+
+    name: str
+    version: str
+    hash: str
+    active: bool
+    current: bool
+    tags: tuple[str, ...]
+    description: str
+    steps: int
+    position: int
+    registered_at: int
+
+
+class _Version:
+    """What is known of one version; only ``active`` ever changes."""
+
+    __slots__ = ("active", "hash", "position", "registered_at")
+
+    def __init__(self, digest: str, record: Record) -> None:
+        self.hash = digest
+        self.active = record.headers.get(ACTIVE_HEADER) != "false"
+        self.position = record.offset
+        self.registered_at = record.timestamp
+
+
 class Definitions:
     """What the log's ``definitions`` topic holds, as far as it was read.
 
-    The first record under a name and version stands; a later one with other content is ignored by everybody, so
-    that all readers agree without asking each other.
+    A fold over the topic, so that all readers agree without asking each other: the first record under a name and
+    version stands, and a later one with other content is ignored by everybody; the last ``VersionActivation`` of a
+    version says whether it may be started.
 
     Attributes:
         position: Offset of the next record to read.
@@ -26,7 +76,7 @@ class Definitions:
     def __init__(self, log: Log) -> None:
         self._log = log
         self.position = 0
-        self._versions: dict[str, dict[str, str]] = {}  # name -> version -> hash, the newest version last
+        self._versions: dict[str, dict[str, _Version]] = {}  # by name and version, the newest version last
         self._definitions: dict[str, Definition] = {}  # by hash
         self._plans: dict[str, Plan] = {}  # by hash, compiled when first asked for
 
@@ -41,22 +91,37 @@ class Definitions:
                 self._take(record)
 
     def _take(self, record: Record) -> None:
-        self.position = max(self.position, record.offset + 1)
+        if record.offset < self.position:
+            return  # two that read at once: a record that comes twice must not undo what came between
+        self.position = record.offset + 1
         try:
+            if is_activation(record.headers):
+                self._switch(decode_activation(record.value), record)
+                return
             definition = decode_definition(record.value)
         except ValueError as error:  # msgspec's errors are ValueErrors
             _logger.warning("unreadable definition ignored", key=record.key, offset=record.offset, error=str(error))
             return
         versions = self._versions.setdefault(definition.name, {})
-        digest = hash_definition(definition)
         if definition.version not in versions:
-            versions[definition.version] = digest
+            digest = hash_definition(definition)
+            versions[definition.version] = _Version(digest, record)
             self._definitions[digest] = definition
 
-    async def register(self, definition: Definition) -> Plan:
+    def _switch(self, asked: VersionActivation, record: Record) -> None:
+        version = self._versions.get(asked.workflow, {}).get(asked.version)
+        if version is None:  # nobody of ours writes that: a version is looked for before it is switched
+            _logger.warning("activation of an unknown version ignored", key=record.key, offset=record.offset)
+        else:
+            version.active = asked.active
+
+    async def register(self, definition: Definition, *, activate: bool = True) -> Plan:
         """Make a definition known to everybody who uses this log.
 
-        Registering the same definition again changes nothing.
+        Registering the same definition again changes nothing, whether it is active or not.
+
+        Args:
+            activate: Whether a version that is new may be started at once.
 
         Raises:
             DefinitionError: It is not valid.
@@ -64,11 +129,12 @@ class Definitions:
         """
         plan = compile_plan(definition)
         await self.catch_up()
-        if self._versions.get(definition.name, {}).get(definition.version) is None:
-            value = encode_definition(definition)
-            await self._log.append(DEFINITIONS, 0, [NewRecord(definition.reference, value)])
+        if self._version(definition.name, definition.version) is None:
+            headers = {} if activate else {ACTIVE_HEADER: "false"}
+            record = NewRecord(definition.reference, encode_definition(definition), headers)
+            await self._log.append(DEFINITIONS, 0, [record])
             await self.catch_up()  # somebody may have been first
-        if self._versions[definition.name][definition.version] != plan.hash:
+        if self._versions[definition.name][definition.version].hash != plan.hash:
             raise DefinitionConflictError(
                 f"version {definition.version} of workflow {definition.name!r} is registered with other content",
                 place=definition.reference,
@@ -77,6 +143,42 @@ class Definitions:
             )
         self._plans.setdefault(plan.hash, plan)
         return plan
+
+    async def switch(self, workflow: str, version: str, *, active: bool, reason: str = "") -> bool:
+        """Let new starts take a version, or not; instances that run keep theirs.
+
+        Returns:
+            Whether that changed anything.
+
+        Raises:
+            UnknownWorkflowError: No such version is registered.
+        """
+        await self.catch_up()
+        found = self._version(workflow, version)
+        if found is None:
+            raise self.unknown(workflow, version)
+        if found.active is active:
+            return False
+        value = encode_activation(VersionActivation(workflow, version, active, reason))
+        await self._log.append(DEFINITIONS, 0, [NewRecord(f"{workflow}@{version}", value, {KIND: ACTIVATION})])
+        await self.catch_up()
+        return True
+
+    def unknown(self, workflow: str, version: str | None) -> UnknownWorkflowError:
+        """The error for what is not registered."""
+        versions = self._versions.get(workflow)
+        if versions and version is not None:
+            newest = ", ".join(list(versions)[-10:])
+            return UnknownWorkflowError(
+                f"no workflow {workflow!r} version {version} is registered (there are: {newest})",
+                remedy="Register it first: client.register(path), or stepwell register FILE.",
+            )
+        known = ", ".join(sorted(self._versions)) or "none"
+        named = f"{workflow!r}" + (f" version {version}" if version else "")
+        return UnknownWorkflowError(
+            f"no workflow {named} is registered{suggest(workflow, self._versions)} (there are: {known})",
+            remedy="Register its definition first: client.register(path), or stepwell start FILE.",
+        )
 
     def by_hash(self, definition: str) -> Plan | None:
         """The definition that an instance is pinned to, compiled; None where it is not known (yet)."""
@@ -91,12 +193,21 @@ class Definitions:
         return plan
 
     def resolve(self, workflow: str, version: str | None) -> Plan | None:
-        """A definition by name and version; without one, the version registered last."""
-        versions = self._versions.get(workflow)
-        if not versions:
-            return None
-        digest = versions.get(version) if version is not None else next(reversed(versions.values()))
-        return None if digest is None else self.by_hash(digest)
+        """A definition by name and version, active or not; without a version, the active one registered last."""
+        found = self._version(workflow, version) if version is not None else self._current(workflow)
+        return None if found is None else self.by_hash(found.hash)
+
+    def is_active(self, workflow: str, version: str | None) -> bool:
+        """Whether new starts may take this version; without one, whether they may take any."""
+        found = self._version(workflow, version) if version is not None else self._current(workflow)
+        return found is not None and found.active
+
+    def _version(self, workflow: str, version: str) -> _Version | None:
+        return self._versions.get(workflow, {}).get(version)
+
+    def _current(self, workflow: str) -> _Version | None:
+        versions = self._versions.get(workflow, {})
+        return next((version for version in reversed(versions.values()) if version.active), None)
 
     def names(self) -> Iterable[str]:
         """Names of the registered workflows."""
@@ -105,8 +216,26 @@ class Definitions:
     def all(self) -> list[Definition]:
         """Every registered definition, by name and in the order of registration."""
         return [
-            self._definitions[digest]
+            self._definitions[version.hash]
             for name in sorted(self._versions)
-            for digest in self._versions[name].values()
-            if digest in self._definitions
+            for version in self._versions[name].values()
+        ]
+
+    def summaries(self) -> list[RegisteredVersion]:
+        """What there is to say of each, in the same order."""
+        return [
+            RegisteredVersion(
+                name=name,
+                version=number,
+                hash=version.hash,
+                active=version.active,
+                current=version is self._current(name),
+                tags=self._definitions[version.hash].tags,
+                description=self._definitions[version.hash].description,
+                steps=len(self._definitions[version.hash].steps),
+                position=version.position,
+                registered_at=version.registered_at,
+            )
+            for name in sorted(self._versions)
+            for number, version in self._versions[name].items()
         ]

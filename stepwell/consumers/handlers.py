@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from stepwell.consumers.context import StepContext
+from stepwell.consumers.parameters import Parameters
 from stepwell.core.suggestions import suggest
 from stepwell.errors import HandlerError
 
@@ -21,18 +22,27 @@ class Handler:
     """A function made ready to run.
 
     It may take nothing, its input, or its input and a ``StepContext`` (second, or annotated as one). An input
-    annotated with a type of its own (a msgspec Struct, a dataclass, a TypedDict) is converted to it.
+    annotated with a type of its own (a msgspec Struct, a dataclass, a TypedDict) is converted to it. A function under
+    ``@stepwell.step`` takes each key of its input as the parameter of that name.
 
     Attributes:
         name: What definitions call it.
+        function: What is called with ``arguments``.
+        origin: The function as it was written.
         asynchronous: Whether it is a coroutine function; others run in threads.
     """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
-        self.function = function
-        self.asynchronous = _is_asynchronous(function)
-        self._arguments, self._input_type = _signature(name, function)
+        written = getattr(function, "__stepwell_function__", None)
+        self.origin = written or function
+        self.asynchronous = _is_asynchronous(self.origin)
+        self._parameters = None if written is None else Parameters(name, written)
+        self._arguments: list[str] = []
+        self._input_type: Any = None
+        if self._parameters is None:
+            self._arguments, self._input_type = _signature(name, function)
+        self.function = function if self._parameters is None else self._parameters.positional
 
     def arguments(self, data: Any, ctx: StepContext) -> list[Any]:
         """What to call it with.
@@ -40,6 +50,8 @@ class Handler:
         Raises:
             msgspec.ValidationError: The input does not fit its type.
         """
+        if self._parameters is not None:
+            return self._parameters.fill(data, ctx)
         if self._input_type is not None:
             data = msgspec.convert(data, self._input_type, strict=False)
         return [ctx if wanted == "ctx" else data for wanted in self._arguments]
@@ -122,13 +134,14 @@ class Handlers:
             HandlerError: The name is taken by another function, or the function takes what it cannot be given.
         """
         known = self._registered.get(name)
-        if known is not None and known.function is not function and not _same_source(known.function, function):
+        made = Handler(name, function)
+        if known is not None and known.origin is not made.origin and not _same_source(known.origin, made.origin):
             raise HandlerError(
                 "is registered twice, for different functions",
                 place=f"handler {name!r}",
                 remedy="Give each function a name of its own.",
             )
-        self._registered[name] = Handler(name, function)
+        self._registered[name] = made
 
     def replace(self, name: str, function: Callable[..., Any]) -> None:
         """Let a function stand in for whatever a name means otherwise; a dotted path will do."""

@@ -33,7 +33,10 @@ class Plans(Protocol):
         """The definition that an instance is pinned to."""
 
     def resolve(self, workflow: str, version: str | None) -> Plan | None:
-        """A definition by name and version; without one, the version registered last."""
+        """A definition by name and version, active or not; without a version, the active one registered last."""
+
+    def is_active(self, workflow: str, version: str | None) -> bool:
+        """Whether new starts may take this version; without one, whether they may take any."""
 
     def names(self) -> Iterable[str]:
         """Names of the registered workflows, for suggestions."""

@@ -6,7 +6,7 @@ engine can rely on the graph being acyclic and every reference leading somewhere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +25,7 @@ from stepwell.core.values import shorten
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
     CONFIG_KEYS,
+    REQUIRED_CONFIG,
     STEP_TYPES,
     Definition,
     Retry,
@@ -181,7 +182,7 @@ class _Compiler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:
                 self.problems.append(f'{at}.handler: a step of type "{step.type}" takes none')
-            wanted = _REQUIRED_CONFIG.get(step.type, ())
+            wanted = REQUIRED_CONFIG.get(step.type, ())
             missing = [key for key in wanted if key not in step.config]
             if missing:
                 self.problems.append(f'{at}.config: type "{step.type}" needs "{missing[0]}"')
@@ -286,15 +287,6 @@ class _Compiler:
         # The workflow's output and error handlers look at whatever there is.
         bound = None if step is None or step.handles else step.step
         self.problems += self.references.problems(references, at, bound, known)
-
-
-_REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
-    "http_request": ("url",),
-    "wait": ("seconds",),
-    "condition_check": ("condition",),
-    "file_operation": ("operation", "path"),
-    "workflow_trigger": ("workflow",),
-}
 
 
 def _told(error: ExpressionError) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from stepwell.core.answers import note, reject
 from stepwell.core.decision import START_OF_HISTORY, Decision
 from stepwell.core.outcomes import NO_HANDLER, QUARANTINED
+from stepwell.core.plan import Plan
 from stepwell.core.rollback import compensate, next_compensation, roll_back
 from stepwell.core.starting import settle_up
 from stepwell.core.state import (
@@ -35,6 +36,9 @@ from stepwell.schemas.events import (
     WorkflowStarted,
 )
 
+INACTIVE_VERSION: Final = "inactive_version"
+"""The code of a rejection: the version exists, but new starts may not take it."""
+
 
 def start(decision: Decision, command: StartWorkflow) -> None:
     """Begin an instance, or point to the one that exists."""
@@ -50,11 +54,8 @@ def start(decision: Decision, command: StartWorkflow) -> None:
         else:
             reject(decision, command, "instance_exists", f"{said}, and is no child of this step")
         return
-    plan = circumstances.plans.resolve(command.workflow, command.version)
+    plan = _plan_to_start(decision, command)
     if plan is None:
-        named = f'"{command.workflow}"' + (f" version {command.version}" if command.version else "")
-        hint = suggest(command.workflow, circumstances.plans.names()) or "; register it first"
-        reject(decision, command, "unknown_workflow", f"no workflow {named} is registered{hint}")
         return
     if "" in circumstances.oversized:
         message = f"the input makes a record of {circumstances.oversized['']:,} bytes, more than the log takes"
@@ -85,6 +86,25 @@ def start(decision: Decision, command: StartWorkflow) -> None:
     )
     decision.free(plan.roots)
     settle_up(decision)
+
+
+def _plan_to_start(decision: Decision, command: StartWorkflow) -> Plan | None:
+    """The definition that a start takes; where it may take none, the command is rejected."""
+    plans, workflow, version = decision.circumstances.plans, command.workflow, command.version
+    plan = plans.resolve(workflow, version)
+    if plan is not None and plans.is_active(workflow, version):
+        return plan
+    if plan is not None:
+        message = f'version {version} of workflow "{workflow}" is inactive; activate it, or name another one'
+        reject(decision, command, INACTIVE_VERSION, message)
+    elif version is None and workflow in plans.names() and not plans.is_active(workflow, None):
+        message = f'no version of workflow "{workflow}" is active; activate one first'
+        reject(decision, command, INACTIVE_VERSION, message)
+    else:
+        named = f'"{workflow}"' + (f" version {version}" if version else "")
+        hint = suggest(workflow, plans.names()) or "; register it first"
+        reject(decision, command, "unknown_workflow", f"no workflow {named} is registered{hint}")
+    return None
 
 
 def cancel(decision: Decision, command: CancelWorkflow) -> None:

@@ -34,7 +34,7 @@ class StartWorkflow(_Command, frozen=True, omit_defaults=True, tag="StartWorkflo
     """Start an instance.
 
     Attributes:
-        version: A version of the definition; without one, the version registered last.
+        version: A version of the definition, which must be active; without one, the active one registered last.
         priority: 0 to 100; higher runs first under load.
         timeout_seconds: In place of the definition's ``default_timeout_seconds``.
         parent: The step of another instance that is told of the end. Sent by engines.

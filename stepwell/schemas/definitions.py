@@ -59,6 +59,15 @@ CONFIG_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """What the ``config`` of each built-in type may hold; a handler's, and an agent's task, hold what they like."""
 
+REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
+    "http_request": ("url",),
+    "wait": ("seconds",),
+    "condition_check": ("condition",),
+    "file_operation": ("operation", "path"),
+    "workflow_trigger": ("workflow",),
+}
+"""What the ``config`` of a type cannot do without."""
+
 HTTP_METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 RULE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -110,8 +119,10 @@ class Compensation(Struct, frozen=True, gc=False, forbid_unknown_fields=True, om
     Attributes:
         handler: Name or dotted path of the handler that undoes.
         input: Its input, templates allowed; without one it gets the step's output.
+        config: Settings of the handler, templates allowed.
         queue: The queue of its workers; without one, the step's.
         retry: Undoing is tried three times unless this says otherwise.
+        timeout_seconds: For one attempt.
     """
 
     handler: Identifier
@@ -127,8 +138,10 @@ class Step(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defau
 
     Attributes:
         id: Unique within the definition.
+        name: What people call it.
         type: ``python`` runs ``handler``; the others are built in.
         handler: Name or dotted path of a Python function; only for ``python``.
+        description: What it is for.
         queue: The queue of workers that the step is routed to.
         depends_on: Ids of the steps that must be settled first.
         condition: An expression; false skips the step.
@@ -138,6 +151,7 @@ class Step(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defau
             ``step_outputs.fetch.rows``; laid over ``input``.
         config: Settings of the step's type or handler, templates allowed.
         mode: ``sequential`` steps of one instance run one at a time, in written order.
+        retry: When a failed attempt is followed by another; never, unless this says so.
         timeout_seconds: For one attempt.
         on_failure: Once no attempt is left: ``fail`` the workflow, ``skip`` the step and go on, ``pause`` for
             a person, or ``rollback`` what was done.
@@ -180,6 +194,11 @@ class Definition(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     """A workflow: a graph of steps under a name and a version.
 
     Attributes:
+        name: What the workflow is called.
+        steps: The nodes of the graph; their order is the written order.
+        version: Distinguishes what was registered under the same name.
+        description: What it is for.
+        tags: Words by which people find it.
         input_schema: JSON Schema of the input; a start whose input does not fit is rejected.
         default_timeout_seconds: How long an instance may take in all, unless its start says otherwise.
         max_parallel_steps: How many steps of one instance may be under way at once.

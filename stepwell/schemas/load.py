@@ -83,6 +83,27 @@ def load_definition(source: Definition | Mapping[str, Any] | str | Path, *, plac
     return from_plain(_parse(text, place), place=place)
 
 
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        DefinitionError: There is no such file, it is too large, or no text.
+    """
+    return _read(path)
+
+
+def parse_text(text: str, place: str) -> Any:
+    """Plain data from YAML or JSON in which every key is a text, given once.
+
+    Args:
+        place: How messages name the text.
+
+    Raises:
+        DefinitionError: It is neither, with the line where that is known.
+    """
+    return _parse(text, place)
+
+
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:

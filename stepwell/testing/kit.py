@@ -48,7 +48,10 @@ class World:
         crashes: How many there were.
     """
 
-    def __init__(self, storage: SimulatedStorage, client: Client, handlers: Handlers) -> None:
+    def __init__(
+        self, storage: SimulatedStorage, client: Client, handlers: Handlers, queues: Iterable[str] = ("default",)
+    ) -> None:
+        self._queues = tuple(queues)
         self.client = client
         self.crashes = 0
         self._storage = storage
@@ -129,7 +132,8 @@ class World:
         log = await self._storage.open(f"process-{self.crashes}")
         clock = lambda: self.now  # noqa: E731 - a name for what it is
         engine = Engine(log, clock=clock, name=f"engine-{self.crashes}")
-        worker = Worker(log, self._handlers, concurrency=64, hand_back=False, name=f"worker-{self.crashes}")
+        name = f"worker-{self.crashes}"
+        worker = Worker(log, self._handlers, queues=self._queues, concurrency=64, hand_back=False, name=name)
         tasks = [asyncio.ensure_future(engine.run()), asyncio.ensure_future(worker.run())]
         self._process = (log, tasks)
 
@@ -165,6 +169,7 @@ def simulate(
     *,
     handlers: Mapping[str, Callable[..., Any]] | None = None,
     modules: Iterable[str] = (),
+    queues: Iterable[str] = ("default",),
     seed: int = 0,
 ) -> Result:
     """Run a scenario in a world of its own; the same seed gives the same world.
@@ -176,6 +181,7 @@ def simulate(
             has registered. Functions run without threads, in no virtual time; only coroutines can take time
             (``await asyncio.sleep(3600)`` costs nothing).
         modules: Modules from which steps may name functions by dotted path.
+        queues: What the world's worker serves, such as the queues of agents.
         seed: Of the simulated log's latencies.
 
     Returns:
@@ -196,7 +202,7 @@ def simulate(
         storage = SimulatedStorage(seed)
         numbers = itertools.count(1)
         client = Client(await storage.open("client"), make_id=lambda: f"id-{next(numbers)}")
-        world = World(storage, client, known)
+        world = World(storage, client, known, queues)
         await world.boot()
         await client.subscriber.listen(world.heard, world.broken)
         try:

@@ -220,6 +220,7 @@ class Known:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.lookups = 0
+        self.active = True
 
     def by_hash(self, definition: str) -> Plan | None:
         """As ``Plans`` asks."""
@@ -230,6 +231,10 @@ class Known:
         """As ``Plans`` asks."""
         named = self.plan.definition
         return self.plan if workflow == named.name and version in (None, named.version) else None
+
+    def is_active(self, workflow: str, version: str | None) -> bool:
+        """As ``Plans`` asks."""
+        return self.active and self.resolve(workflow, version) is not None
 
     def names(self) -> Iterable[str]:
         """As ``Plans`` asks."""

@@ -47,3 +47,25 @@ def test_the_weather_pipeline_alerts_only_when_there_is_something(tmp_path: Path
 def test_the_parallel_example_joins_two_branches(tmp_path: Path):
     result = run(tmp_path, "parallel", "input.json")
     assert "unlikely to be chance" in result["output"]["analysis"]["finding"]
+
+
+@pytest.mark.parametrize(("input_file", "dark"), [("input.json", False), ("input_winter.json", True)])
+def test_the_walk_built_in_python_asks_a_warden_only_where_it_ends_in_the_dark(tmp_path: Path, input_file, dark):
+    def stepwell(*words: str, status: int = 0) -> dict:
+        done = subprocess.run(
+            [sys.executable, "-m", "stepwell", *words, "--json", "--log", f"file:{tmp_path}/log.db"],
+            cwd=ROOT, text=True, capture_output=True, timeout=50,
+        )  # fmt: skip
+        assert done.returncode == status, done.stderr
+        return json.loads(done.stdout)
+
+    words = ("run", "examples/builder/workflow.py", "--id", "walk", "--input", f"@examples/builder/{input_file}")
+    if dark:
+        waiting = stepwell(*words, status=3)
+        assert waiting["steps"]["agreed"]["status"] == "waiting"
+        stepwell("approve", "walk", "--by", "warden")
+    result = stepwell(*words)
+    assert result["steps"]["agreed"]["status"] == ("succeeded" if dark else "skipped")
+    assert result["steps"]["pack"]["output"]["status"] == "completed"
+    assert ("lamps" in result["output"]) is dark
+    assert "17 km, 630 m up, 4.45 h" in result["output"]

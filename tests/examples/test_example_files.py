@@ -16,14 +16,17 @@ from stepwell.core.plan import compile_plan
 from stepwell.schemas.definitions import Definition
 
 EXAMPLES = ("parallel", "residency", "weather_pipeline")
+BUILT = {"builder": "plan_walk"}  # written in Python
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 
 
 def definition(name):
+    if name in BUILT:
+        return getattr(importlib.import_module(f"examples.{name}.workflow"), BUILT[name]).definition
     return msgspec.convert(yaml.safe_load((FOLDER / name / "workflow.yaml").read_text()), Definition, strict=True)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [*EXAMPLES, *BUILT])
 def test_the_definition_is_canonical_and_its_graph_is_sound(name):
     plan = compile_plan(definition(name))
     assert sum(map(len, plan.batches)) + len(plan.definition.error_handlers) == len(plan.steps)
@@ -53,10 +56,13 @@ def test_every_shipped_input_fits_the_schema_and_names_files_that_exist(path):
         assert key not in data or Path(data[key]).is_file()
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [*EXAMPLES, *BUILT])
 def test_the_readme_gives_the_command_and_names_files_that_exist(name):
     text = (FOLDER / name / "README.md").read_text()
-    assert f"stepwell run examples/{name}/workflow.yaml --handlers examples.{name}.handlers" in text
+    python = f"stepwell run examples/{name}/workflow.py"
+    assert (
+        python if name in BUILT else f"stepwell run examples/{name}/workflow.yaml --handlers examples.{name}.handlers"
+    ) in text
     for target in re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r"@(examples/\S+?\.json)", text):
         place = FOLDER.parent / target if target.startswith("examples/") else FOLDER / name / target
         assert place.exists(), target
@@ -68,9 +74,12 @@ def test_the_code_is_short_and_needs_nothing_but_the_standard_library_and_msgspe
 
     text = path.read_text()
     assert text.count("\n") < 400
+    allowed = (
+        sys.stdlib_module_names | {"msgspec", "examples"} | ({"stepwell"} if path.parent.name in BUILT else set())
+    )
     for node in ast.walk(ast.parse(text)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [node.module]
         for name in names:
-            assert name.split(".")[0] in sys.stdlib_module_names | {"msgspec", "examples"}
+            assert name.split(".")[0] in allowed

@@ -1,0 +1,114 @@
+"""A directory of definitions: registered as they are found, and again whenever one has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from stepwell.consumers.definitions import Definitions
+from stepwell.errors import LogError, StepwellError
+from stepwell.schemas.definitions import Definition
+from stepwell.schemas.load import load_definition
+
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+
+
+class Registered(Struct, frozen=True):
+    """What became of one file.
+
+    Attributes:
+        definition: What it holds; None where it could not be registered.
+        is_new: Whether this version was not known before.
+        active: Whether starts may take it.
+        error: Why it could not be registered, with every problem that was found.
+        changed: Whether the file had been looked at before, in another state.
+    """
+
+    path: Path
+    definition: Definition | None = None
+    is_new: bool = False
+    active: bool = False
+    error: StepwellError | None = None
+    changed: bool = False
+
+    @property
+    def told(self) -> str:
+        """The error with the file's name, once."""
+        text = str(self.error)
+        return text if str(self.path) in text else f"{self.path}: {text}"
+
+
+def definition_files(directory: Path) -> list[Path]:
+    """The files of a directory, and of those below it, that are named as definitions are; hidden ones are not."""
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if path.suffix in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+    )
+
+
+async def register_file(
+    definitions: Definitions, path: Path, *, activate: bool = True, changed: bool = False
+) -> Registered:
+    """Register what a file holds.
+
+    Returns:
+        What became of it: a file that is wrong is no exception here, since it keeps no other from being registered.
+
+    Raises:
+        LogError: The log cannot be used.
+    """
+    try:
+        definition = load_definition(path)
+        await definitions.catch_up()
+        known = definition.version in {d.version for d in definitions.all() if d.name == definition.name}
+        plan = await definitions.register(definition, activate=activate)
+    except LogError:
+        raise
+    except StepwellError as error:
+        return Registered(path, error=error, changed=changed)
+    active = definitions.is_active(definition.name, definition.version)
+    return Registered(path, plan.definition, is_new=not known, active=active, changed=changed)
+
+
+class Folder:
+    """Definitions in a directory, looked at again and again.
+
+    Args:
+        definitions: Where they are registered.
+    """
+
+    def __init__(self, definitions: Definitions, directory: Path) -> None:
+        self._definitions = definitions
+        self._directory = directory
+        self._seen: dict[Path, tuple[int, int]] = {}
+
+    async def look(self) -> list[Registered]:
+        """Register every file that is new, or has changed since it was looked at last; return what became of each.
+
+        Raises:
+            LogError: The log cannot be used; what was not registered will be at the next look.
+        """
+        found = [(path, stamp) for path, stamp in _stamps(definition_files(self._directory))]
+        for gone in self._seen.keys() - {path for path, _ in found}:
+            del self._seen[gone]
+        made = []
+        for path, stamp in found:
+            if self._seen.get(path) != stamp:
+                made.append(await register_file(self._definitions, path, changed=path in self._seen))
+                self._seen[path] = stamp
+        return made
+
+
+def _stamps(paths: Iterable[Path]) -> Iterator[tuple[Path, tuple[int, int]]]:
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError:  # deleted since it was listed: the next look will not find it
+            continue
+        yield path, (stat.st_mtime_ns, stat.st_size)
