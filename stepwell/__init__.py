@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stepwell.client import Client, EventRecord, Run, connect
     from stepwell.consumers.context import StepContext
-    from stepwell.consumers.handlers import Handlers, handler
+    from stepwell.consumers.handlers import Handlers, handler, step_type
     from stepwell.consumers.views import InstanceView, StepView
     from stepwell.errors import (
         CommandRejectedError,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ExpressionError,
         HandlerError,
         LogError,
+        StepTypeError,
         StepwellError,
         UnknownInstanceError,
         UnknownWorkflowError,
@@ -57,6 +58,7 @@ __all__ = [
     "Run",
     "Step",
     "StepContext",
+    "StepTypeError",
     "StepView",
     "StepwellError",
     "UnknownInstanceError",
@@ -64,12 +66,13 @@ __all__ = [
     "WorkflowFailedError",
     "connect",
     "handler",
+    "step_type",
 ]
 
 _HOMES = {
     "stepwell.client": ("Client", "EventRecord", "Run", "connect"),
     "stepwell.consumers.context": ("StepContext",),
-    "stepwell.consumers.handlers": ("Handlers", "handler"),
+    "stepwell.consumers.handlers": ("Handlers", "handler", "step_type"),
     "stepwell.consumers.views": ("InstanceView", "StepView"),
     "stepwell.schemas.definitions": ("Compensation", "Definition", "ErrorHandler", "Retry", "Step"),
 }

@@ -50,9 +50,10 @@ async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) 
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
 
+    prefixes = import_handlers(modules or ())  # before the definition: they may hold step types of their own
     compiled = _compiled(file)
     if modules is not None:
-        handlers = Handlers(import_handlers(modules), BUILTIN)
+        handlers = Handlers(prefixes, BUILTIN)
         handlers.update(registered)
         check_handlers(compiled, handlers)
     definition = compiled.definition

@@ -15,11 +15,12 @@ import msgspec
 
 from stepwell.core.config_checks import config_problems
 from stepwell.core.expressions import ALLOWED, Expression, compile_expression
+from stepwell.core.json_schema import compile_schema
+from stepwell.core.step_configs import InputCheck, input_check, planned_config
 from stepwell.core.suggestions import choice, suggest
 from stepwell.core.templates import Template, compile_mapping, compile_template
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
-    CONFIG_KEYS,
     STEP_TYPES,
     Definition,
     Retry,
@@ -47,14 +48,15 @@ class PlanStep:
     Attributes:
         index: Its place in the definition.
         dependents: Ids of the steps that depend on it, in written order.
+        accepts: What an ``input`` step asks of its data.
         check: What a ``condition_check`` evaluates.
         mapping: What is laid over ``input``.
         handles: The step whose failure it handles; empty for an ordinary step.
     """
 
     __slots__ = (
-        "check", "compensation_config", "compensation_input", "condition", "config", "dependents", "handles", "index",
-        "input", "instant", "mapping", "sequential", "step",
+        "accepts", "check", "compensation_config", "compensation_input", "condition", "config", "dependents",
+        "handles", "index", "input", "instant", "mapping", "sequential", "step",
     )  # fmt: skip
 
     def __init__(self, index: int, step: Step) -> None:
@@ -62,6 +64,7 @@ class PlanStep:
         self.step = step
         self.dependents: tuple[str, ...] = ()
         self.handles = ""
+        self.accepts: InputCheck | None = None
         self.check: Expression | None = None
         self.condition: Expression | None = None
         self.input: Template | None = None
@@ -183,8 +186,10 @@ class _Compiler:
             missing = [key for key in wanted if key not in step.config]
             if missing:
                 self.problems.append(f'{at}.config: type "{step.type}" needs "{missing[0]}"')
-            if step.type in CONFIG_KEYS:
+            if step.type in STEP_TYPES:
                 self.problems.extend(config_problems(step, f"{at}.config"))
+            if step.type == "input":
+                self._check_input_step(self.plan.steps[step.id], f"{at}.config")
             if step.type in _NO_ATTEMPTS:
                 given = {"retry": step.retry != Retry(), "timeout_seconds": step.timeout_seconds is not None}
                 self.problems.extend(
@@ -197,17 +202,16 @@ class _Compiler:
         schema = self.definition.input_schema
         if schema is None:
             return
-        from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
-        from jsonschema.exceptions import SchemaError  # noqa: PLC0415
-        from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]  # noqa: PLC0415
-
         try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            self.problems.append(f"input_schema{error.json_path[1:]}: {error.message}")
-        else:
-            # Without a registry of its own it would fetch what a schema refers to over the network.
-            self.plan.input_schema = Draft202012Validator(schema, registry=REGISTRY)
+            self.plan.input_schema = compile_schema(schema)
+        except ExpressionError as error:
+            self.problems.append(f"input_schema{error.place}: {error.message}")
+
+    def _check_input_step(self, plan_step: PlanStep, at: str) -> None:
+        try:
+            plan_step.accepts = input_check(plan_step.step.config)
+        except ExpressionError as error:
+            self.problems.append(f"{at}{error.place}: {error.message}")
 
     def _check_error_handlers(self) -> None:
         steps = self.plan.steps
@@ -294,8 +298,9 @@ class _Compiler:
                 plan_step.mapping = self._template(step.input_mapping, f"{at}.input_mapping", plan_step, mapping=True)
             elif given is not None:
                 plan_step.input = self._template(given, f"{at}.input", plan_step)
-            if step.config:
-                plan_step.config = self._template(step.config, f"{at}.config", plan_step) or _NO_CONFIG
+            config = planned_config(step)
+            if config:
+                plan_step.config = self._template(config, f"{at}.config", plan_step) or _NO_CONFIG
             if step.type == "condition_check":
                 self._check_condition_config(plan_step, at)
             if step.compensate:

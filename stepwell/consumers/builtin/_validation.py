@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from stepwell.consumers.builtin._paths import MISSING, Path, RuleError, parse_path, walk
 from stepwell.consumers.builtin._settings import Settings
 from stepwell.consumers.builtin._tables import Rule
-from stepwell.core.values import shorten
-from stepwell.errors import StepwellError
-
-MAX_PROBLEMS: Final = 20  # reported at once: who has more wants to see the first ones
+from stepwell.core.json_schema import MOST_PROBLEMS, compile_schema, misfits
+from stepwell.errors import ExpressionError, StepwellError
 
 
 class ValidationError(StepwellError):
@@ -35,7 +33,7 @@ def compile_validate(settings: Settings) -> Rule:
         raise settings.wrong("schema", "is missing", "Give a JSON Schema as schema, or a list of fields as required.")
     texts = settings.texts("required") if "required" in settings else []
     required = [parse_path(text, settings.at("required")) for text in texts]
-    by_schema = _schema_check(settings) if "schema" in settings else None
+    by_schema = schema_check(settings) if "schema" in settings else None
 
     def problems(data: Any) -> Iterator[str]:
         for at, value in _found(data, path, ""):
@@ -49,7 +47,7 @@ def compile_validate(settings: Settings) -> Rule:
                 yield from by_schema(value, at)
 
     def validate(data: Any) -> Any:
-        found = [problem for problem, _ in zip(problems(data), range(MAX_PROBLEMS), strict=False)]
+        found = [problem for problem, _ in zip(problems(data), range(MOST_PROBLEMS), strict=False)]
         if found:
             raise ValidationError(found, place=settings.place)
         return data
@@ -74,30 +72,17 @@ def _problem(at: str, value: Any) -> str:
     return f"{at or 'the data'}: {what}"
 
 
-def _schema_check(settings: Settings) -> Callable[[Any, str], Iterator[str]]:
-    # Imported here: it takes 0.1 s, and most steps validate nothing.
-    from jsonschema import Draft202012Validator  # noqa: PLC0415
-    from jsonschema.exceptions import SchemaError  # noqa: PLC0415
-    from jsonschema.validators import validator_for  # noqa: PLC0415
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped] # noqa: PLC0415
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415
-
-    schema = dict(settings.mapping("schema"))
-    validator_class = validator_for(schema, default=Draft202012Validator)
+def schema_check(settings: Settings) -> Callable[[Any, str], Iterator[str]]:
+    """What checks data by the JSON Schema under ``schema``: gives each problem, as ``place: message``."""
     try:
-        validator_class.check_schema(schema)
-    except SchemaError as error:
-        raise settings.wrong(f"schema{error.json_path[1:]}", shorten(error.message, 200)) from error
-    # With a registry of its own it never fetches a $ref over the network.
-    validator = validator_class(schema, registry=REGISTRY)
+        validator = compile_schema(settings.mapping("schema"))
+    except ExpressionError as error:
+        raise settings.wrong(f"schema{error.place}", error.message) from None
 
     def check(value: Any, at: str) -> Iterator[str]:
         try:
-            for error in validator.iter_errors(value):
-                place = f"{at}{error.json_path[1:]}".lstrip(".") or "the data"
-                yield f"{place}: {shorten(error.message, 200)}"
-        except Unresolvable as error:
-            message = f"the schema refers to what is not in it: {shorten(str(error), 200)}"
-            raise RuleError(message, remedy="Put it under $defs.") from error
+            yield from misfits(validator, value, at)
+        except ExpressionError as error:
+            raise settings.wrong("schema", error.message, error.remedy) from None
 
     return check
