@@ -91,7 +91,7 @@ def _flag(value: Any) -> str:
 
 def _number(least: float, most: float, *, above: bool = False, whole: bool = False) -> Callable[[Any], str]:
     wanted = f"a {'whole ' if whole else ''}number {'above' if above else 'from'} {least:g}" + (
-        f" to {most:,g}" if not above else ""
+        f" to {most:,.10g}" if not above else ""
     )
 
     def check(value: Any) -> str:
