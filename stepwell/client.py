@@ -13,60 +13,39 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
+from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.engine import ENGINES
 from stepwell.consumers.handlers import Handlers, registered
+from stepwell.consumers.histories import EventRecord, event_records, events_of, state_of
 from stepwell.consumers.listing import Summary, list_instances
 from stepwell.consumers.local import LocalRuntime
-from stepwell.consumers.reading import Accepted, EventReader
+from stepwell.consumers.reading import Accepted
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.views import InstanceView, view
-from stepwell.core.evolve import fold
 from stepwell.core.state import InstanceState
-from stepwell.errors import CommandRejectedError, LogClosedError, UnknownInstanceError, UnknownWorkflowError
+from stepwell.errors import LogClosedError, UnknownWorkflowError
 from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
+from stepwell.log.port import Log
 from stepwell.log.urls import open_log
-from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import (
+    ApproveStep,
     CancelWorkflow,
     Command,
     PauseWorkflow,
+    RejectStep,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
 )
 from stepwell.schemas.definitions import Definition
-from stepwell.schemas.events import CommandNoted, CommandRejected, Event, Transition
+from stepwell.schemas.events import CommandNoted, Event
 from stepwell.schemas.load import load_definition
 
-ANSWER_TIMEOUT = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
-FIRST_LOOK = 0.1  # seconds without an answer before the client asks whether any engine is there
+__all__ = ["ANSWER_TIMEOUT", "MOST_UNANSWERED", "Client", "EventRecord", "Run", "connect"]
+
 MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
-
-
-class EventRecord(Struct, frozen=True):
-    """An event, with what belongs to its record.
-
-    Attributes:
-        sequence: Its number within the instance, from 1; 0 for an answer that is no part of a history.
-        type: Such as ``step.succeeded``.
-        at: Milliseconds since 1970.
-        partition: Where it is in the log,
-        offset: and at which record.
-    """
-
-    instance_id: str
-    sequence: int
-    type: str
-    at: int
-    event: Event
-    partition: int = 0
-    offset: int = -1
 
 
 class Run:
@@ -116,6 +95,7 @@ class Client:
         self._make_id = make_id
         self.definitions = Definitions(log)
         self.subscriber = Subscriber(log)
+        self._asking = Asking(log, self.subscriber)
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
 
     # --- definitions ----------------------------------------------------------------------------------------
@@ -242,6 +222,22 @@ class Client:
         """
         await self.send(RollbackWorkflow(instance_id, to, pause, command_id=self._make_id()))
 
+    async def approve(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
+        """Approve what a step waits for.
+
+        Args:
+            step_id: The step; may be left out where only one waits.
+            by: Who approves; one of the approvers, where the step names some.
+
+        Raises:
+            CommandRejectedError: No such step waits for approval, or not for theirs.
+        """
+        await self.send(ApproveStep(instance_id, step_id, by, comment, command_id=self._make_id()))
+
+    async def reject(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
+        """Reject what a step waits for; arguments and errors as in ``approve``."""
+        await self.send(RejectStep(instance_id, step_id, by, comment, command_id=self._make_id()))
+
     async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
         """Send a command and wait for its answer.
 
@@ -252,48 +248,11 @@ class Client:
             CommandRejectedError: The engine will not follow it, or could not even read it.
             TimeoutError: No answer yet; the command is in the log and will be decided.
         """
-        command_id: str = getattr(command, "command_id", "")
-        instance_id = command.instance_id
-        value = encode(command)
-        try:
-            decode_command(value)
-        except ValueError as error:  # an engine could only put it aside, and nobody would answer
-            raise CommandRejectedError("invalid_command", str(error), instance_id=instance_id[:200]) from None
-        partition = partition_for(instance_id, self.log.partitions)
-        # Answers are looked for in what is read for some watch, so there must be one.
-        watch = await self.subscriber.watch(instance_id, history=False)
-        answer = self.subscriber.expect(command_id)
-        try:
-            topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
-            await self.log.append(topic, partition, [NewRecord(instance_id, value)])
-            event = await self._answered(instance_id, answer, timeout)
-        finally:
-            self.subscriber.give_up(command_id)
-            self.subscriber.unwatch(watch)
-        if isinstance(event, CommandRejected):
-            raise CommandRejectedError(event.code, event.message, instance_id=instance_id)
-        return event
-
-    async def _answered(self, instance_id: str, answer: asyncio.Future[Event], timeout: float) -> Event | None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        patience = FIRST_LOOK
-        while not answer.done():
-            done, _ = await asyncio.wait((answer,), timeout=min(patience, max(0.0, deadline - loop.time())))
-            if done:
-                break
-            if not await self.engine_is_live():
-                return None
-            patience = 1.0
-            if loop.time() >= deadline:
-                raise TimeoutError(
-                    f"{instance_id}: no answer within {timeout:g} s; the command is in the log and will be decided"
-                )
-        return answer.result()
+        return await self._asking.send(command, timeout=timeout)
 
     async def engine_is_live(self) -> bool:
         """Whether any engine works on this log right now."""
-        return bool(await self.log.members(ENGINES))
+        return await self._asking.engine_is_live()
 
     async def crew(self) -> Crew:
         """The engines and workers that are live on this log, with what they say of themselves."""
@@ -327,7 +286,7 @@ class Client:
         Raises:
             UnknownInstanceError: The log holds none of this id.
         """
-        return await self._view(await self._replayed(instance_id, None))
+        return await self._view(await state_of(self.log, instance_id))
 
     async def replay(self, instance_id: str, to: int | None = None) -> InstanceView:
         """An instance as it was right after an event: folded from its history, nothing else.
@@ -338,25 +297,12 @@ class Client:
         Raises:
             UnknownInstanceError: The log holds none of this id.
         """
-        return await self._view(await self._replayed(instance_id, to))
-
-    async def _replayed(self, instance_id: str, to: int | None) -> InstanceState:
-        history = await self._history(instance_id)
-        state = fold((accepted.transition for accepted in history), to=to)
-        if state is None:
-            raise unknown_instance(instance_id)
-        return state
+        return await self._view(await state_of(self.log, instance_id, to))
 
     async def _view(self, state: InstanceState) -> InstanceView:
         if self.definitions.by_hash(state.definition) is None:
             await self.definitions.catch_up()
         return view(state, self.definitions.by_hash(state.definition))
-
-    async def _history(self, instance_id: str) -> list[Accepted]:
-        reader = EventReader(self.log, partition_for(instance_id, self.log.partitions))
-        await reader.seek_snapshot()
-        await reader.catch_up()
-        return await reader.history(instance_id)
 
     async def history(self, instance_id: str) -> list[EventRecord]:
         """Everything that ever happened to an instance, in order.
@@ -364,15 +310,7 @@ class Client:
         Raises:
             UnknownInstanceError: The log holds none of this id.
         """
-        found = await self._history(instance_id)
-        if not found:
-            raise unknown_instance(instance_id)
-        partition = partition_for(instance_id, self.log.partitions)
-        return [
-            record
-            for accepted in found
-            for record in event_records(accepted.transition, partition, accepted.record.offset)
-        ]
+        return await events_of(self.log, instance_id)
 
     async def instances(
         self,
@@ -437,30 +375,6 @@ class Client:
         """Let go of the log."""
         await self.subscriber.close()
         await self.log.close()
-
-
-def unknown_instance(instance_id: str) -> UnknownInstanceError:
-    """The error for an id that the log does not hold."""
-    return UnknownInstanceError(
-        f"the log holds no instance {instance_id!r}",
-        remedy="`stepwell list` shows the instances; --log (or STEPWELL_LOG) says which log is looked at.",
-    )
-
-
-def event_records(transition: Transition, partition: int, offset: int) -> list[EventRecord]:
-    """The events of a transition, one by one."""
-    return [
-        EventRecord(
-            instance_id=transition.instance_id,
-            sequence=number if transition.sequence else 0,
-            type=str(event.__struct_config__.tag),
-            at=transition.at,
-            event=event,
-            partition=partition,
-            offset=offset,
-        )
-        for number, event in enumerate(transition.events, transition.sequence)
-    ]
 
 
 @contextlib.asynccontextmanager

@@ -2,18 +2,47 @@
 
 import os
 import random
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from stepwell.log.local import LocalLog
-from tests.kafka_broker import broker
+from tests.kafka_broker import end_shared_broker, shared_broker
+
+SHARED = pytest.StashKey[Path]()  # a directory that all processes of one run of the tests know
+MOST_PROCESSES = 4  # they share one broker
+
+
+def pytest_xdist_auto_num_workers(config):
+    """A process for each core; whoever names files or tests, rather than folders, has them run plainly."""
+    if not any(Path(argument).is_dir() for argument in config.args):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES) if cores > 1 else 0
+
+
+def pytest_configure(config):
+    of_head = getattr(config, "workerinput", {}).get("shared")
+    config.stash[SHARED] = Path(of_head or tempfile.mkdtemp(prefix="stepwell-tests-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["shared"] = str(node.config.stash[SHARED])
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):  # the others have ended
+        end_shared_broker(config.stash[SHARED])
+        shutil.rmtree(config.stash[SHARED], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def kafka_broker():
-    """Where a real broker listens, for the whole session."""
-    with broker() as bootstrap:
-        yield bootstrap
+def kafka_broker(request):
+    """Where a real broker listens: one for all processes that test."""
+    return shared_broker(request.config.stash[SHARED])
 
 
 @pytest.fixture

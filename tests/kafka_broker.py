@@ -6,6 +6,7 @@ jars, by ``deploy/kafka``. Where none can be had, the tests fail: a skipped brok
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -37,11 +38,16 @@ class Broker:
         return self.state["bootstrap"]
 
     def run(self, verb: str, *arguments: str) -> str:
-        command = [str(SCRIPT), verb, "--data", str(self.data), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
-        return done.stdout
+        return run(verb, "--data", str(self.data), *arguments)
+
+
+def run(*arguments: str) -> str:
+    """Run ``deploy/kafka``."""
+    command = [str(SCRIPT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+    return done.stdout
 
 
 @contextmanager
@@ -58,8 +64,8 @@ def local_broker(*arguments: str) -> Iterator[Broker]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-@contextmanager
-def _docker_broker() -> Iterator[str]:
+def _in_docker(place: Path) -> str:
+    """Start a broker in Docker; the place names it from then on."""
     settings = [
         part
         for name, value in PROPERTIES.items()
@@ -69,24 +75,14 @@ def _docker_broker() -> Iterator[str]:
     listeners = ["-e", f"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:{port}"]
     run = ["docker", "run", "-d", "--rm", "-p", f"127.0.0.1:{port}:9092", *settings, *listeners, IMAGE]
     name = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
-    try:
-        ready = [
-            "docker",
-            "exec",
-            name,
-            "/opt/kafka/bin/kafka-topics.sh",
-            "--bootstrap-server",
-            "127.0.0.1:9092",
-            "--list",
-        ]
-        deadline = time.monotonic() + 60
-        while subprocess.run(ready, capture_output=True, check=False).returncode:
-            if time.monotonic() > deadline:
-                raise RuntimeError("the broker in Docker did not become ready")
-            time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
-    finally:
-        subprocess.run(["docker", "rm", "-f", name], capture_output=True, check=False)
+    (place / "container").write_text(name)
+    tool = ["/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server", "127.0.0.1:9092", "--list"]
+    deadline = time.monotonic() + 60
+    while subprocess.run(["docker", "exec", name, *tool], capture_output=True, check=False).returncode:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the broker in Docker did not become ready")
+        time.sleep(0.2)
+    return f"127.0.0.1:{port}"
 
 
 async def forget(bootstrap: str, namespace: str) -> None:
@@ -98,15 +94,28 @@ async def forget(bootstrap: str, namespace: str) -> None:
     await admin.close()
 
 
-@contextmanager
-def broker() -> Iterator[str]:
-    """Where a broker listens."""
+def shared_broker(place: Path) -> str:
+    """Where the broker of a whole run of tests listens. Of its processes, the first that asks starts it.
+
+    Args:
+        place: A directory that all of them know; ``end_shared_broker`` ends what was started there.
+    """
     named = os.environ.get("STEPWELL_TEST_KAFKA")
     if named:
-        yield named
-    elif subprocess.run(["sh", "-c", "docker info"], capture_output=True, check=False).returncode == 0:
-        with _docker_broker() as bootstrap:
-            yield bootstrap
-    else:
-        with local_broker() as one:
-            yield one.bootstrap
+        return named
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        told = place / "bootstrap"
+        if not told.exists():
+            in_docker = subprocess.run(["sh", "-c", "docker info"], capture_output=True, check=False).returncode == 0
+            told.write_text(_in_docker(place) if in_docker else Broker(place / "kafka").bootstrap)
+        return told.read_text()
+
+
+def end_shared_broker(place: Path) -> None:
+    """End what ``shared_broker`` has started, if it was asked at all."""
+    container, data = place / "container", place / "kafka"
+    if container.exists():
+        subprocess.run(["docker", "rm", "-f", container.read_text()], capture_output=True, check=False)
+    elif (data / "state.json").exists():
+        run("down", "--data", str(data), "--wipe")

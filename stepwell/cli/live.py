@@ -23,6 +23,7 @@ from stepwell.schemas.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
+from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
 
 if TYPE_CHECKING:
     from stepwell.consumers.subscriber import Watch
@@ -85,6 +86,14 @@ class _Lines:
             return f"✘ {step_id}  {_said(event)}"
         if isinstance(event, StepSkipped):
             return f"↷ {step_id}  {event.reason}"
+        if isinstance(event, ApprovalRequired):
+            level = f", level {event.level}" if event.level > 1 else ""
+            return f"◷ {step_id}  waits for approval by {' or '.join(event.approvers) or 'anybody'}{level}"
+        if isinstance(event, ApprovalDecided):
+            who = event.by or "nobody, for time is over"
+            return f"◷ {step_id}  {'approved' if event.approved else 'rejected'} by {who}"
+        if isinstance(event, ChildRequested):
+            return f"▶ {step_id}  starts {event.workflow}: {event.child_id}"
         if isinstance(event, IncidentRaised):
             told = event.code in ("step_failed", "compensation_failed")  # by the step's own line
             return f"‖ paused at {step_id}" if told else f"‖ {event.message}"

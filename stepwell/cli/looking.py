@@ -137,7 +137,7 @@ async def _shown(client: Client, instance_id: str, to: int | None) -> InstanceVi
 
 async def _undecided(client: Client, instance_id: str) -> InstanceView:
     """An instance whose start is in the log, but that no engine has decided about."""
-    from stepwell.client import unknown_instance  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.histories import unknown_instance  # noqa: PLC0415 - start-up time
     from stepwell.consumers.views import InstanceView, StepView  # noqa: PLC0415
     from stepwell.log.partitioner import partition_for  # noqa: PLC0415
     from stepwell.log.port import COMMANDS, STARTS  # noqa: PLC0415

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli import service_verbs
+from stepwell.cli import approval_verbs, service_verbs
 from stepwell.cli.options import (
     Concurrency,
     File,
@@ -338,6 +338,7 @@ def rollback(
     )
 
 
+app.add_typer(approval_verbs.app)
 app.add_typer(service_verbs.app)
 
 

@@ -15,7 +15,7 @@ from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, 
 from stepwell.cli.live import progress
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.core.outcomes import QUARANTINED
-from stepwell.core.state import InstanceState, StepStatus, WorkflowStatus
+from stepwell.core.state import UNDER_WAY, InstanceState, StepStatus, WorkflowStatus
 from stepwell.core.step_configs import has_template, worker_handler
 from stepwell.errors import HandlerError, UnknownInstanceError
 from stepwell.ids import new_id
@@ -171,7 +171,7 @@ async def _drive(
         queues=sorted(_queues(plan)),
         concurrency=concurrency,
         definitions=client.definitions,
-        only=lambda key: key == instance_id,
+        only=lambda key: key == instance_id or key.startswith(f"{instance_id}."),  # its children, too
         standby=True,
     )
     watch = await client.subscriber.watch(instance_id)
@@ -229,7 +229,7 @@ def _needs_a_person(state: InstanceState) -> bool:
     What waits for its next attempt does so until a resume: no attempt begins while the instance is paused.
     """
     if state.status is not WorkflowStatus.PAUSED:
-        return False
+        return _waits_for_approval(state)
     if state.incident == QUARANTINED:  # outcomes are refused
         return True
     undoing = state.rollback.current if state.rollback is not None else None
@@ -239,6 +239,12 @@ def _needs_a_person(state: InstanceState) -> bool:
         for step in (*under_way, undoing)
         if step is not None
     )
+
+
+def _waits_for_approval(state: InstanceState) -> bool:
+    """Whether all that is under way waits for people."""
+    under_way = [step for step in state.steps.values() if step.status in UNDER_WAY]
+    return bool(under_way) and state.rollback is None and all(step.gate is not None for step in under_way)
 
 
 def report(view: InstanceView, *, as_json: bool, again: str, log: str | None, already: bool = False) -> int:
@@ -289,6 +295,8 @@ def _print_result(view: InstanceView, again: str, log: str | None, *, already: b
     go_on = f"stepwell resume {shlex.quote(view.instance_id)}{at(log)}, then {again}"
     if view.status == "completed":
         print(msgspec.json.format(msgspec.json.encode(view.output), indent=2).decode())
+    elif view.status == "running":
+        _print_approvals(view, again, log)
     elif not view.finished:
         reason = short(view.reason or "on request", 300)
         print(f"paused: {view.instance_id}: {reason}\n  Go on: {go_on}", file=sys.stderr)
@@ -302,3 +310,28 @@ def _print_result(view: InstanceView, again: str, log: str | None, *, already: b
         )
     elif view.reason:
         print(f"  {short(view.reason, 300)}", file=sys.stderr)
+
+
+def _print_approvals(view: InstanceView, again: str, log: str | None) -> None:
+    """What people are asked, and how they answer."""
+    asked = {step_id: step for step_id, step in view.steps.items() if step.approval is not None}
+    print(f"waiting for approval: {view.instance_id}", file=sys.stderr)
+    for step_id, step in asked.items():
+        gate = step.approval
+        words = [word for word in (gate.title, gate.message) if word] if gate is not None else []
+        said = f": {short(' - '.join(words), 300)}" if words else ""
+        until = (
+            f", until {datetime.fromtimestamp(step.due / 1000).astimezone():%Y-%m-%d %H:%M:%S}" if step.due else ""
+        )
+        print(f"  {step_id} {step.note}{until}{said}", file=sys.stderr)
+    named = shlex.quote(view.instance_id)
+    step_id, step = next(iter(asked.items()))
+    which = f" --step {shlex.quote(step_id)}" if len(asked) > 1 else ""
+    approvers = step.approval.approvers if step.approval is not None else ()
+    by = f" --by {shlex.quote(approvers[0])}" if approvers else ""
+    print(
+        f"  Approve: stepwell approve {named}{which}{by}{at(log)}\n"
+        f"  Reject:  stepwell reject {named}{which}{by}{at(log)} --comment WHY\n"
+        f"  Go on:   {again}",
+        file=sys.stderr,
+    )

@@ -24,9 +24,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from stepwell.consumers.reading import EventReader, place, read_range
+from stepwell.consumers.supervisor import FATAL
 from stepwell.consumers.takeover import SurpriseError, load_snapshot
 from stepwell.core.acceptance import Acceptance
-from stepwell.errors import LogClosedError, LogCorruptedError, LogVersionError
+from stepwell.errors import LogClosedError, LogCorruptedError
 from stepwell.log.port import EVENTS, FEED, Log, Membership, NewRecord
 from stepwell.schemas.events import (
     Transition,
@@ -45,7 +46,6 @@ _logger = Logger("stepwell.feed")
 
 _TRANSITIONS: Final = 200  # read at once: what is published by one append, and the most that is repeated
 _TAIL: Final = 500  # records of the feed to look at for the newest position: more than one append has, as a rule
-_FATAL: Final = (LogVersionError, LogCorruptedError)
 _FIRST_PAUSE: Final = 0.05  # seconds; doubled for each further surprise
 _LONGEST_PAUSE: Final = 2.0
 _WENT_WELL: Final = 10.0  # seconds after which trouble is new trouble
@@ -268,7 +268,7 @@ class Feeder:
                 await FeedSession(self._log, partition, self._source).run()
             except LogClosedError:
                 return
-            except _FATAL as error:
+            except FATAL as error:
                 if not self._fatal.done():
                     self._fatal.set_exception(error)
                 return

@@ -14,46 +14,32 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
-
 from stepwell.consumers import settings
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.elsewhere import Elsewhere
 from stepwell.consumers.engine import process_name
-from stepwell.consumers.failures import describe, too_deep, too_large
+from stepwell.consumers.failures import describe
 from stepwell.consumers.given_up import GivenUp, covers
 from stepwell.consumers.handlers import Handler, Handlers
 from stepwell.consumers.reading import EventReader
+from stepwell.consumers.reports import OUTCOME_SHARE, Outcome, completed, failed, returned, timed_out
+from stepwell.consumers.signs import SignsOfLife
 from stepwell.core.effects import is_under_way
 from stepwell.core.evolve import fold
-from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.errors import HandlerError, LogClosedError, LogError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, Delivery, Log, NewRecord, Outgoing, WorkQueue
-from stepwell.schemas.codec import decode_work, encode, is_nested_too_deeply
+from stepwell.schemas.codec import decode_work, encode
 from stepwell.schemas.commands import (
     Command,
-    CompleteStep,
-    FailStep,
-    HeartbeatStep,
-    ReportStarted,
-    ReturnStep,
 )
-from stepwell.schemas.events import ErrorInfo
 from stepwell.schemas.work import WorkItem
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.worker")
 
-REPORT_AFTER: Final = 0.5  # seconds in hand before a step is reported as started: short steps cost no record
-HEARTBEAT_EVERY: Final = 1.0  # seconds between two heartbeats with progress, at the least
-SWEEP_EVERY: Final = 0.25  # seconds; how exact the two above are
+PASS_ON_EVERY: Final = 0.25  # seconds between two looks at what is at hand and not for us
 REMEMBERED: Final = 10_000  # runs and cancellations that a worker remembers, to know repeats
-# What an outcome may be smaller than the log's limit: the transition that it leads to wraps it once more.
-OUTCOME_SHARE: Final = 0.9
-
-Outcome = tuple[Command, bytes] | None  # with its encoding; None where nobody waits for one
-
 
 _Key = tuple[str, int, int]  # instance, when it began, run
 
@@ -61,16 +47,12 @@ _Key = tuple[str, int, int]  # instance, when it began, run
 class _Run:
     """A run in this worker's hands."""
 
-    __slots__ = ("begun", "cancelled", "ctx", "delivery", "heard", "item", "progress", "reported", "since", "task")
+    __slots__ = ("begun", "cancelled", "ctx", "delivery", "item", "task")
 
     def __init__(self, item: WorkItem, delivery: Delivery, ctx: StepContext) -> None:
         self.item = item
         self.delivery = delivery
         self.ctx = ctx
-        self.since = asyncio.get_running_loop().time()
-        self.heard = 0.0
-        self.progress: list[Any] = []  # the newest, if it was not sent yet
-        self.reported = False
         self.begun = False  # a task that has not begun must not be cancelled: it would end without a word
         self.cancelled = False
         self.task: asyncio.Task[None]
@@ -114,13 +96,13 @@ class Worker:
         self._given_up = GivenUp(log)
         self._readers: dict[int, EventReader] = {}  # where steps were sent again
         self._reading = asyncio.Lock()
-        self._outbox: list[tuple[Delivery, Outcome]] = []
+        self._outbox: list[tuple[Delivery, Outcome | None]] = []
         # Deliveries whose outcomes are on their way; and the repeat of one, to be settled once they are safe.
         self._reporting: dict[tuple[str, int], Delivery | None] = {}
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
+        self._signs = SignsOfLife(self._say, self._limit, self._name)
         self._stopping = False
         self._room = asyncio.Event()
-        self._news = asyncio.Event()  # a run has begun, or has said how far it is
         self._threads: ThreadPoolExecutor | None = None
         self._elsewhere: Elsewhere
         self._queue: WorkQueue
@@ -153,7 +135,7 @@ class Worker:
         if at_work is not None:
             at_work()
         taking = asyncio.ensure_future(self._take(self._queue))
-        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._sweep())]
+        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._signs.run())]
         try:
             await asyncio.wait((*tasks, self._failure), return_when=asyncio.FIRST_COMPLETED)
             for done in (self._failure, *tasks):
@@ -189,7 +171,7 @@ class Worker:
         """Let others have at once what was at hand and has not begun."""
         while True:
             self._release(list(await self._queue.take(REMEMBERED)))
-            await asyncio.sleep(SWEEP_EVERY)  # some logs deliver what is not accepted: let it not go round hot
+            await asyncio.sleep(PASS_ON_EVERY)  # some logs deliver what is not accepted: let it not go round hot
 
     async def _stop(self) -> None:
         for run in self._runs.values():
@@ -252,11 +234,9 @@ class Worker:
             task.add_done_callback(self._reported)
             return
         run = _Run(item, delivery, StepContext(item))
-        loop = asyncio.get_running_loop()
-        run.ctx.report_to(lambda progress: loop.call_soon_threadsafe(self._heard, run, progress))
         self._runs[key] = run
         self._busy += 1
-        self._news.set()
+        self._signs.expect(key, item, run.ctx)
         run.task = asyncio.ensure_future(self._run(run, found))
         run.task.add_done_callback(self._reported)
 
@@ -265,13 +245,12 @@ class Worker:
         name = item.step.handler or item.step.step_type
         if await self._elsewhere.knows(name):
             if self._elsewhere.is_left(name):
-                await asyncio.sleep(SWEEP_EVERY)  # some logs deliver what is not accepted: let it not go round hot
+                await asyncio.sleep(PASS_ON_EVERY)  # some logs deliver what is not accepted: let it not go round hot
             else:
                 self._elsewhere.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
             self._release([delivery])
         else:
-            back = ReturnStep(item.instance_id, item.step.step_id, item.step.run, reason)
-            self._settle(delivery, _encoded(back))
+            self._settle(delivery, returned(item, reason))
 
     def _release(self, deliveries: list[Delivery]) -> None:
         self._queue.release(deliveries).add_done_callback(self._reported)
@@ -282,7 +261,7 @@ class Worker:
         item, ctx = run.item, run.ctx
         step = item.step
         busy: asyncio.Future[Any] | None = None
-        outcome: Outcome = None
+        outcome: Outcome | None = None
         if "again" in run.delivery.headers and not await self._is_wanted(item):
             run.cancelled = True
         run.begun = True
@@ -296,18 +275,14 @@ class Worker:
                     else:
                         busy = asyncio.get_running_loop().run_in_executor(self._pool(), handler.function, *arguments)
                         result = await asyncio.shield(busy)
-                outcome = self._completed(item, result, ctx)
+                outcome = completed(item, result, ctx.updates, self._limit)
         except BaseException as error:  # whatever a handler raises is its failure, not the worker's end
             ctx.cancel()
             if run.task.cancelling() and not run.cancelled:  # the worker stops: somebody else shall run it
                 self._end(run, busy)
                 self._release([run.delivery])
                 return
-            info = describe(error)
-            if limit.expired():
-                message = f"not done within {step.timeout_seconds:g} s"
-                info = ErrorInfo(type=STEP_TIMEOUT, message=message, kinds=("TimeoutError",))
-            outcome = _encoded(FailStep(item.instance_id, step.step_id, step.run, info))
+            outcome = timed_out(item) if limit.expired() else failed(item, describe(error))
         self._end(run, busy)
         self._remember(item)
         self._settle(run.delivery, None if run.cancelled else outcome)  # else nobody waits for it any more
@@ -325,27 +300,15 @@ class Worker:
         state = fold(accepted.transition for accepted in history)
         return state is not None and is_under_way(state, item.step)
 
-    def _completed(self, item: WorkItem, result: Any, ctx: StepContext) -> Outcome:
-        step = item.step
-        try:
-            output = msgspec.to_builtins(result)
-        except TypeError as error:
-            raise TypeError(f"the output is no JSON: {error}") from None
-        outcome = CompleteStep(item.instance_id, step.step_id, step.run, output, msgspec.to_builtins(ctx.updates))
-        value = encode(outcome)
-        if len(value) > self._limit:
-            return _encoded(FailStep(item.instance_id, step.step_id, step.run, too_large(len(value), self._limit)))
-        if is_nested_too_deeply(outcome, value):
-            return _encoded(FailStep(item.instance_id, step.step_id, step.run, too_deep()))
-        return outcome, value
-
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="stepwell")
         return self._threads
 
     def _end(self, run: _Run, busy: asyncio.Future[Any] | None) -> None:
-        self._runs.pop(_key(run.item), None)
+        key = _key(run.item)
+        self._runs.pop(key, None)
+        self._signs.forget(key)
         if busy is not None and not busy.done():  # the thread goes on: its place is taken until it ends
             busy.add_done_callback(self._freed)
         else:
@@ -364,7 +327,7 @@ class Worker:
 
     # --- reporting ------------------------------------------------------------------------------------------
 
-    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+    def _settle(self, delivery: Delivery, outcome: Outcome | None) -> None:
         """Report an outcome, together with all others of the same turn of the loop."""
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -404,41 +367,6 @@ class Worker:
         record = NewRecord(command.instance_id, encode(command))
         self._log.append(COMMANDS, partition, [record]).add_done_callback(self._reported)
 
-    def _heard(self, run: _Run, progress: Any) -> None:
-        run.progress = [progress]
-        self._news.set()
-
-    async def _sweep(self) -> None:
-        """Report steps that take longer than a moment, and their progress."""
-        while True:
-            if all(run.reported and not run.progress for run in self._runs.values()):
-                self._news.clear()  # nothing to report, however long what runs may take
-                await self._news.wait()
-            await asyncio.sleep(SWEEP_EVERY)
-            now = asyncio.get_running_loop().time()
-            for run in list(self._runs.values()):
-                item, step = run.item, run.item.step
-                if not run.reported and now - run.since >= REPORT_AFTER:
-                    run.reported = True
-                    self._say(ReportStarted(item.instance_id, step.step_id, step.run, worker=self._name))
-                if run.reported and run.progress and now - run.heard >= HEARTBEAT_EVERY:
-                    run.heard = now
-                    self._say(self._heartbeat(item, run.progress.pop()))
-
-    def _heartbeat(self, item: WorkItem, progress: Any) -> HeartbeatStep:
-        """A heartbeat with its progress, if that can be shown at all."""
-        step = item.step
-        try:
-            beat = HeartbeatStep(item.instance_id, step.step_id, step.run, msgspec.to_builtins(progress))
-            value = encode(beat)
-            if len(value) <= self._limit and not is_nested_too_deeply(beat, value):
-                return beat
-            problem = "it is too large"
-        except Exception as error:
-            problem = str(error)
-        _logger.warning("progress cannot be shown", instance_id=item.instance_id, step_id=step.step_id, why=problem)
-        return HeartbeatStep(item.instance_id, step.step_id, step.run)
-
     # --- cancelling -----------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
@@ -450,10 +378,6 @@ class Worker:
                         run.ctx.cancel()
                         if run.begun:
                             run.task.cancel()
-
-
-def _encoded(command: Command) -> Outcome:
-    return command, encode(command)
 
 
 def _key(item: WorkItem) -> _Key:

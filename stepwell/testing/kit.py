@@ -23,10 +23,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from stepwell.client import Client, EventRecord, Run, event_records
+from stepwell.client import Client, EventRecord, Run
 from stepwell.consumers.builtin import BUILTIN
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.handlers import Handlers, registered
+from stepwell.consumers.histories import event_records
 from stepwell.consumers.reading import Accepted
 from stepwell.consumers.views import InstanceView
 from stepwell.consumers.worker import Worker

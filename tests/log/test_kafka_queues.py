@@ -35,7 +35,7 @@ def records(count: int) -> list[NewRecord]:
     return [NewRecord("k", str(number).encode()) for number in range(count)]
 
 
-async def take(worker, count: int, within: float = 10.0):
+async def take(worker, count: int, within: float = 30.0):
     taken = []
     async with asyncio.timeout(within):
         while len(taken) < count:
@@ -81,7 +81,7 @@ async def test_what_somebody_else_has_settled_meanwhile_can_be_settled_all_the_s
     # Somebody who was taken for dead had it, too, and says so when he has done it.
     await log.append(HANDS, 0, [encode(Note("somebody", done=[spot]))])
     await until(lambda: shelf.settled(spot[2]) and not shelf.dirty)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await worker.settle([mine])
 
 

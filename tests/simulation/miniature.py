@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from stepwell.consumers import deciding, owner, snapshotting, worker
+from stepwell.consumers import deciding, owner, signs, snapshotting, worker
 from stepwell.consumers import engine as engine_module
 from stepwell.core import snapshots
 from stepwell.telling import Logger
@@ -40,7 +40,8 @@ def miniature(world: World) -> Iterator[None]:
         (owner, "BATCH", dice.choice((1, 4, 200))),
         (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),
         (worker, "REMEMBERED", dice.choice((1, 5, 10_000))),
-        (worker, "SWEEP_EVERY", 0.5),
+        (worker, "PASS_ON_EVERY", 0.5),
+        (signs, "SWEEP_EVERY", 0.5),
         (engine_module, "PartitionOwner", Owner),
         (Logger, "warning", quiet),
         (Logger, "info", quiet),

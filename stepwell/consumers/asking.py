@@ -1,0 +1,84 @@
+"""Commands and their answers: what a client asks of the engines, and how it hears what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from stepwell.consumers.engine import ENGINES
+from stepwell.consumers.subscriber import Subscriber
+from stepwell.errors import CommandRejectedError
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
+from stepwell.schemas.codec import decode_command, encode
+from stepwell.schemas.commands import Command, StartWorkflow
+from stepwell.schemas.events import CommandRejected, Event
+
+ANSWER_TIMEOUT: Final = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
+FIRST_LOOK: Final = 0.1  # seconds without an answer before one asks whether any engine is there
+
+
+class Asking:
+    """Sends commands, and waits for what answers them.
+
+    Args:
+        log: Whose engines are asked.
+        subscriber: Hears the answers.
+    """
+
+    def __init__(self, log: Log, subscriber: Subscriber) -> None:
+        self._log = log
+        self._subscriber = subscriber
+
+    async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
+        """Send a command and wait for its answer.
+
+        Returns:
+            The event that answers it; None where no engine is live to answer.
+
+        Raises:
+            CommandRejectedError: The engine will not follow it, or could not even read it.
+            TimeoutError: No answer yet; the command is in the log and will be decided.
+        """
+        command_id: str = getattr(command, "command_id", "")
+        instance_id = command.instance_id
+        value = encode(command)
+        try:
+            decode_command(value)
+        except ValueError as error:  # an engine could only put it aside, and nobody would answer
+            raise CommandRejectedError("invalid_command", str(error), instance_id=instance_id[:200]) from None
+        partition = partition_for(instance_id, self._log.partitions)
+        # Answers are looked for in what is read for some watch, so there must be one.
+        watch = await self._subscriber.watch(instance_id, history=False)
+        answer = self._subscriber.expect(command_id)
+        try:
+            topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
+            await self._log.append(topic, partition, [NewRecord(instance_id, value)])
+            event = await self._answered(instance_id, answer, timeout)
+        finally:
+            self._subscriber.give_up(command_id)
+            self._subscriber.unwatch(watch)
+        if isinstance(event, CommandRejected):
+            raise CommandRejectedError(event.code, event.message, instance_id=instance_id)
+        return event
+
+    async def _answered(self, instance_id: str, answer: asyncio.Future[Event], timeout: float) -> Event | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        patience = FIRST_LOOK
+        while not answer.done():
+            done, _ = await asyncio.wait((answer,), timeout=min(patience, max(0.0, deadline - loop.time())))
+            if done:
+                break
+            if not await self.engine_is_live():
+                return None
+            patience = 1.0
+            if loop.time() >= deadline:
+                raise TimeoutError(
+                    f"{instance_id}: no answer within {timeout:g} s; the command is in the log and will be decided"
+                )
+        return answer.result()
+
+    async def engine_is_live(self) -> bool:
+        """Whether any engine works on this log right now."""
+        return bool(await self._log.members(ENGINES))

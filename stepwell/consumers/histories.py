@@ -1,0 +1,97 @@
+"""What happened to one instance: its events one by one, and what they add up to. Read anew from the log each time."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from stepwell.consumers.reading import Accepted, EventReader
+from stepwell.core.evolve import fold
+from stepwell.core.state import InstanceState
+from stepwell.errors import UnknownInstanceError
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import Log
+from stepwell.schemas.events import Event, Transition
+
+
+class EventRecord(Struct, frozen=True):
+    """An event, with what belongs to its record.
+
+    Attributes:
+        sequence: Its number within the instance, from 1; 0 for an answer that is no part of a history.
+        type: Such as ``step.succeeded``.
+        at: Milliseconds since 1970.
+        partition: Where it is in the log,
+        offset: and at which record.
+    """
+
+    instance_id: str
+    sequence: int
+    type: str
+    at: int
+    event: Event
+    partition: int = 0
+    offset: int = -1
+
+
+async def accepted_of(log: Log, instance_id: str) -> list[Accepted]:
+    """An instance's transitions, with their records; none where the log holds none of this id."""
+    reader = EventReader(log, partition_for(instance_id, log.partitions))
+    await reader.seek_snapshot()
+    await reader.catch_up()
+    return await reader.history(instance_id)
+
+
+async def events_of(log: Log, instance_id: str) -> list[EventRecord]:
+    """Everything that ever happened to an instance, in order.
+
+    Raises:
+        UnknownInstanceError: The log holds none of this id.
+    """
+    found = await accepted_of(log, instance_id)
+    if not found:
+        raise unknown_instance(instance_id)
+    partition = partition_for(instance_id, log.partitions)
+    return [
+        record
+        for accepted in found
+        for record in event_records(accepted.transition, partition, accepted.record.offset)
+    ]
+
+
+async def state_of(log: Log, instance_id: str, to: int | None = None) -> InstanceState:
+    """An instance as it was right after an event: folded from its history, nothing else.
+
+    Args:
+        to: The event's sequence; None for the newest.
+
+    Raises:
+        UnknownInstanceError: The log holds none of this id.
+    """
+    state = fold((accepted.transition for accepted in await accepted_of(log, instance_id)), to=to)
+    if state is None:
+        raise unknown_instance(instance_id)
+    return state
+
+
+def unknown_instance(instance_id: str) -> UnknownInstanceError:
+    """The error for an id that the log does not hold."""
+    return UnknownInstanceError(
+        f"the log holds no instance {instance_id!r}",
+        remedy="`stepwell list` shows the instances; --log (or STEPWELL_LOG) says which log is looked at.",
+    )
+
+
+def event_records(transition: Transition, partition: int, offset: int) -> list[EventRecord]:
+    """The events of a transition, one by one."""
+    return [
+        EventRecord(
+            instance_id=transition.instance_id,
+            sequence=number if transition.sequence else 0,
+            type=str(event.__struct_config__.tag),
+            at=transition.at,
+            event=event,
+            partition=partition,
+            offset=offset,
+        )
+        for number, event in enumerate(transition.events, transition.sequence)
+    ]
