@@ -8,6 +8,7 @@ nowhere else; a package is imported only if one of its types is used.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -162,8 +163,9 @@ def _misfits(wanted: type[msgspec.Struct], config: Mapping[str, Any]) -> Iterato
     fields = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
     for key in config:
         if key not in fields:
-            there = f"there are {', '.join(fields)}" if fields else "there are none"
-            yield "", f'unknown key "{key}"; {there}'
+            near = difflib.get_close_matches(key, fields, n=1)
+            there = f"; there are {', '.join(fields)}" if fields else "; there are none"
+            yield "", f'unknown key "{key}"' + (f', did you mean "{near[0]}"?' if near else there)
     missing = [name for name, field in fields.items() if field.required and name not in config]
     for name in missing:
         yield "", f'needs "{name}"'

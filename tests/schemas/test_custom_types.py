@@ -75,7 +75,7 @@ def test_a_definition_built_in_python_may_name_it_too(mail):
         ({"to": "a"}, ['.to ("m"): Expected array, got str']),
         ({"to": [1]}, ['.to[0] ("m"): Expected str, got int']),
         ({"to": [], "copies": "many", "subjct": 1},
-         [' ("m"): unknown key "subjct"; there are to, subject, copies', '.copies ("m"): Expected int, got str']),
+         [' ("m"): unknown key "subjct", did you mean "subject"?', '.copies ("m"): Expected int, got str']),
     ],
 )  # fmt: skip
 def test_its_config_is_checked_when_the_definition_is_read(mail, config, expected):
