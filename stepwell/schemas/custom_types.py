@@ -20,6 +20,7 @@ from stepwell.errors import StepTypeError
 from stepwell.schemas.definitions import STEP_TYPES, TYPE_ALIASES, Definition
 
 GROUP: Final = "stepwell.step_types"
+_LONGEST_KEY: Final = 100  # characters that are shown of a key, and compared with others
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 
 
@@ -163,9 +164,10 @@ def _misfits(wanted: type[msgspec.Struct], config: Mapping[str, Any]) -> Iterato
     fields = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
     for key in config:
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
+            near = difflib.get_close_matches(key, fields, n=1) if len(key) <= _LONGEST_KEY else []
             there = f"; there are {', '.join(fields)}" if fields else "; there are none"
-            yield "", f'unknown key "{key}"' + (f', did you mean "{near[0]}"?' if near else there)
+            shown = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}…"
+            yield "", f'unknown key "{shown}"' + (f', did you mean "{near[0]}"?' if near else there)
     missing = [name for name, field in fields.items() if field.required and name not in config]
     for name in missing:
         yield "", f'needs "{name}"'

@@ -40,11 +40,15 @@ def root(tmp_path, monkeypatch):
     return made
 
 
-def do(operation, path, data=None, **config):
+def context(operation, path, **config):
     step = StepReady(
         step_id="f", run=1, step_type="file_operation", config={"operation": operation, "path": path, **config}
     )
-    return BUILTIN["file_operation"](data, StepContext(WorkItem("i", "w", "1", 1, step)))
+    return StepContext(WorkItem("i", "w", "1", 1, step))
+
+
+def do(operation, path, data=None, **config):
+    return BUILTIN["file_operation"](data, context(operation, path, **config))
 
 
 def refusal(kind, *given, **config):
@@ -278,6 +282,40 @@ def test_a_directory_whose_name_begins_like_a_roots_is_outside(root):
     refusal(PathRefused, "write", str(root.parent / "root-2" / "a"), content="x")
 
 
+@pytest.mark.parametrize("operation", ["write", "copy", "move"])
+def test_what_has_another_name_outside_is_left_as_it_is(root, operation):
+    """A hard link cannot be told from a file; but nothing is ever written into a file that is there."""
+    (root / "a").hardlink_to(root.parent / "secret.txt")
+    do("write", "b", content="x")
+    more = {"content": "x"} if operation == "write" else {"to": "a"}
+    do(operation, "a" if operation == "write" else "b", **more)
+    assert (root / "a").read_text() == "x"
+    assert (root.parent / "secret.txt").read_text() == "not for steps"
+
+
+@pytest.mark.parametrize("path", ["a/" * 3000, "a" * 300, "loop/a", "\ud800"])
+def test_paths_that_no_disk_takes_are_told(root, path):
+    (root / "loop").symlink_to("loop")
+    for operation, more in (("read", {}), ("write", {"content": "x", "make_dirs": True})):
+        with pytest.raises(_roots.FileOperationError) as caught:
+            do(operation, path, **more)
+        assert not caught.value.retryable
+    assert names(root) == ["loop"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "more"), [("write", {"content": "x"}), ("copy", {"to": "b"}), ("checksum", {}), ("list", {})]
+)
+def test_what_nobody_waits_for_any_more_ends_and_leaves_nothing(root, operation, more):
+    (root / "a").write_text("old")
+    step = context(operation, "." if operation == "list" else "a", **more)
+    step.cancel()
+    with pytest.raises(_roots.FileOperationError, match="nobody waits"):
+        BUILTIN["file_operation"](None, step)
+    assert names(root) == ["a"]
+    assert (root / "a").read_text() == "old"
+
+
 def test_a_link_within_the_root_is_followed(root):
     (root / "data-2").mkdir()
     (root / "data").symlink_to(root / "data-2")
@@ -289,8 +327,10 @@ def test_the_log_is_not_for_steps(root):
     (root / ".stepwell").mkdir()
     (root / ".stepwell/log.db").write_text("log")
     (root / "way").symlink_to(root / ".stepwell")
-    for path in (".stepwell/log.db", "way/log.db", ".stepwell"):
+    (root / ".StepWell").mkdir()  # on some disks, the same directory
+    for path in (".stepwell/log.db", "way/log.db", ".stepwell", ".StepWell/log.db"):
         refusal(PathRefused, "read", path)
+    assert [entry["name"] for entry in do("list", ".")["entries"]] == ["way"]
 
 
 def test_there_may_be_several_roots_and_relative_paths_begin_at_the_first(root, tmp_path, monkeypatch):

@@ -135,6 +135,30 @@ async def test_with_a_schema_the_answer_is_data_that_fits_it(service):
     }
 
 
+@pytest.mark.parametrize("text", ['```json\n{"mood": "bad"}\n```', ' ```\n{"mood":\n"bad"}\n``` \n'])
+async def test_data_that_is_set_off_as_code_is_data(service, text):
+    service.answers[CHAT] = completion(text)
+    assert (await ask(prompt="?", schema=SCHEMA))["response"] == {"mood": "bad"}
+    assert (await ask(prompt="?"))["response"] == text  # nobody asked for data
+
+
+async def test_of_the_usage_the_numbers_are_kept_and_nothing_odd_gets_out(service):
+    answer = json.loads(completion("x").body)
+    answer |= {
+        "model": [1],
+        "usage": {"total_tokens": 3, "details": {"cached": 1, "why": KEY}, "odd": [1], "yes": True,
+                  "deep": {"a": {"b": {"c": 1}}}},
+    }  # fmt: skip
+    answer["choices"][0]["finish_reason"] = {"a": 1}
+    service.answers[CHAT] = json_of(answer)
+    assert await ask(prompt="?") == {
+        "response": "x",
+        "model": "tiny",
+        "usage": {"total_tokens": 3, "details": {"cached": 1}, "deep": {"a": {}}},
+        "finish_reason": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "text", "again"),
     [
@@ -147,6 +171,18 @@ async def test_with_a_schema_the_answer_is_data_that_fits_it(service):
         (completion(None), LLMAnswerError, "holds null instead of a text", True),
         (json_of({"choices": []}), LLMAnswerError, "is no chat completion", True),
         (json_of([1]), LLMAnswerError, "is no chat completion", True),
+        (json_of({"choices": "abc"}), LLMAnswerError, "is no chat completion", True),
+        (json_of({"choices": [{"message": "abc"}]}), LLMAnswerError, "is no chat completion", True),
+        (json_of("[" * 9), LLMAnswerError, "is no chat completion", True),
+        (Answer(body=b"[" * 700 + b"]" * 700), LLMAnswerError, "is no chat completion", True),
+        (Answer(body=b"[" * 70_000), LLMAnswerError, "is no JSON", True),
+        (Answer(body=b""), LLMAnswerError, "is no JSON: nothing", True),
+        (Answer(headers={"Content-Type": "text/html"}, body=b"<p>Back soon"), LLMAnswerError, "<p>Back soon", True),
+        (completion(None, refusal={"code": 7}), LLMRefusedError, "no reason", False),
+        (completion(["a"]), LLMAnswerError, "holds a list instead of a text", True),
+        (completion("[" * 70_000), LLMAnswerError, "is no JSON", True),
+        (completion("NaN"), LLMAnswerError, "is no JSON", True),
+        (completion("```json\nGood.\n```"), LLMAnswerError, "is no JSON", True),
     ],
 )
 async def test_answers_of_no_use_are_errors(service, answer, kind, text, again):
@@ -179,8 +215,12 @@ async def test_the_key_is_in_no_error_and_no_answer(service):
     await failure(HTTPStatusError, prompt="?")
     service.answers[CHAT] = completion(f"Your key is {KEY}.")
     assert (await ask(prompt="?"))["response"] == "Your key is ***."
-    service.answers[CHAT] = json_of({"error": KEY})
-    await failure(LLMAnswerError, prompt="?")
+    for answer in (json_of({"error": KEY}), Answer(body=KEY.encode())):
+        service.answers[CHAT] = answer
+        assert "***" in str(await failure(LLMAnswerError, prompt="?"))
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in KEY)  # JSON has more ways than one to write it
+    service.answers[CHAT] = Answer(body=b'{"choices": [{"message": {"content": "%b"}}]}' % escaped.encode())
+    assert (await ask(prompt="?"))["response"] == "***"
 
 
 async def test_a_service_that_takes_too_long_or_is_not_there_may_be_asked_again(service, monkeypatch):

@@ -22,6 +22,9 @@ ROOTS: Final = "STEPWELL_FILE_ROOTS"
 OWN: Final = ".stepwell"
 """The directory of the local log. Steps have no business there."""
 
+LONGEST_PATH: Final = 4_000
+"""Bytes. A directory at a time one could go deeper, to where other programs find nothing any more."""
+
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not keep us waiting
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -125,10 +128,12 @@ def place_of(given: str, at: str, environment: Mapping[str, str] = os.environ) -
         found = os.path.realpath(Path(roots[0], given))
     except (OSError, ValueError) as error:
         raise FileSettingsError(f"is no path: {error}", place=at, path=given) from None
+    if len(os.fsencode(found)) > LONGEST_PATH:
+        raise FileSettingsError(f"is longer than {LONGEST_PATH:,} bytes", place=at)
     for root in roots:
         if found == root or found.startswith(root.rstrip("/") + "/"):
             parts = tuple(part for part in found[len(root) :].split("/") if part)
-            if OWN in parts:
+            if any(map(is_own, parts)):
                 raise PathRefused(f"{given}: lies in {OWN}, which is Stepwell's own", place=at, path=given)
             return Place(given, root, parts)
     raise PathRefused(
@@ -138,6 +143,11 @@ def place_of(given: str, at: str, environment: Mapping[str, str] = os.environ) -
         remedy=f"They are named by {ROOTS} in the environment of the worker, separated by {os.pathsep}; without it, "
         "it is the directory in which the worker was started.",
     )
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of the local log's directory; on some disks, however it is written."""
+    return name.casefold() == OWN
 
 
 def _roots(environment: Mapping[str, str]) -> list[str]:

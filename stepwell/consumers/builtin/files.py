@@ -35,13 +35,13 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from stepwell.consumers.builtin._roots import (
-    OWN,
     FileExists,
     FileNotFound,
     FileOperationError,
     FileSettingsError,
     Place,
     WrongKindOfFile,
+    is_own,
     opened,
     place_of,
     replacement,
@@ -176,8 +176,7 @@ def _put(settings: Settings, place: Place, source: BinaryIO, ctx: StepContext) -
         try:
             with replacement(directory, place, overwrite=overwrite) as file:
                 while chunk := source.read(_CHUNK):
-                    if ctx.cancelled:
-                        raise FileOperationError(f"{place.given}: nobody waits for it any more", path=place.given)
+                    _go_on(place, ctx)
                     file.write(chunk)
                     size += len(chunk)
         except FileExistsError:
@@ -185,6 +184,12 @@ def _put(settings: Settings, place: Place, source: BinaryIO, ctx: StepContext) -
             if not same_content(place, source):
                 raise
     return size
+
+
+def _go_on(place: Place, ctx: StepContext) -> None:
+    """End what was cancelled or took too long: a thread cannot be ended from outside."""
+    if ctx.cancelled:
+        raise FileOperationError(f"{place.given}: nobody waits for it any more", path=place.given)
 
 
 def _overwrites(settings: Settings) -> bool:
@@ -253,8 +258,7 @@ def _list(settings: Settings, place: Place, _data: Any, ctx: StepContext) -> dic
     entries: list[dict[str, Any]] = []
     with place.directory() as directory:
         for path, known in _entries(directory, "", 0 if recursive else MAX_DEPTH):
-            if ctx.cancelled:
-                break
+            _go_on(place, ctx)
             if not fnmatch.fnmatchcase(path if "/" in pattern else path.rpartition("/")[2], pattern):
                 continue
             if len(entries) >= MAX_ENTRIES:
@@ -273,7 +277,7 @@ def _entries(directory: int, below: str, depth: int) -> Iterator[tuple[str, os.s
     with os.scandir(directory) as found:
         names = sorted(entry.name for entry in found)
     for name in names:
-        if name == OWN:
+        if is_own(name):
             continue
         path = f"{below}{name}"
         try:
@@ -311,7 +315,8 @@ def _checksum(settings: Settings, place: Place, _data: Any, ctx: StepContext) ->
     algorithm = settings.choice("algorithm", CHECKSUMS, "sha256")
     digest, size = hashlib.new(algorithm, usedforsecurity=False), 0
     with opened(place) as (file, _):
-        while (chunk := file.read(_CHUNK)) and not ctx.cancelled:
+        while chunk := file.read(_CHUNK):
+            _go_on(place, ctx)
             digest.update(chunk)
             size += len(chunk)
     return {"path": place.given, "algorithm": algorithm, "checksum": digest.hexdigest(), "size": size}

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -51,6 +52,9 @@ DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 TIMEOUT_SECONDS: Final = 120.0  # models think for longer than other services
 _MOST_TOKENS: Final = 10_000_000
 _SHORTEST_KEY: Final = 12  # characters
+_SHOWN: Final = 200  # characters of an answer of no use
+_USAGE_DEPTH: Final = 2
+_CHECK_ADDRESS: Final = f"If it is always so, check {BASE_URL} in the environment of the worker."
 
 
 class LLMError(StepwellError):
@@ -109,7 +113,7 @@ async def llm(data: Any, ctx: StepContext) -> dict[str, Any]:
             remedy = f"Check {API_KEY} and {BASE_URL} in the environment of the worker."
             raise HTTPStatusError(message, status=error.status, url=error.url, remedy=remedy) from None
         raise
-    result = _result(call, _without_key(call, answer["response"]), body["model"])
+    result = _result(call, _decoded(call, answer["response"]), body["model"])
     if check is not None:
         result["response"] = _structured(call, result)
         problems = list(check(result["response"], ""))
@@ -155,7 +159,7 @@ def _call(settings: Settings, ctx: StepContext, body: Mapping[str, Any]) -> Call
         confidential=False,
         timeout_seconds=read_timeout(settings, ctx, TIMEOUT_SECONDS),
         expected=((200, 299),),
-        response="json",
+        response="text",  # an answer that is no JSON is a bad answer here, and may be better the next time
         max_response_bytes=MAX_RESPONSE_BYTES,
         secrets=forms_of(key),
     )
@@ -207,18 +211,17 @@ def _messages(settings: Settings, data: Any) -> list[dict[str, str]]:
 # -- Reading --
 
 
-def _without_key(call: Call, answer: Any) -> Any:
-    """An answer that does not quote the key. What is shorter ("none") stands in for one, and is no secret."""
-    secret = any(len(form) >= _SHORTEST_KEY for form in call.secrets)
-    return _hidden(call, answer) if secret else answer
+def _hidden(call: Call, text: str) -> str:
+    """A text that does not quote the key. What is shorter ("none") stands in for one, and is no secret."""
+    return call.hide(text) if any(len(form) >= _SHORTEST_KEY for form in call.secrets) else text
 
 
-def _hidden(call: Call, value: Any) -> Any:
-    if isinstance(value, str):
-        return call.hide(value)
-    if isinstance(value, dict):
-        return {key: _hidden(call, part) for key, part in value.items()}
-    return [_hidden(call, part) for part in value] if isinstance(value, list) else value
+def _decoded(call: Call, text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        shown = shorten(_hidden(call, text).strip(), _SHOWN) or "nothing"
+        raise LLMAnswerError(f"{call}: the answer is no JSON: {shown}", remedy=_CHECK_ADDRESS) from None
 
 
 def _result(call: Call, answer: Any, model: str) -> dict[str, Any]:
@@ -227,30 +230,53 @@ def _result(call: Call, answer: Any, model: str) -> dict[str, Any]:
         message = choice["message"]
         refusal, content = message.get("refusal"), message.get("content")
     except (TypeError, KeyError, IndexError, AttributeError):
-        shown = shorten(msgspec.json.encode(answer).decode(), 200)
-        raise LLMAnswerError(f"{call}: the answer is no chat completion: {shown}") from None
+        shown = shorten(_hidden(call, _as_json(answer)), _SHOWN)
+        raise LLMAnswerError(f"{call}: the answer is no chat completion: {shown}", remedy=_CHECK_ADDRESS) from None
     reason = choice.get("finish_reason")
     if refusal or reason == "content_filter":
-        why = shorten(refusal, 500) if isinstance(refusal, str) else "by its content filter"
-        raise LLMRefusedError(f"{call}: the model refused: {why}")
+        said = shorten(_hidden(call, refusal), 500) if isinstance(refusal, str) else ""
+        by = "its service's content filter" if reason == "content_filter" else "it gave no reason"
+        raise LLMRefusedError(f"{call}: the model refused: {said or by}")
     if not isinstance(content, str):
         raise LLMAnswerError(f"{call}: the answer holds {kind(content)} instead of a text")
-    named, usage = answer.get("model"), answer.get("usage")
+    named = answer.get("model")
     return {
-        "response": content,
-        "model": named if isinstance(named, str) else model,
-        "usage": usage if isinstance(usage, dict) else {},
-        "finish_reason": reason,
+        "response": _hidden(call, content),
+        "model": _hidden(call, named) if isinstance(named, str) else model,
+        "usage": _counts(answer.get("usage")),
+        "finish_reason": _hidden(call, reason) if isinstance(reason, str) else None,
     }
 
 
-def _structured(call: Call, result: Mapping[str, Any]) -> Any:
+def _as_json(answer: Any) -> str:
     try:
-        return msgspec.json.decode(result["response"])
+        return msgspec.json.encode(answer).decode()
+    except RecursionError:
+        return "lists and mappings without end"
+
+
+def _counts(usage: Any, depth: int = 0) -> dict[str, Any]:
+    """The numbers of a ``usage``, which some services sort into groups; whatever else it holds is left out."""
+    counts: dict[str, Any] = {}
+    for name, value in usage.items() if isinstance(usage, dict) else ():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            counts[name] = value
+        elif isinstance(value, dict) and depth < _USAGE_DEPTH:
+            counts[name] = _counts(value, depth + 1)
+    return counts
+
+
+def _structured(call: Call, result: Mapping[str, Any]) -> Any:
+    text = result["response"]
+    fenced = _FENCE.fullmatch(text.strip())
+    try:
+        return msgspec.json.decode(fenced[1] if fenced else text)
     except (msgspec.DecodeError, RecursionError) as error:
         if result["finish_reason"] == "length":
             raise LLMTruncatedError(
                 f"{call}: the answer breaks off, so it is no JSON", remedy="Raise max_tokens, or ask for less."
             ) from None
-        shown = shorten(result["response"], 200)
-        raise LLMAnswerError(f"{call}: the answer is no JSON ({error}): {shown}") from None
+        raise LLMAnswerError(f"{call}: the answer is no JSON ({error}): {shorten(text, _SHOWN)}") from None
+
+
+_FENCE: Final = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)  # how models set off code from prose
