@@ -77,13 +77,17 @@ class FeedSession:
 
     Args:
         source: The ``ce_source`` of its events.
+        reached: Told up to where the events were published; see ``port.Membership``.
 
     Attributes:
         published: How many events it has published.
     """
 
-    def __init__(self, log: Log, partition: int, source: str) -> None:
+    def __init__(
+        self, log: Log, partition: int, source: str, reached: Callable[[str, int, int], None] | None = None
+    ) -> None:
         self._log = log
+        self._reached = reached
         self._partition = partition
         self._source = source
         self._names = _Names()
@@ -177,6 +181,8 @@ class FeedSession:
                 self._add(batch, transition, record.offset, acceptance)
         if batch:
             await self._publish(batch)
+        if self._reached is not None:
+            self._reached(EVENTS, self._partition, self._reader.position)
         return len(batch)
 
     def _add(self, batch: list[NewRecord], transition: Transition, offset: int, acceptance: Acceptance) -> None:
@@ -265,7 +271,7 @@ class Feeder:
                 given = await self._membership.assignment()
                 while partition not in given:  # we are about to be told so, unless it comes back first
                     given = await self._membership.changed(given)
-                await FeedSession(self._log, partition, self._source).run()
+                await FeedSession(self._log, partition, self._source, self._membership.reached).run()
             except LogClosedError:
                 return
             except FATAL as error:

@@ -1,9 +1,9 @@
 """The one expression language, for conditions, input mappings and ``{{ … }}`` templates.
 
 It is a whitelist over Python's own grammar: ``ast.parse`` reads the text, and each kind of node that we know
-becomes one small closure; any other node is refused by name. Nothing is handed to ``eval`` or ``compile``, no
-attribute of an object is ever read (``a.b`` means ``a["b"]``), and the only calls are to ``FUNCTIONS``.
-It means what it means in Python, except that
+becomes one small closure (see ``syntax``); any other node is refused by name. Nothing is handed to ``eval`` or
+``compile``, no attribute of an object is ever read (``a.b`` means ``a["b"]``), and the only calls are to
+``FUNCTIONS``. It means what it means in Python, except that
 
 - ``true``, ``false`` and ``null`` are JSON's constants, unless the scope holds such a name;
 - ``+ - * / // %`` work on numbers, ``+`` also on two texts or two lists; a result that is
@@ -21,28 +21,28 @@ makes, and by the elements that one evaluation touches, whatever the data.
 from __future__ import annotations
 
 import ast
-import difflib
+import keyword
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
-from stepwell.core.operations import FUNCTIONS, MAX_NODES, OPERATIONS
-from stepwell.core.values import MISSING, SCALARS, Evaluation, bounded, describe, no_name, shorten
+from stepwell.core.syntax import ALLOWED, JSON_NAMES, Compiler, Evaluator
+from stepwell.core.values import Evaluation, describe, shorten
 from stepwell.errors import ExpressionError
 
 MAX_SOURCE: Final = 4_000
 """Characters of source: more is a program, and belongs in a handler. Also bounds the parser's work."""
-MAX_DEPTH: Final = 100
-"""Nesting of the source: a Python frame for each level, of the interpreter's usual 1,000."""
+_SHORT: Final = 200
+"""Characters of the sources that are remembered, so that what is remembered stays small."""
 
-_JSON_NAMES: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
-ALLOWED: Final = (
-    "Allowed: literals, lists, mappings; == != < <= > >=, in, is None; and, or, not; a if c else b; "
-    f"+ - * / // %; a.key, a['key'], a[0], a[1:3]; the functions {', '.join(FUNCTIONS)}."
-)
-"""The remedy of what is refused, after any that is more to the point."""
+_PATH: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_PATH_KEYS: Final = 20
+_WORDS: Final = frozenset(keyword.kwlist)
+# Where Python's parser may warn: escapes in texts, and numbers that a word follows at once, as in 1if.
+_WARNED: Final = re.compile(r"\\|(?<!\w)\d[\w.]*[A-Za-z]")
 _SYNTAX: Final = (
     "Write and, or, not and == as in Python; keys and ids that are no plain names, such as fetch-data or "
     "class, go in brackets: step_outputs['fetch-data']."
@@ -59,28 +59,14 @@ _HABITS: Final = tuple((re.compile(pattern), remedy) for pattern, remedy in (
     (r"\?", "Write a if condition else b instead of condition ? a : b."),
     (r"(?<![=!<>:])(?<!reverse)=(?!=)", "Write == to compare."),
 ))  # fmt: skip
-_REFUSED: Final[dict[type[ast.AST], str]] = {
-    ast.Lambda: "a lambda",
-    ast.JoinedStr: "an f-string",
-    ast.NamedExpr: "an assignment",
-    ast.Starred: "unpacking (*)",
-    ast.Set: "a set",
-    ast.Slice: "a slice with a comma",
-    ast.Pow: "the operator **",
-    ast.MatMult: "the operator @",
-    ast.UAdd: "a leading +",
-    ast.Invert: "the operator ~",
-    **dict.fromkeys((ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift), "an operator on bits"),
-    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), "a comprehension"),
-    **dict.fromkeys((ast.Await, ast.Yield, ast.YieldFrom), "await or yield"),
-}
-
-_Evaluator = Callable[[Evaluation], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression; made by :func:`compile_expression`, safe to share.
+    """A checked expression; made by :func:`compile_expression`, safe to share.
+
+    Its closures are made when it is evaluated first: of the many that a large definition holds they would be most
+    of the memory, and of the garbage collector's work.
 
     Attributes:
         source: The text it was compiled from.
@@ -93,7 +79,7 @@ class Expression:
     source: str
     names: frozenset[str]
     references: frozenset[tuple[str, ...]]
-    _run: _Evaluator = field(repr=False, compare=False)
+    _run: Evaluator | None = field(default=None, repr=False, compare=False)
 
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
         """Return the value of the expression.
@@ -108,7 +94,12 @@ class Expression:
             ExpressionError: For whatever goes wrong: a missing name or key, wrong types, a limit.
         """
         try:
-            return self._run(Evaluation(scope))
+            run = self._run
+            if run is None:
+                text, before, tree = _parse(self.source)
+                run = Compiler(text, before).build(tree)
+                object.__setattr__(self, "_run", run)  # frozen for whoever shares it
+            return run(Evaluation(scope))
         except ExpressionError:
             raise
         except Exception as error:
@@ -116,7 +107,7 @@ class Expression:
 
 
 def compile_expression(source: str) -> Expression:
-    """Check an expression and compile it to closures.
+    """Check an expression.
 
     Args:
         source: One Python expression within the whitelist, at most ``MAX_SOURCE`` characters; may span lines.
@@ -124,11 +115,47 @@ def compile_expression(source: str) -> Expression:
     Raises:
         ExpressionError: When it does not parse or uses what is not allowed; says what, where, and what is.
     """
+    return _compile_short(source) if len(source) <= _SHORT else _compile(source)
+
+
+def _compile(source: str) -> Expression:
     if len(source) > MAX_SOURCE:
         raise ExpressionError(
             f"the expression has {len(source):,} characters, {MAX_SOURCE:,} are allowed",
             remedy="Compute it in a handler.",
         )
+    path = _as_path(source)
+    if path:  # by far the most frequent in templates; no parser is needed to see that it is allowed
+        return Expression(source, frozenset(path[:1]), frozenset((path,)))
+    text, before, tree = _parse(source)
+    compiler = Compiler(text, before)
+    try:
+        compiler.build(tree)
+    except ExpressionError:
+        _check_braces(source)  # to Python a set within a set
+        raise
+    except RecursionError as error:  # the caller has left no room on the stack
+        raise ExpressionError(f"{shorten(source)}: {describe(error)}", remedy=ALLOWED) from error
+    paths = frozenset(compiler.references)
+    return Expression(source, frozenset([path[0] for path in paths]), paths)
+
+
+_compile_short = lru_cache(maxsize=1024)(_compile)  # steps of one kind share their conditions
+
+
+def _as_path(source: str) -> tuple[str, ...]:
+    """The keys of a source that is nothing but plain words between dots; empty for any other."""
+    text = source.strip()
+    if not _PATH.fullmatch(text):
+        return ()
+    path = tuple(text.split("."))
+    if len(path) > _PATH_KEYS or path[0] in JSON_NAMES or not _WORDS.isdisjoint(path) or "__" in text:
+        return ()
+    return path
+
+
+def _parse(source: str) -> tuple[str, int, ast.expr]:
+    """What is parsed, how many of its lines are ours, and its tree."""
     text = source.strip().replace("\r\n", "\n").replace("\r", "\n")
     if not text:
         raise ExpressionError("the expression is empty", remedy=ALLOWED)
@@ -136,9 +163,11 @@ def compile_expression(source: str) -> Expression:
     if "\n" in text:  # it may span lines, as whatever is in brackets may in Python
         text, before = f"(\n{text}\n)", 1
     try:
+        if not _WARNED.search(text):
+            return text, before, ast.parse(text, mode="eval").body
         with warnings.catch_warnings():  # such as for '\d': no reason to print, or to fail under -W error
             warnings.simplefilter("ignore")
-            tree = ast.parse(text, mode="eval").body
+            return text, before, ast.parse(text, mode="eval").body
     except SyntaxError as error:
         _check_braces(source)
         place = f"(line {max((error.lineno or 1) - before, 1)}, column {error.offset or 1})"
@@ -149,15 +178,6 @@ def compile_expression(source: str) -> Expression:
         raise ExpressionError(f"{shorten(source)}: nested too deeply", remedy=ALLOWED) from error
     except Exception as error:  # null bytes, halves of surrogate pairs
         raise ExpressionError(f"{shorten(source)!a}: {describe(error)}", remedy=ALLOWED) from error
-    try:
-        run = _Compiler(text, before).build(tree)
-        references = frozenset(_references(tree))
-    except ExpressionError:
-        _check_braces(source)  # to Python a set within a set
-        raise
-    except RecursionError as error:  # the caller has left no room on the stack
-        raise ExpressionError(f"{shorten(source)}: {describe(error)}", remedy=ALLOWED) from error
-    return Expression(source, frozenset(path[0] for path in references), references, run)
 
 
 def _habit(source: str) -> str:
@@ -173,225 +193,3 @@ def _check_braces(source: str) -> None:
         raise ExpressionError(
             f"{shorten(source)}: an expression is written without braces here", remedy=f"Write {shorten(bare)}."
         ) from None
-
-
-def _references(node: ast.AST) -> Iterator[tuple[str, ...]]:
-    path = _path(node)
-    if path:
-        if path[0] not in _JSON_NAMES:
-            yield path
-        return
-    parts = [*node.args, *node.keywords] if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
-    for part in parts:
-        yield from _references(part)
-
-
-def _is_null(node: ast.AST) -> bool:
-    return (isinstance(node, ast.Constant) and node.value is None) or (
-        isinstance(node, ast.Name) and node.id == "null"
-    )
-
-
-def _path(node: ast.AST) -> tuple[str, ...]:
-    match node:
-        case ast.Name(id=name):
-            return (name,)
-        case ast.Attribute(value=inner, attr=key) | ast.Subscript(value=inner, slice=ast.Constant(value=str(key))):
-            path = _path(inner)
-            return (*path, key) if path else ()
-    return ()
-
-
-class _Compiler:
-    """Turns nodes that are allowed into closures, and refuses the others; keeps the text for messages.
-
-    Args:
-        text: What was parsed.
-        before: How many of its lines are ours.
-    """
-
-    def __init__(self, text: str, before: int) -> None:
-        self._text = text
-        self._before = before
-        self._nodes = 0
-        self._depth = 0
-
-    def build(self, node: ast.expr) -> _Evaluator:
-        self._nodes += 1
-        self._depth += 1
-        if self._nodes > MAX_NODES:
-            raise self._refused(node, f"more than {MAX_NODES:,} parts")
-        if self._depth > MAX_DEPTH:
-            raise self._refused(node, f"nesting of more than {MAX_DEPTH} levels")
-        run = self._build(node)
-        self._depth -= 1
-        return run
-
-    def _build(self, node: ast.expr) -> _Evaluator:
-        build = self.build
-        match node:
-            case ast.Constant(value=value):
-                self._check_literal(node, value)
-                return lambda _: value
-            case ast.Name(id=name):
-                return self._name(node, name)
-            case ast.Attribute(value=inner, attr=key):
-                if key.startswith("__"):
-                    raise self._refused(node, f"the name {key}")
-                return self._apply(node, OPERATIONS[ast.Attribute], build(inner), lambda _: key)
-            case ast.Subscript(value=inner, slice=ast.Slice(lower=lower, upper=upper, step=step)):
-                bounds = [build(part) if part else _nothing for part in (lower, upper, step)]
-                return self._apply(node, OPERATIONS[ast.Slice], build(inner), *bounds)
-            case ast.Subscript(value=inner, slice=index):
-                return self._apply(node, OPERATIONS[ast.Subscript], build(inner), build(index))
-            case ast.List(elts=elements):
-                parts = [build(part) for part in elements]
-                return lambda run: [part(run) for part in parts]
-            case ast.Tuple(elts=elements):
-                parts = [build(part) for part in elements]
-                return lambda run: tuple([part(run) for part in parts])
-            case ast.Dict(keys=keys, values=values):
-                if None in keys:
-                    raise self._refused(node, "unpacking (**)")
-                for part in keys:
-                    if isinstance(part, ast.Constant) and not isinstance(part.value, str):
-                        raise self._refused(part, "a key that is no text")
-                parts = [build(part) for part in (*keys, *values) if part]
-                return self._apply(node, OPERATIONS[ast.Dict], *parts)
-            case ast.BoolOp(op=op, values=values):
-                return _either([build(part) for part in values], isinstance(op, ast.Or))
-            case ast.UnaryOp(op=ast.Not(), operand=inner):
-                operand = build(inner)
-                return lambda run: not operand(run)
-            case ast.UnaryOp(op=ast.USub(), operand=inner):
-                return self._apply(node, OPERATIONS[ast.USub], build(inner))
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                condition, then, otherwise = build(test), build(body), build(orelse)
-                return lambda run: then(run) if condition(run) else otherwise(run)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
-                return self._apply(node, OPERATIONS[type(op)], build(left), build(right))
-            case ast.Compare(left=left, ops=ops, comparators=others):
-                return self._compare(node, build(left), ops, others)
-            case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-                return self._call(node, name, args, keywords)
-            case ast.Call():
-                raise self._refused(node, "a call of anything but a named function")
-        what = getattr(node, "op", node)
-        raise self._refused(node, _REFUSED.get(type(what), type(what).__name__))
-
-    def _check_literal(self, node: ast.expr, value: object) -> None:
-        if type(value) not in SCALARS:
-            raise self._refused(node, f"a literal of type {type(value).__name__}")
-        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-            raise self._refused(node, "half of a surrogate pair (JSON cannot hold it)")
-        if isinstance(value, (int, float)):
-            try:
-                bounded(value)
-            except ExpressionError as error:
-                raise self._refused(node, f"such a literal ({error.message})") from None
-
-    def _name(self, node: ast.expr, name: str) -> _Evaluator:
-        if name.startswith("__"):
-            raise self._refused(node, f"the name {name}")
-        default = _JSON_NAMES.get(name, MISSING)
-
-        def run(evaluation: Evaluation) -> Any:
-            value = evaluation.scope.get(name, default)
-            if value is MISSING:
-                raise self._failure(node, no_name(name, evaluation.scope))
-            return value
-
-        return run
-
-    def _compare(self, node: ast.expr, first: _Evaluator, ops: list[ast.cmpop], others: list[ast.expr]) -> _Evaluator:
-        pairs: list[tuple[Callable[..., Any], _Evaluator]] = []
-        for op, other in zip(ops, others, strict=True):
-            if isinstance(op, (ast.Is, ast.IsNot)) and not _is_null(other):
-                raise self._refused(node, "'is' with anything but None (for values write ==)")
-            pairs.append((OPERATIONS[type(op)], self.build(other)))
-        if len(pairs) == 1:
-            return self._apply(node, pairs[0][0], first, pairs[0][1])
-
-        def run(evaluation: Evaluation) -> bool:
-            left = first(evaluation)
-            for apply, part in pairs:
-                right = part(evaluation)
-                try:
-                    if not apply(evaluation, left, right):
-                        return False
-                except Exception as error:
-                    raise self._failure(node, error) from error
-                left = right
-            return True
-
-        return run
-
-    def _call(self, node: ast.expr, name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> _Evaluator:
-        function = FUNCTIONS.get(name)
-        if function is None:
-            close = difflib.get_close_matches(name[:64], FUNCTIONS, n=1)
-            raise self._refused(node, f"the function {name}()", f"Did you mean {close[0]}()? " if close else "")
-        if any(word.arg != function.keyword for word in keywords):
-            raise self._refused(node, f"this argument of {name}()")
-        most = max(function.most, 2 if keywords else 1)
-        if not function.fewest <= len(args) <= function.most or len(args) + len(keywords) > most:
-            raise self._refused(node, f"{name}() with {len(args) + len(keywords)} arguments")
-        parts = [self.build(part) for part in (*args, *(word.value for word in keywords))]
-        return self._apply(node, function.apply, *parts)
-
-    def _apply(self, node: ast.expr, apply: Callable[..., Any], *parts: _Evaluator) -> _Evaluator:
-        """Apply an operation to operands; whatever it raises becomes an error that names this node."""
-        if len(parts) == 2:  # by far the most frequent: nothing to unpack
-            left, right = parts
-
-            def binary(evaluation: Evaluation) -> Any:
-                one, other = left(evaluation), right(evaluation)
-                try:
-                    return apply(evaluation, one, other)
-                except Exception as error:
-                    raise self._failure(node, error) from error
-
-            return binary
-
-        def run(evaluation: Evaluation) -> Any:
-            values = [part(evaluation) for part in parts]
-            try:
-                return apply(evaluation, *values)
-            except Exception as error:
-                raise self._failure(node, error) from error
-
-        return run
-
-    def _segment(self, node: ast.AST) -> str:
-        return shorten(ast.get_source_segment(self._text, node) or type(node).__name__)
-
-    def _failure(self, node: ast.AST, error: Exception) -> ExpressionError:
-        part = self._segment(node)
-        whole = shorten(self._text[2:-2] if self._before else self._text)
-        remedy = error.remedy if isinstance(error, ExpressionError) else ""
-        where = part if part == whole else f"{part} (in {whole})"
-        return ExpressionError(f"{where}: {describe(error)}", remedy=remedy)
-
-    def _refused(self, node: ast.expr, what: str, hint: str = "") -> ExpressionError:
-        line = self._text.split("\n")[node.lineno - 1]
-        column = len(line.encode()[: node.col_offset].decode(errors="replace")) + 1
-        place = f"line {node.lineno - self._before}, column {column}"
-        return ExpressionError(f"{what} is not allowed: {self._segment(node)} ({place})", remedy=hint + ALLOWED)
-
-
-def _nothing(_: Evaluation) -> None:
-    """Evaluate a bound that a slice leaves out."""
-
-
-def _either(parts: list[_Evaluator], stop: bool) -> _Evaluator:
-    """Evaluate ``and`` (``stop`` false) or ``or`` (``stop`` true) up to the value that decides."""
-
-    def run(evaluation: Evaluation) -> Any:
-        value: Any = None
-        for part in parts:
-            value = part(evaluation)
-            if bool(value) is stop:
-                break
-        return value
-
-    return run

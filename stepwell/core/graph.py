@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from stepwell.core.suggestions import suggest
+from stepwell.core.suggestions import Suggestions
+from stepwell.core.values import shorten
 from stepwell.schemas.definitions import Definition, Step
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would break a line, or a terminal
+_SHOWN: Final = 20  # steps of a circle: of a long one, its ends
 
 
 class Graph:
@@ -19,6 +19,7 @@ class Graph:
     Args:
         definition: Whose steps they are.
         problems: Where everything that is wrong is told, each with its place.
+        suggestions: What misspelt ids may stand for.
 
     Attributes:
         handles: For each error handler, the step whose failure it handles.
@@ -28,27 +29,23 @@ class Graph:
         outputs: Ids of the steps whose outputs are the workflow's, where it says nothing else.
     """
 
-    def __init__(self, definition: Definition, problems: list[str]) -> None:
+    def __init__(self, definition: Definition, problems: list[str], suggestions: Suggestions) -> None:
         self._definition = definition
         self._problems = problems
+        self._near = suggestions.near
         self._steps: dict[str, Step] = {step.id: step for step in definition.steps}
         self._index = {step.id: index for index, step in enumerate(definition.steps)}
-        self._ancestors: dict[str, int] = {}
         self.handles: dict[str, str] = {}
         self.dependents: dict[str, list[str]] = {step_id: [] for step_id in self._steps}
         self.batches: tuple[tuple[str, ...], ...] = ()
         self.outputs: tuple[str, ...] = ()
 
     def check_ids(self) -> None:
-        """Each step has a name of its own, that can be shown."""
+        """Each step has a name of its own."""
         counts = Counter(step.id for step in self._definition.steps)
         for index, step in enumerate(self._definition.steps):
             if counts[step.id] > 1 and self._index[step.id] == index:
                 self._problems.append(f'steps[{index}].id: "{step.id}" is given to {counts[step.id]} steps')
-            if step.id != step.id.strip() or _CONTROL.search(step.id):
-                self._problems.append(
-                    f"steps[{index}].id: {step.id!r} has blanks at its ends, line breaks or control characters"
-                )
 
     def read_error_handlers(self) -> None:
         """Who handles whose failure."""
@@ -56,9 +53,9 @@ class Graph:
         for failing, handler in self._definition.error_handlers.items():
             at = f"error_handlers.{failing}"
             if failing not in steps:
-                self._problems.append(f'{at}: unknown step "{failing}"{suggest(failing, steps)}')
+                self._problems.append(f'{at}: unknown step "{failing}"{self._near(failing, steps)}')
             if handler.step not in steps:
-                self._problems.append(f'{at}: unknown step "{handler.step}"{suggest(handler.step, steps)}')
+                self._problems.append(f'{at}: unknown step "{handler.step}"{self._near(handler.step, steps)}')
             elif handler.step == failing:
                 self._problems.append(f"{at}: a step cannot handle its own failure")
             elif handler.step in handles:
@@ -87,7 +84,7 @@ class Graph:
                 continue
             for other, count in Counter(step.depends_on).items():
                 if other not in steps:
-                    self._problems.append(f'{at}: unknown step "{other}"{suggest(other, steps)}')
+                    self._problems.append(f'{at}: unknown step "{shorten(other)}"{self._near(other, steps)}')
                 elif other == step_id:
                     self._problems.append(f'{at}: "{other}" depends on itself')
                 elif other in handles:
@@ -130,15 +127,5 @@ class Graph:
             path[at] = len(path)
             at = next(other for other in self._steps[at].depends_on if other in left)
         circle = list(path)[path[at] :]
-        return [*circle, at][::-1]
-
-    def precedes(self, earlier: str, later: str) -> bool:
-        """Whether a step waits for another one, directly or not."""
-        if not self._ancestors:  # one bit a step; built only once something looks further than its dependencies
-            for batch in self.batches:
-                for step_id in batch:
-                    bits = 0
-                    for other in self._steps[step_id].depends_on:
-                        bits |= self._ancestors[other] | 1 << self._index[other]
-                    self._ancestors[step_id] = bits
-        return bool(self._ancestors[later] >> self._index[earlier] & 1)
+        circle = [*circle, at][::-1]
+        return circle if len(circle) <= _SHOWN else [*circle[: _SHOWN // 2], "…", *circle[-_SHOWN // 2 :]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from stepwell.core.schema_bounds import BoundedValidator, bounded_validator
 from stepwell.core.values import kind, shorten
 from stepwell.errors import ExpressionError
 
@@ -15,33 +16,20 @@ MOST_PROBLEMS: Final = 20  # told at once: who has more wants to see the first o
 _MESSAGE: Final = 200  # characters: messages quote the data
 
 
-def compile_schema(schema: Any) -> Any:
+def compile_schema(schema: Any) -> BoundedValidator:
     """A validator of a JSON Schema: of draft 2020-12, unless its ``$schema`` says otherwise.
 
-    It never fetches what a schema refers to.
+    It never fetches what a schema refers to, and its work is bounded: see ``schema_bounds``.
 
     Raises:
         ExpressionError: It is no schema; ``place`` is the path within it, such as ``.properties.a.type``.
     """
     if not isinstance(schema, Mapping):
         raise ExpressionError(f"a JSON Schema is a mapping, not {kind(schema)}")
-    from jsonschema import Draft202012Validator  # noqa: PLC0415
-    from jsonschema.exceptions import SchemaError  # noqa: PLC0415
-    from jsonschema.validators import validator_for  # noqa: PLC0415
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    schema = dict(schema)
-    try:
-        validator_class = validator_for(schema, default=Draft202012Validator)
-        validator_class.check_schema(schema)
-    except SchemaError as error:
-        raise ExpressionError(shorten(error.message, _MESSAGE), place=error.json_path[1:]) from None
-    except Exception as error:  # the checker's own limits: nesting, a $schema that is no text
-        raise ExpressionError(f"the schema cannot be checked: {type(error).__name__}") from None
-    return validator_class(schema, registry=REGISTRY)
+    return bounded_validator(dict(schema))
 
 
-def misfits(validator: Any, data: Any, at: str = "") -> Iterator[str]:
+def misfits(validator: BoundedValidator, data: Any, at: str = "") -> Iterator[str]:
     """Each thing in the data that does not fit, as ``place: message``.
 
     Args:
@@ -61,6 +49,28 @@ def misfits(validator: Any, data: Any, at: str = "") -> Iterator[str]:
     except Unresolvable as error:
         message = f"the schema refers to what is not in it: {shorten(str(error), _MESSAGE)}"
         raise ExpressionError(message, remedy="Put it under $defs.") from None
+    except ExpressionError:
+        raise
     except Exception as error:  # a schema without end, a number beyond floats
         reason = shorten(f"{type(error).__name__}: {error}", _MESSAGE)
         raise ExpressionError(f"the schema cannot be applied: {reason}") from None
+
+
+def worst(validator: BoundedValidator, data: Any) -> str:
+    """What is most to the point of what does not fit, as ``place: message`` with a place such as ``.rows[2]``.
+
+    Returns:
+        Nothing where all fits.
+
+    Raises:
+        ExpressionError: As ``misfits``.
+    """
+    from jsonschema.exceptions import best_match  # noqa: PLC0415
+
+    try:
+        best: Any = best_match(validator.iter_errors(data))
+    except ExpressionError:
+        raise
+    except Exception as error:  # a schema without end, a number beyond floats
+        raise ExpressionError(shorten(f"{error}", _MESSAGE) or type(error).__name__) from None
+    return f"{best.json_path[1:]}: {shorten(best.message, _MESSAGE)}" if best else ""

@@ -12,24 +12,27 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.core.config_checks import config_problems
-from stepwell.core.expressions import ALLOWED, Expression, compile_expression
+from stepwell.core.expressions import Expression, compile_expression
 from stepwell.core.graph import Graph
-from stepwell.core.json_schema import compile_schema
+from stepwell.core.json_schema import compile_schema, worst
+from stepwell.core.references import References
+from stepwell.core.schema_bounds import BoundedValidator
 from stepwell.core.step_configs import InputCheck, input_check, planned_config
-from stepwell.core.suggestions import choice, suggest
+from stepwell.core.suggestions import Suggestions, choice
+from stepwell.core.syntax import ALLOWED
 from stepwell.core.templates import Template, compile_mapping, compile_template
+from stepwell.core.text_checks import first, size_problems, text_problems
+from stepwell.core.values import shorten
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
     STEP_TYPES,
     Definition,
     Retry,
     Step,
-    decode_definition,
-    encode_definition,
-    hash_definition,
+    canonical_form,
+    hash_canonical,
 )
 
-ROOT_NAMES: Final = frozenset({"input", "input_data", "step_outputs", "context"})
 HANDLER_NAMES: Final = frozenset({"error", "failed_step"})  # what an error handler may refer to besides
 
 INSTANT_TYPES: Final = frozenset({"input", "output", "condition_check"})
@@ -77,6 +80,10 @@ class PlanStep:
 class Plan:
     """A definition, compiled.
 
+    Args:
+        definition: In the canonical form.
+        digest: Its hash.
+
     Attributes:
         steps: Every step by id, in written order.
         batches: Ids by depth: what could run at once if nothing failed and nothing was limited.
@@ -84,9 +91,9 @@ class Plan:
         outputs: Ids of the steps whose outputs are the workflow's, where it says nothing else.
     """
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, digest: str) -> None:
         self.definition = definition
-        self.hash = hash_definition(definition)
+        self.hash = digest
         self.steps: dict[str, PlanStep] = {
             step.id: PlanStep(index, step) for index, step in enumerate(definition.steps)
         }
@@ -94,19 +101,17 @@ class Plan:
         self.roots: tuple[str, ...] = ()
         self.outputs: tuple[str, ...] = ()
         self.output: Template | None = None
-        self.input_schema: Any = None
+        self.input_schema: BoundedValidator | None = None
 
     def input_problem(self, data: Any) -> str:
         """What is wrong with an input by the definition's ``input_schema``; empty if nothing is."""
         if self.input_schema is None:
             return ""
-        from jsonschema.exceptions import best_match  # noqa: PLC0415 - 0.1 s, paid by whoever has a schema
-
         try:
-            problem = best_match(self.input_schema.iter_errors(data))
-        except Exception as error:  # the checker's own limits: a schema without end, a number beyond floats
-            return f"input: cannot be checked by the input_schema: {error}"
-        return "" if problem is None else f"input{problem.json_path[1:]}: {problem.message}"
+            problem = worst(self.input_schema, data)
+        except ExpressionError as error:  # limits: a schema without end, a number beyond floats
+            return f"input: cannot be checked by the input_schema: {error.message}"
+        return f"input{problem}" if problem else ""
 
     @property
     def handlers(self) -> frozenset[str]:
@@ -128,25 +133,31 @@ def compile_plan(definition: Definition) -> Plan:
     """
     place = f"workflow {definition.name!r}"
     try:
-        definition = decode_definition(encode_definition(definition))
+        definition, canonical = canonical_form(definition)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
-    return _Compiler(definition).compile()
+    return _Compiler(definition, hash_canonical(canonical)).compile()
 
 
 class _Compiler:
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, digest: str) -> None:
         self.definition = definition
         self.problems: list[str] = []
-        self.plan = Plan(definition)
-        self.graph = Graph(definition, self.problems)
+        self.plan = Plan(definition, digest)
+        suggestions = Suggestions()
+        self.graph = Graph(definition, self.problems, suggestions)
+        self.references = References(self.plan.steps, suggestions)
 
     def compile(self) -> Plan:
         plan, definition = self.plan, self.definition
         if not definition.steps:
             self.problems.append("steps: there are none; a workflow needs at least one")
+        self.problems += size_problems(definition)
+        if self.problems:
+            raise DefinitionError(self.problems, place=f"workflow {definition.name!r}")
+        self.problems += text_problems(definition)
         self.graph.check_ids()
         self.graph.read_error_handlers()
         self._check_types()
@@ -158,15 +169,16 @@ class _Compiler:
             self._take_over_graph()
             self._compile_steps()
             plan.output = self._template(definition.output, "output", None)
+            self.problems += self.references.far_problems(plan.batches)
         if self.problems:
-            raise DefinitionError(self.problems, place=f"workflow {definition.name!r}")
+            raise DefinitionError(first(self.problems), place=f"workflow {definition.name!r}")
         return plan
 
     def _check_types(self) -> None:
         for index, step in enumerate(self.definition.steps):
             at = f"steps[{index}]"
             if step.type not in STEP_TYPES:
-                self.problems.append(f'{at}.type: unknown type "{step.type}"{choice(step.type, STEP_TYPES)}')
+                self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{choice(step.type, STEP_TYPES)}')
             elif step.type == "python" and not step.handler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:
@@ -194,13 +206,13 @@ class _Compiler:
         try:
             self.plan.input_schema = compile_schema(schema)
         except ExpressionError as error:
-            self.problems.append(f"input_schema{error.place}: {error.message}")
+            self.problems.append(f"input_schema{error.place}: {_told(error)}")
 
     def _check_input_step(self, plan_step: PlanStep, at: str) -> None:
         try:
             plan_step.accepts = input_check(plan_step.step.config)
         except ExpressionError as error:
-            self.problems.append(f"{at}{error.place}: {error.message}")
+            self.problems.append(f"{at}{error.place}: {_told(error)}")
 
     def _take_over_graph(self) -> None:
         plan, graph = self.plan, self.graph
@@ -251,7 +263,7 @@ class _Compiler:
         except ExpressionError as error:
             self.problems.append(f"{at}: {_told(error)}")
             return None
-        self._check_references(expression.names, expression.references, at, step, frozenset())
+        self._check_references(expression.references, at, step)
         return expression
 
     def _template(
@@ -270,38 +282,21 @@ class _Compiler:
         except ExpressionError as error:
             self.problems.append(f"{at}{'.' + error.place if error.place else ''}: {_told(error)}")
             return None
-        self._check_references(template.names, template.references, at, step, known)
+        self._check_references(template.references, at, step, known)
         return template
 
     def _check_references(
         self,
-        names: Iterable[str],
         references: Iterable[tuple[str, ...]],
         at: str,
         step: PlanStep | None,
-        known: frozenset[str],
+        known: frozenset[str] = frozenset(),
     ) -> None:
-        steps = self.plan.steps
-        if step and step.handles:
+        if step is not None and step.handles:
             known |= HANDLER_NAMES
-        others = set(names) - ROOT_NAMES - known
-        for name in sorted(name for name in others if name not in steps):
-            choice = suggest(name, [*ROOT_NAMES, *known, *steps])
-            self.problems.append(
-                f'{at}: nothing is called "{name}"{choice or "; there are input, step_outputs, context and step ids"}'
-            )
-        named = {path[1] for path in references if path[0] == "step_outputs" and len(path) > 1}
-        for step_id in sorted(step_id for step_id in named if step_id not in steps):
-            self.problems.append(f'{at}: unknown step "{step_id}"{suggest(step_id, steps)}')
-        used = {step_id for step_id in named | others if step_id in steps}
-        if step is None or step.handles:
-            return  # the workflow's output and error handlers look at whatever there is
-        for step_id in sorted(used - set(step.step.depends_on)):
-            if not self.graph.precedes(step_id, step.step.id):
-                self.problems.append(
-                    f'{at}: refers to "{step_id}", which "{step.step.id}" does not depend on, directly or not; '
-                    f"add it to depends_on"
-                )
+        # The workflow's output and error handlers look at whatever there is.
+        bound = None if step is None or step.handles else step.step
+        self.problems += self.references.problems(references, at, bound, known)
 
 
 _REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {

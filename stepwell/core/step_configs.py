@@ -78,7 +78,7 @@ class InputCheck:
             try:
                 self._validator = compile_schema(config["schema"])
             except ExpressionError as error:
-                raise ExpressionError(error.message, place=f".schema{error.place}") from None
+                raise ExpressionError(error.message, place=f".schema{error.place}", remedy=error.remedy) from None
 
     def problem(self, data: Any) -> str:
         """What is wrong with the data, each problem with its path; empty if nothing is."""

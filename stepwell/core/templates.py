@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from stepwell.core.expressions import MAX_DEPTH, MAX_SOURCE, Expression, compile_expression
+from stepwell.core.expressions import MAX_SOURCE, Expression, compile_expression
+from stepwell.core.syntax import MAX_DEPTH
 from stepwell.core.values import MAX_TEXT, as_text, describe, kind, plain, shorten
 from stepwell.errors import ExpressionError
 
@@ -41,7 +42,9 @@ _DOTTED: Final = re.compile(rf"\.([\w-]+)|{_KEY}")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled template; made by :func:`compile_template` or :func:`compile_mapping`, safe to share.
+    """A checked template; made by :func:`compile_template` or :func:`compile_mapping`, safe to share.
+
+    As in ``Expression``, what renders it is made when it is evaluated first.
 
     Attributes:
         names: The root names that its expressions read.
@@ -52,7 +55,9 @@ class Template:
     names: frozenset[str]
     references: frozenset[tuple[str, ...]]
     constant: bool
-    _render: _Render = field(repr=False, compare=False)
+    _value: Any = field(repr=False, compare=False)
+    _bare: bool = field(default=False, repr=False, compare=False)
+    _render: _Render | None = field(default=None, repr=False, compare=False)
 
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
         """Return the value with every expression replaced by its result.
@@ -68,8 +73,14 @@ class Template:
             ExpressionError: When an expression fails, or its result is no JSON; ``place`` is the path within the
                 value, such as ``headers.Authorization``.
         """
+        if self.constant:
+            return self._value
         try:
-            return self._render(scope)
+            render = self._render
+            if render is None:
+                render = _Compiler().build(self._value, "", bare=self._bare, depth=0).render
+                object.__setattr__(self, "_render", render)  # frozen for whoever shares it
+            return render(scope)
         except (MemoryError, RecursionError) as error:
             raise ExpressionError(f"the value cannot be built: {describe(error)}") from error
 
@@ -103,9 +114,16 @@ def _compile(value: Any, *, bare: bool) -> Template:
         part = compiler.build(value, "", bare=bare, depth=0)
     except RecursionError as error:
         raise ExpressionError("the value is nested too deeply for its caller's stack") from error
-    references = frozenset(path for expression in compiler.expressions for path in expression.references)
-    names = frozenset(path[0] for path in references)
-    return Template(names, references, isinstance(part, _Constant), part.render)
+    if isinstance(part, _Constant):
+        return Template(_NONE, _NONE, True, part.value)
+    if len(compiler.expressions) == 1:  # as in most: nothing to unite
+        (expression,) = compiler.expressions
+        return Template(expression.names, expression.references, False, value, bare)
+    references = frozenset([path for expression in compiler.expressions for path in expression.references])
+    return Template(frozenset([path[0] for path in references]), references, False, value, bare)
+
+
+_NONE: Final[frozenset[Any]] = frozenset()
 
 
 class _Constant:
@@ -174,12 +192,12 @@ class _Compiler:
     def _text(self, text: str, place: str, *, bare: bool) -> _Part:
         if bare and _BARE.fullmatch(text):
             return _Dynamic(self._expression(_unambiguous(text), place, plain))
+        if "{{" not in text:
+            return _Constant(text)
         try:
             pieces = list(_pieces(text))
         except ExpressionError as error:
             raise _placed(error, place) from error
-        if not any(is_source for is_source, _ in pieces):
-            return _Constant(text)
         if len(pieces) == 1:
             return _Dynamic(self._expression(pieces[0][1], place, plain))
         renders = [

@@ -32,7 +32,7 @@ def worker_config_problems(step_type: str, config: Mapping[str, Any], at: str) -
             try:
                 compile_schema(literal["schema"])
             except ExpressionError as error:
-                yield f"{at}.schema{error.place}: {error.message}"
+                yield f"{at}.schema{error.place}: {error.message}" + (f"; {error.remedy}" if error.remedy else "")
     elif step_type == "file_operation":
         yield from _file_problems(config, literal, at)
     elif step_type == "agent_task":

@@ -225,6 +225,17 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Definition)
 
 
+def canonical_form(definition: Definition) -> tuple[Definition, bytes]:
+    """A definition as it is read back from the log, and its canonical JSON.
+
+    Raises:
+        msgspec.ValidationError: A field does not fit; structs built in Python are not checked before.
+        TypeError: A value is no JSON.
+    """
+    definition = _decoder.decode(_encoder.encode(definition))
+    return definition, _encoder.encode(definition)
+
+
 def encode_definition(definition: Definition) -> bytes:
     """Canonical JSON of a definition: the same bytes for the same definition, in any process.
 
@@ -234,7 +245,7 @@ def encode_definition(definition: Definition) -> bytes:
         msgspec.ValidationError: A field does not fit; structs built in Python are not checked before.
         TypeError: A value is no JSON.
     """
-    return _encoder.encode(_decoder.decode(_encoder.encode(definition)))
+    return canonical_form(definition)[1]
 
 
 def decode_definition(data: bytes) -> Definition:
@@ -248,4 +259,9 @@ def decode_definition(data: bytes) -> Definition:
 
 def hash_definition(definition: Definition) -> str:
     """What an instance pins: 16 hex digits of SHA-256 over the canonical JSON."""
-    return hashlib.sha256(encode_definition(definition)).hexdigest()[:16]
+    return hash_canonical(encode_definition(definition))
+
+
+def hash_canonical(canonical: bytes) -> str:
+    """``hash_definition`` of what is encoded already."""
+    return hashlib.sha256(canonical).hexdigest()[:16]

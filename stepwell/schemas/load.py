@@ -14,6 +14,15 @@ import yaml
 from msgspec.structs import replace
 
 from stepwell.errors import DefinitionError
+from stepwell.schemas.bounds import (
+    MOST_BYTES,
+    CountingLoader,
+    TooLargeError,
+    check_expanded,
+    check_text,
+    wrong_nodes,
+    wrong_values,
+)
 from stepwell.schemas.custom_types import resolve_definition, resolve_types
 from stepwell.schemas.definitions import (
     TYPE_ALIASES,
@@ -27,8 +36,6 @@ from stepwell.schemas.definitions import (
     Step,
     hash_definition,
 )
-
-MOST_BYTES: Final = 8 * 1024 * 1024  # a definition of 10,000 steps has about 2 MB
 
 _BOOL: Final = "tag:yaml.org,2002:bool"
 _TEXT: Final = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # what a key may be
@@ -47,7 +54,10 @@ def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 _Loader: Any = type(
     "_Loader",
-    (getattr(yaml, "CSafeLoader", yaml.SafeLoader),),  # the C one is ten times as fast, where it was built
+    (
+        CountingLoader,
+        getattr(yaml, "CSafeLoader", yaml.SafeLoader),
+    ),  # the C one is ten times as fast, where it was built
     {"yaml_implicit_resolvers": _resolvers()},
 )
 
@@ -103,6 +113,14 @@ def _names_beside(path: Path) -> list[str]:
 
 
 def _parse(text: str, place: str) -> Any:
+    try:
+        check_text(text)
+        return _parse_checked(text, place)
+    except TooLargeError as error:
+        raise DefinitionError([str(error)], place=place) from None
+
+
+def _parse_checked(text: str, place: str) -> Any:
     stripped = text.lstrip()
     if stripped.startswith("{"):
         try:
@@ -113,6 +131,8 @@ def _parse(text: str, place: str) -> Any:
             problem = f"is no JSON: {error}"
         try:  # YAML's flow style begins with a brace, too
             return _parse_yaml(text, place)
+        except TooLargeError:
+            raise
         except (yaml.YAMLError, ValueError, RecursionError):
             raise DefinitionError([problem], place=place) from None
     try:
@@ -121,8 +141,10 @@ def _parse(text: str, place: str) -> Any:
         mark = error.problem_mark or error.context_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise DefinitionError([f"{at}{error.problem or error.context or 'is no YAML'}"], place=place) from None
+    except TooLargeError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DefinitionError([f"is no YAML: {error}"], place=place) from None
+        raise DefinitionError([f"is no YAML: {str(error)[:300]}"], place=place) from None
 
 
 class _GivenTwiceError(Exception):
@@ -149,9 +171,11 @@ def _parse_yaml(text: str, place: str) -> Any:
         root = loader.get_single_node()
         if root is None:
             return None
-        problems = [f"line {line}: {what}" for line, what in sorted(_wrong_keys(root))]
-        if problems:
+        wrong = sorted({*_wrong_keys(root), *wrong_nodes(root)})
+        if wrong:
+            problems = [f"line {line}: {what}" for line, what in wrong[:100]]
             raise DefinitionError(problems, place=place)
+        check_expanded(root)
         return loader.construct_document(root)
     finally:
         loader.dispose()
@@ -181,24 +205,6 @@ def _wrong_keys(root: yaml.Node) -> Iterator[tuple[int, str]]:
                     names.add(key.value)
 
 
-def _check_keys(data: dict[Any, Any], place: str) -> None:
-    """Refuse keys of plain data that JSON does not have."""
-    left: list[tuple[str, Any]] = [("", data)]
-    seen = set()
-    while left:
-        at, value = left.pop()
-        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
-            continue
-        seen.add(id(value))
-        if not isinstance(value, dict):
-            left.extend((f"{at}[{index}]", part) for index, part in enumerate(value))
-            continue
-        for key, part in value.items():
-            if not isinstance(key, str):
-                raise DefinitionError([f'{at or "the top"}: the key {key!r} is no text; write "{key}"'], place=place)
-            left.append((f"{at}.{key}" if at else key, part))
-
-
 def from_plain(data: Any, *, place: str) -> Definition:
     """Check plain data and make a definition of it.
 
@@ -208,7 +214,9 @@ def from_plain(data: Any, *, place: str) -> Definition:
     if not isinstance(data, dict):
         kind = "empty" if data is None else f"a {type(data).__name__}"
         raise DefinitionError([f"is {kind}; a definition is a mapping with name and steps"], place=place)
-    _check_keys(data, place)
+    wrong = wrong_values(data)
+    if wrong:
+        raise DefinitionError([wrong], place=place)
     prepared = _shorthand(data)
     _check_checkpoints(prepared, place)
     problems = resolve_types(prepared)
@@ -221,7 +229,7 @@ def from_plain(data: Any, *, place: str) -> Definition:
             definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
     except msgspec.ValidationError as error:
         raise DefinitionError([_explain(str(error), prepared)], place=place) from None
-    except TypeError as error:  # a value of Python's that is no JSON
+    except (TypeError, ValueError) as error:  # a value of Python's that is no JSON, half of a surrogate pair
         raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None

@@ -216,6 +216,9 @@ class Everything:
             await asyncio.Event().wait()
         return self._all
 
+    def reached(self, topic, partition, offset):
+        pass
+
     async def leave(self):
         pass
 

@@ -264,7 +264,7 @@ async def test_long_steps_are_seen_with_their_progress_and_short_ones_cost_no_re
 async def test_progress_that_cannot_be_shown_harms_nobody(log, progress):
     async def long(data, ctx):
         ctx.heartbeat(progress)
-        await until(lambda: worker._runs and next(iter(worker._runs.values())).heard)
+        await until(lambda: any(run.heard for run in worker._signs._runs.values()))
         return "done"
 
     worker = Worker(log, handlers_of(work=long))

@@ -77,7 +77,7 @@ def schema_check(settings: Settings) -> Callable[[Any, str], Iterator[str]]:
     try:
         validator = compile_schema(settings.mapping("schema"))
     except ExpressionError as error:
-        raise settings.wrong(f"schema{error.place}", error.message) from None
+        raise settings.wrong(f"schema{error.place}", error.message, error.remedy) from None
 
     def check(value: Any, at: str) -> Iterator[str]:
         try:

@@ -41,8 +41,8 @@ from stepwell.consumers.builtin._validation import schema_check
 from stepwell.consumers.builtin.addresses import AllowList
 from stepwell.consumers.builtin.http import send
 from stepwell.consumers.context import StepContext
-from stepwell.core.values import kind, shorten
-from stepwell.errors import StepwellError
+from stepwell.core.values import kind, plain, shorten
+from stepwell.errors import ExpressionError, StepwellError
 from stepwell.schemas.definitions import CONFIG_KEYS, MESSAGE_ROLES, MOST_TEMPERATURE
 
 BASE_URL: Final = "OPENAI_BASE_URL"
@@ -270,7 +270,9 @@ def _structured(call: Call, result: Mapping[str, Any]) -> Any:
     text = result["response"]
     fenced = _FENCE.fullmatch(text.strip())
     try:
-        return msgspec.json.decode(fenced[1] if fenced else text)
+        return plain(msgspec.json.decode(fenced[1] if fenced else text))
+    except ExpressionError as error:
+        raise LLMAnswerError(f"{call}: the answer is of no use: {error.message}") from None
     except (msgspec.DecodeError, RecursionError) as error:
         if result["finish_reason"] == "length":
             raise LLMTruncatedError(
