@@ -177,7 +177,7 @@ def _parse(source: str) -> tuple[str, int, ast.expr]:
     except (MemoryError, RecursionError) as error:  # how the parser reports too much nesting
         raise ExpressionError(f"{shorten(source)}: nested too deeply", remedy=ALLOWED) from error
     except Exception as error:  # null bytes, halves of surrogate pairs
-        raise ExpressionError(f"{shorten(source)!a}: {describe(error)}", remedy=ALLOWED) from error
+        raise ExpressionError(f"{shorten(source)}: {describe(error)}", remedy=ALLOWED) from error
 
 
 def _habit(source: str) -> str:

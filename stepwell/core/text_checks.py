@@ -67,7 +67,7 @@ def _label(text: str, at: str) -> Iterator[str]:
     if len(text) > MAX_NAME:
         yield f"{at}: has {len(text):,} characters, {MAX_NAME:,} are allowed"
     elif _ODD.search(text):
-        yield f"{at}: {shorten(text)!a} has {_WHAT}"
+        yield f"{at}: '{shorten(text)}' has {_WHAT}"
 
 
 def _lines(text: str, at: str) -> Iterator[str]:

@@ -157,8 +157,10 @@ def bounded(value: Any) -> Any:
 
 
 def shorten(text: str, length: int = 80) -> str:
-    """Return at most ``length`` characters of a text, on one line."""
+    """Return at most ``length`` characters of a text, on one line, and nothing in it that a terminal would obey."""
     text = " ".join(text[:2000].split())
+    if not text.isprintable():  # escapes, what turns the direction of a text or cannot be seen, halves of pairs
+        text = "".join([char if char.isprintable() else ascii(char)[1:-1] for char in text])
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

@@ -43,12 +43,12 @@ class CountingLoader:
     _nodes = 0
     _levels = 0
 
-    def descend_resolver(self, _node: Any, _index: Any) -> None:
-        """Go into a node."""
+    def descend_resolver(self, node: Any, _index: Any) -> None:
+        """Go into a part of a node."""
         self._nodes += 1
         self._levels += 1
         if self._levels > MOST_NESTED:
-            raise TooLargeError(f"is nested more than {MOST_NESTED} deep")
+            raise TooLargeError(f"line {node.start_mark.line + 1}: is nested more than {MOST_NESTED} deep")
         if self._nodes > MOST_NODES:
             raise TooLargeError(f"has more than {MOST_NODES:,} keys and values; write a large one in JSON")
 
@@ -78,10 +78,7 @@ def wrong_nodes(root: yaml.Node) -> Iterator[tuple[int, str]]:
         line = node.start_mark.line + 1
         if node.tag not in _PLAIN_TAGS:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            yield (
-                line,
-                f"the tag {tag[:60]} is not allowed; write plain values",
-            )
+            yield line, f"the tag {tag[:60]} is not allowed; write plain values"
         if isinstance(node, yaml.ScalarNode):
             if node.tag in _NUMBER_TAGS and len(node.value) > LONGEST_NUMBER:
                 yield line, f"a number of {len(node.value):,} characters; put it in quotes"
@@ -112,7 +109,8 @@ def check_expanded(root: yaml.Node) -> None:
             open_.discard(key)
             sizes[key] = 1 + sum([sizes[id(part)] for part in parts])
             if sizes[key] > MOST_VALUES:
-                raise TooLargeError(f"has more than {MOST_VALUES:,} values with its aliases")
+                line = node.start_mark.line + 1
+                raise TooLargeError(f"line {line}: has more than {MOST_VALUES:,} values with its aliases")
         elif key in open_:
             raise TooLargeError(f"line {node.start_mark.line + 1}: an alias stands for what it is part of")
         elif key not in sizes:

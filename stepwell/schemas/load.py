@@ -140,11 +140,18 @@ def _parse_checked(text: str, place: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise DefinitionError([f"{at}{error.problem or error.context or 'is no YAML'}"], place=place) from None
+        what = ": ".join([part for part in (error.context, error.problem) if part]) or "is no YAML"
+        raise DefinitionError([f"{at}{what}"], place=place) from None
     except TooLargeError:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DefinitionError([f"is no YAML: {str(error)[:300]}"], place=place) from None
+        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        if odd:
+            line = text.count("\n", 0, odd.start()) + 1
+            problem = f"line {line}: the character {odd[0]!a} is not allowed; is it a text?"
+        else:
+            problem = f"is no YAML: {str(error)[:300]}"
+        raise DefinitionError([problem], place=place) from None
 
 
 class _GivenTwiceError(Exception):

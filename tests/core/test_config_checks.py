@@ -165,7 +165,7 @@ def test_a_step_without_attempts_takes_neither_retries_nor_a_time_limit(type_, c
 @pytest.mark.parametrize("name", ["a\nb", " a", "a ", "a\x1b[2J", "\u2028a", "a\x85b"])
 def test_an_id_that_would_break_a_line_is_refused(name):
     (found,) = problems(Step(name, handler="h"))
-    assert found == f"steps[0].id: {name!r} has blanks at its ends, line breaks or control characters"
+    assert found == f"steps[0].id: {name!r} has blanks at its ends, line breaks, control characters or invisible ones"
 
 
 def test_an_id_may_be_any_other_text():

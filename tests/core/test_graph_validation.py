@@ -145,7 +145,9 @@ def test_an_input_schema_is_checked_and_never_fetches_anything():
     assert found.startswith("input_schema.type: ")
     (found,) = problems(step("a"), input_schema={"properties": {"x": {"pattern": "["}}})
     assert found.startswith("input_schema.properties.x.pattern: ")
-    for reference in ("#/nowhere", "http://127.0.0.1:9/schema.json", "#"):
+    (found,) = problems(step("a"), input_schema={"$ref": "#/nowhere"})
+    assert found == 'input_schema.$ref: there is no "#/nowhere" in the schema'
+    for reference in ("http://127.0.0.1:9/schema.json", "#"):
         plan = compile_plan(workflow(step("a"), input_schema={"$ref": reference}))
         assert plan.input_problem({}).startswith("input: cannot be checked by the input_schema: ")
 

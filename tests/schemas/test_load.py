@@ -148,7 +148,7 @@ def test_a_problem_is_told_with_its_place(data, expected):
         ("name: w\ninput: {{ input.a }}\n", "line 2: a key must be a text; is this a template? Put it in quotes: "),
         ('{"name": "w",\n"steps": [],\n"name": "x"}', 'line 3: "name" is given twice'),
         ('{"name": "w", "\\ud83d": 1, "\\ud83d": 2}', '"\ud83d" is given twice'),
-        ("a: !!python/object/apply:os.system [echo]\n", "line 1, column 4: could not determine a constructor"),
+        ("a: !!python/object/apply:os.system [echo]\n", "line 1: the tag !!python/object/apply:os.system is not allowed"),
     ],
 )
 def test_a_text_that_cannot_be_read_says_where(text, expected):
