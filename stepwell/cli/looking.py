@@ -66,8 +66,9 @@ async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) 
     return 0
 
 
-async def plan(file: Path, *, as_json: bool) -> int:
+async def plan(file: Path, modules: Sequence[str] | None = None, *, as_json: bool) -> int:
     """Show the batches of a definition."""
+    import_handlers(modules or ())  # before the definition: they may hold step types of their own
     compiled = _compiled(file)
     if as_json:
         definition = compiled.definition

@@ -18,7 +18,7 @@ from stepwell.core.json_schema import compile_schema, worst
 from stepwell.core.references import References
 from stepwell.core.schema_bounds import BoundedValidator
 from stepwell.core.step_configs import InputCheck, input_check, planned_config
-from stepwell.core.suggestions import Suggestions, choice
+from stepwell.core.suggestions import Suggestions, suggest
 from stepwell.core.syntax import ALLOWED
 from stepwell.core.templates import Template, compile_mapping, compile_template
 from stepwell.core.text_checks import first, size_problems, text_problems
@@ -26,6 +26,7 @@ from stepwell.core.values import shorten
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
     STEP_TYPES,
+    TYPE_ALIASES,
     Definition,
     Retry,
     Step,
@@ -178,7 +179,7 @@ class _Compiler:
         for index, step in enumerate(self.definition.steps):
             at = f"steps[{index}]"
             if step.type not in STEP_TYPES:
-                self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{choice(step.type, STEP_TYPES)}')
+                self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{_types_near(step.type)}')
             elif step.type == "python" and not step.handler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:
@@ -306,6 +307,12 @@ _REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
     "file_operation": ("operation", "path"),
     "workflow_trigger": ("workflow",),
 }
+
+
+def _types_near(name: str) -> str:
+    near = suggest(name, (*STEP_TYPES, *(alias for alias in TYPE_ALIASES if len(alias) > 2)))  # much is near to "ai"
+    own = "one of your own is known once its module is imported (--handlers)"
+    return near or f"; there are {', '.join(STEP_TYPES)}; {own}"
 
 
 def _told(error: ExpressionError) -> str:

@@ -21,6 +21,7 @@ from stepwell.schemas.definitions import STEP_TYPES, TYPE_ALIASES, Definition
 
 GROUP: Final = "stepwell.step_types"
 _LONGEST_KEY: Final = 100  # characters that are shown of a key, and compared with others
+_MOST_NAMES: Final = 1_000  # that are compared with a mistyped one
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 
 
@@ -134,7 +135,10 @@ def resolve_types(data: dict[str, Any]) -> list[str]:
             problems.append(f"steps[{index}].type{named}: {error.sentence}")
             continue
         if custom is None:
-            continue  # an unknown type: told with the rest of the graph
+            near = _near(name)
+            if near:
+                problems.append(f'steps[{index}].type{named}: unknown type "{name}", did you mean "{near}"?')
+            continue  # else it is told with the rest of the graph
         if step.get("handler") is not None:
             problems.append(f'steps[{index}].handler{named}: a step of type "{name}" takes none')
         config = step.get("config", {})
@@ -144,6 +148,15 @@ def resolve_types(data: dict[str, Any]) -> list[str]:
             ]
         step["type"], step["handler"] = "python", name
     return problems
+
+
+def _near(name: str) -> str:
+    """A custom type's name that is near, and nearer than a built-in one's; empty if there is none."""
+    custom = _known.keys() | installed_types().keys()
+    if not custom or len(name) > _LONGEST_KEY:
+        return ""
+    near = difflib.get_close_matches(name, sorted({*custom, *STEP_TYPES})[:_MOST_NAMES], n=1)
+    return near[0] if near and near[0] in custom else ""
 
 
 def resolve_definition(definition: Definition) -> tuple[Definition, list[str]]:

@@ -57,6 +57,32 @@ def test_without_a_model_a_step_fails_and_says_what_to_do(shell: Shell):
     assert "OPENAI_BASE_URL" in done.stderr
 
 
+TYPES = """
+import msgspec, stepwell
+
+class Mail(msgspec.Struct):
+    to: list[str]
+
+@stepwell.step_type("mail", config=Mail)
+def mail(data, ctx):
+    return {"sent_to": ctx.config.to}
+"""
+
+
+def test_a_type_of_ones_own_is_known_to_every_verb_that_its_module_is_named_to(shell: Shell):
+    shell.write("steps.py", TYPES)
+    shell.write("m.yaml", "name: m\nsteps:\n  - {id: a, type: mail, config: {to: [ann]}}\n")
+    assert "is valid" in shell("validate", "m.yaml", "--handlers", "steps").stdout
+    assert "a  (mail)" in shell("plan", "m.yaml", "--handlers", "steps").stdout
+    assert shell.json("run", "m.yaml", "--handlers", "steps")["output"] == {"a": {"sent_to": ["ann"]}}
+    refused = shell("validate", "m.yaml", status=2).stderr
+    assert 'unknown type "mail"' in refused
+    assert "--handlers" in refused
+    shell.write("m.yaml", "name: m\nsteps:\n  - {id: a, type: mial, config: {to: [ann]}}\n")
+    refused = shell("validate", "m.yaml", "--handlers", "steps", status=2).stderr
+    assert 'm.yaml: steps[0].type ("a"): unknown type "mial", did you mean "mail"?' in refused
+
+
 def test_a_path_that_leads_out_fails_the_step(shell: Shell):
     config = {"operation": "read", "path": "{{ input.path }}"}
     shell.write("r.json", {"name": "r", "steps": [{"id": "a", "type": "file_operation", "config": config}]})

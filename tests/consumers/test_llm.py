@@ -298,7 +298,8 @@ async def test_a_base_url_that_is_none_is_told(service, monkeypatch, url, text):
         ({"messages": [{"role": "boss", "content": "hi"}]}, "config.messages[0].role"),
         ({"messages": [{"role": "user"}]}, "config.messages[0].content"),
         ({"prompt": "?", "schema": {"type": "nonsense"}}, "config.schema.type"),
-        ({"prompt": "?", "schema": {"$ref": "#/$defs/x"}}, "config.schema"),
+        ({"prompt": "?", "schema": {"$ref": "#/$defs/x"}}, "config.schema.$ref"),
+        ({"prompt": "?", "schema": {"$ref": "other.json"}}, "config.schema"),
         ({"prompt": "?", "promt": 1}, "config"),
     ],
 )

@@ -17,6 +17,16 @@ SCHEMA = {
     "properties": {"order": {"type": "integer"}, "lines": {"type": "array", "items": {"type": "object"}}},
 }
 
+# Twenty lines, each of which asks the one before twice: a million checks.
+BRANCHING = {
+    "$ref": "#/$defs/d20",
+    "$defs": {"d0": {"type": "object"}}
+    | {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 21)},
+}
+TOWER: dict = {}
+for _ in range(150):
+    TOWER = {"items": TOWER}
+
 
 def checked(data, /, *, on_failure="fail", **config):
     return started(step("in", type="input", config=config, on_failure=on_failure), step("next", "in"), data=data)
@@ -44,6 +54,8 @@ def test_data_that_fits_goes_on():
         ({"customer": 3}, {"required": "customer.name"}, "customer.name: is missing"),
         ([1], {"required": ["a"]}, "a: is missing"),
         ({"order": 1}, {"schema": {"$ref": "other.json"}}, "the schema refers to what is not in it"),
+        ({"a": "a" * 40 + "!"}, {"schema": {"properties": {"a": {"pattern": "^(a+)+$"}}}}, "does not match"),
+        ({"order": 1}, {"schema": BRANCHING}, "checking it takes too much work"),
     ],
 )  # fmt: skip
 def test_data_that_does_not_fit_fails_the_step_with_the_path(data, config, message):
@@ -73,6 +85,9 @@ def test_a_hundred_problems_are_told_in_part():
     ("config", "problem"),
     [
         ({"schema": {"type": "nonsense"}}, ".schema.type: 'nonsense' is not valid"),
+        ({"schema": {"pattern": "(?=a)"}}, ".schema.pattern: '(?=a)' is no pattern"),
+        ({"schema": {"$ref": "#/$defs/gone"}}, '.schema.$ref: there is no "#/$defs/gone" in the schema'),
+        ({"schema": TOWER}, ".schema: the schema is nested more than 100 deep"),
         ({"schema": 3}, ".schema: a JSON Schema is a mapping, not a number"),
         ({"schema": {"properties": {"a": {"const": "{{ input.a }}"}}}}, ".schema: must be written out"),
         ({"required": 3}, ".required: names of fields are needed"),
