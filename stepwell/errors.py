@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+# What a terminal obeys, what turns the direction of a text, what cannot be seen at all, and halves of surrogate pairs;
+# not the joiners U+200C and U+200D, which words of some scripts need.
+_ODD: Final = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb"
+    "\\ud800-\\udfff\\U000e0000-\\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    """A text for people, with nothing in it that hides, or that a terminal would obey: ``\\x1b`` instead of an escape."""
+    return _ODD.sub(lambda found: ascii(found[0])[1:-1], text)
+
 
 class StepwellError(Exception):
     """Base of every error that Stepwell raises on purpose.
@@ -13,10 +28,10 @@ class StepwellError(Exception):
     """
 
     def __init__(self, message: str, *, place: str = "", remedy: str = "") -> None:
-        self.message = message
-        self.place = place
-        self.remedy = remedy
-        super().__init__(message)
+        self.message = visible(message)  # messages quote what they are given
+        self.place = visible(place)
+        self.remedy = visible(remedy)
+        super().__init__(self.message)
 
     @property
     def sentence(self) -> str:
@@ -33,7 +48,7 @@ class DefinitionError(StepwellError):
     """A definition cannot be accepted; ``problems`` lists every reason, each as ``place: message``."""
 
     def __init__(self, problems: list[str], *, place: str = "", remedy: str = "") -> None:
-        self.problems = problems
+        self.problems = problems = [visible(problem) for problem in problems]
         message = problems[0] if len(problems) == 1 else "\n  ".join([f"{len(problems)} problems", *problems])
         super().__init__(message, place=place, remedy=remedy)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from stepwell.errors import ExpressionError
+from stepwell.errors import ExpressionError, visible
 
 MAX_DATA_DEPTH: Final = 200
 """Nesting of data that is compared or returned, so that the answer does not depend on the caller's stack."""
@@ -158,9 +158,7 @@ def bounded(value: Any) -> Any:
 
 def shorten(text: str, length: int = 80) -> str:
     """Return at most ``length`` characters of a text, on one line, and nothing in it that a terminal would obey."""
-    text = " ".join(text[:2000].split())
-    if not text.isprintable():  # escapes, what turns the direction of a text or cannot be seen, halves of pairs
-        text = "".join([char if char.isprintable() else ascii(char)[1:-1] for char in text])
+    text = visible(" ".join(text[:2000].split()))
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

@@ -89,6 +89,26 @@ def wrong_nodes(root: yaml.Node) -> Iterator[tuple[int, str]]:
                 left += (key, value)
 
 
+def odd_scalar(loader: Any, root: yaml.Node) -> str:
+    """Which value of composed YAML could not be made what its tag, or its look, says: ``!!int x``, ``2026-99-99``."""
+    left, seen = [root], set()
+    while left:
+        node = left.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                loader.construct_object(node)
+            except Exception:  # as whoever asks
+                kind = node.tag.rpartition(":")[2]
+                return f'line {node.start_mark.line + 1}: "{node.value[:60]}" is no {kind}; put it in quotes'
+        else:
+            parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+            left += parts[::-1]
+    return "is no YAML"
+
+
 def check_expanded(root: yaml.Node) -> None:
     """Refuse YAML that would grow too large with its aliases and merge keys, or that holds itself.
 

@@ -20,6 +20,7 @@ from stepwell.schemas.bounds import (
     TooLargeError,
     check_expanded,
     check_text,
+    odd_scalar,
     wrong_nodes,
     wrong_values,
 )
@@ -88,9 +89,11 @@ def load_definition(source: Definition | Mapping[str, Any] | str | Path, *, plac
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MOST_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)  # of /dev/zero there is no end
+        if len(data) > MOST_BYTES:
             raise DefinitionError([f"has more than {MOST_BYTES:,} bytes"], place=str(path))
-        return path.read_text(encoding="utf-8")
+        return data.decode()
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, _names_beside(path), n=1)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
@@ -103,6 +106,8 @@ def _read(path: Path) -> str:
         ) from None
     except OSError as error:
         raise DefinitionError([f"cannot be read: {error.strerror}"], place=str(path)) from None
+    except ValueError as error:  # a NUL, half of a surrogate pair
+        raise DefinitionError([f"is no file's name: {error}"], place=str(path)) from None
 
 
 def _names_beside(path: Path) -> list[str]:
@@ -183,7 +188,12 @@ def _parse_yaml(text: str, place: str) -> Any:
             problems = [f"line {line}: {what}" for line, what in wrong[:100]]
             raise DefinitionError(problems, place=place)
         check_expanded(root)
-        return loader.construct_document(root)
+        try:
+            return loader.construct_document(root)
+        except yaml.YAMLError:
+            raise
+        except Exception:  # whatever PyYAML stumbles over
+            raise DefinitionError([odd_scalar(loader, root)], place=place) from None
     finally:
         loader.dispose()
 

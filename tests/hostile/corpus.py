@@ -64,8 +64,11 @@ TEXTS: list[tuple[str, str, str]] = [
     ("a set", "name: w\nsteps: []\noutput: !!set {a, b}\n", "!!set is not allowed"),
     ("an ordered mapping", "name: w\nsteps: []\noutput: !!omap [a: 1]\n", "!!omap is not allowed"),
     ("pairs", "name: w\nsteps: []\noutput: !!pairs [a: 1]\n", "!!pairs is not allowed"),
-    ("a tag that lies", "name: w\nsteps: !!int abc\n", "is no YAML"),
-    ("a date that is none", "name: w\nversion: 2026-99-99\nsteps: []\n", "is no YAML"),
+    ("a tag that lies", "name: w\nsteps: !!int abc\n", 'line 2: "abc" is no int'),
+    ("a tag of nothing", "name: w\nsteps: !!int\n", 'line 2: "" is no int'),
+    ("a tag that lies of truth", "name: !!bool maybe\nsteps: []\n", 'line 1: "maybe" is no bool'),
+    ("a tag that lies of dates", "name: w\nversion: !!timestamp soon\n", 'line 2: "soon" is no timestamp'),
+    ("a date that is none", "name: w\nversion: 2026-99-99\nsteps: []\n", 'line 2: "2026-99-99" is no timestamp'),
     ("a date for a version", "name: w\nversion: 2026-01-01\nsteps: []\n", "version: expected a text, not a date"),
     ("itself", "&a\nname: w\nsteps: [*a]\n", "an alias stands for what it is part of"),
     ("a list in itself", "name: w\nsteps: &s [*s]\n", "an alias stands for what it is part of"),
@@ -99,6 +102,20 @@ TEXTS: list[tuple[str, str, str]] = [
     ("a web page", "<!DOCTYPE html>\n<html></html>\n", "is a str"),
     ("a shell script", "#!/bin/sh\nrm -rf /\n", "is a str"),
 ]  # fmt: skip
+
+# Names of files.
+FILES: list[tuple[str, str, str]] = [
+    ("no file", "nobody.yaml", "there is no such file"),
+    ("a folder", ".", "is a directory"),
+    ("an empty name", "", "is a directory"),
+    ("a long name", "x" * 5_000, "cannot be read"),
+    ("a NUL in a name", "a\0.yaml", "is no file's name"),
+    ("half of a pair for a name", "\ud800", "is no file's name"),
+    ("below a file", "/etc/passwd/w.yaml", "cannot be read"),
+    ("a program", "/bin/sh", "is no text in UTF-8"),
+    ("a file without end", "/dev/zero", "has more than 8,388,608 bytes"),
+    ("nothing", "/dev/null", "is empty"),
+]
 
 # Plain data: the shapes of a definition.
 SHAPES: list[tuple[str, Any, str]] = [

@@ -1,9 +1,10 @@
-"""What something took: seconds of processor time, and megabytes at its peak."""
+"""What something took, seconds of processor time and megabytes at its peak; and whether what it says is fit to print."""
 
 from __future__ import annotations
 
 import re
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,3 +39,18 @@ def measured() -> Iterator[Took]:
     finally:
         took.seconds = time.process_time() - began
         took.megabytes = max(_of("VmHWM") - before, 0.0)
+
+
+def check_message(error: Exception) -> str:
+    """The message of an error, which can be printed anywhere.
+
+    Raises:
+        AssertionError: It has no end, or holds what a terminal would obey.
+    """
+    message = str(error)
+    assert message.strip()
+    assert len(message) < 20_000, "a message of no end"
+    odd = {char for char in message if unicodedata.category(char) in {"Cc", "Cs"} or char in "\u202e\u2066\u200b\ufeff"}
+    assert odd <= {"\n", "\t"}, f"{odd!a} in {message!a}"
+    message.encode()
+    return message
