@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, short
+from stepwell.cli.family import Over, plans_of, until_over
 from stepwell.cli.live import progress
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
-from stepwell.core.outcomes import QUARANTINED
-from stepwell.core.state import UNDER_WAY, InstanceState, StepStatus, WorkflowStatus
 from stepwell.core.step_configs import has_template, worker_handler
 from stepwell.errors import HandlerError, UnknownInstanceError
 from stepwell.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from stepwell.client import Client
     from stepwell.consumers.handlers import Handlers
@@ -87,10 +86,11 @@ async def run(
         if plan is None:
             raise UnknownInstanceError(f"the definition of {named!r} is not in the log", place=str(file))
         if existing is None or not existing.finished:
-            check_handlers(plan, handlers)
+            for needed in plans_of(plan, client.definitions):
+                check_handlers(needed, handlers)
         again = _again(file, modules, named, log)
         if existing is not None and existing.finished:
-            return report(existing, as_json=as_json, again=again, log=log, already=True)
+            return report(Over(existing), as_json=as_json, again=again, log=log, already=True)
         try:
             ended = await _drive(
                 client, plan, handlers, existing, data, named, look_at,
@@ -161,14 +161,14 @@ async def _drive(
     priority: int,
     concurrency: int | None,
     as_json: bool,
-) -> InstanceView:
+) -> Over:
     from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415 - start-up time
 
     runtime = LocalRuntime(
         client.log,
         handlers=handlers,
         prefixes=handlers.prefixes,
-        queues=sorted(_queues(plan)),
+        queues=sorted(_queues(plans_of(plan, client.definitions))),
         concurrency=concurrency,
         definitions=client.definitions,
         only=lambda key: key == instance_id or key.startswith(f"{instance_id}."),  # its children, too
@@ -192,9 +192,9 @@ async def _drive(
         await runtime.stop()
 
 
-def _queues(plan: Plan) -> set[str]:
-    """The queues of a definition's steps and of their compensations."""
-    steps = [plan_step.step for plan_step in plan.steps.values()]
+def _queues(plans: Iterable[Plan]) -> set[str]:
+    """The queues of definitions' steps and of their compensations."""
+    steps = [plan_step.step for plan in plans for plan_step in plan.steps.values()]
     undoing = {step.compensate.queue for step in steps if step.compensate and step.compensate.queue}
     return {step.queue for step in steps} | undoing
 
@@ -207,7 +207,7 @@ async def _to_the_end(
     instance_id: str,
     look_at: Callable[[InstanceView], None],
     priority: int,
-) -> InstanceView:
+) -> Over:
     if existing is None:
         definition = plan.definition
         started = await client.start(
@@ -215,44 +215,16 @@ async def _to_the_end(
         )
         if started.existed:  # somebody was first, or had asked for it while no engine was there
             look_at(await client.get(instance_id))
-    return await client.wait(instance_id, ended_or_waits)
+    return await until_over(client, instance_id)
 
 
-def ended_or_waits(state: InstanceState) -> bool:
-    """Whether waiting is over: for the end, or because nothing more happens without a person."""
-    return not state.live or _needs_a_person(state)
-
-
-def _needs_a_person(state: InstanceState) -> bool:
-    """Paused, and nothing in the hands of workers, or on its way to them, whose outcome is worth waiting for.
-
-    What waits for its next attempt does so until a resume: no attempt begins while the instance is paused.
-    """
-    if state.status is not WorkflowStatus.PAUSED:
-        return _waits_for_approval(state)
-    if state.incident == QUARANTINED:  # outcomes are refused
-        return True
-    undoing = state.rollback.current if state.rollback is not None else None
-    under_way = [*state.steps.values()] if state.active else []
-    return all(
-        step.status not in (StepStatus.READY, StepStatus.RUNNING)
-        for step in (*under_way, undoing)
-        if step is not None
-    )
-
-
-def _waits_for_approval(state: InstanceState) -> bool:
-    """Whether all that is under way waits for people."""
-    under_way = [step for step in state.steps.values() if step.status in UNDER_WAY]
-    return bool(under_way) and state.rollback is None and all(step.gate is not None for step in under_way)
-
-
-def report(view: InstanceView, *, as_json: bool, again: str, log: str | None, already: bool = False) -> int:
+def report(over: Over, *, as_json: bool, again: str, log: str | None, already: bool = False) -> int:
     """Print how an instance ended, or why it waits; return the exit status."""
+    view = over.view
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(result_object(view)), indent=2).decode())
     else:
-        _print_result(view, again, log, already=already)
+        _print_result(over, again, log, already=already)
     if view.status == "completed":
         return COMPLETED
     return FAILED if view.finished else WAITING
@@ -283,7 +255,8 @@ def _error(error: Any) -> dict[str, Any] | None:
     return None if error is None else {"type": error.type, "message": error.message}
 
 
-def _print_result(view: InstanceView, again: str, log: str | None, *, already: bool) -> None:
+def _print_result(over: Over, again: str, log: str | None, *, already: bool) -> None:
+    view = over.view
     took = seconds(max(0, view.finished_at - view.started_at) / 1000)
     if already:
         ended = datetime.fromtimestamp(view.finished_at / 1000).astimezone()
@@ -292,24 +265,34 @@ def _print_result(view: InstanceView, again: str, log: str | None, *, already: b
         print(f"completed in {took}: {view.instance_id}", file=sys.stderr)
     elif view.finished:
         print(headline(view, now_ms()), file=sys.stderr)
-    go_on = f"stepwell resume {shlex.quote(view.instance_id)}{at(log)}, then {again}"
     if view.status == "completed":
         print(msgspec.json.format(msgspec.json.encode(view.output), indent=2).decode())
-    elif view.status == "running":
-        _print_approvals(view, again, log)
     elif not view.finished:
-        reason = short(view.reason or "on request", 300)
-        print(f"paused: {view.instance_id}: {reason}\n  Go on: {go_on}", file=sys.stderr)
+        for held in over.held:
+            _print_held(held, again, log)
     elif view.status == "failed":
         undone = "\n  rolled back: what has a compensation was undone" if is_undone(view) else ""
         print(
             f"  {failure(view)}{undone}\n"
             f"  Look:  stepwell history {shlex.quote(view.instance_id)}{at(log)}\n"
-            f"  Retry: {go_on}",
+            f"  Retry: {_resume(view, again, log)}",
             file=sys.stderr,
         )
     elif view.reason:
         print(f"  {short(view.reason, 300)}", file=sys.stderr)
+
+
+def _resume(view: InstanceView, again: str, log: str | None) -> str:
+    return f"stepwell resume {shlex.quote(view.instance_id)}{at(log)}, then {again}"
+
+
+def _print_held(view: InstanceView, again: str, log: str | None) -> None:
+    """Why an instance does not go on by itself, and what people can do."""
+    if view.status == "running":
+        _print_approvals(view, again, log)
+    else:
+        reason = short(view.reason or "on request", 300)
+        print(f"paused: {view.instance_id}: {reason}\n  Go on: {_resume(view, again, log)}", file=sys.stderr)
 
 
 def _print_approvals(view: InstanceView, again: str, log: str | None) -> None:

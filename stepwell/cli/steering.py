@@ -59,7 +59,8 @@ def _no_engine(log: str | None) -> str:
 
 
 async def _wait(client: Client, instance_id: str, named: str, *, live: bool, as_json: bool, log: str | None) -> int:
-    from stepwell.cli.running import ended_or_waits, report  # noqa: PLC0415 - start-up time
+    from stepwell.cli.family import until_over  # noqa: PLC0415 - start-up time
+    from stepwell.cli.running import report  # noqa: PLC0415 - start-up time
 
     again = shlex.join(["stepwell", "start", named, "--id", instance_id, "--wait"]) + at(log)
     if not as_json:
@@ -72,7 +73,7 @@ async def _wait(client: Client, instance_id: str, named: str, *, live: bool, as_
                 file=sys.stderr,
             )
     try:
-        ended = await client.wait(instance_id, ended_or_waits)
+        ended = await until_over(client, instance_id)
     except asyncio.CancelledError:
         if not as_json:
             print(f"\nIt goes on without you. Wait for it again with:\n  {again}", file=sys.stderr)
