@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stepwell.builder import StepFunction, Workflow, expression, on_error, step, unless, when, workflow
     from stepwell.client import Client, EventRecord, Run, connect
     from stepwell.consumers.context import StepContext
-    from stepwell.consumers.handlers import Handlers, handler
+    from stepwell.consumers.handlers import Handlers, handler, step_type
     from stepwell.consumers.views import InstanceView, StepView
     from stepwell.errors import (
         BuildError,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         HandlerError,
         InactiveWorkflowError,
         LogError,
+        StepTypeError,
         StepwellError,
         UnknownInstanceError,
         UnknownWorkflowError,
@@ -65,6 +66,7 @@ __all__ = [
     "Step",
     "StepContext",
     "StepFunction",
+    "StepTypeError",
     "StepView",
     "StepwellError",
     "UnknownInstanceError",
@@ -76,6 +78,7 @@ __all__ = [
     "handler",
     "on_error",
     "step",
+    "step_type",
     "steps",
     "to_yaml",
     "unless",
@@ -88,7 +91,7 @@ _HOMES = {
     "stepwell.schemas.dump": ("to_yaml",),
     "stepwell.client": ("Client", "EventRecord", "Run", "connect"),
     "stepwell.consumers.context": ("StepContext",),
-    "stepwell.consumers.handlers": ("Handlers", "handler"),
+    "stepwell.consumers.handlers": ("Handlers", "handler", "step_type"),
     "stepwell.consumers.views": ("InstanceView", "StepView"),
     "stepwell.schemas.definitions": ("Compensation", "Definition", "ErrorHandler", "Retry", "Step"),
 }

@@ -472,6 +472,7 @@ async def connect(
     create: bool = True,
     handlers: Handlers | None = None,
     modules: Iterable[str] = (),
+    queues: Iterable[str] = ("default",),
     concurrency: int | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to a log.
@@ -484,6 +485,8 @@ async def connect(
         create: Make the log if it does not exist; otherwise that is an error.
         handlers: What the embedded worker can run; without them, what ``@stepwell.handler`` has registered.
         modules: Modules, or prefixes of them, from which steps may name functions by dotted path.
+        queues: What the embedded worker takes steps from, besides the queues of the agents that have handlers of
+            their own (``agent_task:NAME``).
         concurrency: Steps that the embedded worker runs at once.
 
     Raises:
@@ -498,6 +501,7 @@ async def connect(
                 log,
                 handlers=handlers or registered,
                 prefixes=modules,
+                queues=queues,
                 concurrency=concurrency,
                 definitions=client.registry,
             )

@@ -69,6 +69,10 @@ class HandlerError(StepwellError):
     """A handler cannot be found, imported or called."""
 
 
+class StepTypeError(StepwellError):
+    """A custom step type cannot be registered, or the package that brings it cannot be loaded."""
+
+
 class UnknownWorkflowError(StepwellError):
     """No definition of this name (and version) is registered."""
 

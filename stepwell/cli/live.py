@@ -93,7 +93,7 @@ class _Lines:
             who = event.by or "nobody, for time is over"
             return f"◷ {step_id}  {'approved' if event.approved else 'rejected'} by {who}"
         if isinstance(event, ChildRequested):
-            return f"▶ {step_id}  starts {event.workflow}: {event.child_id}"
+            return f"▶ {step_id}  starts {event.child_workflow}: {event.child_id}"
         if isinstance(event, IncidentRaised):
             told = event.code in ("step_failed", "compensation_failed")  # by the step's own line
             return f"‖ paused at {step_id}" if told else f"‖ {event.message}"

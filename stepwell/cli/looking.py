@@ -51,11 +51,12 @@ async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) 
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
 
+    prefixes = import_handlers(modules or ())  # before the definition: they may hold step types of their own
     compiled = _compiled(file)
     if modules is None and is_python(file):
         modules = []  # its module was imported, and the steps with it
     if modules is not None:
-        handlers = Handlers(import_handlers(modules), BUILTIN)
+        handlers = Handlers(prefixes, BUILTIN)
         handlers.update(registered)
         check_handlers(compiled, handlers)
     definition = compiled.definition
@@ -68,8 +69,9 @@ async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) 
     return 0
 
 
-async def plan(file: Path, *, as_json: bool) -> int:
+async def plan(file: Path, modules: Sequence[str] | None = None, *, as_json: bool) -> int:
     """Show the batches of a definition."""
+    import_handlers(modules or ())  # before the definition: they may hold step types of their own
     compiled = _compiled(file)
     if as_json:
         definition = compiled.definition

@@ -109,7 +109,7 @@ def validate(file: File, handlers: Modules = None, as_json: Json = False) -> Non
 
 
 @app.command()
-def plan(file: File, as_json: Json = False) -> None:
+def plan(file: File, handlers: Modules = None, as_json: Json = False) -> None:
     """Show in which batches the steps of a definition run, and what waits for what.
 
     \b
@@ -117,7 +117,7 @@ def plan(file: File, as_json: Json = False) -> None:
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    finish(lambda: looking.plan(file, as_json=as_json))
+    finish(lambda: looking.plan(file, handlers, as_json=as_json))
 
 
 @app.command()

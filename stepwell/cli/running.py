@@ -16,6 +16,7 @@ from stepwell.cli.family import Over, plans_of, until_over
 from stepwell.cli.live import progress
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.sources import definition_of, given
+from stepwell.core.step_configs import has_template, worker_handler
 from stepwell.errors import HandlerError, UnknownInstanceError
 from stepwell.ids import new_id
 
@@ -48,11 +49,11 @@ async def run(
     from stepwell.core.plan import compile_plan  # noqa: PLC0415
     from stepwell.schemas.load import load_definition  # noqa: PLC0415
 
+    prefixes = import_handlers(modules)  # before the definition: they may hold step types of their own
     source = given(file)
     definition = load_definition(definition_of(source))
     compiled = compile_plan(definition)  # all that is wrong with it, before anything is written
     data = parse_input(input_text, params)
-    prefixes = import_handlers(modules)
     handlers = Handlers(prefixes, BUILTIN)
     handlers.update(registered)
     named = instance_id or new_id()
@@ -127,7 +128,9 @@ def check_handlers(plan: Plan, handlers: Handlers) -> None:
     remedies: dict[str, None] = {}  # most have the same: told once, in the order of the steps
     for plan_step in plan.steps.values():
         step = plan_step.step
-        wanted = [(step.type, step.handler or "")] if step.type in ("python", "process", "http_request") else []
+        wanted = [(step.type, worker_handler(step, step.config))] if step.type in ("python", "agent_task") else []
+        if has_template(step.config.get("agent_id")):
+            wanted = []  # who it is is known only when it runs
         if step.compensate:
             wanted.append(("python", step.compensate.handler))
         for kind, name in wanted:

@@ -22,7 +22,7 @@ class StepContext:
         attempt: 1 for the first attempt.
         max_attempts: How many there may be.
         priority: The instance's, 0 to 100.
-        config: The step's ``config``, with its templates filled in.
+        config: The step's ``config``, with its templates filled in; for a step type with a class for it, an instance.
         timeout_seconds: For this attempt; None without a limit.
         purpose: ``run``, or ``compensate`` when the step is being undone, or ``handle`` for an error handler.
         log: A structlog logger that names the run.

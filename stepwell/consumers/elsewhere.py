@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from stepwell.consumers.handlers import is_within
+from stepwell.consumers.handlers import AGENT_TASK, is_agent_task, is_within
 from stepwell.log.port import Log
 
 WORKERS: Final = "workers"  # the group that all workers are in
@@ -36,7 +36,9 @@ class Elsewhere:
         for member in await self._log.members(WORKERS):
             if member.about != self._about:
                 says = {key: value.split(",") for key, value in member.about.items()}
-                able = handler in says.get("handlers", ()) or is_within(handler, says.get("prefixes", ()))
+                has = says.get("handlers", ())
+                able = handler in has or is_within(handler, says.get("prefixes", ()))
+                able = able or (is_agent_task(handler) and AGENT_TASK in has)
                 if able and self._queues.intersection(says.get("queues", ())):
                     return True
         return False

@@ -8,6 +8,7 @@ from typing import Final
 from stepwell.core.retry import PAYLOAD_TOO_LARGE
 from stepwell.errors import StepwellError
 from stepwell.schemas.codec import MOST_NESTED
+from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import ErrorInfo
 
 TRACEBACK_CHARACTERS: Final = 4_000  # the end of a traceback says most; a record has room for better things
@@ -17,21 +18,23 @@ MESSAGE_CHARACTERS: Final = 2_000
 def describe(error: BaseException) -> ErrorInfo:
     """What is recorded of an exception that a handler raised.
 
-    An exception with a boolean attribute ``retryable`` says itself whether another attempt makes sense.
+    An exception with a boolean attribute ``retryable`` says itself whether another attempt makes sense, one with
+    a number ``retry_after`` how many seconds to wait before it.
     """
     kinds = tuple(kind.__name__ for kind in type(error).__mro__[1:] if kind not in (Exception, BaseException, object))
     try:
         message = error.sentence if isinstance(error, StepwellError) else str(error)
-        retryable = getattr(error, "retryable", None)
+        retryable, after = getattr(error, "retryable", None), getattr(error, "retry_after", None)
         trace = "".join(traceback.format_exception(error))
     except Exception as problem:  # its own methods may fail as well
-        message, retryable, trace = f"(it cannot be shown: {type(problem).__name__})", None, ""
+        message, retryable, after, trace = f"(it cannot be shown: {type(problem).__name__})", None, None, ""
     return ErrorInfo(
         type=type(error).__name__,
         message=_encodable(_shortened(message, MESSAGE_CHARACTERS)),
         kinds=kinds,
         traceback=_encodable(trace[-TRACEBACK_CHARACTERS:]),
         retryable=retryable if isinstance(retryable, bool) else None,
+        retry_after=float(after) if isinstance(after, (int, float)) and 0 < after <= LONGEST_SECONDS else None,
     )
 
 

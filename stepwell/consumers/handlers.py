@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
@@ -13,7 +13,8 @@ import msgspec
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.parameters import Parameters
 from stepwell.core.suggestions import suggest
-from stepwell.errors import HandlerError
+from stepwell.errors import HandlerError, StepTypeError
+from stepwell.schemas.custom_types import CustomType, check_name, find_type, installed_types, remember_type
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,13 +31,15 @@ class Handler:
         function: What is called with ``arguments``.
         origin: The function as it was written.
         asynchronous: Whether it is a coroutine function; others run in threads.
+        config: What ``ctx.config`` is made; None leaves it a mapping.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], config: type[msgspec.Struct] | None = None) -> None:
         self.name = name
         written = getattr(function, "__stepwell_function__", None)
         self.origin = written or function
         self.asynchronous = _is_asynchronous(self.origin)
+        self.config = config
         self._parameters = None if written is None else Parameters(name, written)
         self._arguments: list[str] = []
         self._input_type: Any = None
@@ -48,8 +51,10 @@ class Handler:
         """What to call it with.
 
         Raises:
-            msgspec.ValidationError: The input does not fit its type.
+            msgspec.ValidationError: The input, or the step's ``config``, does not fit its type.
         """
+        if self.config is not None:
+            ctx.config = msgspec.convert(ctx.config, self.config, strict=False)
         if self._parameters is not None:
             return self._parameters.fill(data, ctx)
         if self._input_type is not None:
@@ -120,21 +125,24 @@ class Handlers:
     def __init__(
         self,
         prefixes: Iterable[str] = (),
-        builtin: Mapping[str, Callable[[Any, StepContext], Awaitable[Any]]] | None = None,
+        builtin: Mapping[str, Callable[[Any, StepContext], Any]] | None = None,
     ) -> None:
         self.prefixes = tuple(prefixes)
         self._registered: dict[str, Handler] = {}
         self._imported: dict[str, Handler] = {}
         self._builtin = {kind: Handler(kind, function) for kind, function in (builtin or {}).items()}
 
-    def register(self, name: str, function: Callable[..., Any]) -> None:
+    def register(self, name: str, function: Callable[..., Any], config: type[msgspec.Struct] | None = None) -> None:
         """Make a function known under a name.
+
+        Args:
+            config: What ``ctx.config`` is made for it.
 
         Raises:
             HandlerError: The name is taken by another function, or the function takes what it cannot be given.
         """
         known = self._registered.get(name)
-        made = Handler(name, function)
+        made = Handler(name, function, config)
         if known is not None and known.origin is not made.origin and not _same_source(known.origin, made.origin):
             raise HandlerError(
                 "is registered twice, for different functions",
@@ -152,12 +160,17 @@ class Handlers:
         self._registered.update(other._registered)
 
     def names(self) -> list[str]:
-        """All registered names and built-in types."""
-        return sorted({*self._registered, *self._builtin})
+        """All registered names, built-in types, and step types that installed packages bring."""
+        return sorted({*self._registered, *self._builtin, *installed_types()})
+
+    def agents(self) -> list[str]:
+        """The agents that have a handler of their own: each is the name of a queue."""
+        names = (name.partition(f"{AGENT_TASK}:")[2] for name in self._registered)
+        return sorted(filter(None, names))
 
     def knows(self, step_type: str, name: str) -> bool:
         """Whether ``find`` would find it."""
-        if step_type == "python" and name not in self._registered and not is_within(name, self.prefixes):
+        if step_type == "python" and not self._may_know(name):
             return False
         try:
             self.find(step_type, name)
@@ -165,16 +178,27 @@ class Handlers:
             return False
         return True
 
+    def _may_know(self, name: str) -> bool:
+        return (
+            name in self._registered
+            or is_within(name, self.prefixes)
+            or is_agent_task(name)
+            or ("." not in name and name in installed_types())
+        )
+
     def find(self, step_type: str, name: str) -> Handler:
         """The handler of a step.
 
         Args:
             step_type: ``python``, or a built-in type.
-            name: For ``python``: a registered name or a dotted path.
+            name: For ``python``: a registered name, a step type of an installed package, or a dotted path. For
+                ``agent_task``: ``agent_task:`` and the agent's id.
 
         Raises:
             HandlerError: There is none; the message says why, and what would help.
         """
+        if step_type == AGENT_TASK or is_agent_task(name):
+            return self._agent(name)
         if step_type != "python":
             builtin = self._builtin.get(step_type)
             if builtin is None:
@@ -182,8 +206,29 @@ class Handlers:
             return builtin
         found = self._registered.get(name) or self._imported.get(name)
         if found is None:
-            found = self._imported[name] = Handler(name, self._import(name))
+            found = self._imported[name] = self._installed(name) or Handler(name, self._import(name))
         return found
+
+    def _agent(self, name: str) -> Handler:
+        """The handler of one agent, or else that of all."""
+        found = self._registered.get(name) or self._registered.get(AGENT_TASK)
+        if found is None:
+            agent = name.partition(":")[2]
+            known = suggest(name, [other for other in self._registered if is_agent_task(other)])
+            raise HandlerError(
+                f'nobody does the tasks of the agent "{agent}"{known}',
+                place=f"handler {name!r}",
+                remedy=f'Register a function with @stepwell.handler("{name}"), or one for all agents with '
+                f'@stepwell.handler("{AGENT_TASK}"), in a module named by --handlers.',
+            )
+        return found
+
+    def _installed(self, name: str) -> Handler | None:
+        try:
+            found = find_type(name)
+        except StepTypeError as error:
+            raise HandlerError(error.message, place=f"handler {name!r}", remedy=error.remedy) from None
+        return None if found is None else Handler(name, found.function, found.config)
 
     def _import(self, name: str) -> Callable[..., Any]:
         place = f"handler {name!r}"
@@ -220,6 +265,14 @@ class Handlers:
         return function  # type: ignore[no-any-return]
 
 
+AGENT_TASK = "agent_task"
+
+
+def is_agent_task(name: str) -> bool:
+    """Whether this is how the task of one agent is called."""
+    return name.startswith(f"{AGENT_TASK}:")
+
+
 def is_within(path: str, prefixes: Iterable[str]) -> bool:
     """Whether a function's dotted path lies in one of these modules, or below."""
     module = path.rpartition(".")[0]
@@ -248,6 +301,38 @@ def handler(name: str | None = None) -> Callable[[Function], Function]:
 
     def register(function: Function) -> Function:
         registered.register(name or function.__name__, function)
+        return function
+
+    return register
+
+
+def step_type(
+    name: str, *, config: type[msgspec.Struct] | None = None, description: str = ""
+) -> Callable[[Function], Function]:
+    """Make a function a step type of its own: ``type: name`` in a definition.
+
+    Such a step is read as a ``python`` step with this name for its handler. The type must be known where the
+    definition is read and where the step is run: in a module named by ``--handlers``, or in an installed package
+    that names it in the entry point group ``stepwell.step_types``.
+
+    Args:
+        name: What definitions call it: letters, digits, dashes and underscores; no built-in type.
+        config: A msgspec Struct. A step's ``config`` is checked against it when the definition is read, and the
+            function finds an instance of it as ``ctx.config``.
+        description: For people; by default the first line of the function's docstring.
+
+    Returns:
+        A decorator that returns the function as it is.
+
+    Raises:
+        StepTypeError: The name is taken or none, or ``config`` is no Struct.
+    """
+    check_name(name, config)
+
+    def register(function: Function) -> Function:
+        registered.register(name, function, config)
+        about = description or (inspect.getdoc(function) or "").partition("\n")[0]
+        remember_type(CustomType(name, function, config, about))
         return function
 
     return register

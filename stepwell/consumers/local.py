@@ -24,6 +24,7 @@ class LocalRuntime:
     Args:
         handlers: What the worker can run, besides the built-in types.
         prefixes: Modules from which steps may name functions by dotted path.
+        queues: What the worker takes steps from, besides the queues of the agents that have handlers.
         concurrency: Steps that run at once.
         only: Which instances' steps the worker takes; None for all.
         hand_back: See ``Worker``.
@@ -50,7 +51,7 @@ class LocalRuntime:
         self._log = log
         self.handlers = Handlers(prefixes, BUILTIN)
         self.handlers.update(handlers)
-        self._queues = tuple(queues)
+        self._queues = tuple(dict.fromkeys((*queues, *self.handlers.agents())))
         self._concurrency = (concurrency or settings.concurrency()) if worker else 0
         self._only = only
         self._hand_back = hand_back

@@ -9,6 +9,7 @@ from typing import Any, Final
 from stepwell.core.gate_config import read_child, read_gate
 from stepwell.core.suggestions import choice
 from stepwell.core.values import kind
+from stepwell.core.worker_configs import worker_config_problems
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import CONFIG_KEYS, HTTP_METHODS, LONGEST_SECONDS, OPERATION_KEYS, RULE_KEYS, Step
 
@@ -16,6 +17,9 @@ from stepwell.schemas.definitions import CONFIG_KEYS, HTTP_METHODS, LONGEST_SECO
 def config_problems(step: Step, at: str) -> Iterator[str]:
     """Each problem of a step's ``config``, as ``place: message``."""
     config = step.config
+    yield from worker_config_problems(step.type, config, at)
+    if step.type not in CONFIG_KEYS:
+        return
     yield from _unknown(config, CONFIG_KEYS[step.type], at)
     literal = {key: value for key, value in config.items() if not _is_template(value)}
     if step.type == "input" and not isinstance(literal.get("data", {}), dict):

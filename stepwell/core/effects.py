@@ -84,8 +84,8 @@ def _waits_for(state: InstanceState | None, step_id: str, run: int) -> bool:
 def _start(parent_id: str, event: ChildRequested) -> StartWorkflow:
     return StartWorkflow(
         instance_id=event.child_id,
-        workflow=event.workflow,
-        version=event.version,
+        workflow=event.child_workflow,
+        version=event.child_version,
         input=event.input,
         priority=event.priority,
         command_id=f"{event.child_id}:start",

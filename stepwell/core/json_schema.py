@@ -29,13 +29,14 @@ def compile_schema(schema: Any) -> BoundedValidator:
     return bounded_validator(dict(schema))
 
 
-def misfits(validator: BoundedValidator, data: Any, at: str = "") -> Iterator[str]:
+def misfits(validator: BoundedValidator, data: Any, at: str = "", work: list[int] | None = None) -> Iterator[str]:
     """Each thing in the data that does not fit, as ``place: message``.
 
     Args:
         validator: From ``compile_schema``.
         data: JSON data.
         at: Where the data is.
+        work: As for ``BoundedValidator.iter_errors``.
 
     Raises:
         ExpressionError: The schema refers to what is not in it, or cannot be applied.
@@ -43,7 +44,7 @@ def misfits(validator: BoundedValidator, data: Any, at: str = "") -> Iterator[st
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
 
     try:
-        for error in validator.iter_errors(data):
+        for error in validator.iter_errors(data, work):
             place = f"{at}{error.json_path[1:]}".lstrip(".") or "the data"
             yield f"{place}: {shorten(error.message, _MESSAGE)}"
     except Unresolvable as error:

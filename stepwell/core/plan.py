@@ -17,16 +17,17 @@ from stepwell.core.graph import Graph
 from stepwell.core.json_schema import compile_schema, worst
 from stepwell.core.references import References
 from stepwell.core.schema_bounds import BoundedValidator
-from stepwell.core.suggestions import Suggestions, choice
+from stepwell.core.step_configs import InputCheck, input_check, planned_config
+from stepwell.core.suggestions import Suggestions, suggest
 from stepwell.core.syntax import ALLOWED
 from stepwell.core.templates import Template, compile_mapping, compile_template
 from stepwell.core.text_checks import first, size_problems, text_problems
 from stepwell.core.values import shorten
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
-    CONFIG_KEYS,
     REQUIRED_CONFIG,
     STEP_TYPES,
+    TYPE_ALIASES,
     Definition,
     Retry,
     Step,
@@ -50,14 +51,15 @@ class PlanStep:
     Attributes:
         index: Its place in the definition.
         dependents: Ids of the steps that depend on it, in written order.
+        accepts: What an ``input`` step asks of its data.
         check: What a ``condition_check`` evaluates.
         mapping: What is laid over ``input``.
         handles: The step whose failure it handles; empty for an ordinary step.
     """
 
     __slots__ = (
-        "check", "compensation_config", "compensation_input", "condition", "config", "dependents", "handles", "index",
-        "input", "instant", "mapping", "sequential", "step",
+        "accepts", "check", "compensation_config", "compensation_input", "condition", "config", "dependents",
+        "handles", "index", "input", "instant", "mapping", "sequential", "step",
     )  # fmt: skip
 
     def __init__(self, index: int, step: Step) -> None:
@@ -65,6 +67,7 @@ class PlanStep:
         self.step = step
         self.dependents: tuple[str, ...] = ()
         self.handles = ""
+        self.accepts: InputCheck | None = None
         self.check: Expression | None = None
         self.condition: Expression | None = None
         self.input: Template | None = None
@@ -177,7 +180,7 @@ class _Compiler:
         for index, step in enumerate(self.definition.steps):
             at = f"steps[{index}]"
             if step.type not in STEP_TYPES:
-                self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{choice(step.type, STEP_TYPES)}')
+                self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{_types_near(step.type)}')
             elif step.type == "python" and not step.handler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:
@@ -186,8 +189,10 @@ class _Compiler:
             missing = [key for key in wanted if key not in step.config]
             if missing:
                 self.problems.append(f'{at}.config: type "{step.type}" needs "{missing[0]}"')
-            if step.type in CONFIG_KEYS:
+            if step.type in STEP_TYPES:
                 self.problems.extend(config_problems(step, f"{at}.config"))
+            if step.type == "input":
+                self._check_input_step(self.plan.steps[step.id], f"{at}.config")
             if step.type in _NO_ATTEMPTS:
                 given = {"retry": step.retry != Retry(), "timeout_seconds": step.timeout_seconds is not None}
                 self.problems.extend(
@@ -204,6 +209,12 @@ class _Compiler:
             self.plan.input_schema = compile_schema(schema)
         except ExpressionError as error:
             self.problems.append(f"input_schema{error.place}: {_told(error)}")
+
+    def _check_input_step(self, plan_step: PlanStep, at: str) -> None:
+        try:
+            plan_step.accepts = input_check(plan_step.step.config)
+        except ExpressionError as error:
+            self.problems.append(f"{at}{error.place}: {_told(error)}")
 
     def _take_over_graph(self) -> None:
         plan, graph = self.plan, self.graph
@@ -226,8 +237,9 @@ class _Compiler:
                 plan_step.mapping = self._template(step.input_mapping, f"{at}.input_mapping", plan_step, mapping=True)
             elif given is not None:
                 plan_step.input = self._template(given, f"{at}.input", plan_step)
-            if step.config:
-                plan_step.config = self._template(step.config, f"{at}.config", plan_step) or _NO_CONFIG
+            config = planned_config(step)
+            if config:
+                plan_step.config = self._template(config, f"{at}.config", plan_step) or _NO_CONFIG
             if step.type == "condition_check":
                 self._check_condition_config(plan_step, at)
             if step.compensate:
@@ -287,6 +299,12 @@ class _Compiler:
         # The workflow's output and error handlers look at whatever there is.
         bound = None if step is None or step.handles else step.step
         self.problems += self.references.problems(references, at, bound, known)
+
+
+def _types_near(name: str) -> str:
+    near = suggest(name, (*STEP_TYPES, *(alias for alias in TYPE_ALIASES if len(alias) > 2)))  # much is near to "ai"
+    own = "one of your own is known once its module is imported (--handlers)"
+    return near or f"; there are {', '.join(STEP_TYPES)}; {own}"
 
 
 def _told(error: ExpressionError) -> str:

@@ -45,10 +45,11 @@ def is_retryable(retry: Retry, error: ErrorInfo) -> bool:
     return not kinds & NEVER_BY_DEFAULT
 
 
-def delay_seconds(retry: Retry, attempt: int, seed: str) -> float:
+def delay_seconds(retry: Retry, attempt: int, seed: str, asked: float | None = None) -> float:
     """How long to wait after a failed attempt.
 
     Args:
+        asked: How long the other side has asked for; no attempt comes sooner, up to ``max_delay_seconds``.
         attempt: The attempt that failed, from 1.
         seed: What the jitter is drawn from. The same seed draws the same, so that deciding stays a function of
             its arguments; instances and runs differ, so a crowd of them still spreads out.
@@ -59,4 +60,4 @@ def delay_seconds(retry: Retry, attempt: int, seed: str) -> float:
         delay = retry.max_delay_seconds
     delay = min(delay, retry.max_delay_seconds)
     draw = zlib.crc32(seed.encode()) / 2**32
-    return delay * (1 - retry.jitter * draw)
+    return max(delay * (1 - retry.jitter * draw), min(asked or 0.0, retry.max_delay_seconds))

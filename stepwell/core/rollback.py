@@ -28,7 +28,7 @@ def retried(decision: Decision, step_id: str, retry: Retry, step: StepState, err
     """Schedule another attempt, if there is one left and the error is of a kind that may pass."""
     if step.attempt >= retry.max_attempts or not is_retryable(retry, error):
         return False
-    delay = delay_seconds(retry, step.attempt, f"{decision.instance_id}:{step_id}:{step.run}")
+    delay = delay_seconds(retry, step.attempt, f"{decision.instance_id}:{step_id}:{step.run}", error.retry_after)
     due = decision.now + math.ceil(delay * 1000)
     decision.emit(StepRetryScheduled(step_id, step.run, error=error, due=due, attempt=step.attempt))
     return True

@@ -36,14 +36,17 @@ class BoundedValidator:
     def __init__(self, validator: Any) -> None:
         self._validator = validator
 
-    def iter_errors(self, data: Any) -> Iterator[Any]:
+    def iter_errors(self, data: Any, work: list[int] | None = None) -> Iterator[Any]:
         """What does not fit, as jsonschema's errors; the first ``MAX_ERRORS`` of it.
+
+        Args:
+            work: What is left of the work that several checks may cost together; by default each has its own.
 
         Raises:
             ExpressionError: It takes too much work.
             Exception: Whatever jsonschema raises for a ``$ref`` that leads nowhere, or numbers that are no floats.
         """
-        token = _work.set([MAX_WORK])
+        token = _work.set([MAX_WORK] if work is None else work)
         try:
             return iter(list(islice(self._validator.iter_errors(data), MAX_ERRORS)))
         except RecursionError:

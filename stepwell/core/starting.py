@@ -12,6 +12,7 @@ from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input, workflow_output
 from stepwell.core.settling import fail_step, succeed
 from stepwell.core.state import InstanceState, WorkflowStatus
+from stepwell.core.step_configs import worker_handler
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import (
@@ -112,6 +113,10 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
             return
         if plan_step.instant:
             output = _instant(plan_step, data, config, scope)
+            problem = plan_step.accepts.problem(output) if plan_step.accepts is not None else ""
+            if problem:
+                fail_step(decision, plan_step, run, 1, ErrorInfo(type="ValidationError", message=problem))
+                return
     except ExpressionError as error:
         info = ErrorInfo(type="ExpressionError", message=error.sentence)
         fail_step(decision, plan_step, run, 1, info)
@@ -124,7 +129,7 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
             step_id=step.id,
             run=run,
             step_type=step.type,
-            handler=step.handler or "",
+            handler=worker_handler(step, config),
             queue=step.queue,
             max_attempts=step.retry.max_attempts,
             input=data,

@@ -36,13 +36,14 @@ TYPE_ALIASES: Final[Mapping[str, str]] = {
 """What other systems call a type. Read, never written: the canonical form has one name for each."""
 
 CONFIG_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "input": ("data",),
+    "input": ("data", "schema", "required"),
     "output": (),
     "condition_check": ("condition",),
     "wait": ("seconds",),
     "process": ("rules",),
     "llm": (
         "prompt", "system", "messages", "model", "temperature", "max_tokens", "schema", "timeout_seconds",
+        "include_input",
     ),
     "file_operation": (
         "operation", "path", "to", "content", "format", "encoding", "pattern", "recursive", "algorithm", "overwrite",
@@ -67,6 +68,21 @@ REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
     "workflow_trigger": ("workflow",),
 }
 """What the ``config`` of a type cannot do without."""
+
+FILE_OPERATION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "read": ("path", "format", "encoding"),
+    "write": ("path", "content", "format", "encoding", "overwrite", "make_dirs"),
+    "copy": ("path", "to", "overwrite", "make_dirs"),
+    "move": ("path", "to", "overwrite", "make_dirs"),
+    "list": ("path", "pattern", "recursive"),
+    "checksum": ("path", "algorithm"),
+}
+"""The operations of a ``file_operation`` step, and what each takes."""
+
+FILE_FORMATS: Final = ("text", "json", "base64")
+CHECKSUMS: Final = ("sha256", "sha512", "sha1", "md5", "blake2b")
+MESSAGE_ROLES: Final = ("system", "user", "assistant")
+MOST_TEMPERATURE: Final = 2.0
 
 HTTP_METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 

@@ -23,6 +23,7 @@ class ErrorInfo(Struct, frozen=True, gc=False, omit_defaults=True):
         type: Class name of the error, such as ``ConnectionError``.
         kinds: Names of its base classes, so that a retry policy can name a whole family.
         retryable: What the handler itself says; None leaves it to the policy.
+        retry_after: Seconds that the other side asks to be left alone for.
     """
 
     type: str
@@ -30,6 +31,7 @@ class ErrorInfo(Struct, frozen=True, gc=False, omit_defaults=True):
     kinds: tuple[str, ...] = ()
     traceback: str = ""
     retryable: bool | None = None
+    retry_after: float | None = None
 
 
 class _Event(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"):

@@ -24,6 +24,7 @@ from stepwell.schemas.bounds import (
     wrong_nodes,
     wrong_values,
 )
+from stepwell.schemas.custom_types import resolve_definition, resolve_types
 from stepwell.schemas.definitions import (
     TYPE_ALIASES,
     AfterHandler,
@@ -73,7 +74,10 @@ def load_definition(source: Definition | Mapping[str, Any] | str | Path, *, plac
         DefinitionError: It cannot be read, or its shape is wrong.
     """
     if isinstance(source, Definition):
-        return source
+        resolved, problems = resolve_definition(source)
+        if problems:
+            raise DefinitionError(problems, place=place or f"workflow {source.name!r}")
+        return resolved
     if isinstance(source, Mapping):
         return from_plain(dict(source), place=place or "definition")
     if isinstance(source, Path) or not ("\n" in source or "{" in source):
@@ -253,6 +257,9 @@ def from_plain(data: Any, *, place: str) -> Definition:
         raise DefinitionError([wrong], place=place)
     prepared = _shorthand(data)
     _check_checkpoints(prepared, place)
+    problems = resolve_types(prepared)
+    if problems:
+        raise DefinitionError(problems, place=place)
     try:
         definition = msgspec.convert(prepared, Definition)
         if "version" not in prepared:

@@ -66,7 +66,7 @@ class ChildRequested(_Event, frozen=True, omit_defaults=True, tag="child.request
 
     Attributes:
         child_id: The new instance's id, made of this one's, the step's and the run: asked for twice, it starts once.
-        version: None for the version that is the newest when the child starts.
+        child_version: None for the version that is the newest when the child starts.
         wait: Whether the step waits for the child's end.
         on_failure: Whether a child that fails fails the step, or is its output.
         due: When waiting ends, in milliseconds since 1970; None never.
@@ -75,8 +75,8 @@ class ChildRequested(_Event, frozen=True, omit_defaults=True, tag="child.request
     step_id: str
     run: int
     child_id: str
-    workflow: str
-    version: str | None = None
+    child_workflow: str
+    child_version: str | None = None
     input: Any = None
     priority: int = 0
     wait: bool = True

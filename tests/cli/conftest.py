@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from stepwell.cli.main import command
+from stepwell.consumers.handlers import registered
 
 HANDLERS = '''
 import os, time
@@ -97,6 +98,8 @@ class Inside:
         monkeypatch.chdir(shell.directory)
         monkeypatch.syspath_prepend(str(shell.directory))
         monkeypatch.delenv("STEPWELL_LOG", raising=False)
+        monkeypatch.setattr(registered, "_registered", {})  # as a new interpreter has it
+        monkeypatch.delitem(sys.modules, "steps", raising=False)
 
     def __call__(self, *words: str, status: int = 0) -> str:
         """Run a verb; return what it printed to stderr."""

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import json
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from urllib.parse import parse_qs
 
 import pytest
@@ -19,6 +21,8 @@ from stepwell.consumers.builtin.http import (
     HTTPTimeoutError,
     PayloadTooLarge,
 )
+from stepwell.consumers.failures import describe
+from tests.workbench import handlers_of, outcome, stage, workflow
 
 
 async def test_a_get_gives_status_headers_the_parsed_answer_and_the_time_it_took(server):
@@ -264,3 +268,54 @@ async def test_the_next_address_is_tried_when_one_takes_no_connection(server, na
     names["service.example"] = ["127.0.0.2", "127.0.0.1"]
     server.answers["/"] = json_of([1])
     assert (await request(server.url(host="service.example")))["response"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("120", 120, 120),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        ("soon", None, None),
+        ("-3", None, None),
+        ("9" * 400, 999_999_999, 999_999_999),
+        (None, None, None),
+    ],
+)
+async def test_a_server_may_say_when_to_come_again(server, header, least, most):
+    server.answers["/busy"] = Answer(503, headers={} if header is None else {"Retry-After": header})
+    error = await failure(HTTPStatusError, server.url("/busy"))
+    assert error.retry_after is least if least is None else least <= error.retry_after <= most
+
+
+async def test_a_date_to_come_again_is_told_in_seconds(server):
+    when = datetime.now(UTC) + timedelta(seconds=90)
+    server.answers["/busy"] = Answer(429, headers={"Retry-After": format_datetime(when, usegmt=True)})
+    error = await failure(HTTPStatusError, server.url("/busy"))
+    assert 80 < error.retry_after <= 90
+    assert describe(error).retry_after == error.retry_after
+
+
+@pytest.mark.rows("O2", "D6", "X3")
+@pytest.mark.parametrize("name", ["http_request", "api_call", "call_external_service"])
+async def test_under_each_of_its_names_a_step_makes_its_response_a_later_steps_input(server, log, name):
+    server.answers["/rates"] = json_of({"eur": {"usd": 1.08}})
+    definition = workflow(
+        {"id": "fetch", "type": name, "config": {"url": server.url("/rates")}},
+        {"id": "show", "handler": "show", "depends_on": ["fetch"],
+         "input": {"all": "{{ fetch.output.response }}", "usd": "{{ fetch.output.response.eur.usd }}"}},
+    )  # fmt: skip
+    async with stage(log, handlers_of(show=lambda data: data), definition) as client:
+        ended = await outcome(client, {})
+    assert ended.output == {"show": {"all": {"eur": {"usd": 1.08}}, "usd": 1.08}}
+
+
+@pytest.mark.rows("X3", "D11")
+async def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(server, log):
+    server.answers["/busy"] = Answer(429, headers={"Retry-After": "1"})
+    retry = {"max_attempts": 2, "initial_delay_seconds": 0}
+    definition = workflow({"id": "a", "type": "http_request", "retry": retry, "config": {"url": server.url("/busy")}})
+    async with stage(log, handlers_of(), definition) as client:
+        began = time.monotonic()
+        ended = await outcome(client, {})
+    assert ended.steps["a"].attempts == 2
+    assert time.monotonic() - began >= 1

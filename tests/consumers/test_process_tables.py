@@ -5,6 +5,8 @@ import time
 import pytest
 from test_process import ORDERS, applied, refusal
 
+from tests.workbench import handlers_of, outcome, stage, workflow
+
 
 def test_filter_keeps_the_rows_for_which_the_expression_holds():
     rows = applied({"type": "filter", "field": "rows", "where": "paid and city == 'Oslo'"})["rows"]
@@ -187,3 +189,26 @@ def test_values_that_cannot_be_compared_or_grouped_are_named():
     lists = [{"a": [1]}]
     assert "rows cannot be told apart by a list" in refusal({"type": "group", "by": "a", "aggregate": {}}, data=lists)
     assert "by a: a list cannot be compared" in refusal({"type": "sort", "by": "a"}, data=lists)
+
+
+@pytest.mark.rows("X4", "X6")
+async def test_two_steps_outputs_are_joined_grouped_and_sorted_by_a_third(log):
+    orders = [{"customer": 1, "total": 5}, {"customer": 2, "total": 7}, {"customer": 1, "total": 1}]
+    customers = [{"id": 1, "name": " ann "}, {"id": 2, "name": "bob"}]
+    rules = [
+        {"type": "transform", "field": "customers[].name", "operation": "trim"},
+        {"type": "transform", "field": "customers[].name", "operation": "title"},
+        {"type": "join", "left": "orders", "right": "customers", "on": {"left": "customer", "right": "id"}},
+        {"type": "group", "field": "orders", "by": "name", "aggregate": {"sum": {"sum": "total"}}},
+        {"type": "sort", "field": "orders", "by": "sum", "descending": True},
+        {"type": "validate", "field": "orders", "schema": {"type": "array", "minItems": 1}},
+        {"type": "select", "fields": ["orders"]},
+    ]
+    definition = workflow(
+        {"id": "orders", "type": "input", "config": {"data": {"orders": orders}}},
+        {"id": "customers", "type": "input", "config": {"data": {"customers": customers}}},
+        {"id": "report", "type": "process", "depends_on": ["orders", "customers"], "config": {"rules": rules}},
+    )
+    async with stage(log, handlers_of(), definition) as client:
+        ended = await outcome(client, {})
+    assert ended.output == {"report": {"orders": [{"name": "Bob", "sum": 7}, {"name": "Ann", "sum": 6}]}}

@@ -65,6 +65,31 @@ SECONDS = "is no number of seconds from 0 to ten years"
         ("http_request", {"url": URL, "method": "pots"}, ['.method: unknown method "pots", did you mean "POST"?']),
         ("http_request", {"url": URL, "method": 3}, [".method: a text is needed, not a number"]),
         ("http_request", {"url": URL, "header": {}}, [': unknown key "header", did you mean "headers"?']),
+        ("llm", {}, [': type "llm" needs "prompt" or "messages"']),
+        ("llm", {"prompt": ""}, [".prompt: is empty"]),
+        ("llm", {"prompt": "?", "temprature": 1}, [': unknown key "temprature", did you mean "temperature"?']),
+        ("llm", {"prompt": "?", "temperature": 2.1}, [".temperature: a number from 0 to 2 is needed"]),
+        ("llm", {"prompt": "?", "max_tokens": 1.5}, [".max_tokens: a whole number from 1 to 10,000,000 is needed"]),
+        ("llm", {"prompt": "?", "timeout_seconds": 0}, [".timeout_seconds: a number above 0 is needed"]),
+        ("llm", {"prompt": "?", "include_input": "yes"}, [".include_input: true or false is needed, not a text"]),
+        ("llm", {"prompt": "?", "schema": {"type": "x"}},
+         [".schema.type: 'x' is not valid under any of the given schemas"]),
+        ("llm", {"messages": "hi"}, [".messages: a list of messages is needed, not a text"]),
+        ("llm", {"messages": ["hi", {"role": "boss", "content": 1, "name": "x"}]},
+         [".messages[0]: a mapping with role and content is needed, not a text",
+          '.messages[1]: unknown key "name"; there are role, content',
+          ".messages[1].role: one of system, user, assistant is needed",
+          ".messages[1].content: a text is needed, not a number"]),
+        ("file_operation", {"operation": "reed", "path": "a"},
+         ['.operation: unknown operation "reed", did you mean "read"?']),
+        ("file_operation", {"operation": "copy", "path": "a"}, [': the operation "copy" needs "to"']),
+        ("file_operation", {"operation": "read", "path": "a", "content": "x"},
+         ['.content: the operation "read" takes none; it takes path, format, encoding']),
+        ("file_operation", {"operation": "checksum", "path": "a", "algorithm": "sha257"},
+         ['.algorithm: unknown algorithm "sha257", did you mean "sha256"?']),
+        ("file_operation", {"operation": "list", "path": "a", "recursive": 1},
+         [".recursive: true or false is needed, not a number"]),
+        ("agent_task", {"agent_id": 3}, [".agent_id: a text is needed, not a number"]),
     ],
 )  # fmt: skip
 def test_a_literal_mistake_is_found_with_the_graph(type_, config, expected):
@@ -105,6 +130,10 @@ def test_a_rules_type_operation_and_keys_are_checked(rule, expected):
         ("process", {"rules": [{"type": "transform", "operation": "{{ input.o }}", "field": "x", "digits": 1}]}),
         ("http_request", {"url": "{{ input.base }}/x", "method": "{{ input.method }}"}),
         ("http_request", {"url": "HTTPS://{{ input.host }}/x", "method": "post"}),
+        ("llm", {"prompt": "{{ input.q }}", "temperature": "{{ input.t }}", "schema": "{{ input.s }}"}),
+        ("llm", {"messages": [{"role": "user", "content": "{{ input.q }}"}]}),
+        ("file_operation", {"operation": "{{ input.o }}", "path": "a", "to": "b"}),
+        ("agent_task", {"agent_id": "{{ input.who }}", "anything": 1}),
         ("python", {"anything": 1}),
     ],
 )  # fmt: skip
@@ -113,7 +142,7 @@ def test_what_is_right_or_filled_in_by_a_template_is_let_through(type_, config):
 
 
 def test_the_tables_are_those_of_the_workers():
-    assert set(CONFIG_KEYS) == set(STEP_TYPES) - {"python"}
+    assert set(CONFIG_KEYS) == set(STEP_TYPES) - {"python", "agent_task"}  # these take what their handlers like
     assert set(_RULES) == set(RULE_KEYS)
     assert set(_OPERATIONS) | set(_ON_FIELDS) == set(OPERATION_KEYS)
     assert {key for keys in OPERATION_KEYS.values() for key in keys} | {"field", "operation"} == set(

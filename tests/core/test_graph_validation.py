@@ -30,7 +30,10 @@ def problems(*steps, **fields):
         ((Step("a", type="pyton", handler="h"),), 'steps[0].type: unknown type "pyton", did you mean "python"?'),
         (
             (Step("a", type="qq"),),
-            f'steps[0].type: unknown type "qq"; there are {", ".join(STEP_TYPES)}',
+            (
+                f'steps[0].type: unknown type "qq"; there are {", ".join(STEP_TYPES)}; '
+                "one of your own is known once its module is imported (--handlers)"
+            ),
         ),
         ((Step("a"),), 'steps[0] ("a"): needs a handler: a registered name or a dotted path'),
         ((Step("a", type="input", handler="h"),), 'steps[0].handler: a step of type "input" takes none'),

@@ -38,6 +38,15 @@ def test_jitter_shortens_a_wait_by_the_same_draw_for_the_same_run():
     assert delay_seconds(retry, 1, "i:a:1") == delay_seconds(retry, 1, "i:a:1")
 
 
+def test_no_attempt_comes_sooner_than_the_other_side_has_asked_for():
+    retry = Retry(max_attempts=9, initial_delay_seconds=2, max_delay_seconds=60)
+    assert [delay_seconds(retry, attempt, "seed", 10.0) for attempt in (1, 2, 3, 4)] == [10, 10, 10, 16]
+    assert delay_seconds(retry, 1, "seed", 3600.0) == 60  # the definition has the last word
+    engine = started(step("a", retry=retry))
+    engine.fail("a", "Busy", retry_after=30.0)
+    assert engine.next_due() == engine.now + 30_000
+
+
 @pytest.mark.parametrize("kind", sorted(NEVER_BY_DEFAULT))
 def test_what_the_next_attempt_would_meet_again_is_not_retried(kind):
     assert not is_retryable(Retry(), ErrorInfo(kind))

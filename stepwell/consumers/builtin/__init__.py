@@ -1,4 +1,4 @@
-"""The built-in step types that workers run: one coroutine function each, of a step's input and its context.
+"""The built-in step types that workers run: one function each, of a step's input and its context.
 
 Whoever starts a worker imports this package, so it takes no heavy libraries with it: they are imported by the
 first call that needs them.
@@ -6,7 +6,7 @@ first call that needs them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from stepwell.consumers.builtin.process import process as _process
@@ -19,8 +19,22 @@ async def _http_request(data: Any, ctx: StepContext) -> Any:
     return await http_request(data, ctx)
 
 
-BUILTIN: Final[dict[str, Callable[[Any, StepContext], Awaitable[Any]]]] = {
+async def _llm(data: Any, ctx: StepContext) -> Any:
+    from stepwell.consumers.builtin.llm import llm  # noqa: PLC0415 - as above
+
+    return await llm(data, ctx)
+
+
+def _file_operation(data: Any, ctx: StepContext) -> Any:
+    from stepwell.consumers.builtin.files import file_operation  # noqa: PLC0415 - few definitions have one
+
+    return file_operation(data, ctx)
+
+
+BUILTIN: Final[dict[str, Callable[[Any, StepContext], Any]]] = {
     "process": _process,
     "http_request": _http_request,
+    "llm": _llm,
+    "file_operation": _file_operation,
 }
-"""The function of each step type."""
+"""The function of each step type: coroutine functions run in the worker's loop, others in threads."""

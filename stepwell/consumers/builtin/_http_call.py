@@ -39,7 +39,7 @@ _OWN_HEADERS: Final = frozenset({
 # Headers whose values are credentials, however they came there.
 _CREDENTIALS: Final = frozenset({"authorization", "cookie", "x-api-key"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_VALUE: Final = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
+HEADER_VALUE: Final = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 _RANGE: Final = re.compile(r"([1-5])xx|([1-5]\d\d)(?:\s*-\s*([1-5]\d\d))?")
@@ -78,11 +78,15 @@ class HTTPStatusError(HTTPRequestError):
 
     Args:
         status: The status.
+        retry_after: Seconds that the server asks to be left alone for, by its header ``Retry-After``.
     """
 
-    def __init__(self, message: str, *, status: int, url: str) -> None:
+    def __init__(
+        self, message: str, *, status: int, url: str, retry_after: float | None = None, remedy: str = ""
+    ) -> None:
         self.status = status
-        super().__init__(message, url=url, retryable=status >= 500 or status in (408, 425, 429))
+        self.retry_after = retry_after
+        super().__init__(message, url=url, retryable=status >= 500 or status in (408, 425, 429), remedy=remedy)
 
 
 class HTTPResponseError(HTTPRequestError):
@@ -177,6 +181,35 @@ def read_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     return url
 
 
+def read_timeout(settings: Settings, ctx: StepContext, default: float) -> float:
+    """The seconds that a request may take: ``timeout_seconds``, and never more than the step's."""
+    value = settings.values.get("timeout_seconds", default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise settings.wrong("timeout_seconds", "a number of seconds above 0 is needed")
+    return min(float(value), ctx.timeout_seconds or float("inf"))
+
+
+def forms_of(secret: str) -> frozenset[str]:
+    """Every form in which a server may give a secret back."""
+    forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
+    return frozenset(forms - {""})
+
+
+def standard_headers() -> dict[str, str]:
+    """What every request says."""
+    return {
+        "user-agent": f"stepwell/{stepwell.__version__}",
+        "accept": "*/*",
+        "accept-encoding": "gzip",
+        "connection": "close",
+    }
+
+
+def idempotency_key(ctx: StepContext) -> str:
+    """The run's key as a header takes it: ASCII only, while an instance's id takes anything."""
+    return quote(ctx.idempotency_key, safe=":/@+=,;!$'()*")
+
+
 class _Reader:
     def __init__(self, ctx: StepContext, environment: Mapping[str, str]) -> None:
         self.settings = Settings(ctx.config, "config", SETTINGS, HTTPSettingsError)
@@ -198,24 +231,17 @@ class _Reader:
                 raise settings.wrong("auth", "there is an Authorization header already")
             headers["authorization"] = self._authorization()
         if method not in SAFE_METHODS:
-            # A header takes ASCII only; an instance's id takes anything.
-            headers.setdefault("idempotency-key", quote(self.ctx.idempotency_key, safe=":/@+=,;!$'()*"))
+            headers.setdefault("idempotency-key", idempotency_key(self.ctx))
         body, content_type, confidential = self._body()
         if body is not None:
             headers.setdefault("content-type", content_type)
         return Call(
             method=method,
             url=url,
-            headers={
-                "user-agent": f"stepwell/{stepwell.__version__}",
-                "accept": "*/*",
-                "accept-encoding": "gzip",
-                "connection": "close",
-                **headers,
-            },
+            headers={**standard_headers(), **headers},
             body=body,
             confidential=confidential,
-            timeout_seconds=self._timeout(),
+            timeout_seconds=read_timeout(settings, self.ctx, TIMEOUT_SECONDS),
             expected=self._expected(),
             response=settings.choice("response", ("auto", "json", "text"), "auto"),
             max_response_bytes=settings.integer("max_response_bytes", MAX_RESPONSE_BYTES, 1, 2**31),
@@ -247,7 +273,7 @@ class _Reader:
             if key in headers:
                 raise settings.wrong(place, "is given twice")
             value, _ = self._value(place, written)
-            if not _VALUE.fullmatch(value):
+            if not HEADER_VALUE.fullmatch(value):
                 raise settings.wrong(place, "holds characters that no header can, or blanks at its ends")
             headers[key] = value
             if key in _CREDENTIALS:
@@ -261,7 +287,7 @@ class _Reader:
             raise self.settings.wrong("auth", "one of bearer and basic is needed")
         if "bearer" in auth:
             token, _ = self._value("auth.bearer", auth.get("bearer"))
-            if not token or not _VALUE.fullmatch(token):
+            if not token or not HEADER_VALUE.fullmatch(token):
                 raise auth.wrong("bearer", "holds characters that no header can, or blanks at its ends")
             self._keep(token)
             return f"Bearer {token}"
@@ -332,14 +358,7 @@ class _Reader:
 
     def _keep(self, secret: str) -> None:
         """Never show this, in whatever form a server may give it back."""
-        forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
-        self.secrets |= forms - {""}
-
-    def _timeout(self) -> float:
-        value = self.settings.values.get("timeout_seconds", TIMEOUT_SECONDS)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-            raise self.settings.wrong("timeout_seconds", "a number of seconds above 0 is needed")
-        return min(float(value), self.ctx.timeout_seconds or float("inf"))
+        self.secrets |= forms_of(secret)
 
     def _expected(self) -> tuple[tuple[int, int], ...]:
         written = self.settings.values.get("expect", "2xx")

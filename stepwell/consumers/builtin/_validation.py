@@ -9,6 +9,7 @@ from stepwell.consumers.builtin._paths import MISSING, Path, RuleError, parse_pa
 from stepwell.consumers.builtin._settings import Settings
 from stepwell.consumers.builtin._tables import Rule
 from stepwell.core.json_schema import MOST_PROBLEMS, compile_schema, misfits
+from stepwell.core.schema_bounds import MAX_WORK
 from stepwell.errors import ExpressionError, StepwellError
 
 
@@ -36,6 +37,7 @@ def compile_validate(settings: Settings) -> Rule:
     by_schema = schema_check(settings) if "schema" in settings else None
 
     def problems(data: Any) -> Iterator[str]:
+        work = [MAX_WORK]  # for all rows together, which are as many as somebody sends
         for at, value in _found(data, path, ""):
             if value is MISSING or isinstance(value, RuleError):
                 yield _problem(at, value)
@@ -44,7 +46,7 @@ def compile_validate(settings: Settings) -> Rule:
                 parts = _found(value, wanted, at)
                 yield from (_problem(*part) for part in parts if _is_absent(part[1]))
             if by_schema is not None:
-                yield from by_schema(value, at)
+                yield from by_schema(value, at, work)
 
     def validate(data: Any) -> Any:
         found = [problem for problem, _ in zip(problems(data), range(MOST_PROBLEMS), strict=False)]
@@ -72,16 +74,18 @@ def _problem(at: str, value: Any) -> str:
     return f"{at or 'the data'}: {what}"
 
 
-def schema_check(settings: Settings) -> Callable[[Any, str], Iterator[str]]:
-    """What checks data by the JSON Schema under ``schema``: gives each problem, as ``place: message``."""
+def schema_check(settings: Settings) -> Callable[[Any, str, list[int]], Iterator[str]]:
+    """What checks data by the JSON Schema under ``schema``: gives each problem, as ``place: message``. It takes the
+    data, its place, and the work that is left; see ``BoundedValidator``.
+    """
     try:
         validator = compile_schema(settings.mapping("schema"))
     except ExpressionError as error:
-        raise settings.wrong(f"schema{error.place}", error.message) from None
+        raise settings.wrong(f"schema{error.place}", error.message, error.remedy) from None
 
-    def check(value: Any, at: str) -> Iterator[str]:
+    def check(value: Any, at: str, work: list[int]) -> Iterator[str]:
         try:
-            yield from misfits(validator, value, at)
+            yield from misfits(validator, value, at, work)
         except ExpressionError as error:
             raise settings.wrong("schema", error.message, error.remedy) from None
 

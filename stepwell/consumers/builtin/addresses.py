@@ -174,13 +174,15 @@ class AllowList:
         why = refusal(address)
         if why is None or any(candidate in network for candidate in _forms(address) for network in self._networks):
             return
+        # A number such as 127.1 is no name that the list takes: it would be one of many ways to write the address.
+        allow = text if host.rpartition(".")[2].isdigit() else host
         name = f'"{host}" is {text}, ' if host != text else f"{text} is "
         raise AddressRefusedError(
             f"{name}{'an' if why[0] in 'aeiou' else 'a'} {why} address, which steps may not connect to",
             host=host,
             address=text,
             place=place,
-            remedy=f"If they shall, start the worker with {ALLOW}={host} (hosts or networks, separated by commas).",
+            remedy=f"If they shall, start the worker with {ALLOW}={allow} (hosts or networks, separated by commas).",
         )
 
 

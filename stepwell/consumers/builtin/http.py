@@ -31,6 +31,8 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
@@ -106,29 +108,45 @@ async def http_request(_data: Any, ctx: StepContext) -> dict[str, Any]:
         HTTPRequestError: It redirects to where nobody can follow.
     """
     began = time.perf_counter()
-    call = read_call(ctx)
-    allowed = AllowList.from_environment()
+    result = await send(read_call(ctx), AllowList.from_environment())
+    return {**result, "elapsed_ms": round((time.perf_counter() - began) * 1000, 1)}
+
+
+async def send(call: Call, allowed: AllowList, *, redirects: int = MAX_REDIRECTS) -> dict[str, Any]:
+    """Make a request, within its time.
+
+    Args:
+        call: What to request.
+        allowed: Where one may connect to besides the public internet.
+        redirects: How many are followed; with 0, one is an unexpected status.
+
+    Returns:
+        ``{status, headers, response, url}``.
+
+    Raises:
+        StepwellError: As ``http_request``.
+    """
     try:
         async with asyncio.timeout(call.timeout_seconds):
-            result = await _follow(call, allowed)
+            return await _follow(call, allowed, redirects)
     except HTTPTimeoutError:
         raise
     except TimeoutError:
         raise call.error(
             HTTPTimeoutError, f"no whole answer within {call.timeout_seconds:g} s", retryable=True
         ) from None
-    return {**result, "elapsed_ms": round((time.perf_counter() - began) * 1000, 1)}
 
 
-async def _follow(call: Call, allowed: AllowList) -> dict[str, Any]:
-    for _ in range(MAX_REDIRECTS + 1):
+async def _follow(call: Call, allowed: AllowList, redirects: int) -> dict[str, Any]:
+    for _ in range(redirects + 1):
         async with _sent(call, allowed) as response:
             if call.expects(response.status_code):
                 return await _result(call, response)
-            if response.status_code not in _REDIRECTS or "location" not in response.headers:
+            follows = redirects and response.status_code in _REDIRECTS and "location" in response.headers
+            if not follows:
                 raise await _unexpected(call, response)
             call = _redirected(call, response.status_code, response.headers["location"])
-    raise call.error(HTTPRequestError, f"there are more than {MAX_REDIRECTS} redirects")
+    raise call.error(HTTPRequestError, f"there are more than {redirects} redirects")
 
 
 # -- Sending --
@@ -347,4 +365,23 @@ async def _unexpected(call: Call, response: httpx.Response) -> HTTPStatusError:
         excerpt = excerpt[: max(len(excerpt) - longest - 1, 0)]  # what was read may end within a secret
     status = f"{response.status_code} {response.reason_phrase}".strip()
     message = f"{call}: status {status}" + (f": {shorten(excerpt, EXCERPT_CHARACTERS)}" if excerpt.strip() else "")
-    return HTTPStatusError(message, status=response.status_code, url=call.shown_url)
+    return HTTPStatusError(
+        message,
+        status=response.status_code,
+        url=call.shown_url,
+        retry_after=_seconds(response.headers.get("retry-after", "")),
+    )
+
+
+def _seconds(retry_after: str) -> float | None:
+    """The header ``Retry-After`` in seconds from now (RFC 9110, 10.2.3); None where it says nothing of use."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        then = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    return max((then - datetime.now(UTC)).total_seconds(), 0.0)
