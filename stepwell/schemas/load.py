@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 import yaml
 from msgspec.structs import replace
 
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions import (
-    TYPE_ALIASES,
-    AfterHandler,
-    Compensation,
-    Definition,
-    ErrorHandler,
-    Mode,
-    OnFailure,
-    Retry,
-    Step,
-    hash_definition,
-)
+from stepwell.schemas.definitions import TYPE_ALIASES, Definition, hash_definition
+from stepwell.schemas.dialects import CANONICAL, NAMES, detect, translate
+from stepwell.schemas.loaded import Loaded, of_definition
+from stepwell.schemas.places import Lines, Problem
+from stepwell.schemas.shapes import shape_problems, unknown_value
 
 MOST_BYTES: Final = 8 * 1024 * 1024  # a definition of 10,000 steps has about 2 MB
 
@@ -51,25 +45,47 @@ _Loader: Any = type(
 )
 
 
-def load_definition(source: Definition | Mapping[str, Any] | str | Path, *, place: str = "") -> Definition:
-    """Read a definition.
+Source = Definition | Mapping[str, Any] | str | Path
+
+
+def load_definition(source: Source, *, place: str = "", dialect: str | None = None, name: str = "") -> Definition:
+    """Read a definition, in whichever dialect it is written.
 
     Args:
         source: A definition, plain data, a path, or YAML or JSON text (anything with a line break or a brace).
         place: How messages name the source; by default the path.
+        dialect: One of ``stepwell.schemas.dialects.NAMES``; by default the shape tells.
+        name: What it is called if it does not say so, as some dialects allow; by default the file's name.
 
     Raises:
-        DefinitionError: It cannot be read, or its shape is wrong.
+        DefinitionError: It cannot be read, or its shape is wrong; all problems at once.
     """
+    loaded = read_definition(source, place=place, dialect=dialect, name=name)
+    if loaded.problems or loaded.definition is None:
+        raise loaded.everything(None)
+    return loaded.definition
+
+
+def read_definition(source: Source, *, place: str = "", dialect: str | None = None, name: str = "") -> Loaded:
+    """Read a definition as ``load_definition`` does, and keep what tells where everything came from.
+
+    What is wrong with its shape is in ``Loaded.problems``; the arguments are the same.
+
+    Raises:
+        DefinitionError: It cannot be read.
+    """
+    if dialect is not None and dialect not in NAMES:
+        raise DefinitionError([unknown_value(dialect, NAMES, "dialect")], place=place)
     if isinstance(source, Definition):
-        return source
+        return of_definition(source)
     if isinstance(source, Mapping):
-        return from_plain(dict(source), place=place or "definition")
+        return _load(dict(source), place or "definition", dialect, name, None)
     if isinstance(source, Path) or not ("\n" in source or "{" in source):
-        text, place = _read(Path(source)), place or str(source)
+        path = Path(source)
+        text, place, name = _read(path), place or str(source), name or path.stem
     else:
         text, place = source, place or "definition"
-    return from_plain(_parse(text, place), place=place)
+    return _load(_parse(text, place), place, dialect, name, Lines(text, _Loader))
 
 
 def _read(path: Path) -> str:
@@ -201,36 +217,49 @@ def from_plain(data: Any, *, place: str) -> Definition:
     Raises:
         DefinitionError: Its shape is wrong.
     """
+    loaded = _load(data, place, None, "", None)
+    if loaded.problems or loaded.definition is None:
+        raise loaded.everything(None)
+    return loaded.definition
+
+
+def _load(data: Any, place: str, dialect: str | None, name: str, lines: Lines | None) -> Loaded:
     if not isinstance(data, dict):
         kind = "empty" if data is None else f"a {type(data).__name__}"
         raise DefinitionError([f"is {kind}; a definition is a mapping with name and steps"], place=place)
     _check_keys(data, place)
-    prepared = _shorthand(data)
-    _check_checkpoints(prepared, place)
+    chosen = dialect or detect(data)
+    translation = None
+    if chosen != CANONICAL:
+        translation = translate(data, chosen, name=name, environment=os.environ)
+    prepared = _shorthand(data if translation is None else translation.plain)
+    loaded = Loaded(data, dialect=chosen, place=place, plain=prepared, translation=translation, lines=lines)
+    problems = list(_checkpoint_problems(prepared))
     try:
         definition = msgspec.convert(prepared, Definition)
         if "version" not in prepared:
             # A definition without a version gets one made from its content, so that editing it makes a new version.
             definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
     except msgspec.ValidationError as error:
-        raise DefinitionError([_explain(str(error), prepared)], place=place) from None
+        problems += shape_problems(prepared) or [Problem((), str(error))]
     except TypeError as error:  # a value of Python's that is no JSON
         raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
-    return definition
+    if problems or (translation is not None and translation.problems):
+        loaded.blame(problems)
+    else:
+        loaded.definition = definition
+    return loaded
 
 
-def _check_checkpoints(data: dict[str, Any], place: str) -> None:
+def _checkpoint_problems(data: dict[str, Any]) -> Iterator[Problem]:
     """Refuse what other versions of YAML take for a truth value, and here would become a checkpoint's name."""
     steps = data.get("steps")
-    problems = [
-        f'steps[{index}].checkpoint: write true or false instead of "{step["checkpoint"]}"'
-        for index, step in enumerate(steps if isinstance(steps, list) else ())
-        if isinstance(step, dict) and str(step.get("checkpoint")).lower() in {"yes", "no", "on", "off"}
-    ]
-    if problems:
-        raise DefinitionError(problems, place=place)
+    for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        if isinstance(step, dict) and str(step.get("checkpoint")).lower() in {"yes", "no", "on", "off"}:
+            text = f'write true or false instead of "{step["checkpoint"]}"'
+            yield Problem(("steps", index, "checkpoint"), text)
 
 
 def _shorthand(data: dict[str, Any]) -> dict[str, Any]:
@@ -269,98 +298,3 @@ def _shorthand_step(step: dict[str, Any]) -> dict[str, Any]:
         if key in step and step[key] is None:
             del step[key]
     return step
-
-
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
-_PLACE = re.compile(r" - at `(?:key in )?\$?(?P<path>[^`]*)`$")
-_FIELDS = {
-    field for struct in (Definition, Step, Retry, Compensation, ErrorHandler) for field in struct.__struct_fields__
-}
-
-
-def _explain(message: str, data: dict[str, Any]) -> str:
-    """Msgspec's message with the place first, and a suggestion for a misspelt key."""
-    at = _PLACE.search(message)
-    path = at["path"].lstrip(".") if at else ""
-    if path.startswith("error_handlers[...]"):
-        path = path.replace("[...]", f".{_wrong_handler(data)}", 1)
-    text = _PLACE.sub("", message)
-    unknown = _UNKNOWN.search(text)
-    if unknown:
-        name = unknown["name"]
-        fields = _fields_at(path)
-        near = difflib.get_close_matches(name, fields, n=1, cutoff=0.6)
-        hint = f', did you mean "{near[0]}"?' if near else f"; there are {', '.join(sorted(fields))}"
-        text = f'unknown key "{name}"{hint}'
-    else:
-        text = _in_words(text, path)
-    step = re.match(r"steps\[(\d+)\]", path)
-    path = path.replace("[...]", "[…]")
-    if step:
-        steps = data.get("steps")
-        entry = steps[int(step[1])] if isinstance(steps, list) else {}
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-            path += f' ("{entry["id"]}")'
-    return f"{path}: {text}" if path else text
-
-
-_EXPECTED = re.compile(r"Expected `(?P<types>[^`]+)`(?P<bound>.*?)(?:, got `(?P<got>[^`]+)`)?$")
-_BOUND = re.compile(r" (?P<length>of length )?(?P<sign>>=|<=|>) (?P<number>[\d.e+]+)$")
-_ENUM = re.compile(r"Invalid enum value (?P<value>.*)$")
-_SIGNS = {">=": "of at least", "<=": "of at most", ">": "above"}
-_WANTED = {
-    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "object": "a mapping",
-    "array": "a list",
-}  # fmt: skip
-_GOT = {"str": "a text", "int": "a number", "float": "a fraction", "bool": "a truth value", "null": "null",
-        "object": "a mapping", "array": "a list", "date": "a date", "datetime": "a date"}  # fmt: skip
-_CHOICES = {"mode": Mode, "on_failure": OnFailure, "then": AfterHandler}
-
-
-def _in_words(text: str, path: str) -> str:
-    """Msgspec's message in words of YAML and JSON instead of Python's types."""
-    choices = get_args(_CHOICES.get(path.rpartition(".")[2]))
-    enum, expected = _ENUM.match(text), _EXPECTED.match(text)
-    if enum and choices:
-        value = enum["value"].strip("'")
-        near = difflib.get_close_matches(value, choices, n=1)
-        hint = f', did you mean "{near[0]}"? There are' if near else "; there are"
-        return f'unknown value "{value}"{hint} {", ".join(choices)}'
-    if not expected:
-        text = text.replace("Object missing required field", "missing").replace("`", '"')
-        return text[0].lower() + text[1:]
-    kinds = [kind for kind in expected["types"].split(" | ") if kind != "null"]
-    wanted = ", ".join(_WANTED.get(kind, kind) for kind in kinds[:-1])
-    wanted += (" or " if wanted else "") + _WANTED.get(kinds[-1], kinds[-1])
-    got = expected["got"]
-    return f"expected {wanted}{_bound(expected['bound'])}" + (f", not {_GOT.get(got, got)}" if got else "")
-
-
-def _bound(text: str) -> str:
-    bound = _BOUND.match(text)
-    if not bound:
-        return text
-    number = f"{float(bound['number']):,.10g}"
-    unit = f" character{'' if number == '1' else 's'}" if bound["length"] else ""
-    return f" {_SIGNS[bound['sign']]} {number}{unit}"
-
-
-def _wrong_handler(data: dict[str, Any]) -> str:
-    """The first key of ``error_handlers`` with a value that does not fit: msgspec does not name it."""
-    for key, value in data["error_handlers"].items():
-        try:
-            msgspec.convert(value, ErrorHandler)
-        except msgspec.ValidationError:
-            return str(key)
-    return "…"
-
-
-def _fields_at(path: str) -> list[str]:
-    if path.startswith("error_handlers."):
-        return sorted(ErrorHandler.__struct_fields__)
-    last = re.sub(r"\[[^\]]*\]$", "", path).rpartition(".")[2]
-    by_place: dict[str, type[msgspec.Struct]] = {
-        "": Definition, "steps": Step, "retry": Retry, "compensate": Compensation,
-    }  # fmt: skip
-    struct = by_place.get(last)
-    return sorted(struct.__struct_fields__ if struct else _FIELDS)
