@@ -23,6 +23,7 @@ from stepwell.consumers.local import LocalRuntime
 from stepwell.consumers.reading import Accepted
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.views import InstanceView, view
+from stepwell.core.checked import compile_loaded
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogClosedError, UnknownWorkflowError
 from stepwell.ids import new_id
@@ -41,7 +42,7 @@ from stepwell.schemas.commands import (
 )
 from stepwell.schemas.definitions import Definition
 from stepwell.schemas.events import CommandNoted, Event
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.load import read_definition
 
 __all__ = ["ANSWER_TIMEOUT", "MOST_UNANSWERED", "Client", "EventRecord", "Run", "connect"]
 
@@ -100,17 +101,22 @@ class Client:
 
     # --- definitions ----------------------------------------------------------------------------------------
 
-    async def register(self, source: Definition | Mapping[str, Any] | str | Path) -> Definition:
+    async def register(
+        self, source: Definition | Mapping[str, Any] | str | Path, *, dialect: str | None = None, name: str = ""
+    ) -> Definition:
         """Register a definition.
 
         Args:
             source: A path, YAML or JSON text, plain data, or a ``Definition``.
+            dialect: How it is written, where its shape does not tell; see docs/dialects.md.
+            name: What it is called if it does not say so itself; by default the file's name.
 
         Raises:
             DefinitionError: It is not valid; all problems at once.
             DefinitionConflictError: Its name and version belong to another definition.
         """
-        plan = await self.definitions.register(load_definition(source))
+        plan = compile_loaded(read_definition(source, dialect=dialect, name=name))
+        plan = await self.definitions.register(plan.definition, plan)
         return plan.definition
 
     async def workflows(self) -> list[Definition]:

@@ -44,34 +44,45 @@ def print_json(value: Any) -> None:
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) -> int:
+async def validate(file: Path, modules: Sequence[str] | None, *, dialect: str | None = None, as_json: bool) -> int:
     """Check a definition; problems are raised."""
     from stepwell.cli.running import check_handlers  # noqa: PLC0415 - start-up time
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
+    from stepwell.schemas.dialects import CANONICAL  # noqa: PLC0415
 
-    compiled = _compiled(file)
+    compiled, written = _compiled(file, dialect)
     if modules is not None:
         handlers = Handlers(import_handlers(modules), BUILTIN)
         handlers.update(registered)
         check_handlers(compiled, handlers)
     definition = compiled.definition
     if as_json:
-        print_json({"valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash})
+        print_json({
+            "valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash,
+            "dialect": written,
+        })  # fmt: skip
     else:
         unchecked = "" if modules is not None or not compiled.handlers else "; handlers not checked: name --handlers"
         steps = count(len(definition.steps), "step")
-        print(f"{file}: {definition.name} {definition.version} is valid: {steps}{unchecked}")
+        form = "" if written == CANONICAL else f", dialect {written}"
+        print(f"{file}: {definition.name} {definition.version} is valid: {steps}{form}{unchecked}")
     return 0
 
 
-async def plan(file: Path, *, as_json: bool) -> int:
-    """Show the batches of a definition."""
-    compiled = _compiled(file)
-    if as_json:
-        definition = compiled.definition
+async def plan(file: Path, *, dialect: str | None = None, as_yaml: bool = False, as_json: bool) -> int:
+    """Show the batches of a definition, or the definition itself in the canonical form."""
+    compiled, written = _compiled(file, dialect)
+    definition = compiled.definition
+    if as_yaml and as_json:
+        raise UsageError("--yaml and --json are two forms of the same", remedy="Choose one.")
+    if as_yaml:
+        from stepwell.schemas.writing import canonical_yaml  # noqa: PLC0415 - start-up time
+
+        print(canonical_yaml(definition), end="")
+    elif as_json:
         print_json({
-            "workflow": definition.name, "version": definition.version, "hash": compiled.hash,
+            "workflow": definition.name, "version": definition.version, "hash": compiled.hash, "dialect": written,
             "batches": compiled.batches, "error_handlers": sorted(definition.error_handlers),
             "definition": msgspec.to_builtins(definition),
         })  # fmt: skip
@@ -80,16 +91,13 @@ async def plan(file: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _compiled(file: Path) -> Plan:
-    from stepwell.core.plan import compile_plan  # noqa: PLC0415 - start-up time
-    from stepwell.errors import DefinitionError  # noqa: PLC0415
-    from stepwell.schemas.load import load_definition  # noqa: PLC0415
+def _compiled(file: Path, dialect: str | None) -> tuple[Plan, str]:
+    """The plan of a file's definition, and the dialect that it is written in."""
+    from stepwell.core.checked import compile_loaded  # noqa: PLC0415 - start-up time
+    from stepwell.schemas.load import read_definition  # noqa: PLC0415
 
-    definition = load_definition(file)
-    try:
-        return compile_plan(definition)
-    except DefinitionError as error:
-        raise DefinitionError(error.problems, place=str(file)) from None
+    loaded = read_definition(file, dialect=dialect)
+    return compile_loaded(loaded), loaded.dialect
 
 
 async def status(instance_id: str, to: int | None, *, replayed: bool = False, as_json: bool, log: str | None) -> int:

@@ -20,6 +20,12 @@ def check_id(value: str | None) -> str | None:
 
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition: YAML or JSON.")]
+Dialect = Annotated[
+    str | None,
+    typer.Option(
+        "--dialect", metavar="NAME", help="How FILE is written, where its shape does not tell: docs/dialects.md."
+    ),
+]
 Id = Annotated[str, typer.Argument(metavar="ID", callback=check_id, help="The instance's id.")]
 Log = Annotated[
     str | None,

@@ -53,16 +53,19 @@ class Definitions:
             versions[definition.version] = digest
             self._definitions[digest] = definition
 
-    async def register(self, definition: Definition) -> Plan:
+    async def register(self, definition: Definition, plan: Plan | None = None) -> Plan:
         """Make a definition known to everybody who uses this log.
 
         Registering the same definition again changes nothing.
+
+        Args:
+            plan: The definition's, if it has been compiled already.
 
         Raises:
             DefinitionError: It is not valid.
             DefinitionConflictError: Its name and version belong to another definition.
         """
-        plan = compile_plan(definition)
+        plan = plan or compile_plan(definition)
         await self.catch_up()
         if self._versions.get(definition.name, {}).get(definition.version) is None:
             value = encode_definition(definition)

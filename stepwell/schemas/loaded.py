@@ -60,9 +60,8 @@ class Loaded:
         """Take note of problems of the canonical form's shape, and of what the dialect found."""
         canonical = list(found)
         written = self._translation.problems if self._translation is not None else []
-        problems = [*written]
-        for problem in canonical:
-            problems.append(Problem(self._origin(problem.path), self._in_words(problem.text)))
+        moved = [Problem(self._origin(path), self._in_words(text)) for path, text in canonical]
+        problems = [*written, *moved]
         self.problems = self._sorted([self._write(problem) for problem in dict.fromkeys(problems)])
         self.definition = self._rest(canonical, written)
 
@@ -159,7 +158,7 @@ class Loaded:
 
     def _renamed(self, path: Path, key: str) -> str:
         """What a key of a step is called in the document."""
-        of_step = len(path) == 2 and path[0] == "steps" and self._translation is not None  # noqa: PLR2004
+        of_step = len(path) == 2 and path[0] == "steps" and self._translation is not None
         return self._translation.words.keys.get(key, key) if of_step and self._translation else key
 
     def _in_words(self, text: str) -> str:
@@ -183,7 +182,11 @@ class Loaded:
         plain = dict(self.plain)
         for path, _ in canonical:
             if path[:1] == ("steps",):
-                if len(path) == 1 or path[2:3] in (("id",), ("depends_on",)):
+                if (
+                    len(path) == 1
+                    or not isinstance(steps[int(path[1])], dict)
+                    or path[2:3] in (("id",), ("depends_on",))
+                ):
                     return None
                 broken.add(int(path[1]))
             elif path:

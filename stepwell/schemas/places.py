@@ -55,8 +55,8 @@ def locate(message: str, data: Any) -> tuple[Path, str] | None:
             fits = [key for key in node if message.startswith(key, begin) and _ends(message, begin + len(key))]
             if not fits or (path and begin == position):
                 break
-            part = max(fits, key=len)
-            position, node = begin + len(part), node[part]
+            key: str = max(fits, key=len)
+            part, position, node = key, begin + len(key), node[key]
         else:
             break
         path.append(part)

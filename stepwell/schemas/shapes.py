@@ -9,7 +9,16 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from stepwell.schemas.definitions import AfterHandler, Compensation, Definition, ErrorHandler, Mode, OnFailure, Retry, Step
+from stepwell.schemas.definitions import (
+    AfterHandler,
+    Compensation,
+    Definition,
+    ErrorHandler,
+    Mode,
+    OnFailure,
+    Retry,
+    Step,
+)
 from stepwell.schemas.places import Path, Problem
 
 _NESTED: Final[dict[tuple[type, str], type[msgspec.Struct]]] = {
@@ -74,7 +83,9 @@ def _struct(data: Any, struct: type[msgspec.Struct], path: Path) -> Iterator[Pro
             yield Problem(path, f'missing "{name}"')
 
 
-def _value(value: Any, struct: type[msgspec.Struct], field: msgspec.structs.FieldInfo, path: Path) -> Iterator[Problem]:
+def _value(
+    value: Any, struct: type[msgspec.Struct], field: msgspec.structs.FieldInfo, path: Path
+) -> Iterator[Problem]:
     name = field.encode_name
     nested = _NESTED.get((struct, name))
     if struct is Definition and name == "steps" and isinstance(value, (list, tuple)):

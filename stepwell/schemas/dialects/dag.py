@@ -6,8 +6,8 @@
     dag:
       nodes:
         - {id: input, handler: input, dependencies: []}
-        - {id: tide, handler: call_external_service, dependencies: [input], config: {url: "https://tides.example/now"}}
-        - {id: note, handler: llm_service, dependencies: [tide], config: {prompt: "Sum up {{ tide.output.response }}"}}
+        - {id: tide, handler: call_external_service, dependencies: [input], config: {url: "https://tides.example"}}
+        - {id: note, handler: llm_service, dependencies: [tide], config: {prompt: "{{ tide.output.response }}"}}
         - {id: output, handler: output, dependencies: [note]}
 
 ``{{ input.x }}`` is a key of the workflow's input, also where a node is called ``input``.

@@ -1,4 +1,4 @@
-"""What every dialect is compiled with: the document as it was written, and the plain canonical form that is made of it.
+"""What every dialect is compiled with: the document as it was written, and the canonical form that is made of it.
 
 A dialect takes the keys that it knows from an :class:`Entry`, and puts what they mean into a :class:`Made`, which
 remembers where it came from. Values are passed on as they are wherever the meaning does not change: whatever is wrong
@@ -92,8 +92,7 @@ class Entry:
         value, path = self.get(*names)
         if value is not MISSING and not isinstance(value, Mapping):
             self.document.problem(path, f"expected a mapping, not {_kind(value)}")
-            value = MISSING
-        return ({}, path) if value is MISSING else (dict(value), path)
+        return (dict(value), path) if isinstance(value, Mapping) else ({}, path)
 
     def number(self, *names: str, whole: bool = False) -> tuple[Any, Path]:
         """A number of at least 0, or ``MISSING``; anything else is a problem."""

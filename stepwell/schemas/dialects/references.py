@@ -33,7 +33,9 @@ class References:
     def in_value(self, value: Any) -> Any:
         """A value with every template of its texts rewritten."""
         if isinstance(value, str):
-            return _TEMPLATE.sub(lambda found: "{{" + self._source(found[1]) + "}}", value) if "{{" in value else value
+            return (
+                _TEMPLATE.sub(lambda found: "{{" + self._source(found[1]) + "}}", value) if "{{" in value else value
+            )
         if isinstance(value, dict):
             return {key: self.in_value(part) for key, part in value.items()}
         return [self.in_value(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -35,12 +35,12 @@ _TOP: Final = (
     "max_parallel_tasks", "output",
 )  # fmt: skip
 _TASK: Final = (
-    "id", "name", "description", "type", "activity_type", "config", "input", "depends_on", "dependencies", "condition",
-    "retry", "retry_policy", "timeout", "timeout_seconds", "on_failure", "tasks", "queue",
+    "id", "name", "description", "type", "activity_type", "config", "input", "depends_on", "dependencies",
+    "condition", "retry", "retry_policy", "timeout", "timeout_seconds", "on_failure", "tasks", "queue",
 )  # fmt: skip
 _RETRY: Final = (
-    "max_attempts", "maximum_attempts", "max_retries", "initial_interval", "initial_delay", "initial_interval_seconds",
-    "backoff_coefficient", "backoff_multiplier", "multiplier", "maximum_interval", "max_interval", "max_delay",
+    "max_attempts", "maximum_attempts", "max_retries", "initial_interval", "initial_delay",
+    "initial_interval_seconds", "backoff_coefficient", "backoff_multiplier", "multiplier", "maximum_interval", "max_interval", "max_delay",
     "maximum_interval_seconds", "max_interval_seconds", "non_retryable_errors", "non_retryable_error_types",
     "non_retryable",
 )  # fmt: skip
@@ -102,7 +102,7 @@ class _Reader:
             if isinstance(spec, str):
                 spec = {"type": spec}  # noqa: PLW2901 - the short form
             if not isinstance(name, str) or not isinstance(spec, (Mapping, type(None))):
-                self.document.problem(path, 'a parameter is a name with a mapping, such as {type: string}')
+                self.document.problem(path, "a parameter is a name with a mapping, such as {type: string}")
                 continue
             spec = dict(spec or {})  # noqa: PLW2901
             if "default" in spec:
@@ -121,7 +121,9 @@ class _Reader:
                 continue
             if entry.value("type") in ("parallel", "group") or (entry.has("tasks") and not entry.has("type")):
                 inner, below = entry.get("tasks")
-                members = list(self._tasks(inner, below, (*outer, *_texts(entry.value("depends_on", "dependencies")))))
+                members = list(
+                    self._tasks(inner, below, (*outer, *_texts(entry.value("depends_on", "dependencies"))))
+                )
                 if isinstance(entry.data.get("id"), str):
                     self.groups[entry.data["id"]] = [str(task.data.get("id")) for task, _ in members]
                 yield from members
@@ -136,7 +138,9 @@ class _Reader:
         kind = self._kind(entry, made)
         before, at = entry.get("depends_on", "dependencies")
         if outer or self.groups:
-            named = [*outer, *_texts(before)] if before is MISSING or isinstance(before, (str, list, tuple)) else before
+            named = (
+                [*outer, *_texts(before)] if before is MISSING or isinstance(before, (str, list, tuple)) else before
+            )
             if isinstance(named, list):
                 spelt = [member for name in named for member in self.groups.get(name, [name])]
                 before = list(dict.fromkeys(spelt)) if outer or spelt != named else before
@@ -209,7 +213,11 @@ class _Reader:
             parts = parts[1:]
             if len(parts) == 1 or parts[1] not in _OUTPUT:
                 return ["step_outputs", *parts] if len(parts) == 1 else parts
-        if len(parts) > 1 and parts[1] in _OUTPUT and parts[0] not in ("input", "input_data", "context", "step_outputs"):
+        if (
+            len(parts) > 1
+            and parts[1] in _OUTPUT
+            and parts[0] not in ("input", "input_data", "context", "step_outputs")
+        ):
             return ["step_outputs", parts[0], *parts[2:]]
         return parts if parts[0] in ("input", "input_data", "context", "step_outputs") else None
 
