@@ -11,6 +11,7 @@ from typing import Any
 import stepwell
 from benchmarks.common import HANDLERS, chain, must, rss_mb
 from benchmarks.pace import w1
+from stepwell.consumers.histories import accepted_of
 from stepwell.consumers.reading import EventReader
 from stepwell.core.acceptance import CLAIM, KIND, TRANSITION, Stamp, read_stamp, stamp_headers
 from stepwell.core.partition import PartitionState, follow
@@ -28,7 +29,7 @@ async def grow(url: str, events: int) -> int:
         await client.register(chain("five", 5))
         run = await client.start("five", {"n": 0}, id="model")
         await run.result()
-        history = [accepted.transition for accepted in await client._history("model")]  # noqa: SLF001
+        history = [accepted.transition for accepted in await accepted_of(client.log, "model")]
     log = await open_log(url)
     per_instance = sum(len(transition.events) for transition in history)
     instances = events // per_instance

@@ -28,7 +28,7 @@ from stepwell.schemas.commands import StartWorkflow
 from stepwell.schemas.events import StepReady
 
 
-async def until(condition, timeout=15.0):
+async def until(condition, timeout=30.0):
     """Wait until a condition holds, and return what it gave."""
     deadline = time.monotonic() + timeout
     while True:
@@ -119,7 +119,7 @@ class Gate:
         return {"n": data.get("n", 0) + 1}
 
 
-async def ends(client, *ids, timeout=15):
+async def ends(client, *ids, timeout=30):
     return await asyncio.gather(*(client.wait(i, lambda state: not state.live, timeout=timeout) for i in ids))
 
 
@@ -271,7 +271,7 @@ async def work(data, ctx):
     return {"n": data.get("n", 0) + 1}
 
 
-async def outcome(client, data=None, *, name="w", timeout=10):
+async def outcome(client, data=None, *, name="w", timeout=30):
     """Run one instance to its end."""
     run = await client.start(name, {} if data is None else data)
     return await run.result(timeout=timeout)

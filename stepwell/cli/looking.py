@@ -77,9 +77,9 @@ async def plan(file: Path, *, dialect: str | None = None, as_yaml: bool = False,
     if as_yaml and as_json:
         raise UsageError("--yaml and --json are two forms of the same", remedy="Choose one.")
     if as_yaml:
-        from stepwell.schemas.writing import canonical_yaml  # noqa: PLC0415 - start-up time
+        from stepwell.schemas.dump import to_yaml  # noqa: PLC0415 - start-up time
 
-        print(canonical_yaml(definition), end="")
+        print(to_yaml(definition), end="")
     elif as_json:
         print_json({
             "workflow": definition.name, "version": definition.version, "hash": compiled.hash, "dialect": written,

@@ -129,7 +129,13 @@ class Engine:
         while True:
             began = self._clock()
             owner = PartitionOwner(
-                self._log, partition, self._definitions, self._admission, name=self._name, clock=self._clock
+                self._log,
+                partition,
+                self._definitions,
+                self._admission,
+                name=self._name,
+                clock=self._clock,
+                reached=self._membership.reached,
             )
             try:
                 given = await self._membership.assignment()

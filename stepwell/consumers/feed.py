@@ -24,9 +24,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from stepwell.consumers.reading import EventReader, place, read_range
+from stepwell.consumers.supervisor import FATAL
 from stepwell.consumers.takeover import SurpriseError, load_snapshot
 from stepwell.core.acceptance import Acceptance
-from stepwell.errors import LogClosedError, LogCorruptedError, LogVersionError
+from stepwell.errors import LogClosedError, LogCorruptedError
 from stepwell.log.port import EVENTS, FEED, Log, Membership, NewRecord
 from stepwell.schemas.events import (
     Transition,
@@ -45,7 +46,6 @@ _logger = Logger("stepwell.feed")
 
 _TRANSITIONS: Final = 200  # read at once: what is published by one append, and the most that is repeated
 _TAIL: Final = 500  # records of the feed to look at for the newest position: more than one append has, as a rule
-_FATAL: Final = (LogVersionError, LogCorruptedError)
 _FIRST_PAUSE: Final = 0.05  # seconds; doubled for each further surprise
 _LONGEST_PAUSE: Final = 2.0
 _WENT_WELL: Final = 10.0  # seconds after which trouble is new trouble
@@ -77,13 +77,17 @@ class FeedSession:
 
     Args:
         source: The ``ce_source`` of its events.
+        reached: Told up to where the events were published; see ``port.Membership``.
 
     Attributes:
         published: How many events it has published.
     """
 
-    def __init__(self, log: Log, partition: int, source: str) -> None:
+    def __init__(
+        self, log: Log, partition: int, source: str, reached: Callable[[str, int, int], None] | None = None
+    ) -> None:
         self._log = log
+        self._reached = reached
         self._partition = partition
         self._source = source
         self._names = _Names()
@@ -177,6 +181,8 @@ class FeedSession:
                 self._add(batch, transition, record.offset, acceptance)
         if batch:
             await self._publish(batch)
+        if self._reached is not None:
+            self._reached(EVENTS, self._partition, self._reader.position)
         return len(batch)
 
     def _add(self, batch: list[NewRecord], transition: Transition, offset: int, acceptance: Acceptance) -> None:
@@ -265,10 +271,10 @@ class Feeder:
                 given = await self._membership.assignment()
                 while partition not in given:  # we are about to be told so, unless it comes back first
                     given = await self._membership.changed(given)
-                await FeedSession(self._log, partition, self._source).run()
+                await FeedSession(self._log, partition, self._source, self._membership.reached).run()
             except LogClosedError:
                 return
-            except _FATAL as error:
+            except FATAL as error:
                 if not self._fatal.done():
                     self._fatal.set_exception(error)
                 return

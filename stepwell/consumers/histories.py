@@ -33,16 +33,27 @@ class EventRecord(Struct, frozen=True):
     offset: int = -1
 
 
+async def accepted_of(log: Log, instance_id: str) -> list[Accepted]:
+    """An instance's transitions, with their records; none where the log holds none of this id."""
+    reader = EventReader(log, partition_for(instance_id, log.partitions))
+    await reader.seek_snapshot()
+    await reader.catch_up()
+    return await reader.history(instance_id)
+
+
 async def events_of(log: Log, instance_id: str) -> list[EventRecord]:
     """Everything that ever happened to an instance, in order.
 
     Raises:
         UnknownInstanceError: The log holds none of this id.
     """
+    found = await accepted_of(log, instance_id)
+    if not found:
+        raise unknown_instance(instance_id)
     partition = partition_for(instance_id, log.partitions)
     return [
         record
-        for accepted in await _history(log, instance_id)
+        for accepted in found
         for record in event_records(accepted.transition, partition, accepted.record.offset)
     ]
 
@@ -56,20 +67,10 @@ async def state_of(log: Log, instance_id: str, to: int | None = None) -> Instanc
     Raises:
         UnknownInstanceError: The log holds none of this id.
     """
-    state = fold((accepted.transition for accepted in await _history(log, instance_id)), to=to)
+    state = fold((accepted.transition for accepted in await accepted_of(log, instance_id)), to=to)
     if state is None:
         raise unknown_instance(instance_id)
     return state
-
-
-async def _history(log: Log, instance_id: str) -> list[Accepted]:
-    reader = EventReader(log, partition_for(instance_id, log.partitions))
-    await reader.seek_snapshot()
-    await reader.catch_up()
-    found = await reader.history(instance_id)
-    if not found:
-        raise unknown_instance(instance_id)
-    return found
 
 
 def unknown_instance(instance_id: str) -> UnknownInstanceError:

@@ -91,6 +91,7 @@ class PartitionOwner:
         admission: Says when starts are taken; shared by the owners of one engine.
         name: Who it is, for people who read the log.
         clock: Milliseconds since 1970.
+        reached: Told up to where a topic was followed; see ``port.Membership``.
     """
 
     def __init__(
@@ -102,8 +103,10 @@ class PartitionOwner:
         *,
         name: str,
         clock: Callable[[], int],
+        reached: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self._log = log
+        self._reached = reached
         self.partition = partition
         self._definitions = definitions
         self._admission = admission
@@ -204,6 +207,7 @@ class PartitionOwner:
             await self._fire_timers(batch)
             await self._continue(batch)
             self._flush(batch)
+            self._tell_reached()
             self._maybe_snapshot()
             while len(self._unproved) > MAX_UNPROVED:
                 self._room.clear()
@@ -364,8 +368,19 @@ class PartitionOwner:
             transition, after = head.decided.transition, head.decided.after
             found += effects(before.instances.get(transition.instance_id), transition, after)
         self._deliveries.send(found, self._proved_index, self.confirmed)
+        self._tell_reached()
         self._send_again()
         self._room.set()
+
+    def _tell_reached(self) -> None:
+        """Say how far we have come: what is proved, or where nothing is on its way, what was looked at."""
+        if self._reached is not None:
+            place = self.confirmed.place
+            command, start = (
+                (self._source + 1, self._started + 1) if not self._unproved else (place.command, place.start)
+            )
+            self._reached(COMMANDS, self.partition, command)
+            self._reached(STARTS, self.partition, start)
 
     def _send_again(self) -> None:
         """Send what the owner before us may not have delivered, as far as it is still unsettled."""

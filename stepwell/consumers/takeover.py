@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stepwell.consumers.reading import EventReader, read_range
 from stepwell.core.acceptance import CLAIM, KIND, read_stamp
 from stepwell.core.effects import Effect, effects, is_under_way
-from stepwell.core.partition import PartitionState, follow
+from stepwell.core.partition import PartitionState, advance, enter
 from stepwell.core.snapshots import decode_partition
 from stepwell.errors import LogCorruptedError, StepwellError
 from stepwell.log.port import EVENTS, SNAPSHOTS, Log, NewRecord
@@ -69,8 +69,9 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
             transition = reader.decode(record)
             instance_id = transition.instance_id
             earlier = state.instances.get(instance_id)
-            state = follow(state, transition, stamp)
-            found = effects(earlier, transition, state.instances.get(instance_id))
+            after = advance(earlier, transition)
+            state = enter(state, instance_id, after, stamp=stamp, at=transition.at)
+            found = effects(earlier, transition, after)
             sent += [(record.offset, effect) for effect in found]
             released = max(released, stamp.released)
             tail_bytes += len(record.value)

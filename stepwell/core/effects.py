@@ -22,6 +22,7 @@ from stepwell.schemas.events import (
     StepFailed,
     StepReady,
     StepRetryScheduled,
+    StepSucceeded,
     Transition,
     WorkflowCancelled,
     WorkflowFailed,
@@ -95,20 +96,27 @@ def _start(parent_id: str, event: ChildRequested) -> StartWorkflow:
 def _orphans(before: InstanceState, transition: Transition, after: InstanceState | None) -> list[Effect]:
     """Children that their parent has stopped waiting for, but not because they have ended."""
     let_go: list[str] = []
+    told = set()  # runs whose children have said themselves that they have ended
     for event in transition.events:
+        if isinstance(event, (StepSucceeded, StepFailed)) and not _timed_out(event):
+            told.add(event.run)
         if type(event) in _GIVES_UP:
             let_go += sorted(before.steps)
         elif isinstance(event, WorkflowResumed):
             let_go += event.reset
-        elif isinstance(event, StepFailed) and event.error.type == STEP_TIMEOUT:
-            let_go.append(event.step_id)
+        elif _timed_out(event):
+            let_go.append(event.step_id)  # type: ignore[union-attr]
     children = [before.steps[step_id].child for step_id in dict.fromkeys(let_go) if step_id in before.steps]
     reason = f"{before.id} no longer waits for it"
     return [
         CancelWorkflow(child.child_id, reason=reason, command_id=f"{child.child_id}:end")
         for child in children
-        if child is not None and child.wait and not _waits_for(after, child.step_id, child.run)
+        if child is not None and child.run not in told and not _waits_for(after, child.step_id, child.run)
     ]
+
+
+def _timed_out(event: Event) -> bool:
+    return isinstance(event, StepFailed) and event.error.type == STEP_TIMEOUT
 
 
 def _ended(

@@ -85,8 +85,17 @@ def follow(state: PartitionState, transition: Transition, stamp: Stamp) -> Parti
         LookupError: The events cannot follow; the log is not whole.
     """
     instance_id = transition.instance_id
-    instance = state.instances.get(instance_id)
+    after = advance(state.instances.get(instance_id), transition)
+    return enter(state, instance_id, after, stamp=stamp, at=transition.at)
+
+
+def advance(instance: InstanceState | None, transition: Transition) -> InstanceState | None:
+    """The instance after a transition: also one that has finished by it, and leaves the partition's memory.
+
+    Raises:
+        LookupError: The events cannot follow.
+    """
     if transition.sequence:
         for event in transition.events:
-            instance = evolve(instance, event, transition.at, instance_id)
-    return enter(state, instance_id, instance, stamp=stamp, at=transition.at)
+            instance = evolve(instance, event, transition.at, transition.instance_id)
+    return instance

@@ -6,8 +6,6 @@ engine can rely on the graph being acyclic and every reference leading somewhere
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ import msgspec
 
 from stepwell.core.config_checks import config_problems
 from stepwell.core.expressions import ALLOWED, Expression, compile_expression
+from stepwell.core.graph import Graph
 from stepwell.core.suggestions import choice, suggest
 from stepwell.core.templates import Template, compile_mapping, compile_template
 from stepwell.errors import DefinitionError, ExpressionError
@@ -38,7 +37,6 @@ INSTANT_TYPES: Final = frozenset({"input", "output", "condition_check"})
 
 _NO_CONFIG: Final = compile_template({})
 _NO_ATTEMPTS: Final = INSTANT_TYPES | {"wait", "approval_gate"}
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would break a line, or a terminal
 
 
 class PlanStep:
@@ -140,35 +138,26 @@ class _Compiler:
         self.definition = definition
         self.problems: list[str] = []
         self.plan = Plan(definition)
-        self.ancestors: dict[str, int] = {}
+        self.graph = Graph(definition, self.problems)
 
     def compile(self) -> Plan:
         plan, definition = self.plan, self.definition
         if not definition.steps:
             self.problems.append("steps: there are none; a workflow needs at least one")
-        self._check_ids()
-        self._check_error_handlers()
+        self.graph.check_ids()
+        self.graph.read_error_handlers()
         self._check_types()
-        self._link()
+        self.graph.link()
         self._check_schema()
-        if not self.problems:  # what follows would only repeat what is wrong with the graph
-            self._batch()
+        if not self.problems:  # what follows would only repeat what is wrong with the steps
+            self.graph.lay_out()
         if not self.problems:
+            self._take_over_graph()
             self._compile_steps()
             plan.output = self._template(definition.output, "output", None)
         if self.problems:
             raise DefinitionError(self.problems, place=f"workflow {definition.name!r}")
         return plan
-
-    def _check_ids(self) -> None:
-        counts = Counter(step.id for step in self.definition.steps)
-        for index, step in enumerate(self.definition.steps):
-            if counts[step.id] > 1 and self.plan.steps[step.id].index == index:
-                self.problems.append(f'steps[{index}].id: "{step.id}" is given to {counts[step.id]} steps')
-            if step.id != step.id.strip() or _CONTROL.search(step.id):
-                self.problems.append(
-                    f"steps[{index}].id: {step.id!r} has blanks at its ends, line breaks or control characters"
-                )
 
     def _check_types(self) -> None:
         for index, step in enumerate(self.definition.steps):
@@ -209,76 +198,12 @@ class _Compiler:
             # Without a registry of its own it would fetch what a schema refers to over the network.
             self.plan.input_schema = Draft202012Validator(schema, registry=REGISTRY)
 
-    def _check_error_handlers(self) -> None:
-        steps = self.plan.steps
-        for failing, handler in self.definition.error_handlers.items():
-            at = f"error_handlers.{failing}"
-            if failing not in steps:
-                self.problems.append(f'{at}: unknown step "{failing}"{suggest(failing, steps)}')
-            if handler.step not in steps:
-                self.problems.append(f'{at}: unknown step "{handler.step}"{suggest(handler.step, steps)}')
-            elif handler.step == failing:
-                self.problems.append(f"{at}: a step cannot handle its own failure")
-            elif steps[handler.step].handles:
-                other = steps[handler.step].handles
-                self.problems.append(
-                    f'{at}: "{handler.step}" already handles "{other}"; give each step a handler of its own'
-                )
-            else:
-                steps[handler.step].handles = failing
-        for failing in self.definition.error_handlers:
-            if failing in steps and steps[failing].handles:
-                self.problems.append(f"error_handlers.{failing}: an error handler cannot have one itself")
-
-    def _link(self) -> None:
-        steps = self.plan.steps
-        dependents: dict[str, list[str]] = {step_id: [] for step_id in steps}
-        for plan_step in steps.values():
-            step, at = plan_step.step, f"steps[{plan_step.index}].depends_on"
-            if plan_step.handles and set(step.depends_on) - {plan_step.handles}:
-                self.problems.append(
-                    f'{at}: "{step.id}" handles the failure of "{plan_step.handles}" and may depend on nothing else'
-                )
-                continue
-            for other, count in Counter(step.depends_on).items():
-                if other not in steps:
-                    self.problems.append(f'{at}: unknown step "{other}"{suggest(other, steps)}')
-                elif other == step.id:
-                    self.problems.append(f'{at}: "{other}" depends on itself')
-                elif steps[other].handles:
-                    self.problems.append(
-                        f'{at}: "{other}" runs only when "{steps[other].handles}" fails; nothing may depend on it'
-                    )
-                elif count > 1:
-                    self.problems.append(f'{at}: "{other}" is named {count} times')
-                elif not plan_step.handles:
-                    dependents[other].append(step.id)
-        for step_id, names in dependents.items():
-            steps[step_id].dependents = tuple(names)
-
-    def _batch(self) -> None:
-        """Kahn's algorithm, a layer at a time; what is left over lies on a cycle or behind one."""
-        steps = {step_id: p for step_id, p in self.plan.steps.items() if not p.handles}
-        missing = {step_id: len(p.step.depends_on) for step_id, p in steps.items()}
-        layer = [step_id for step_id, count in missing.items() if count == 0]
-        self.plan.roots = tuple(layer)
-        batches = []
-        while layer:
-            batches.append(tuple(sorted(layer, key=lambda step_id: steps[step_id].index)))
-            following = []
-            for step_id in layer:
-                for dependent in steps[step_id].dependents:
-                    missing[dependent] -= 1
-                    if missing[dependent] == 0:
-                        following.append(dependent)
-            layer = following
-        self.plan.batches = tuple(batches)
-        if sum(map(len, batches)) < len(steps):
-            left = {step_id for step_id, count in missing.items() if count > 0}
-            cycle = " → ".join(_cycle(steps, left))
-            self.problems.append(f"steps: they depend on each other in a circle: {cycle}")
-        named = tuple(step_id for step_id, p in steps.items() if p.step.type == "output")
-        self.plan.outputs = named or tuple(step_id for step_id, p in steps.items() if not p.dependents)
+    def _take_over_graph(self) -> None:
+        plan, graph = self.plan, self.graph
+        plan.batches, plan.roots, plan.outputs = graph.batches, graph.batches[0], graph.outputs
+        for step_id, plan_step in plan.steps.items():
+            plan_step.handles = graph.handles.get(step_id, "")
+            plan_step.dependents = tuple(graph.dependents[step_id])
 
     def _compile_steps(self) -> None:
         for plan_step in self.plan.steps.values():
@@ -367,21 +292,11 @@ class _Compiler:
         if step is None or step.handles:
             return  # the workflow's output and error handlers look at whatever there is
         for step_id in sorted(used - set(step.step.depends_on)):
-            if not self._precedes(step_id, step.step.id):
+            if not self.graph.precedes(step_id, step.step.id):
                 self.problems.append(
                     f'{at}: refers to "{step_id}", which "{step.step.id}" does not depend on, directly or not; '
                     f"add it to depends_on"
                 )
-
-    def _precedes(self, earlier: str, later: str) -> bool:
-        if not self.ancestors:  # one bit a step; built only once something looks further than its dependencies
-            for batch in self.plan.batches:
-                for step_id in batch:
-                    bits = 0
-                    for other in self.plan.steps[step_id].step.depends_on:
-                        bits |= self.ancestors[other] | 1 << self.plan.steps[other].index
-                    self.ancestors[step_id] = bits
-        return bool(self.ancestors[later] >> self.plan.steps[earlier].index & 1)
 
 
 _REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
@@ -402,14 +317,3 @@ def _told(error: ExpressionError) -> str:
 
 # What a config says literally is checked here, as far as tables can tell; what templates fill in, and all the
 # rest, is checked by the type itself when the step runs.
-
-
-def _cycle(steps: Mapping[str, PlanStep], left: set[str]) -> list[str]:
-    """One cycle among what is left: follow dependencies until a step comes again."""
-    path: dict[str, int] = {}
-    at = min(left, key=lambda step_id: steps[step_id].index)
-    while at not in path:
-        path[at] = len(path)
-        at = next(other for other in steps[at].step.depends_on if other in left)
-    circle = list(path)[path[at] :]
-    return [*circle, at][::-1]

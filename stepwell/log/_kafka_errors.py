@@ -25,6 +25,12 @@ _LOGIN: Final = (
     kafka.IllegalSaslStateError,
     kafka.SaslAuthenticationFailed,
 )
+
+
+class HungUpError(kafka.KafkaConnectionError):  # type: ignore[misc]  # aiokafka has no types
+    """A broker can be reached, and closes every connection: so does a listener that expects another protocol."""
+
+
 TROUBLE: Final = (kafka.KafkaError, OSError, asyncio.TimeoutError)
 """Whatever aiokafka raises when a request could not be answered."""
 
@@ -72,6 +78,8 @@ def explain(error: BaseException, place: str, doing: str) -> LogError:
     # aiokafka puts the error's own name in front, which says it once more.
     name = ", ".join(map(str, error.args)) or type(error).__name__
     remedy = "Is the broker up, and can it be reached?"
+    if isinstance(error, HungUpError):
+        remedy = "It can be reached, and hangs up: does security_protocol fit the listener behind this port?"
     return LogUnavailableError(f"could not {doing}: {name}", place=place, remedy=remedy)
 
 

@@ -42,11 +42,13 @@ class Found(NamedTuple):
     Attributes:
         start: Where its records begin: below, retention has deleted them.
         end: Where they end, as of the answer.
+        next: From where on to look further: behind the records, and behind what only transactions have left.
     """
 
     records: list[Record]
     start: int
     end: int
+    next: int
 
 
 class OutOfRangeError(Exception):
@@ -124,7 +126,7 @@ class Fetcher:
             except OutOfRangeError:
                 start, end = await self._bounds(place, node)
                 if offset >= end:
-                    return Found([], start, end)
+                    return Found([], start, end, offset)
                 return (await self.fetch(node, {place: start}, wait=0.0))[place]
 
         return await self._patiently(ask, place, "read", within)
@@ -208,16 +210,20 @@ class Fetcher:
                     outside.append(place)
                     continue
                 _check(code, name)
-                found[place] = Found(self._decode(place, data, offsets[place]), start, high)
+                records, behind = self._decode(place, data, offsets[place])
+                found[place] = Found(records, start, high, behind)
         if outside:
             raise OutOfRangeError(outside)
         return found
 
-    def _decode(self, place: Place, data: bytes | None, offset: int) -> list[Record]:
+    def _decode(self, place: Place, data: bytes | None, offset: int) -> tuple[list[Record], int]:
+        """The records from an offset on, and the offset behind the last batch."""
         found: list[Record] = []
+        behind = offset
         batches = MemoryRecords(data or b"")
         while batches.has_next():
             batch = batches.next_batch()
+            behind = max(behind, batch.next_offset)
             if not batch.validate_crc():
                 raise LogCorruptedError(
                     "a batch's checksum is wrong",
@@ -246,7 +252,7 @@ class Fetcher:
                             record.timestamp,
                         )
                     )
-        return found
+        return found, behind
 
 
 def _text(value: bytes | None) -> str:

@@ -17,15 +17,15 @@ import aiokafka.errors as kafka
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.structs import OffsetAndMetadata
 
-from stepwell.errors import LogClosedError
 from stepwell.log._kafka_errors import HOPELESS, TROUBLE, explain, explained
 from stepwell.log._kafka_fetch import Place
 from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log._kafka_shares import Assignor, Says, decode_says
 from stepwell.log._kafka_topics import Topics
 from stepwell.log._wake import Signal
-from stepwell.log.port import COMMANDS, Member
+from stepwell.log.port import Member
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.log.kafka")
@@ -77,7 +77,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._gained = gained
         self._owned = owned
         self._counted = counted
-        self._assignor = Assignor(self._say)
+        self._assignor = Assignor(self._say, lambda name: topics.count(topics.own(name)))
         self._consumer: Any = None
         self._task: Task[None] | None = None
         self._joined = False
@@ -171,11 +171,11 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         while True:
             try:
                 await self._consumer.getmany(timeout_ms=int(_LOOK * 1000))  # nothing comes: all is paused
-            except (*TROUBLE, KeyError) as error:
+            except Exception as error:  # whatever it is: nobody would notice that we are in no group any more
                 _logger.warning("joining the group anew", group=self.group, error=repr(error))
                 await self._drop(self._consumer)
                 await asyncio.sleep(_PAUSE)
-                with suppress(*TROUBLE):
+                with suppress(Exception):  # the next look finds a consumer that was stopped
                     await self._start()
 
     async def _drop(self, consumer: Any) -> None:
@@ -242,44 +242,27 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             raise explain(error, self._settings.place, "commit positions of workers") from error
         return True
 
+    async def note(self, reached: Mapping[Place, int]) -> None:
+        """Note, for who watches the group, up to where our partitions were read; in topics that it does not share
+        out, too. Nothing of it is ever read back.
 
-class KafkaMembership:
-    """A place in a group that shares out the log's partitions; see ``port.Membership``.
-
-    Attributes:
-        left: Whether it was given up.
-    """
-
-    def __init__(self, member: GroupMember, directory: Directory, place: str) -> None:
-        self._member = member
-        self._directory = directory
-        self._place = place
-        self.left = False
-
-    async def assignment(self) -> frozenset[int]:
-        """As the port says: the broker itself is asked."""
-        while not self.left:
-            found = await self._directory.share(self._member.group, self._member.name, COMMANDS)
-            if found is not None:
-                return found
-            await self._member.moved.wait(_ASK_AGAIN)  # it is being shared out
-        return frozenset()
-
-    async def changed(self, known: frozenset[int]) -> frozenset[int]:
-        """As the port says."""
-        while (now := frozenset(number for _, number in self._member.places)) == known and not self.left:
-            await self._member.moved.wait()
-        return now
-
-    async def leave(self) -> None:
-        """As the port says."""
-        self.left = True
-        await self._member.leave()
-
-    async def shut(self, *, tidy: bool) -> None:
-        """The log closes."""
-        self._member.moved.fire(LogClosedError("the log was closed", place=self._place))
-        await self._member.leave(tidy=tidy)
+        Raises:
+            LogError: It may not have been noted.
+        """
+        ours = {number for _, number in self.places}
+        wanted = {
+            TopicPartition(self._topics.name(topic), number): OffsetAndMetadata(offset, "")
+            for (topic, number), offset in reached.items()
+            if number in ours  # else they are another's, who knows better
+        }
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - its own commit wants topics that are shared out
+        try:
+            async with asyncio.timeout(self._settings.session_timeout):
+                await coordinator.commit_offsets(None, wanted)
+        except kafka.CommitFailedError:
+            return  # the group is being shared out anew; whoever gets them notes theirs
+        except (*TROUBLE, KeyError) as error:
+            raise explain(error, self._settings.place, f"commit positions of {self.group}") from error
 
 
 class Directory:

@@ -37,6 +37,7 @@ class Passing:
 
     Attributes:
         heard: Offset in ``hands`` of the next note to hear.
+        coming: Records that we were given and are fetching.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Passing:
         settled: Callable[[], None],
     ) -> None:
         self.heard = 0
+        self.coming: set[Spot] = set()
         self._log = log
         self._bench = bench
         self._member = member
@@ -108,6 +110,7 @@ class Passing:
 
     def _not_heard(self) -> None:
         self._asking = False
+        self._bench.arrived.fire()  # who waits asks again
 
     def shared_out(self) -> None:
         """The group has been shared out anew: who came does not know what we want, and who went wants nothing."""
@@ -180,8 +183,9 @@ class Passing:
                 self._follow(shelf, spot, note)
         if note.to == me:
             # What we have no hand for goes back; void gifts too, for who comes later cannot know that they are.
-            room = max(0, self._bench.free - len(self._bench.given))
+            room = max(0, self._bench.free - len(self._bench.given) - len(self.coming))
             if counts[:room]:
+                self.coming.update(counts[:room])
                 self._spawn(self._receive(list(counts[:room])))
             if counts[room:] or void:
                 self.say(Note(me, back=[*counts[room:], *void]))
@@ -201,6 +205,11 @@ class Passing:
                 entry.refused[note.by] = self._loop.time() + _NOT_AGAIN_FOR
                 if not self.give(entry):
                     self._bench.put(entry)
+        elif note.to not in self._member.live:
+            # He was gone before this was heard: no sharing out is to come that would free what he were to hold.
+            entry = self._bench.giving.pop(spot, None)
+            if entry is not None and self._bench.waits(entry):
+                self._bench.put(entry)
         elif shelf.holder(offset) != self._bench.name:  # else one who has lost the partition gives what we have
             self._bench.giving.pop(spot, None)
             self._bench.passed.pop(spot, None)
@@ -229,6 +238,8 @@ class Passing:
             except LogError:
                 back.append(spot)
                 continue
+            finally:
+                self.coming.discard(spot)
             if not found or found[0].offset != spot[2]:
                 gone.append(spot)  # deleted meanwhile, so it was settled
                 continue

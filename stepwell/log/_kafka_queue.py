@@ -190,6 +190,8 @@ class KafkaQueue:
         self._bench.arrived.fire()
 
     def _gained(self) -> None:
+        if self._bench.closed:  # a round that we are just leaving
+            return
         self._arranging = self._loop.create_task(self._arrange(), name="stepwell-queue-arrange")
 
     async def _arrange(self) -> None:
@@ -234,7 +236,7 @@ class KafkaQueue:
         await self._passing.catch_up(shelf)
         # From here to the end without waiting: what is said from now on is followed on the bench.
         me, live = self._bench.name, self.member.live
-        mine = {entry.spot for entry in self._bench.hand.values()}
+        mine = {entry.spot for entry in self._bench.hand.values()} | self._bench.given.keys() | self._passing.coming
         ours = {spot[2] for spot in mine if place_of(spot) == place}
         shelf.free(
             lambda offset, name: (
@@ -256,13 +258,17 @@ class KafkaQueue:
                     await self._bench.room.wait()
                 try:
                     start = shelf.position
-                    records = await self._log.reader.read(shelf.place, start, limit=_PAGE, wait=None)
+                    wait = None if there.done() else 0.0
+                    records = await self._log.reader.read(shelf.place, start, limit=_PAGE, wait=wait)
                 except LogClosedError:
                     return
                 except LogError as error:
                     self._trouble = error
                     self._bench.arrived.fire()
                     await asyncio.sleep(_REST)
+                    continue
+                if not records:  # all that was before us when we began has been deleted
+                    there.set_result(None)
                     continue
                 entries = [self._passing.entry(shelf.place, record) for record in records]
                 for entry in shelf.read(entries, start, records[-1].offset + 1):

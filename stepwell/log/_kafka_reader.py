@@ -67,6 +67,12 @@ class Run:
         self.bytes += sum(len(record.value) for record in new)
         return True
 
+    def skip(self, offset: int) -> None:
+        """Go on behind what is no record: a transaction's mark."""
+        if offset > self.end:
+            self.seen = offset if self.seen == self.end else self.seen
+            self.end = offset
+
     def read(self, offset: int, limit: int) -> list[Record]:
         """Records from ``offset`` on; it must lie within."""
         first = offset - (self.end - len(self.records))  # without holes, that is where it stands
@@ -119,7 +125,7 @@ class Reader:
             found: Sequence[Record] = self._have(place, offset, limit)
             left = None if deadline is None else deadline - self._loop.time()
             if not found and (wait == 0 or not self._follows(place, offset)):
-                found = await self._ask(place, offset, limit, left)
+                found, offset = await self._ask(place, offset, limit, left)
                 left = None if deadline is None else deadline - self._loop.time()
             if found or (left is not None and left <= 0):
                 return found
@@ -145,8 +151,13 @@ class Reader:
         run = self._followed.get(place)
         return run is not None and run.end <= offset and self._is_behind(run)
 
-    async def _ask(self, place: Place, offset: int, limit: int, left: float | None) -> list[Record]:
-        """Ask the broker. Where it has nothing there yet, begin to follow the partition."""
+    async def _ask(self, place: Place, offset: int, limit: int, left: float | None) -> tuple[Sequence[Record], int]:
+        """Ask the broker. Where it has nothing there yet, begin to follow the partition.
+
+        Returns:
+            Records; and from where on to look if there are none: what was at ``offset`` may have been deleted, and
+            whatever was behind it, too.
+        """
         # Who waits for ever waits for a broker to come back, too; any other gets a fair time.
         within = math.inf if left is None else max(left, self._settings.append_timeout)
         found = await self._fetcher.now(place, offset, within=within)
@@ -158,7 +169,7 @@ class Reader:
             run.used = now
             run.seen = run.end  # there is one who has come so far; who has not will ask for himself
             run.trim()
-            return []
+            return [], found.next
         run = Run(min(offset, found.records[0].offset), now)
         run.add(found.records)
         followed = self._followed.get(place)
@@ -166,13 +177,13 @@ class Reader:
             if run.end >= found.end:
                 self._followed[place] = run
                 self._arrivals.fire(place, run.end)
-                return run.read(offset, limit)
+                return run.read(offset, limit), offset
         elif followed.end == run.end and followed.start <= run.start:
-            return run.read(offset, limit)
+            return run.read(offset, limit), offset
         others = self._elsewhere.setdefault(place, [])
         others[:] = [other for other in others if other.end != run.start][-_ELSEWHERE + 1 :]
         others.append(run)
-        return run.read(offset, limit)
+        return run.read(offset, limit), offset
 
     async def end(self, place: Place) -> int:
         """As the port says."""
@@ -276,10 +287,11 @@ class Reader:
                 self._refuse(wanted, explain(error, self._settings.place, "read"))
             else:
                 pause = _PAUSE
-                for place, (records, _, _) in found.items():
+                for place, (records, _, _, behind) in found.items():
                     run = self._followed.get(place)
-                    if records and run is not None and run.end >= wanted[place]:
+                    if run is not None and run.end >= wanted[place]:
                         self._arrived(place, run, records)
+                        run.skip(behind)
             finally:
                 self._covered.difference_update(wanted)
 

@@ -100,12 +100,14 @@ class Assignor:
 
     Args:
         say: What our member says, as of now.
+        count: How many partitions a topic has, as far as the log knows: a broker that has just come up may not.
     """
 
     name: Final = "stepwell"
 
-    def __init__(self, say: Callable[[], Says]) -> None:
+    def __init__(self, say: Callable[[], Says], count: Callable[[str], int]) -> None:
         self._say = say
+        self._count = count
         self.live: frozenset[str] = frozenset()
         self.round = 0
 
@@ -120,7 +122,7 @@ class Assignor:
             says = decode_says(metadata.encode())
             said[member] = (metadata.subscription, Says(member) if says is None else says)
         topics = {topic for wanted, _ in said.values() for topic in wanted}
-        counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        counts = {topic: len(cluster.partitions_for_topic(topic) or ()) or self._count(topic) for topic in topics}
         shares = share_out(counts, said)
         number = max(says.round for _, says in said.values()) + 1
         told = msgspec.json.encode(Shares(sorted(says.name for _, says in said.values()), number))

@@ -46,6 +46,10 @@ class Topics:
         """What Kafka calls a topic, or a group."""
         return f"{self._settings.namespace}.{topic}"
 
+    def own(self, name: str) -> str:
+        """The other way: our topic that Kafka calls so."""
+        return name.removeprefix(f"{self._settings.namespace}.")
+
     def count(self, topic: str) -> int:
         """How many partitions a topic has."""
         return 1 if topic in ALONE else self._counts.get(topic, self.partitions)

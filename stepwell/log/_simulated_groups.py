@@ -119,6 +119,9 @@ class SimulatedPlace:
             await self._log.travel()
         return told
 
+    def reached(self, topic: str, partition: int, offset: int) -> None:
+        """As the port says: nobody watches."""
+
     async def leave(self) -> None:
         """As the port says."""
         if not self._log.closed:

@@ -1,8 +1,9 @@
 """The log in Apache Kafka, for several machines.
 
 What each module beside this one does: ``_kafka_settings`` what can be chosen, ``_kafka_topics`` topics and their
-names, ``_kafka_producer`` appending, ``_kafka_fetch`` and ``_kafka_reader`` reading, ``_kafka_group`` and
-``_kafka_shares`` who is there and who takes which partition, ``_kafka_queue`` and the rest the workers' queues.
+names, ``_kafka_producer`` appending, ``_kafka_fetch`` and ``_kafka_reader`` reading, ``_kafka_group``,
+``_kafka_membership`` and ``_kafka_shares`` who is there and who takes which partition, ``_kafka_queue`` and the rest
+the workers' queues.
 
 There are no Kafka transactions: who owns a partition is written in it (see ``stepwell.core.acceptance``), and that
 needs nothing of the broker but order and durability.
@@ -23,9 +24,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log._kafka_errors import HOPELESS, TROUBLE, explain, explained
+from stepwell.log._kafka_errors import HOPELESS, TROUBLE, HungUpError, explain, explained
 from stepwell.log._kafka_fetch import Fetcher
-from stepwell.log._kafka_group import Directory, GroupMember, KafkaMembership
+from stepwell.log._kafka_group import Directory, GroupMember
+from stepwell.log._kafka_membership import KafkaMembership
 from stepwell.log._kafka_producer import Appender, encode
 from stepwell.log._kafka_queue import KafkaQueue
 from stepwell.log._kafka_reader import Reader
@@ -123,16 +125,19 @@ class KafkaLog:
         names = ("client_id", "security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username")
         how = {name: options[name] for name in (*names, "sasl_plain_password") if name in options}
         reasons = []
+        hung_up = True
         for host, port, _ in self._client.hosts:
             try:
                 connection = await create_conn(host, port, request_timeout_ms=timeout, **how)
             except HOPELESS:
                 raise
             except TROUBLE as error:
-                reasons.append(str(error) or type(error).__name__)
+                reasons.append(", ".join(map(str, error.args)) or type(error).__name__)
+                hung_up = hung_up and isinstance(error, (kafka.KafkaConnectionError, ConnectionResetError))
             else:
                 connection.close()
-        raise kafka.KafkaConnectionError("; ".join(reasons) or "the brokers closed the connection")
+        kind = HungUpError if hung_up and reasons else kafka.KafkaConnectionError
+        raise kind("; ".join(reasons) or "the brokers closed the connection")
 
     # Records.
 

@@ -1,8 +1,8 @@
 """The log in one local file: SQLite in WAL mode, the default when no Kafka is named.
 
 Several processes of one machine can share the file. What each module beside this one does: ``_store`` the file and
-its tables, ``_writer`` and ``_transaction`` group commit, ``_reader`` and ``_tail`` reading, ``_wake`` waiting,
-``_members`` and ``_groups`` who is alive and who takes which partition, ``_queue`` the workers' queues.
+its tables, ``_writer`` and ``_transaction`` group commit, ``_reader``, ``_tail`` and ``_ends`` reading, ``_wake``
+waiting, ``_members`` and ``_groups`` who is alive and who takes which partition, ``_queue`` the workers' queues.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log._appends import Append, delete_some
+from stepwell.log._ends import Ends, Place
 from stepwell.log._groups import GroupPlace, encode_about, list_members
 from stepwell.log._hands import Batch, Hands
 from stepwell.log._members import Change, Directory, Lock, bury, enter_group, leave_group, register
@@ -33,9 +34,8 @@ from stepwell.log._store import (
     explained,
     open_writable,
 )
-from stepwell.log._tail import Tail
 from stepwell.log._transaction import Row, Transaction, Work, make_row
-from stepwell.log._wake import Arrivals, Doorbell, Signal, failed_future
+from stepwell.log._wake import Doorbell, Signal, failed_future
 from stepwell.log._writer import Writer
 from stepwell.log.port import (
     NO_HEADERS,
@@ -50,7 +50,6 @@ from stepwell.log.port import (
 
 _GLANCE: Final = 0.08  # seconds between looks at whether another process has written, should its ring get lost
 _BEAT: Final = 1.0  # seconds between looks at who has died
-_Place = tuple[str, int]  # topic and partition
 
 
 class LocalLog:
@@ -70,8 +69,7 @@ class LocalLog:
         self._bell: Doorbell
         self._process = 0
         self._watcher: Task[None] | None = None
-        self._arrivals = Arrivals(loop)
-        self._tails: dict[_Place, Tail] = {}
+        self._ends = Ends(loop, self._check_open)
         self._consumers: list[Consumer] = []
         self._leaving: set[int] = set()
         self.hands = Hands(self)
@@ -200,12 +198,9 @@ class LocalLog:
         except (TypeError, ValueError) as error:
             raise explain(error, self.path) from error
 
-    def landed(self, place: _Place, first: int, rows: Sequence[Row], now: int) -> None:
+    def landed(self, place: Place, first: int, rows: Sequence[Row], now: int) -> None:
         """Show what was just committed to those who wait for it or will soon read it."""
-        tail = self._tails.get(place)
-        if tail is not None:
-            tail.add(first, rows, now)
-        self._arrivals.fire(place, first + len(rows))
+        self._ends.landed(place, first, rows, now)
 
     async def read(
         self, topic: str, partition: int, offset: int, *, limit: int = 1000, wait: float | None = 0.0
@@ -216,26 +211,8 @@ class LocalLog:
             LogClosedError: The log is closed, or was while this waited.
             LogError: The file cannot be read.
         """
-        place = (topic, partition)
         self._check(topic, partition)
-        offset = max(offset, 0)
-        deadline = None if wait is None else self.loop.time() + wait
-        while limit > 0:
-            self._check_open()
-            left = None if deadline is None else deadline - self.loop.time()
-            waits = left is None or left > 0
-            tail = self._tails.get(place)
-            found = tail.read(offset, limit) if tail is not None else []
-            if not found and not (waits and tail is not None and tail.ends_at(offset)):
-                found = await self.reader.read(topic, partition, offset, limit)
-                if tail is not None and not found:
-                    tail.found_end(offset)
-            if len(found) < limit and tail is None:
-                self._tails[place] = Tail()  # somebody reads at the end: what we append next is worth keeping
-            if found or not waits:
-                return found
-            await self._arrivals.wait(place, offset, left)
-        return []
+        return await self._ends.read(self.reader, (topic, partition), max(offset, 0), limit, wait)
 
     async def read_key(self, topic: str, partition: int, key: str, *, offset: int = 0) -> Sequence[Record]:
         """As the port says; ``events`` has an index."""
@@ -336,14 +313,7 @@ class LocalLog:
         """Another process has written, or may have: wake those whom it may concern."""
         if self._closed:
             return
-        for tail in self._tails.values():
-            tail.whole = False
-        for place in self._arrivals.awaited():
-            try:
-                end = self.reader.end(*place)
-            except sqlite3.Error:
-                end = sys.maxsize  # let the readers see for themselves what is wrong
-            self._arrivals.fire(place, end)
+        self._ends.look(self.reader)
         self._changed()
 
     async def _watch(self) -> None:
@@ -393,7 +363,7 @@ class LocalLog:
                 self.hands.give_up()
             else:
                 self.hands.drop(closed)
-            self._arrivals.end(closed)
+            self._ends.close(closed)
             self.groups.fire(closed)
             if self._watcher is not None:
                 self._watcher.cancel()

@@ -98,6 +98,12 @@ class Membership(Protocol):
     async def changed(self, known: frozenset[int]) -> frozenset[int]:
         """Wait until the assignment differs from ``known``; return the new one."""
 
+    def reached(self, topic: str, partition: int, offset: int) -> None:
+        """Say up to where this member has followed a topic, as the offset of its next record.
+
+        For tools that watch how far consumers are behind, where a log has such tools; nothing reads it back.
+        """
+
     async def leave(self) -> None:
         """Leave at once, so that the others take over without waiting."""
 

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.run import Report, Settings, play
+from tests.simulation.mutations import MUTATIONS
 
 
 def main() -> int:
@@ -28,11 +29,18 @@ def main() -> int:
     parser.add_argument("--engines", type=int, default=3, metavar="N")
     parser.add_argument("--workers", type=int, default=3, metavar="N")
     parser.add_argument("--log", default="", metavar="URL", help="brokers that are there already; nobody kills those")
+    parser.add_argument(
+        "--bug",
+        default="",
+        choices=["", *MUTATIONS],
+        metavar="NAME",
+        help="a bug that it must find: one of tests/simulation/mutations.py",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the logs of the processes whatever happens")
     given = parser.parse_args()
     failed = 0
     for seed in range(given.seed, given.seed + given.seeds):
-        settings = Settings(seed, given.seconds, given.brokers, given.engines, given.workers, given.log)
+        settings = Settings(seed, given.seconds, given.brokers, given.engines, given.workers, given.log, given.bug)
         folder = Path(tempfile.mkdtemp(prefix=f"stepwell-chaos-{seed}-"))
         report = asyncio.run(play(settings, folder))
         tell(settings, report, folder)

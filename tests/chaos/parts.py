@@ -8,11 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tests.kafka_broker import Broker
 
+_YOUNG = 5.0  # seconds after its start in which a process may not have got as far as to hear signals
 NOTES = "CHAOS_NOTES"  # the variable that names the directory of what handlers note
+BUG = "CHAOS_BUG"  # and the one that names a deliberate bug
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,12 +28,13 @@ class Part:
         pids: Those of all its lives.
     """
 
-    def __init__(self, role: str, number: int, url: str, folder: Path) -> None:
+    def __init__(self, role: str, number: int, url: str, folder: Path, bug: str = "") -> None:
         self.role = role
         self.name = f"{role}-{number}"
         self.busy = False
         self.pids: list[int] = []
         self._folder = folder
+        self._bug = bug
         words = [role, "--json", "--name", self.name, "--log", url, "--retry-for", "3600"]
         if role == "worker":
             words += ["--handlers", "tests.chaos.handlers", "--concurrency", "8", "--grace", "1"]
@@ -41,12 +45,14 @@ class Part:
         hash_seed = str(len(self.pids) * 7 + len(self.name))
         environment = {
             **os.environ, NOTES: str(self._folder / "notes"), "CHAOS_NAME": self.name, "PYTHONHASHSEED": hash_seed,
+            BUG: self._bug,
         }  # fmt: skip
         with (self._folder / f"{self.name}.log").open("ab") as output:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         self.pids.append(self._process.pid)
+        self._began = time.monotonic()
 
     def kill(self) -> None:
         self._process.kill()
@@ -65,10 +71,12 @@ class Part:
 
     async def stop(self) -> str:
         """Ask it to stop; what was wrong with its end."""
+        young = time.monotonic() - self._began < _YOUNG
         self._process.terminate()
         for _ in range(300):
             if self._process.poll() is not None:
-                return f"{self.name} has ended with status {self.ended}" if self.ended else ""
+                fine = self.ended == 0 or (young and self.ended == -signal.SIGTERM)
+                return "" if fine else f"{self.name} has ended with status {self.ended}"
             await asyncio.sleep(0.05)
         self.kill()
         return f"{self.name} had to be killed, for it did not stop"

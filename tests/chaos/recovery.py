@@ -7,7 +7,7 @@
 - A run in the hands of a worker that was killed or frozen goes on when its outcome is seen (the handler runs once more
   for that), or when its instance has ended or was rolled back and nobody waits for it any more.
 
-A fault that hit nothing has nothing to recover.
+A fault that hit nothing has nothing to recover. ``slowest`` says what else went wrong meanwhile.
 """
 
 from __future__ import annotations
@@ -38,6 +38,23 @@ def recoveries(hits: Iterable[Hit], seen: Sequence[Seen]) -> tuple[dict[str, lis
         found[hit.kind] += [first.at - hit.at for first in firsts if first]
         without += firsts.count(None)
     return found, without
+
+
+def slowest(hits: Sequence[Hit], seen: Sequence[Seen], count: int = 5) -> list[dict[str, Any]]:
+    """The longest recoveries, each with the faults that came on top of it before it was over."""
+    found: list[dict[str, Any]] = []
+    for hit in hits:
+        ends = [_first(hit, [one for one in seen if one.partition == partition]) for partition in hit.partitions]
+        ends += [_first(hit, [one for one in seen if one.transition.instance_id == run[0]], run) for run in hit.runs]
+        for end in filter(None, ends):
+            # Faults that had begun before count where they were not over: a broker that was away, above all.
+            more = [
+                f"{one.kind} at {one.at - hit.at:+.1f}"
+                for one in hits
+                if one is not hit and -6 < one.at - hit.at < end.at - hit.at
+            ]
+            found.append({"kind": hit.kind, "seconds": round(end.at - hit.at, 2), "with": more})
+    return sorted(found, key=lambda one: -one["seconds"])[:count]
 
 
 def _first(hit: Hit, seen: Iterable[Seen], run: tuple[str, str, int] | None = None) -> Seen | None:

@@ -27,14 +27,14 @@ from tests.chaos.injector import BACK, Injector
 from tests.chaos.oracle import Findings, judge
 from tests.chaos.parts import ROOT, Brokers, Part, notes
 from tests.chaos.plan import SESSION, draw
-from tests.chaos.recovery import begun_late, figures, recoveries
+from tests.chaos.recovery import begun_late, figures, recoveries, slowest
 from tests.chaos.refold import accepted, from_beginning
 from tests.kafka_broker import Broker, forget, local_broker
 
 PARTITIONS = 4
 # A broker that was killed is missed, and let in again, after 2 seconds instead of 9: more faults in the same time.
 QUICK = ("--set", "broker.session.timeout.ms=2000", "--set", "broker.heartbeat.interval.ms=300")
-HEALED_WITHIN = 45.0  # seconds after the last fault was mended in which every instance must have ended
+HEALED_WITHIN = 45.0
 
 
 class Settings(Struct, frozen=True):
@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True):
 
     Attributes:
         log: ``kafka://HOST:PORT`` of brokers that are there, and that nobody kills; else ``brokers`` of our own.
+        bug: A deliberate bug that the engines and workers have: a name of ``tests.simulation.mutations``.
+        healed_within: Seconds after the last fault was mended in which every instance must have ended.
     """
 
     seed: int
@@ -50,6 +52,8 @@ class Settings(Struct, frozen=True):
     engines: int = 3
     workers: int = 3
     log: str = ""
+    bug: str = ""
+    healed_within: float = HEALED_WITHIN
 
     @property
     def again(self) -> str:
@@ -57,7 +61,7 @@ class Settings(Struct, frozen=True):
         where = f"--log {self.log}" if self.log else f"--brokers {self.brokers}"
         return (
             f"python -m tests.chaos --seed {self.seed} --seconds {self.seconds:g} {where}"
-            f" --engines {self.engines} --workers {self.workers}"
+            f" --engines {self.engines} --workers {self.workers}" + (f" --bug '{self.bug}'" if self.bug else "")
         )
 
 
@@ -115,7 +119,7 @@ async def _on(settings: Settings, url: str, brokers: Brokers, folder: Path) -> R
                 await asyncio.sleep(max(0.0, began + settings.seconds - time.monotonic()))
                 driver.stop()
                 healed = time.monotonic()
-                stuck = await _heal(driver, driving, follower)
+                stuck = await _heal(driver, driving, follower, settings.healed_within)
                 healing = time.monotonic() - healed
                 injector.look()
                 injector.problems += filter(None, await asyncio.gather(*(part.stop() for part in parts)))
@@ -136,8 +140,8 @@ async def _on(settings: Settings, url: str, brokers: Brokers, folder: Path) -> R
 
 @contextlib.asynccontextmanager
 async def _parts(settings: Settings, url: str, folder: Path) -> AsyncIterator[list[Part]]:
-    parts = [Part("engine", number, url, folder) for number in range(settings.engines)]
-    parts += [Part("worker", number, url, folder) for number in range(settings.workers)]
+    parts = [Part("engine", number, url, folder, settings.bug) for number in range(settings.engines)]
+    parts += [Part("worker", number, url, folder, settings.bug) for number in range(settings.workers)]
     for part in parts:
         part.start()
     try:
@@ -155,10 +159,10 @@ async def _all_there(log: KafkaLog, settings: Settings) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _heal(driver: Driver, driving: asyncio.Future[None], follower: Follower) -> list[str]:
+async def _heal(driver: Driver, driving: asyncio.Future[None], follower: Follower, within: float) -> list[str]:
     """Nothing goes wrong any more: wait until everything has ended; what has not within the bound is stuck."""
-    deadline = time.monotonic() + HEALED_WITHIN
-    await asyncio.wait((driving,), timeout=HEALED_WITHIN)
+    deadline = time.monotonic() + within
+    await asyncio.wait((driving,), timeout=within)
     stuck = [] if driving.done() else ["the client still waits for an acknowledgement"]
     if driving.done():
         driving.result()
@@ -247,6 +251,7 @@ def _report(
                 "all": figures(one for kind, some in seconds.items() if kind != BACK for one in some),
                 **{kind: figures(some) for kind, some in sorted(seconds.items())},
             },
+            "slowest": slowest(injector.hits, follower.seen),
             "hit_and_not_needed_again": without,
         },
         problems,

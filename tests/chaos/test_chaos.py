@@ -40,6 +40,15 @@ def test_one_of_three_brokers_may_die(tmp_path):
     assert figures["faults"]["kill broker"]
 
 
+@pytest.mark.parametrize("bug", ["acceptance without the index", "outcomes settle again"])
+def test_a_deliberate_bug_is_found(bug, here, tmp_path):
+    for seed in (2, 3, 4):
+        settings = Settings(seed, 12, engines=2, workers=2, log=here, bug=bug, healed_within=5)
+        if asyncio.run(play(settings, tmp_path / f"chaos-{seed}")).problems:
+            return
+    pytest.fail("nothing was found wrong")
+
+
 def test_a_plan_hangs_on_its_seed_alone_and_leaves_no_kind_of_fault_out():
     plan = draw(7, 60, engines=3, workers=3, brokers=1)
     assert plan == draw(7, 60, engines=3, workers=3, brokers=1) != draw(8, 60, engines=3, workers=3, brokers=1)

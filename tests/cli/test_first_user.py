@@ -65,7 +65,7 @@ def test_a_run_ends_once_its_instance_is_paused_and_only_waits(shell: Shell, def
     try:
         _until(lambda: '"waiting"' in shell("status", "x", "--json", status=None).stdout)
         shell("stop", "x", "--reason", "let me see")
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=30)
     finally:
         process.kill()
     assert process.returncode == 3
@@ -78,7 +78,7 @@ def test_a_paused_run_still_waits_for_the_step_that_a_worker_has(shell: Shell):
     process = shell.start(*RUN)
     _until(lambda: '"running"' in json.dumps(_steps(shell)))
     shell("stop", "x")
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 3
     assert "✔ s0" in err
     assert _steps(shell)["s0"]["status"] == "succeeded"
@@ -89,7 +89,7 @@ def test_ctrl_c_during_a_wait_says_nothing_of_tasks(shell: Shell):
     process = shell.start(*RUN)
     _until(lambda: '"waiting"' in shell("status", "x", "--json", status=None).stdout)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "never retrieved" not in err
     assert "Traceback" not in err

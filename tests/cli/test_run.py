@@ -129,7 +129,7 @@ def test_ctrl_c_leaves_a_run_that_can_go_on(shell: Shell):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Go on with:\n  stepwell run w.json --id c --handlers steps" in err
     assert "Traceback" not in err

@@ -160,7 +160,7 @@ async def test_processes_come_and_go_are_killed_and_wake_as_zombies_and_every_wo
             await more(1) if len(newer) < 3 else None
             moved = set()
             with contextlib.suppress(TimeoutError):  # it may sleep with the file's lock in its hand
-                async with asyncio.timeout(3):
+                async with asyncio.timeout(8):
                     while not moved:
                         after = await claims(log)
                         moved = {

@@ -103,7 +103,7 @@ def test_stop_and_cancel_reach_a_run_in_another_process(shell: Shell):
     process = shell.start("run", "w.json", "--handlers", "steps", "--id", "x")
     _until(lambda: len(shell.runs()) >= 2)
     assert "paused now" in shell("stop", "x", "--reason", "let me see").stdout
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 3
     assert "let me see" in err
     assert "cancelled now" in shell("cancel", "x", "--reason", "enough").stdout
@@ -136,7 +136,7 @@ def test_dev_registers_a_directory_runs_what_is_started_and_reloads(shell: Shell
         _until(reloaded)
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "registered hello" in err
     assert "reloaded hello" in err

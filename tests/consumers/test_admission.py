@@ -194,10 +194,10 @@ async def _is(value, wanted):
 @pytest.mark.slow
 def test_a_flood_of_starts_takes_no_memory_and_holds_up_nothing(tmp_path):
     command = [sys.executable, "-m", "benchmarks.flood", f"file:{tmp_path / 'log.db'}", "200000", "12"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=58)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
     assert told["memory_mb_grown"] < 200, told
-    assert told["cancel_s"] < 5, told
-    assert told["outcome_s"] < 5, told
+    assert told["cancel_s"] < 9, told
+    assert told["outcome_s"] < 9, told
     assert told["seconds"] > 11, "it was over before it was looked at"

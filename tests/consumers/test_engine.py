@@ -64,7 +64,7 @@ async def test_only_the_last_finished_ids_are_remembered_and_older_instances_can
     async with stage(log, handlers_of(work=work), workflow(*steps("a"))) as client:
         for number in range(6):
             run = await client.start("w", id=f"i{number}")
-            await run.result(timeout=10)
+            await run.result(timeout=30)
         assert (await client.start("w", id="i5")).existed
         await client.rollback("i0", to="start")
         (view,) = await ends(client, "i0")
@@ -82,12 +82,12 @@ async def test_an_id_that_was_forgotten_can_be_used_again_with_the_same_workers(
         for _ in range(3):
             run = await client.start("w", id="again")
             assert not run.existed
-            assert (await run.result(timeout=10)).status == "completed"
+            assert (await run.result(timeout=30)).status == "completed"
             partition = partition_for("again", log.partitions)
             names = (f"{run.id}-{next(numbers)}" for _ in range(99))
             others = [name for name in names if partition_for(name, log.partitions) == partition]
             for name in others[:2]:
-                await (await client.start("w", id=name)).result(timeout=10)
+                await (await client.start("w", id=name)).result(timeout=30)
             await asyncio.sleep(0.002)  # an instance that begins within the same millisecond would be taken for it
 
 
@@ -101,10 +101,10 @@ async def test_a_second_start_of_an_id_is_answered_with_the_instance_that_exists
         first = await client.start("w", {"n": 1}, id="one")
         again = await client.start("w", {"n": 9}, id="one")
         assert (first.existed, again.existed) == (False, True)
-        view = await again.result(timeout=10)
+        view = await again.result(timeout=30)
         late = await client.start("w", {"n": 9}, id="one")
         assert late.existed
-        assert view.input == (await late.result(timeout=10)).input == {"n": 1}
+        assert view.input == (await late.result(timeout=30)).input == {"n": 1}
     assert len(events_of(await whole_history(log), WorkflowCompleted)) == 1
 
 
@@ -118,7 +118,7 @@ async def test_a_definition_that_the_engine_has_not_seen_is_waited_for(open_log,
     async with stage(log, handlers_of(work=work)), client_on(elsewhere) as client:
         await client.register(workflow(*steps("a")))
         run = await client.start("w")
-        assert (await run.result(timeout=10)).status == "completed"
+        assert (await run.result(timeout=30)).status == "completed"
         with pytest.raises(CommandRejectedError) as refused:
             await client.send(start("lost", "nowhere"))
         assert refused.value.code == "unknown_workflow"
@@ -130,7 +130,7 @@ async def test_a_command_that_cannot_be_read_goes_to_the_dead_letters_and_the_pa
     async with stage(log, handlers_of(work=work), workflow(*steps("a"))) as client:
         await log.append(COMMANDS, 0, [NewRecord("x", value) for value in bad])
         run = await client.start("w")
-        assert (await run.result(timeout=10)).status == "completed"
+        assert (await run.result(timeout=30)).status == "completed"
         letters = await until(lambda: log.read(DEAD_LETTERS, 0, 0))
         assert [letter.value for letter in letters] == bad
         assert [letter.headers["offset"] for letter in letters] == ["0", "1", "2", "3", "4"]
@@ -150,8 +150,8 @@ async def test_a_bug_in_deciding_sets_one_instance_aside_and_the_others_go_on(lo
     async with stage(log, handlers_of(work=work), workflow(*steps("a", "b"))) as client:
         await client.start("w", {"n": 1}, id="bad")
         good = await client.start("w", {"n": 1}, id="good")
-        assert (await good.result(timeout=10)).status == "completed"
-        view = await client.wait("bad", lambda state: state.incident == "quarantined", timeout=10)
+        assert (await good.result(timeout=30)).status == "completed"
+        view = await client.wait("bad", lambda state: state.incident == "quarantined", timeout=30)
         assert view.status == "paused"
         assert "ZeroDivisionError" in view.reason
         with pytest.raises(CommandRejectedError) as refused:
@@ -194,7 +194,7 @@ async def test_work_that_fits_a_record_only_without_its_envelope_fails_its_step_
         sizes = range(17_400, 17_900, 15)
         for size in sizes:
             await client.send(start(f"i{size}", name, input={"text": "x" * size}))
-        views = await ends(client, *(f"i{size}" for size in sizes), timeout=20)
+        views = await ends(client, *(f"i{size}" for size in sizes), timeout=30)
     statuses = [view.steps["a"].status for view in views]
     assert set(statuses) == {"succeeded", "failed"}, "the limit lies among these sizes"
     assert statuses == sorted(statuses, reverse=True)
@@ -223,7 +223,7 @@ async def test_timers_go_on_after_a_restart(log):
     async with stage(log, handlers, sleepy, again, late) as client:
         for name in ("sleepy", "again", "late"):
             await client.start(name, id=name)
-        await client.wait("again", lambda state: "a" in state.timers, timeout=10)
+        await client.wait("again", lambda state: "a" in state.timers, timeout=30)
     async with stage(log, handlers) as client:
         by_id = {view.instance_id: view for view in await ends(client, "sleepy", "again", "late")}
     assert by_id["sleepy"].status == "completed"

@@ -11,7 +11,7 @@ from stepwell.consumers import snapshotting
 from stepwell.consumers.feed import Feeder, FeedSession
 from stepwell.consumers.reading import EventReader
 from stepwell.consumers.takeover import SurpriseError
-from stepwell.errors import LogCorruptedError, LogError
+from stepwell.errors import LogCorruptedError, LogError, LogFullError
 from stepwell.log.port import EVENTS, FEED, NewRecord
 from stepwell.schemas.events import CommandRejected, Event, WorkflowStarted
 from stepwell.schemas.feed import FeedHead, feed_position, feed_source, rfc3339
@@ -288,3 +288,14 @@ async def test_a_feed_ahead_of_its_log_is_an_error_with_a_remedy(log):
     await log.append(FEED, 0, [NewRecord("x", b"{}", headers)])
     with pytest.raises(LogCorruptedError, match=r"(?s)events.0.@99, which does not exist.*Delete the topic"):
         await Feeder(log, SOURCE).run()
+
+
+async def test_a_log_without_room_ends_the_feed_as_it_ends_an_engine(log, monkeypatch):
+    await worked(log, 1)
+
+    def full(*_):
+        raise LogFullError("no room left")
+
+    monkeypatch.setattr(log, "append", full)
+    with pytest.raises(LogFullError):
+        await asyncio.wait_for(Feeder(log, SOURCE).run(), 30)

@@ -104,7 +104,7 @@ async def test_of_any_interleaving_of_owners_and_faults_there_is_one_history(ope
             # One goes on alone: those who have lost the partition need not have noticed yet.
             for task in tasks[2:]:
                 task.cancel()
-            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=12) for i in ids))
+            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=30) for i in ids))
             await claimants[0].idle()
             confirmed = claimants[0].confirmed
 
@@ -215,6 +215,9 @@ class Everything:
         if known == self._all:
             await asyncio.Event().wait()
         return self._all
+
+    def reached(self, topic, partition, offset):
+        pass
 
     async def leave(self):
         pass

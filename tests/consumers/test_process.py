@@ -375,6 +375,6 @@ def test_ten_thousand_rows_take_well_under_a_second():
         {"type": "sort", "by": "amount", "descending": True},
         {"type": "group", "by": "group", "aggregate": {"total": {"sum": "double"}}},
     ]
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(apply_rules(rows, several)) == 10
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

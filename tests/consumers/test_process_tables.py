@@ -133,9 +133,9 @@ def test_a_join_that_would_overwrite_a_field_is_refused():
 
 def test_a_join_that_explodes_is_refused_before_it_fills_the_memory():
     data = {"orders": [{"k": 1}] * 2000, "people": [{"k": 1, "v": 1}] * 2000}
-    began = time.perf_counter()
+    began = time.process_time()
     assert "more than 100,000 rows" in refusal({**JOIN, "on": "k"}, data=data)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

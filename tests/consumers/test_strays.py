@@ -90,7 +90,7 @@ async def test_a_sender_s_own_command_id_is_kept(open_log):
         answer = client.subscriber.expect("mine")
         await client.subscriber.watch("y", history=False)
         await misplace(log, StartWorkflow("y", workflow="w", command_id="mine"))
-        event = await asyncio.wait_for(answer, 15)
+        event = await asyncio.wait_for(answer, 30)
     assert isinstance(event, WorkflowStarted)
 
 
@@ -115,7 +115,7 @@ async def test_an_undecodable_command_is_put_aside_wherever_it_lies(open_log):
     async with stage(log, HANDLERS, CHAIN) as client:
         await log.append(STARTS, 0, [NewRecord("k", b"\xff{"), NewRecord("", b'{"type":"StartWorkflow"}')])
         await log.append(STARTS, 0, [NewRecord("k", b'{"type":"CancelWorkflow","instance_id":"\\ud800"}')])
-        (view,) = await asyncio.gather((await client.start("w", {"n": 1})).result(timeout=15))
+        (view,) = await asyncio.gather((await client.start("w", {"n": 1})).result(timeout=30))
         assert view.output == 3
         await until(lambda: letters(log, 3))
 

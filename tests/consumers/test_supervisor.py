@@ -69,7 +69,7 @@ async def test_what_lasts_too_long_ends_it_and_says_how_long():
     began = time.monotonic()
     with pytest.raises(OutOfPatienceError, match=r"no use of the log for \d+ s: away") as caught:
         await supervise("worker", attempt, retry_for=0.4)
-    assert 0.4 <= time.monotonic() - began < 2
+    assert 0.4 <= time.monotonic() - began < 10
     assert (caught.value.place, caught.value.remedy) == ("kafka://broker", "Is the broker up?")
 
 
@@ -150,7 +150,7 @@ async def test_a_full_disk_ends_an_embedded_engine_and_who_waits_is_told(tmp_pat
         runtime.failed.add_done_callback(client.lost)
         run = await client.start("w", id="one")
         with pytest.raises(LogFullError):
-            await run.result(timeout=20)
+            await run.result(timeout=30)
         assert isinstance(runtime.failed.exception(), LogFullError)
     await runtime.stop()
     await log.close()
@@ -163,7 +163,7 @@ async def test_a_member_that_could_not_be_struck_off_is_struck_off_later(tmp_pat
     with locked(path), pytest.raises(LogLockedError):
         await gone.leave()
     everything = frozenset(range(log.partitions))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (given := await stays.assignment()) != everything:
             await stays.changed(given)
     assert len(await log.members(ENGINES)) == 1
@@ -177,7 +177,7 @@ async def test_an_engine_gives_up_a_partition_that_had_trouble_for_too_long(tmp_
         # Locked between joining the others and claiming anything.
         engine = Engine(log, retry_for=0.5)
         with pytest.raises(OutOfPatienceError):
-            await asyncio.wait_for(engine.run(lambda: holding.enter_context(locked(path))), 20)
+            await asyncio.wait_for(engine.run(lambda: holding.enter_context(locked(path))), 30)
 
     async def nobody():
         return not await log.members(ENGINES)

@@ -59,14 +59,12 @@ def outcome(instance_id, step_id, run):
 
 async def queued(log):
     """What waits in the queue ``default``, as (instance, step), with repeats; it stays there."""
+    ((waiting,),) = await log.reader.ask("SELECT count(*) FROM queue WHERE claimed_by IS NULL", ())
     queue = await log.consume(["default"], prefetch=1000)
     found = []
-    try:
-        while True:
-            async with asyncio.timeout(0.2):
-                found += [msgspec.json.decode(one.value, type=WorkItem) for one in await queue.take(1000)]
-    except TimeoutError:
-        pass
+    async with asyncio.timeout(30):
+        while len(found) < waiting:
+            found += [msgspec.json.decode(one.value, type=WorkItem) for one in await queue.take(1000)]
     await queue.close()
     return sorted((item.instance_id, item.step.step_id) for item in found)
 

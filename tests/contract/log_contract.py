@@ -42,7 +42,7 @@ class LogContract(RecordContract, QueueContract, GroupContract):
         await log.close()
         for waiter in waiting:
             with pytest.raises(LogClosedError):
-                await asyncio.wait_for(waiter, 2)
+                await asyncio.wait_for(waiter, 20)
 
     async def test_a_closed_log_says_so(self, log):
         await log.close()

@@ -61,7 +61,7 @@ class QueueContract(OnStorage):
         worker = await log.consume(["q"], prefetch=10)
         assert values(await self._take(worker, 2)) == ["a", "b"]
 
-    async def _take(self, worker, count: int, within: float = 5) -> list[Delivery]:
+    async def _take(self, worker, count: int, within: float = 20) -> list[Delivery]:
         taken: list[Delivery] = []
         async with asyncio.timeout(within):
             while len(taken) < count:

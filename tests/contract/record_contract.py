@@ -166,7 +166,7 @@ class RecordContract(OnStorage):
         await asyncio.sleep(0.02)
         assert not waiting.done()
         await log.append(EVENTS, 0, records("a"))
-        assert values(await asyncio.wait_for(waiting, 2)) == ["a"]
+        assert values(await asyncio.wait_for(waiting, 9)) == ["a"]
 
     async def test_a_read_without_end_waits_for_its_offset_alone(self, log):
         waiting = asyncio.ensure_future(log.read(EVENTS, 0, 2, wait=None))
@@ -175,13 +175,13 @@ class RecordContract(OnStorage):
         await asyncio.sleep(0.02)
         assert not waiting.done()
         await log.append(EVENTS, 0, records("c"))
-        assert values(await asyncio.wait_for(waiting, 2)) == ["c"]
+        assert values(await asyncio.wait_for(waiting, 9)) == ["c"]
 
     async def test_a_read_gives_up_when_its_time_has_passed(self, log):
         loop = asyncio.get_running_loop()
         before = loop.time()
         assert list(await log.read(EVENTS, 0, 0, wait=0.05)) == []
-        assert 0.045 <= loop.time() - before < 2
+        assert 0.045 <= loop.time() - before < 9
 
     async def test_a_waiting_read_can_be_cancelled(self, log):
         waiting = asyncio.ensure_future(log.read(EVENTS, 0, 0, wait=None))

@@ -15,7 +15,7 @@ from tests.kafka_broker import forget
 
 
 class KafkaStorage:
-    patience = 10.0
+    patience = 20.0
     settles_at_once = False  # outcome and settlement are two writes without a transaction: a crash may come between
 
     def __init__(self, bootstrap: str) -> None:

@@ -12,7 +12,7 @@ from stepwell.log.port import Log
 
 
 class LocalStorage:
-    patience = 5.0
+    patience = 20.0
     settles_at_once = True
 
     def __init__(self, path: Path) -> None:

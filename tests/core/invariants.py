@@ -15,6 +15,9 @@ from stepwell.schemas.events import (
     StepWaiting,
     WorkflowCompleted,
 )
+from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
+
+_BEGIN = (StepReady, StepWaiting, ApprovalRequired, ChildRequested)
 
 
 class Watch:
@@ -31,7 +34,7 @@ class Watch:
         self._counts(after)
         self._timers(after)
         self._arrivals(after)
-        if isinstance(event, (StepReady, StepWaiting, StepSucceeded, StepFailed, StepCompensated)):
+        if isinstance(event, (*_BEGIN, StepSucceeded, StepFailed, StepCompensated)):
             self._run(before, event)
         if isinstance(event, WorkflowCompleted):
             self._complete(after)
@@ -65,7 +68,8 @@ class Watch:
         waiting = {step_id for step_id, step in runs.items() if step.status is StepStatus.WAITING}
         running = {step_id for step_id, step in runs.items() if step.status is StepStatus.RUNNING}
         timers = {timer for timer in state.timers if timer != WORKFLOW_TIMER}
-        assert waiting <= timers <= waiting | running, (waiting, timers, running)
+        patient = {step_id for step_id in waiting if runs[step_id].waits_for in ("approval", "child")}
+        assert waiting - patient <= timers <= waiting | running, (waiting, timers, running)
         assert all(runs[step_id].waits_for for step_id in waiting)
         if not state.live:
             assert not state.timers
@@ -86,7 +90,10 @@ class Watch:
         assert before.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
         fresh = event.run > self.highest_run
         self.highest_run = max(self.highest_run, event.run)
-        if isinstance(event, (StepReady, StepWaiting)):
+        if isinstance(event, ApprovalRequired) and event.level > 1:
+            assert not fresh
+            return
+        if isinstance(event, _BEGIN):
             assert fresh
             assert before.status is WorkflowStatus.RUNNING
             if not (isinstance(event, StepReady) and event.purpose == "compensate"):

@@ -23,7 +23,9 @@ from stepwell.core.starting import can_continue
 from stepwell.core.state import InstanceState, decode_instance, encode_instance
 from stepwell.schemas.codec import decode_transition, encode
 from stepwell.schemas.commands import (
+    ApproveStep,
     CancelWorkflow,
+    ChildEnded,
     CompleteStep,
     ContinueWorkflow,
     FailStep,
@@ -31,6 +33,7 @@ from stepwell.schemas.commands import (
     HeartbeatStep,
     PauseWorkflow,
     QuarantineInstance,
+    RejectStep,
     ReportStarted,
     ResumeWorkflow,
     ReturnStep,
@@ -39,7 +42,7 @@ from stepwell.schemas.commands import (
 )
 from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step
 from stepwell.schemas.events import EVENTS_VERSION, ErrorInfo, Event, Transition, WorkflowReopened, WorkflowResumed
-from stepwell.schemas.work import WorkItem
+from stepwell.schemas.work import CancelRuns, WorkItem
 
 Random = random.Random
 WORDS = ("Boom", "ValidationError", "ConnectionError", "StepTimeout")
@@ -96,7 +99,10 @@ def definition(rnd: Random, *, most_steps: int = 25, confluent: bool = False) ->
 
 
 def _step(rnd: Random, step_id: str, depends_on: tuple[str, ...], *, confluent: bool) -> Step:
-    kind = rnd.choice(("python", "python", "python", "python", "wait", "condition_check", "input", "output"))
+    kinds = [*("python",) * 6, "wait", "condition_check", "input", "output"]
+    if not confluent:  # their outputs name a time, or a run: that hangs on the order
+        kinds += ["approval_gate", "workflow_trigger"]
+    kind = rnd.choice(kinds)
     fields: dict[str, Any] = {}
     if kind == "python":
         fields["handler"] = "work"
@@ -109,6 +115,12 @@ def _step(rnd: Random, step_id: str, depends_on: tuple[str, ...], *, confluent: 
         fields["config"] = {"seconds": rnd.choice((0, 1, 60))}
     elif kind == "condition_check":
         fields["config"] = {"condition": "input.n > 1"}
+    elif kind == "approval_gate":
+        fields["config"] = _gate(rnd)
+    elif kind == "workflow_trigger":
+        fields["config"] = {"workflow": "other", "on_failure": rnd.choice(("fail", "continue"))}
+        fields["config"]["wait"] = rnd.randrange(4) > 0
+        fields["timeout_seconds"] = rnd.choice((None, 30.0))
     if rnd.randrange(4) == 3:
         conditions = ["true", "false", "input.n > 1", "'k' in input"]
         conditions += [f"{dep}.status == 'succeeded'" for dep in depends_on]
@@ -123,6 +135,18 @@ def _step(rnd: Random, step_id: str, depends_on: tuple[str, ...], *, confluent: 
     fields["on_failure"] = rnd.choice(policies)
     fields["mode"] = rnd.choice(("parallel", "parallel", "parallel", "sequential"))
     return Step(step_id, type=kind, depends_on=depends_on, **fields)
+
+
+def _gate(rnd: Random) -> dict[str, Any]:
+    gate: dict[str, Any] = {"approvers": rnd.choice(([], ["ann"], ["ann", "bob"])), "title": "n is {{ input.n }}"}
+    gate["required"] = 1 + rnd.randrange(max(1, len(gate["approvers"])))
+    gate["on_reject"] = rnd.choice(("fail", "continue"))
+    if rnd.randrange(2):
+        gate["timeout_seconds"] = 20
+        gate["on_timeout"] = rnd.choice(("approve", "reject", "fail", "escalate"))
+        if gate["on_timeout"] == "escalate":
+            gate["escalate_to"] = [["ann", "cy"], ["cy", "dot"]]
+    return gate
 
 
 def _compensation(rnd: Random) -> Compensation:
@@ -254,6 +278,7 @@ class Engine:
         self.answers: list[Event] = []  # to commands for an instance that is not live: no part of its history
         self.in_hand: list[WorkItem] = []
         self.said: list[Any] = []
+        self.told: list[Any] = []  # what other instances were told
         self.decided = 0
         self.armed: list[tuple[int, str]] = []  # as the owner of a partition keeps them: each fires once
 
@@ -335,6 +360,8 @@ class Engine:
         for effect in effects(before, transition, state):
             if isinstance(effect, WorkItem):
                 self.in_hand.append(effect)
+            elif not isinstance(effect, CancelRuns):
+                self.told.append(effect)
             else:
                 self.in_hand = [item for item in self.in_hand if not effect.first <= item.step.run <= effect.last]
 
@@ -388,6 +415,29 @@ class Engine:
             command = CompleteStep(self.id, step.step_id, step.run, **outcome)
         return self._say(item, command)
 
+    # people, and other workflows
+
+    def waits(self) -> list[str]:
+        """The steps that wait for people or for other workflows."""
+        steps = self.state.steps if self.state is not None else {}
+        return sorted(step_id for step_id, step in steps.items() if step.gate is not None or step.child is not None)
+
+    def word(self, step_id: str, command_id: str, *, well: bool = True) -> Any:
+        """What ends the wait of a step, or brings it nearer to its end: a vote, or the end of its child."""
+        assert self.state is not None
+        step = self.state.steps[step_id]
+        if step.child is not None:
+            status: Any = "completed" if well else "failed"
+            error = None if well else ErrorInfo("Boom", "in the child")
+            return ChildEnded(
+                self.id, step_id=step_id, run=step.run, child_id=step.child.child_id, status=status,
+                output={"v": 1} if well else None, error=error,
+            )  # fmt: skip
+        assert step.gate is not None
+        voted = {vote.by for vote in step.votes}
+        by = next(name for name in (*step.gate.approvers, "ann", "bob", "cy") if name not in voted)
+        return (ApproveStep if well else RejectStep)(self.id, step_id, by, "so be it", command_id)
+
     # time
 
     def fire(self, timer: str) -> Decision:
@@ -436,6 +486,11 @@ class Engine:
             if self.in_hand:
                 self.deliver(self.in_hand[rnd.randrange(len(self.in_hand)) if rnd else 0])
                 continue
+            waits = self.waits()
+            if waits:
+                step_id = rnd.choice(waits) if rnd else waits[0]
+                self.send(self.word(step_id, f"vote {self.decided}", well=len(step_id) % 2 == 0))
+                continue
             due = self.next_due()
             if due is None:
                 return
@@ -449,7 +504,10 @@ class Engine:
         return self.latest
 
 
-SETS_TIMER = ("workflow.started", "step.started", "step.waiting", "step.retry_scheduled", "step.returned")
+SETS_TIMER = (
+    "workflow.started", "step.started", "step.waiting", "step.retry_scheduled", "step.returned", "approval.required",
+    "child.requested",
+)  # fmt: skip
 
 
 def tag_of(event: Event) -> str:
@@ -482,15 +540,17 @@ def play(engine: Engine, rnd: Random, *, commands: int = 60, quarantine: bool = 
                 ReportStarted(engine.id, step.step_id, step.run, rnd.choice("vw")),
                 HeartbeatStep(engine.id, step.step_id, step.run, rnd.randrange(3)),
             ))  # fmt: skip
-        elif dice < 70:
+        elif dice < 74 and engine.waits():
+            command = engine.word(rnd.choice(engine.waits()), f"v{number}", well=rnd.randrange(3) > 0)
+        elif dice < 75:
             engine.wait(rnd.choice((0.1, 5, 70)))
             continue
-        elif dice < 78 and engine.state is not None:
+        elif dice < 81 and engine.state is not None:
             due = engine.next_due()
             if due is not None:
                 engine.wait(max(0, due - engine.now) / 1000)
                 continue
-        elif dice < 84 and engine.said:
+        elif dice < 86 and engine.said:
             command = rnd.choice(engine.said)
         elif dice < 97:
             command = client_command(engine, rnd, f"c{number}")
@@ -551,6 +611,9 @@ def nonsense(engine: Engine, rnd: Random) -> Any:
     )
     return rnd.choice((
         CompleteStep(i, step_id, run, output, {"": output}),
+        ApproveStep(i, step_id, rnd.choice(("", "ann", "\x00"))),
+        RejectStep(i, step_id, rnd.choice(("", "ann", "eve")), "z" * 5_000),
+        ChildEnded(i, step_id=step_id, run=run, child_id=step_id, status="failed", error=error),
         FailStep(i, step_id, run, error),
         ReportStarted(i, step_id, run, "\x00"),
         HeartbeatStep(i, step_id, run, output),

@@ -194,18 +194,18 @@ def test_habits_and_braces_within_quotes_are_none():
 
 
 def test_a_hostile_source_is_refused_in_time():
-    started = time.perf_counter()
+    started = time.process_time()
     for source in ("{{" * 2000, "{{" + " " * 3990, "'" * 3999, "\\'" * 2000, "'\"" * 2000, "=" * 4000):
         with pytest.raises(ExpressionError):
             compile_expression(source)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_ten_thousand_steps_are_compiled_in_about_a_second():
     many = [step(f"s{n}", *([f"s{n - 1}"] if n else [])) for n in range(10_000)]
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         compile_plan(workflow(*many))
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     assert min(times) < 1

@@ -76,7 +76,7 @@ async def produce(settings, topic, records, **options):
     await asyncio.to_thread(send)
 
 
-async def consume(settings, topic, count, timeout=20):
+async def consume(settings, topic, count, timeout=30):
     """Read as many records as any program with librdkafka would, of all partitions."""
 
     def read():
@@ -212,7 +212,7 @@ async def test_a_feeder_that_is_killed_leaves_no_gap(log, settings, url):
 
         await until(whole, timeout=30)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 130
+        assert await asyncio.wait_for(process.wait(), 30) == 130
         assert b"Traceback" not in await process.stderr.read()
 
 

@@ -63,7 +63,7 @@ async def test_no_broker_is_a_clear_error_in_time(settings):
     before = time.monotonic()
     with pytest.raises(LogError) as caught:
         await KafkaLog.open(replace(settings, bootstrap="127.0.0.1:1", connect_timeout=1.0))
-    assert time.monotonic() - before < 4
+    assert time.monotonic() - before < 10
     assert "127.0.0.1:1" in caught.value.place
     assert caught.value.remedy
 
@@ -97,7 +97,7 @@ async def test_a_broker_that_goes_and_comes_back(broker, settings, opened):
         with pytest.raises(LogError) as caught:
             await future
         assert caught.value.remedy
-    assert time.monotonic() - before < settings.append_timeout + 2
+    assert time.monotonic() - before < settings.append_timeout + 10
     assert not reading.done()
     await asyncio.to_thread(broker.run, "start-node")
 
@@ -110,7 +110,7 @@ async def test_a_broker_that_goes_and_comes_back(broker, settings, opened):
                     continue
 
     offset = await until_appended(EVENTS, "after")
-    found = await asyncio.wait_for(reading, 15)
+    found = await asyncio.wait_for(reading, 30)
     while found[-1].offset < offset:
         found = [*found, *await log.read(EVENTS, 0, found[-1].offset + 1, wait=None)]
     assert [record.offset for record in found] == list(range(1, offset + 1))
@@ -122,8 +122,8 @@ async def test_a_broker_that_goes_and_comes_back(broker, settings, opened):
                 break
             except LogError:
                 continue
-    taken = await asyncio.wait_for(taking, 15)
-    await asyncio.wait_for(worker.settle(taken, [Outgoing(COMMANDS, 0, one("done"))]), 15)
+    taken = await asyncio.wait_for(taking, 30)
+    await asyncio.wait_for(worker.settle(taken, [Outgoing(COMMANDS, 0, one("done"))]), 30)
     await worker.close()
 
 

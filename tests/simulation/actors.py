@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.client import Client
 from stepwell.consumers.engine import Engine
+from stepwell.consumers.histories import accepted_of
 from stepwell.consumers.owner import PartitionOwner, SurpriseError
 from stepwell.consumers.reading import Accepted, EventReader
 from stepwell.consumers.takeover import Possession
 from stepwell.consumers.worker import Worker
+from stepwell.core.state import StepState
 from stepwell.errors import (
     CommandRejectedError,
     LogClosedError,
@@ -25,8 +27,10 @@ from stepwell.errors import (
 )
 from stepwell.log.simulated import SimulatedLog
 from stepwell.schemas.commands import (
+    ApproveStep,
     CancelWorkflow,
     PauseWorkflow,
+    RejectStep,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
@@ -242,7 +246,7 @@ class Visitor:
             await self._read(client)
         elif kind < 0.92:
             instance_id = dice.choice(known)
-            found = await client._history(instance_id)
+            found = await accepted_of(client.log, instance_id)
             world.oracle.history(instance_id, [accepted.transition for accepted in found])
         else:
             instance_id = dice.choice(known)
@@ -265,6 +269,12 @@ class Visitor:
         targets: list[int | str] = ["latest", "start", "shared", "s0"]
         if state is not None:
             targets += [1 + dice.randrange(state.sequence), *sorted(state.checkpoints)]
+            gates = sorted(step_id for step_id, step in state.steps.items() if step.gate is not None)
+            if gates and dice.random() < 0.7:
+                kind = ApproveStep if dice.random() < 0.7 else RejectStep
+                return kind(
+                    instance_id, dice.choice(("", *gates)), dice.choice(("ann", "bob", "eve")), "", command_id
+                )
         return dice.choice((
             lambda: PauseWorkflow(instance_id, "lunch", command_id),
             lambda: ResumeWorkflow(instance_id, dice.choice(("retry", "skip")), command_id),
@@ -333,6 +343,9 @@ class Person:
                     asked[instance_id] = count = asked.get(instance_id, 0) + 1
                     require(count < 80, f"{instance_id}: paused again and again: {state.incident}")
                     await self._resume(client, instance_id, "retry" if count < 3 else "skip")
+                for step_id, step in sorted(state.steps.items()):
+                    if step.gate is not None:
+                        await self._approve(client, instance_id, step_id, step)
             await asyncio.sleep(0.5)
         await self._look(client)
         await client.close()
@@ -341,6 +354,15 @@ class Person:
         command = ResumeWorkflow(instance_id, failed_steps, self.world.make_id())
         try:
             await client.send(command, timeout=60)
+        except (CommandRejectedError, TimeoutError):
+            return
+
+    async def _approve(self, client: Client, instance_id: str, step_id: str, step: StepState) -> None:
+        assert step.gate is not None
+        voted = {vote.by for vote in step.votes}
+        by = next(name for name in (*step.gate.approvers, "ann", "bob") if name not in voted)
+        try:
+            await client.approve(instance_id, step_id, by=by)
         except (CommandRejectedError, TimeoutError):
             return
 
@@ -353,7 +375,7 @@ class Person:
         for instance_id, known in sorted(world.oracle.instances.items()):
             if known.history:
                 least = len(known.history)
-                found = await client._history(instance_id)
+                found = await accepted_of(client.log, instance_id)
                 world.oracle.history(instance_id, [accepted.transition for accepted in found], least=least)
 
 

@@ -13,14 +13,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stepwell.core.acceptance import Stamp, read_stamp
-from stepwell.core.effects import effects, is_under_way
+from stepwell.core.effects import Effect, effects, is_under_way
 from stepwell.core.evolve import evolve
 from stepwell.core.partition import PartitionState, enter
 from stepwell.core.plan import Plan
 from stepwell.core.snapshots import decode_partition, encode_partition
 from stepwell.core.state import REMEMBERED_COMMANDS, InstanceState, progress
 from stepwell.log.port import Record
-from stepwell.schemas.codec import decode_cancel, decode_command, decode_snapshotted, decode_transition, decode_work
+from stepwell.schemas.codec import (
+    decode_cancel,
+    decode_command,
+    decode_snapshotted,
+    decode_transition,
+    decode_work,
+    encode,
+)
+from stepwell.schemas.commands import ChildEnded
 from stepwell.schemas.events import (
     IncidentRaised,
     RollbackStarted,
@@ -34,10 +42,14 @@ from stepwell.schemas.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
+from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
 from stepwell.schemas.work import CancelRuns, WorkItem
 from tests.core.invariants import Watch
 
 _SETTLES = (StepSucceeded, StepFailed, StepRetryScheduled, StepCompensated)
+
+
+_TELLS = (":start", ":end")  # how the ids of commands end that instances send each other
 
 
 class ViolationError(AssertionError):
@@ -63,7 +75,7 @@ class _Partition:
         self.refused: list[int] = []
         self.last = Stamp(-1, 0)  # of the transition that counts
         self.ahead: set[int] = set()  # starts taken out of turn
-        self.owed: list[tuple[int, WorkItem | CancelRuns]] = []  # effects in order, not yet known to be delivered
+        self.owed: list[tuple[int, Effect]] = []  # effects in order, not yet known to be delivered
 
     def at(self, offset: int) -> PartitionState:
         """The state after everything up to an offset."""
@@ -101,6 +113,8 @@ class Oracle:
         self.asked: dict[str, tuple[str, int]] = {}  # command ids in the log, and where
         self.queued: set[str] = set()  # effect ids
         self.cancels: set[CancelRuns] = set()
+        self.messages: set[bytes] = set()  # from instance to instance, that something which counts has led to
+        self.told: set[bytes] = set()  # those of them that are in the log
         self.ready: dict[str, StepReady] = {}  # by effect id
         self.said: dict[tuple[str, str, int], list[Any]] = defaultdict(list)  # outcomes of handlers
         self.taken_over = self.snapshots = self.rollbacks = self.count = 0
@@ -113,6 +127,7 @@ class Oracle:
             for record in records:
                 self._event(partition, record, chunks)
         elif topic in {"commands", "starts"}:
+            self.told.update(record.value for record in records if record.value in self.messages)
             for record in records:
                 command_id = getattr(decode_command(record.value), "command_id", "")
                 if command_id:
@@ -170,7 +185,9 @@ class Oracle:
             for event in transition.events:
                 self.answers[event.command_id].append(event)
         partition.state = enter(partition.state, transition.instance_id, after, stamp=stamp, at=transition.at)
-        partition.owed += [(record.offset, effect) for effect in effects(before, transition, after)]
+        found = effects(before, transition, after)
+        self.messages.update(encode(effect) for effect in found if not isinstance(effect, (WorkItem, CancelRuns)))
+        partition.owed += [(record.offset, effect) for effect in found]
 
     def _instance_event(
         self, instance: _Instance, before: InstanceState | None, event: Any, transition: Transition, place: str
@@ -187,7 +204,9 @@ class Oracle:
             require(instance.started == 1, f"{place}: it was started twice")
             plan = self.plans.get(event.definition)
             instance.watch = Watch(plan) if plan else None
-        elif isinstance(event, (StepReady, StepWaiting)):
+        elif isinstance(event, ApprovalRequired) and event.level > 1:
+            require(event.run in instance.runs, f"{place}: nobody was asked before level {event.level}")
+        elif isinstance(event, (StepReady, StepWaiting, ApprovalRequired, ChildRequested)):
             require(event.run not in instance.runs, f"{place}: run {event.run} was there before")
             instance.runs.add(event.run)
             if isinstance(event, StepReady):
@@ -258,6 +277,9 @@ class Oracle:
             if isinstance(effect, CancelRuns):
                 require(effect in self.cancels, f"{place}: says that {effect} of {offset} was delivered")
                 continue
+            if not isinstance(effect, WorkItem):
+                require(encode(effect) in self.told, f"{place}: says that {effect} of {offset} was told")
+                continue
             instance = partition.state.instances.get(effect.instance_id)
             waits = instance is not None and is_under_way(instance, effect.step)
             delivered = effect.effect_id in self.queued
@@ -286,6 +308,13 @@ class Oracle:
             for step in steps:
                 if step.ready is not None and cancel.first <= step.run <= cancel.last and state.live:
                     require(not is_under_way(state, step.ready), f"{cancel}: run {step.run} is under way")
+
+    def telling(self, values: Iterable[bytes]) -> None:
+        """A process is about to send commands. What one instance tells another must come of what counts."""
+        for value in values:
+            command = decode_command(value)
+            from_instance = isinstance(command, ChildEnded) or getattr(command, "command_id", "").endswith(_TELLS)
+            require(value in self.messages or not from_instance, f"told what does not count: {command}")
 
     def arrived(self, values: Iterable[bytes]) -> None:
         """Work is in its queue."""

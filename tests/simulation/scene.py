@@ -33,7 +33,8 @@ def definitions(dice: random.Random, count: int) -> list[Plan]:
     plans: list[Plan] = []
     while len(plans) < count:
         made = random_definition(dice, most_steps=dice.choice((2, 4, 8)))
-        steps = [replace(step, config=_shortened(step.config)) for step in made.steps]
+        child = dice.choice(("nowhere", *(plan.definition.name for plan in plans)))  # never itself: it would not end
+        steps = [replace(step, config=_shortened(step.config, child)) for step in made.steps]
         limit = None if made.default_timeout_seconds is None else dice.choice((5.0, 40.0))
         name = f"wf{len(plans)}"
         try:
@@ -44,7 +45,9 @@ def definitions(dice: random.Random, count: int) -> list[Plan]:
     return plans
 
 
-def _shortened(config: dict[str, Any]) -> dict[str, Any]:
+def _shortened(config: dict[str, Any], child: str) -> dict[str, Any]:
+    if "workflow" in config:
+        return {**config, "workflow": child}
     return {**config, "seconds": min(config["seconds"], 4)} if "seconds" in config else config
 
 

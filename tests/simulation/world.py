@@ -158,6 +158,8 @@ class World:
             self.guarded(self.oracle.enqueues, values)
         elif to[0] == "control":
             self.guarded(self.oracle.cancelling, values)
+        elif to[0] == "commands":
+            self.guarded(self.oracle.telling, values)
 
     def queued(self, queue: str, records: Sequence[NewRecord]) -> None:
         """As ``Witness`` says."""

@@ -37,11 +37,7 @@ WORDS: Final = Words(
 )  # fmt: skip
 
 CURRENT: Final = "2.0.0"
-OLDER: Final = (
-    "1.0.0",
-    "1.1.0",
-    "1.2.0",
-)  # versions of the document's form that `stepwell migrate` brings up to date
+OLDER: Final = ("1.0.0", "1.1.0", "1.2.0")  # of the form; `stepwell migrate` brings them up to date
 
 _TOP: Final = (
     "id", "name", "version", "schema_version", "description", "tags", "tasks", "timeout_seconds",

@@ -68,16 +68,8 @@ def compile_document(document: Document) -> Made:
 
 def _step(document: Document, entry: Entry, path: Path) -> Made:
     made = Made(document, path, entry.path)
-    for key in (
-        "id",
-        "name",
-        "description",
-        "handler",
-        "depends_on",
-        "condition",
-        "timeout_seconds",
-        "input_mapping",
-    ):
+    kept = ("id", "name", "description", "handler", "depends_on", "condition", "timeout_seconds", "input_mapping")
+    for key in kept:
         made.move(key, entry)
     made.move("mode", entry, "execution_mode")
     policy, at = entry.get("retry_policy")

@@ -40,9 +40,9 @@ _TASK: Final = (
 )  # fmt: skip
 _RETRY: Final = (
     "max_attempts", "maximum_attempts", "max_retries", "initial_interval", "initial_delay",
-    "initial_interval_seconds", "backoff_coefficient", "backoff_multiplier", "multiplier", "maximum_interval", "max_interval", "max_delay",
-    "maximum_interval_seconds", "max_interval_seconds", "non_retryable_errors", "non_retryable_error_types",
-    "non_retryable",
+    "initial_interval_seconds", "backoff_coefficient", "backoff_multiplier", "multiplier", "maximum_interval",
+    "max_interval", "max_delay", "maximum_interval_seconds", "max_interval_seconds", "non_retryable_errors",
+    "non_retryable_error_types", "non_retryable",
 )  # fmt: skip
 _PARAMETER: Final = ("name", "required")  # what a parameter has besides the keys of a JSON Schema
 _TYPES: Final[Mapping[str, str]] = {
