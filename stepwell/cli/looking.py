@@ -71,23 +71,28 @@ async def validate(file: Path, modules: Sequence[str] | None, *, dialect: str | 
 
 
 async def plan(file: Path, *, dialect: str | None = None, as_yaml: bool = False, as_json: bool) -> int:
-    """Show the batches of a definition, or the definition itself in the canonical form."""
+    """Show the batches of a definition, and what it is compiled to if it is written in another form."""
+    from stepwell.schemas.dialects import CANONICAL  # noqa: PLC0415 - start-up time
+
     compiled, written = _compiled(file, dialect)
     definition = compiled.definition
     if as_yaml and as_json:
         raise UsageError("--yaml and --json are two forms of the same", remedy="Choose one.")
-    if as_yaml:
-        from stepwell.schemas.dump import to_yaml  # noqa: PLC0415 - start-up time
-
-        print(to_yaml(definition), end="")
-    elif as_json:
+    if as_json:
         print_json({
             "workflow": definition.name, "version": definition.version, "hash": compiled.hash, "dialect": written,
             "batches": compiled.batches, "error_handlers": sorted(definition.error_handlers),
             "definition": msgspec.to_builtins(definition),
         })  # fmt: skip
-    else:
+        return 0
+    if not as_yaml:
         print("\n".join(plan_lines(compiled)))
+    if not as_yaml and written != CANONICAL:
+        print(f"\n# From the dialect {written}, in the canonical form:")
+    if as_yaml or written != CANONICAL:
+        from stepwell.schemas.dump import to_yaml  # noqa: PLC0415 - start-up time
+
+        print(to_yaml(definition), end="")
     return 0
 
 

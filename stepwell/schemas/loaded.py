@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions import Definition
+from stepwell.schemas.definitions import Definition, Step
 from stepwell.schemas.dialects import CANONICAL, Translation
 from stepwell.schemas.places import Lines, Path, Problem, locate, show
 
@@ -171,42 +171,50 @@ class Loaded:
         return text.replace("add it to depends_on", f"add it to {before}")
 
     def _rest(self, canonical: list[Problem], written: list[Problem]) -> Definition | None:
-        """The definition with everything wrong left out: its graph can be checked all the same.
+        """The definition with everything wrong left out: its graph and expressions can be checked all the same.
 
-        A step of which something is wrong is replaced by one that does nothing, so that nothing is told twice.
+        A step of which it is not even known what it does is replaced by one that takes whatever it is given, so that
+        nothing is told twice.
         """
         steps = self.plain.get("steps")
-        if not isinstance(steps, list) or not steps:
+        if not isinstance(steps, list) or not steps or not all(isinstance(step, dict) for step in steps):
             return None
+        plain = {**self.plain, "steps": [dict(step) for step in steps]}
         broken: set[int] = set()
-        plain = dict(self.plain)
         for path, _ in canonical:
-            if path[:1] == ("steps",):
-                if (
-                    len(path) == 1
-                    or not isinstance(steps[int(path[1])], dict)
-                    or path[2:3] in (("id",), ("depends_on",))
-                ):
-                    return None
+            if path[:1] != ("steps",):
+                plain.pop(str(path[0]) if path else "", None)
+            elif len(path) == 1 or path[2:3] in (("id",), ("depends_on",)) or "id" not in steps[int(path[1])]:
+                return None
+            elif path[2:3] in ((), ("type",), ("handler",)):
                 broken.add(int(path[1]))
-            elif path:
-                plain.pop(str(path[0]), None)
+            else:
+                plain["steps"][int(path[1])].pop(path[2], None)
+        of_all = self._origin(("steps",))
         of_steps = {self._origin(("steps", index)): index for index in range(len(steps))} if written else {}
         for path, text in written:
             inside = [of_steps[path[:end]] for end in range(len(path) + 1) if path[:end] in of_steps]
-            if not inside and (path or not text.startswith("unknown key")):
-                return None
-            broken.update(inside)
-        plain["steps"] = [
-            {"id": step.get("id"), "type": "input", "depends_on": step.get("depends_on", ())}
-            if index in broken else step
-            for index, step in enumerate(steps)
-        ]  # fmt: skip
+            if not inside and path[: len(of_all)] == of_all and path:
+                return None  # a step is missing, and what refers to it is not wrong
+            if text.startswith("missing") or path[-1:] in _WHAT_IT_DOES:
+                broken.update(inside)
+        for index in broken:
+            step = plain["steps"][index]
+            plain["steps"][index] = {
+                "handler": "any", **{key: value for key, value in step.items() if key in _WHATEVER_IT_DOES},
+            }  # fmt: skip
+        for step in plain["steps"]:
+            for key in step.keys() - set(Step.__struct_fields__):
+                del step[key]
         known = {key: value for key, value in plain.items() if key in Definition.__struct_fields__}
         try:
             return msgspec.convert({"name": "unnamed", **known, "version": "0"}, Definition)
         except (msgspec.ValidationError, TypeError, RecursionError):
             return None
+
+
+_WHAT_IT_DOES: Final = tuple((key,) for key in ("type", "handler", "action", "activity_type", "agent_id"))
+_WHATEVER_IT_DOES: Final = ("id", "depends_on", "condition", "input", "input_mapping", "config")
 
 
 def _pointed(path: Path, text: str) -> Path:

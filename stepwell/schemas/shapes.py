@@ -102,7 +102,7 @@ def _value(
             msgspec.convert(value, field.type)
         except msgspec.ValidationError as error:
             text, below = _split(str(error))
-            yield Problem((*path, *below), _in_words(text, name))
+            yield Problem((*path, *below), in_words(text, name))
 
 
 def _fits(value: Any, struct: type[msgspec.Struct]) -> bool:
@@ -142,7 +142,7 @@ def _kind(value: Any) -> str:
     return _GOT.get(name, name)
 
 
-def _in_words(text: str, name: str) -> str:
+def in_words(text: str, name: str = "") -> str:
     """Msgspec's message in words of YAML and JSON instead of Python's types."""
     choices = get_args(_CHOICES.get(name))
     enum, expected = _ENUM.match(text), _EXPECTED.match(text)

@@ -99,6 +99,7 @@ def _resolve(document: Document, parts: list[str], ids: set[str], at: Path) -> l
         if rest and rest[0] not in _OF_A_NODE and root not in ("step_outputs", "context", "input_data"):
             wanted = ".".join([root, "output", *rest])
             document.problem(at, f'"{".".join(parts)}": a node has an output, a status and an error; write {wanted}')
+            return ["step_outputs", root]  # said once is enough
         return None
     return parts if root in ("input", "input_data", "context") else None
 

@@ -134,6 +134,10 @@ class Made(dict[str, Any]):
         if value is not MISSING:
             self.put(key, value, path)
 
+    def origin(self, key: str) -> Path:
+        """Where the value of a key came from."""
+        return self._document.origins[*self.path, key]
+
     def below(self, key: str, origin: Path) -> Made:
         """A mapping under a key."""
         made = self[key] = Made(self._document, (*self.path, key), origin)

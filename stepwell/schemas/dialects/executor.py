@@ -46,6 +46,7 @@ def compile_document(document: Document) -> Made:
         made.move(key, entry)
     steps = made["steps"] = []
     value, path = entry.get("steps")
+    document.origins["steps",] = path
     for step_id, data, at in entries(document, value, path, "steps"):
         step = document.entry(data, at, _STEP, "a step")
         if step is not None:

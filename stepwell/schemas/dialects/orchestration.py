@@ -62,21 +62,22 @@ _OPERATORS: Final[Mapping[str, str]] = {
 _STATUSES: Final = {"completed": "succeeded", "succeeded": "succeeded", "failed": "failed", "skipped": "skipped"}
 
 
-def schema_version(data: Mapping[str, Any]) -> str:
-    """Which version of the form a document has: what it says, if it is a version that there was."""
-    said = data.get("schema_version", data.get("version"))
-    return said if isinstance(said, str) and said in OLDER else CURRENT
-
-
 def compile_document(document: Document) -> Made:
     """Make the canonical form; ``id`` is the name where there is no ``name``."""
-    entry = document.entry(document.data, (), _TOP, "a workflow")
+    keys = (*_TOP, "steps") if "tasks" not in document.data else _TOP
+    entry = document.entry(document.data, (), keys, "a workflow")
     assert entry is not None  # noqa: S101 - it is a mapping
     made = top(document, entry, name=("name",) if entry.has("name") or not entry.has("id") else ("id",))
     made.move("default_timeout_seconds", entry, "timeout_seconds", "default_timeout_seconds")
     made.move("max_parallel_steps", entry, "max_parallel_tasks", "max_parallel_steps")
+    said, at = entry.get("schema_version")
+    if said not in (MISSING, *OLDER, CURRENT):
+        document.problem(at, unknown_value(str(said), (*OLDER, CURRENT), "version of the form"))
     steps = made["steps"] = []
     value, path = entry.get("tasks")
+    if value is MISSING and entry.has("steps"):
+        document.problem(("steps",), "is how 1.0.0 wrote tasks; `stepwell migrate FILE` brings it to " + CURRENT)
+        return made
     document.origins["steps",] = path
     for task_id, data, at in entries(document, value, path, "tasks"):
         task = document.entry(data, at, _TASK, "a task")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stepwell.schemas.dialects.document import Document, Made
+from stepwell.schemas.dialects.document import MISSING, Document, Made
 from stepwell.schemas.places import Path
 
 _CALLED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -45,7 +45,7 @@ def settings_of(document: Document, kind: str, given: Mapping[str, Any], at: Pat
         name = called.get(key, key)
         if name in made:
             document.problem((*at, key), f'says the same as another setting here: "{name}"')
-        made.put(name, seconds(value) if called and name in _SECONDS else value, (*at, key))
+        made.put(name, seconds(document, value, (*at, key)) if called and name in _SECONDS else value, (*at, key))
     if kind == "approval_gate":
         for key in ("approvers", "escalate_to"):
             if isinstance(made.get(key), str) and "{{" not in made[key]:
@@ -55,7 +55,12 @@ def settings_of(document: Document, kind: str, given: Mapping[str, Any], at: Pat
     return made
 
 
-def seconds(value: Any) -> Any:
-    """A duration such as ``90s``, ``15m``, ``2h`` or ``3d`` in seconds; anything else as it is."""
-    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    return float(found[1]) * _UNITS[found[2]] if found else value
+def seconds(document: Document, value: Any, path: Path) -> Any:
+    """A duration such as ``90s``, ``15m``, ``2h`` or ``3d`` in seconds; a template or what is no text as it is."""
+    if not isinstance(value, str) or "{{" in value:
+        return value
+    found = _DURATION.fullmatch(value.strip())
+    if found is None:
+        document.problem(path, f'"{value}" is no duration; write seconds, or a text such as 90s, 15m, 2h or 3d')
+        return MISSING
+    return float(found[1]) * _UNITS[found[2]]

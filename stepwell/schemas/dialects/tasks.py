@@ -73,7 +73,7 @@ class _Reader:
         made = top(document, entry, name=("name",) if entry.has("name") or not entry.has("id") else ("id",))
         made.move("max_parallel_steps", entry, "max_parallel_tasks")
         limit, at = entry.get("timeout", "timeout_seconds")
-        made.put("default_timeout_seconds", limit if limit is MISSING else seconds(limit), at)
+        made.put("default_timeout_seconds", seconds(document, limit, at), at)
         self._parameters(entry, made)
         value, path = entry.get("tasks")
         document.origins["steps",] = path
@@ -188,7 +188,7 @@ class _Reader:
     def _patience(self, entry: Entry, made: Made, kind: str, settings: Made) -> None:
         """Attempts and time limits. What is decided at once has neither, and an approval's limit is a deadline."""
         limit, at = entry.get("timeout", "timeout_seconds")
-        limit = limit if limit is MISSING else seconds(limit)
+        limit = seconds(self.document, limit, at)
         if kind == "approval_gate" and "timeout_seconds" not in settings:
             settings.put("timeout_seconds", limit, at)
         policy, policy_at = entry.get("retry", "retry_policy")
@@ -242,7 +242,9 @@ def _retry(made: Made, entry: Entry) -> None:
     made.move("non_retryable", entry, "non_retryable_errors", "non_retryable_error_types", "non_retryable")
     for key in ("initial_delay_seconds", "max_delay_seconds"):
         if key in made:
-            made[key] = seconds(made[key])
+            value = seconds(entry.document, made.pop(key), made.origin(key))
+            if value is not MISSING:
+                made[key] = value
 
 
 def _texts(value: Any) -> list[str]:
