@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from stepwell.errors import ExpressionError
-from stepwell.schemas.shapes import in_words
 from stepwell.schemas.definitions import TimeLimit
+from stepwell.schemas.shapes import in_words
 from stepwell.schemas.waiting import OnReject, OnTimeout
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
