@@ -25,9 +25,7 @@ def test_the_wait_before_the_nth_retry_is_the_multiplier_to_the_power_of_n():
 
 
 def test_a_policy_that_says_nothing_gives_three_attempts_and_none_gives_one():
-    with_policy, without = steps(
-        {"id": "a", "handler": "h", "retry_policy": {}}, {"id": "b", "handler": "h"}
-    ).steps
+    with_policy, without = steps({"id": "a", "handler": "h", "retry_policy": {}}, {"id": "b", "handler": "h"}).steps
     assert (with_policy.retry.max_attempts, with_policy.retry.multiplier) == (3, 2)
     assert without.retry.max_attempts == 1
 
@@ -52,7 +50,7 @@ def test_the_template_around_a_definition_says_name_version_and_tags():
 
 
 def test_an_inactive_template_is_refused_because_a_file_registers_what_may_be_started():
-    with pytest.raises(DefinitionError, match="is_active: .*active"):
+    with pytest.raises(DefinitionError, match=r"is_active: .*active"):
         load_definition({"name": "a", "is_active": False, "definition": {"steps": [{"id": "a", "handler": "h"}]}})
 
 

@@ -56,10 +56,10 @@ def compile_document(document: Document) -> Made:
     steps = made["steps"] = []
     value, path = inner.get("steps")
     document.origins["steps",] = path
-    for index, (step, at) in enumerate(items(document, value, path, "steps")):
+    for step, at in items(document, value, path, "steps"):
         entry = document.entry(step, at, _STEP, "a step")
         if entry is not None:
-            steps.append(_step(document, entry, ("steps", index)))
+            steps.append(_step(document, entry, ("steps", len(steps))))
     handlers, at = inner.mapping("error_handlers")
     if handlers:
         made.put("error_handlers", _own_handlers(document, handlers, steps, at), at)
@@ -88,7 +88,7 @@ def _step(document: Document, entry: Entry, path: Path) -> Made:
 
 def _own_handlers(document: Document, handlers: Mapping[str, Any], steps: list[Any], at: Path) -> dict[str, Any]:
     """Error handlers of which each serves one step: a step that handles the failures of several is copied."""
-    places = {step.get("id"): index for index, step in enumerate(steps)}
+    places = {step["id"]: index for index, step in enumerate(steps) if isinstance(step.get("id"), str)}
     taken: set[Any] = set()
     made = {}
     for failing, handler in handlers.items():

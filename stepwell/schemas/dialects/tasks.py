@@ -92,6 +92,11 @@ class _Reader:
             return
         if isinstance(declared, Mapping):
             named = [(name, spec, (*at, name)) for name, spec in declared.items()]
+        elif not isinstance(declared, (list, tuple)):
+            self.document.problem(
+                at, "expected parameters by name, such as {amount: {type: number}}, or a list of them"
+            )
+            return
         else:
             named = [
                 (spec.get("name") if isinstance(spec, Mapping) else spec, {} if isinstance(spec, str) else spec, path)
