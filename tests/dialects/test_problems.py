@@ -47,7 +47,7 @@ def problems(source: Any, **named: str) -> list[str]:
 def test_everything_at_once_in_the_order_of_the_text():
     syntax = "(line 1, column 1): invalid syntax"
     expected = [
-        "line 2: parameters: expected parameters by name, such as {amount: {type: number}}, or a list of them",
+        "line 2: parameters: expected parameters by name, such as {amount: {type: number}}, or a list",
         "line 3: tasks: they depend on each other in a circle: d → e → d",
         'line 4: tasks[0].type ("a"): unknown type "activty", did you mean "activity"?',
         'line 4: tasks[0].config: nothing is called "nothing"; there are input, step_outputs, context and step ids',
@@ -90,10 +90,9 @@ def test_what_was_taken_out_to_look_on_is_not_told_to_be_missing():
 
 
 def test_a_dialect_that_there_is_not_is_refused_with_the_one_that_is_meant():
-    assert problems({"steps": []}, dialect="resdency") == [
-        'unknown dialect "resdency", did you mean "residency"? '
-        "There are canonical, residency, executor, orchestration, dag, tasks"
-    ]
+    known = "canonical, residency, executor, orchestration, dag, tasks"
+    expected = [f'unknown dialect "resdency", did you mean "residency"? There are {known}']
+    assert problems({"steps": []}, dialect="resdency") == expected
 
 
 def test_a_dialect_that_is_named_is_taken_whatever_the_shape():
@@ -149,7 +148,7 @@ def _changed(data: Any, random_: random.Random) -> Any:
 @pytest.mark.parametrize("fixture", fixtures(), ids=str)
 def test_whatever_is_changed_in_an_example_is_taken_or_told(fixture):
     data = yaml.safe_load(fixture.path.read_text())
-    refused = 0
+    refused: list[DefinitionError] = []
     for seed in range(250):
         random_ = random.Random(seed)
         changed = data
@@ -159,7 +158,6 @@ def test_whatever_is_changed_in_an_example_is_taken_or_told(fixture):
             try:
                 compile_loaded(read_definition(json.dumps(changed, indent=1), name="unnamed", dialect=dialect))
             except DefinitionError as error:
-                refused += 1
-                assert error.problems
-                assert all(problem.strip() for problem in error.problems)
-    assert refused > 100
+                refused.append(error)
+    assert len(refused) > 100
+    assert all(error.problems and all(error.problems) for error in refused)

@@ -93,9 +93,7 @@ class _Reader:
         if isinstance(declared, Mapping):
             named = [(name, spec, (*at, name)) for name, spec in declared.items()]
         elif not isinstance(declared, (list, tuple)):
-            self.document.problem(
-                at, "expected parameters by name, such as {amount: {type: number}}, or a list of them"
-            )
+            self.document.problem(at, "expected parameters by name, such as {amount: {type: number}}, or a list")
             return
         else:
             named = [
