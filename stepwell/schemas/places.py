@@ -86,6 +86,7 @@ class Lines:
         self._loader = loader
         self._root: Any = None
         self._was_read = False
+        self._parts: dict[int, dict[str, tuple[Any, Any]]] = {}  # of the mappings that were asked for, by id
 
     def line(self, path: Path) -> int | None:
         """The line, from 1, of the nearest part of the path that is there; None if the text cannot be read."""
@@ -94,7 +95,7 @@ class Lines:
             return None
         line: int = node.start_mark.line + 1
         for part in path:
-            found = _below(node, part)
+            found = self._below(node, part)
             if found is None:
                 break
             mark, node = found
@@ -116,22 +117,23 @@ class Lines:
                 loader.dispose()
         return self._root
 
-
-def _below(node: Any, part: str | int) -> tuple[Any, Any] | None:
-    """The mark and the node of one part of a sequence or a mapping."""
-    if isinstance(node, yaml.SequenceNode):
-        fits = isinstance(part, int) and part < len(node.value)
-        return (node.value[part].start_mark, node.value[part]) if fits else None
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    for key, value in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.value == part:
-            return key.start_mark, value
-    for key, value in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.value == _MERGE:
-            merged = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            for other in merged:
-                found = _below(other, part)
+    def _below(self, node: Any, part: str | int) -> tuple[Any, Any] | None:
+        """The mark and the node of one part of a sequence or a mapping."""
+        if isinstance(node, yaml.SequenceNode):
+            fits = isinstance(part, int) and part < len(node.value)
+            return (node.value[part].start_mark, node.value[part]) if fits else None
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        parts = self._parts.get(id(node))
+        if parts is None:
+            named = [(key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+            parts = self._parts[id(node)] = {key.value: (key.start_mark, value) for key, value in named}
+        if part in parts:
+            return parts[str(part)]
+        if _MERGE in parts:
+            value = parts[_MERGE][1]
+            for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                found = self._below(other, part)
                 if found is not None:
                     return found
-    return None
+        return None

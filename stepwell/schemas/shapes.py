@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Final, get_args
 
 import msgspec
@@ -45,7 +46,11 @@ _SAME: Final = (
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """What is wrong with a key that nothing is called by, with the one that is likely meant."""
-    known = sorted(known)
+    return _unknown_key(key, tuple(sorted(known)))
+
+
+@lru_cache(maxsize=1024)  # a key that is wrong once is often wrong everywhere
+def _unknown_key(key: str, known: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     same = [other for group in _SAME if key in group for other in group if other in known]
     meant = same[:1] or near

@@ -60,13 +60,16 @@ def compile_document(document: Document) -> Made:
     read = [document.entry(node, at, _NODE, "a node") for node, at in items(document, nodes, path, "nodes")]
     ids = {node.data["id"] for node in read if node is not None and isinstance(node.data.get("id"), str)}
     retry = _retry(document)
+    paths = References(ids, lambda _: None)
     for node in read:
         if node is not None:
-            steps.append(_step(document, node, ("steps", len(steps)), ids, retry))
+            steps.append(_step(document, node, ("steps", len(steps)), ids, paths, retry))
     return made
 
 
-def _step(document: Document, entry: Entry, path: Path, ids: set[str], retry: Mapping[str, Any]) -> Made:
+def _step(
+    document: Document, entry: Entry, path: Path, ids: set[str], paths: References, retry: Mapping[str, Any]
+) -> Made:
     made = Made(document, path, entry.path)
     for key in ("id", "name", "description", "timeout_seconds"):
         made.move(key, entry)
@@ -78,7 +81,7 @@ def _step(document: Document, entry: Entry, path: Path, ids: set[str], retry: Ma
         made.put("type", TYPE_ALIASES[handler], at)
     else:
         made.move("handler", entry)
-    references = References(ids, lambda parts: _resolve(document, parts, ids, entry.path))
+    references = paths.with_meaning(lambda parts: _resolve(document, parts, ids, entry.path))
     config, at = entry.mapping("config")
     made.put("config", references.in_value(config) or MISSING, at)
     condition, at = entry.get("condition")
