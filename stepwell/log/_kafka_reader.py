@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
+from stepwell.log._kafka_ends import Ends
 from stepwell.log._kafka_errors import HOPELESS, TROUBLE, explain
 from stepwell.log._kafka_fetch import Fetcher, OutOfRangeError, Place
 from stepwell.log._kafka_settings import KafkaSettings
@@ -105,6 +106,7 @@ class Reader:
     def __init__(self, settings: KafkaSettings, fetcher: Fetcher) -> None:
         self._settings = settings
         self._fetcher = fetcher
+        self._ends = Ends(fetcher, settings.append_timeout)
         self._loop = asyncio.get_running_loop()
         self._followed: dict[Place, Run] = {}
         self._elsewhere: dict[Place, list[Run]] = {}
@@ -189,13 +191,13 @@ class Reader:
         """As the port says."""
         if self._closed is not None:
             raise self._closed
-        return await self._fetcher.end(place, within=self._settings.append_timeout)
+        return await self._ends.of(place)
 
     async def delete_before(self, place: Place, offset: int) -> None:
         """As the port says."""
         if self._closed is not None:
             raise self._closed
-        end = await self._fetcher.end(place, within=self._settings.append_timeout)
+        end = await self._ends.of(place)
         await self._fetcher.delete_before(place, min(offset, end), within=self._settings.append_timeout)
         others = self._elsewhere.get(place, [])
         others[:] = [run for run in others if run.start >= offset]

@@ -39,8 +39,8 @@ CHILD = {
 def test_an_approval_waits_for_days_through_crashes():
     async def scenario(world: World) -> None:
         await world.register(PURCHASE)
-        run = await world.start("purchase", {"what": "tea"}, id="one")
-        await world.crash_when("approval.required")
+        run = await world.start("purchase", {"what": "tea"}, id="one")  # the gate asks in the same transition
+        await world.crash()
         await world.advance(days=2)
         await world.crash()
         await world.client.approve("one", by="ann", comment="fine")
@@ -54,7 +54,7 @@ def test_an_escalation_comes_when_it_is_due_though_nobody_was_there():
     async def scenario(world: World) -> None:
         await world.register(PURCHASE)
         run = await world.start("purchase", id="one")
-        await world.crash_when("approval.required")
+        await world.crash()
         asked = await world.until("approval.required")
         assert asked.event.approvers == ("bob",)
         with pytest.raises(CommandRejectedError, match="may not decide"):
