@@ -231,7 +231,10 @@ def _load(data: Any, place: str, dialect: str | None, name: str, lines: Lines | 
     chosen = dialect or detect(data)
     translation = None
     if chosen != CANONICAL:
-        translation = translate(data, chosen, name=name, environment=os.environ)
+        try:
+            translation = translate(data, chosen, name=name, environment=os.environ)
+        except RecursionError:
+            raise DefinitionError(["is nested too deeply"], place=place) from None
     prepared = _shorthand(data if translation is None else translation.plain)
     loaded = Loaded(data, dialect=chosen, place=place, plain=prepared, translation=translation, lines=lines)
     problems = list(_checkpoint_problems(prepared))
@@ -242,7 +245,7 @@ def _load(data: Any, place: str, dialect: str | None, name: str, lines: Lines | 
             definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
     except msgspec.ValidationError as error:
         problems += shape_problems(prepared) or [Problem((), str(error))]
-    except TypeError as error:  # a value of Python's that is no JSON
+    except (TypeError, ValueError) as error:  # a value of Python's that is no JSON, half of a surrogate pair
         raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None

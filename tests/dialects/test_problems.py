@@ -161,3 +161,20 @@ def test_whatever_is_changed_in_an_example_is_taken_or_told(fixture):
                 refused.append(error)
     assert len(refused) > 100
     assert all(error.problems and all(error.problems) for error in refused)
+
+
+@pytest.mark.parametrize("depth", [400, 450, 500, 550, 900])
+def test_what_is_nested_without_end_is_refused(depth: int):
+    deep = "[" * depth + "]" * depth
+    task = f'{{"id": "x", "activity_type": "h", "config": {{"x": {deep}}}}}'
+    assert all("nested" in problem for problem in problems(f'{{"name": "a", "tasks": [{task}]}}'))
+
+
+def test_a_text_that_is_no_text_is_refused():
+    assert problems('{"name": "a\\ud800", "tasks": [{"id": "x", "activity_type": "h"}]}')
+
+
+def test_templates_that_never_end_are_refused_at_once():
+    for text in ("{{" * 50_000, "{{'" * 20_000, "{{" + "a." * 50_000 + "}}", "{{ " + "''" * 20_000 + "}"):
+        (told,) = problems({"name": "a", "tasks": [{"id": "x", "activity_type": "h", "config": {"x": text}}]})
+        assert told.startswith("tasks[0].config.x: this {{ is never closed")
