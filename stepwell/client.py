@@ -24,6 +24,7 @@ from stepwell.consumers.local import LocalRuntime
 from stepwell.consumers.reading import Accepted
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.views import InstanceView, view
+from stepwell.core.checked import compile_loaded
 from stepwell.core.plan import Plan
 from stepwell.core.requests import INACTIVE_VERSION
 from stepwell.core.state import InstanceState
@@ -50,7 +51,7 @@ from stepwell.schemas.commands import (
 )
 from stepwell.schemas.definitions import Definition
 from stepwell.schemas.events import CommandNoted, Event
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.load import read_definition
 
 __all__ = ["ANSWER_TIMEOUT", "MOST_UNANSWERED", "Client", "EventRecord", "Run", "connect"]
 
@@ -110,7 +111,12 @@ class Client:
     # --- definitions ----------------------------------------------------------------------------------------
 
     async def register(
-        self, source: Definition | Workflow[Any, Any] | Mapping[str, Any] | str | Path, *, activate: bool = True
+        self,
+        source: Definition | Workflow[Any, Any] | Mapping[str, Any] | str | Path,
+        *,
+        activate: bool = True,
+        dialect: str | None = None,
+        name: str = "",
     ) -> Definition:
         """Register a definition. What is registered already stays as it is.
 
@@ -118,6 +124,8 @@ class Client:
             source: A path, YAML or JSON text, plain data, a ``Definition``, or a workflow that is written
                 in Python; those that it calls are registered with it.
             activate: Whether a new version may be started at once; otherwise ``activate`` lets it.
+            dialect: How it is written, where its shape does not tell; see docs/dialects.md.
+            name: What it is called if it does not say so itself; by default the file's name.
 
         Raises:
             DefinitionError: It is not valid; all problems at once.
@@ -128,7 +136,8 @@ class Client:
             for child in source.children:
                 await self.registry.register(child.definition, activate=activate)
             source = definition
-        plan = await self.registry.register(load_definition(source), activate=activate)
+        plan = compile_loaded(read_definition(source, dialect=dialect, name=name))
+        plan = await self.registry.register(plan.definition, plan, activate=activate)
         return plan.definition
 
     async def workflows(self) -> list[Definition]:

@@ -45,14 +45,15 @@ def print_json(value: Any) -> None:
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) -> int:
+async def validate(file: Path, modules: Sequence[str] | None, *, dialect: str | None = None, as_json: bool) -> int:
     """Check a definition; problems are raised."""
     from stepwell.cli.running import check_handlers  # noqa: PLC0415 - start-up time
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
+    from stepwell.schemas.dialects import CANONICAL  # noqa: PLC0415
 
     prefixes = import_handlers(modules or ())  # before the definition: they may hold step types of their own
-    compiled = _compiled(file)
+    compiled, written = _compiled(file, dialect)
     if modules is None and is_python(file):
         modules = []  # its module was imported, and the steps with it
     if modules is not None:
@@ -61,40 +62,59 @@ async def validate(file: Path, modules: Sequence[str] | None, *, as_json: bool) 
         check_handlers(compiled, handlers)
     definition = compiled.definition
     if as_json:
-        print_json({"valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash})
+        print_json({
+            "valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash,
+            "dialect": written,
+        })  # fmt: skip
     else:
         unchecked = "" if modules is not None or not compiled.handlers else "; handlers not checked: name --handlers"
         steps = count(len(definition.steps), "step")
-        print(f"{file}: {definition.name} {definition.version} is valid: {steps}{unchecked}")
+        form = "" if written == CANONICAL else f", dialect {written}"
+        print(f"{file}: {definition.name} {definition.version} is valid: {steps}{form}{unchecked}")
     return 0
 
 
-async def plan(file: Path, modules: Sequence[str] | None = None, *, as_json: bool) -> int:
-    """Show the batches of a definition."""
+async def plan(
+    file: Path,
+    modules: Sequence[str] | None = None,
+    *,
+    dialect: str | None = None,
+    as_yaml: bool = False,
+    as_json: bool,
+) -> int:
+    """Show the batches of a definition, and what it is compiled to if it is written in another form."""
+    from stepwell.schemas.dialects import CANONICAL  # noqa: PLC0415 - start-up time
+
     import_handlers(modules or ())  # before the definition: they may hold step types of their own
-    compiled = _compiled(file)
+    compiled, written = _compiled(file, dialect)
+    definition = compiled.definition
+    if as_yaml and as_json:
+        raise UsageError("--yaml and --json are two forms of the same", remedy="Choose one.")
     if as_json:
-        definition = compiled.definition
         print_json({
-            "workflow": definition.name, "version": definition.version, "hash": compiled.hash,
+            "workflow": definition.name, "version": definition.version, "hash": compiled.hash, "dialect": written,
             "batches": compiled.batches, "error_handlers": sorted(definition.error_handlers),
             "definition": msgspec.to_builtins(definition),
         })  # fmt: skip
-    else:
+        return 0
+    if not as_yaml:
         print("\n".join(plan_lines(compiled)))
+    if not as_yaml and written != CANONICAL:
+        print(f"\n# From the dialect {written}, in the canonical form:")
+    if as_yaml or written != CANONICAL:
+        from stepwell.schemas.dump import to_yaml  # noqa: PLC0415 - start-up time
+
+        print(to_yaml(definition), end="")
     return 0
 
 
-def _compiled(file: Path) -> Plan:
-    from stepwell.core.plan import compile_plan  # noqa: PLC0415 - start-up time
-    from stepwell.errors import DefinitionError  # noqa: PLC0415
-    from stepwell.schemas.load import load_definition  # noqa: PLC0415
+def _compiled(file: Path, dialect: str | None) -> tuple[Plan, str]:
+    """The plan of a file's definition, and the dialect that it is written in."""
+    from stepwell.core.checked import compile_loaded  # noqa: PLC0415 - start-up time
+    from stepwell.schemas.load import read_definition  # noqa: PLC0415
 
-    definition = load_definition(definition_of(given(file)))
-    try:
-        return compile_plan(definition)
-    except DefinitionError as error:
-        raise DefinitionError(error.problems, place=str(file)) from None
+    loaded = read_definition(definition_of(given(file)), dialect=dialect)
+    return compile_loaded(loaded), loaded.dialect
 
 
 async def status(instance_id: str, to: int | None, *, replayed: bool = False, as_json: bool, log: str | None) -> int:

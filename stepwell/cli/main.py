@@ -11,6 +11,7 @@ import typer
 from stepwell.cli import approval_verbs, registry_verbs, service_verbs, template_verbs
 from stepwell.cli.options import (
     Concurrency,
+    Dialect,
     File,
     Id,
     Input,
@@ -54,6 +55,7 @@ def _main(
 @app.command()
 def run(
     file: File,
+    dialect: Dialect = None,
     input_text: Input = None,
     param: Params = None,
     handlers: Modules = None,
@@ -84,6 +86,7 @@ def run(
     finish(
         lambda: running.run(
             file,
+            dialect=dialect,
             input_text=input_text,
             params=param or [],
             modules=handlers or [],
@@ -97,7 +100,7 @@ def run(
 
 
 @app.command()
-def validate(file: File, handlers: Modules = None, as_json: Json = False) -> None:
+def validate(file: File, dialect: Dialect = None, handlers: Modules = None, as_json: Json = False) -> None:
     """Check a definition: its shape, its graph, its expressions; with --handlers, its handlers too.
 
     \b
@@ -105,19 +108,28 @@ def validate(file: File, handlers: Modules = None, as_json: Json = False) -> Non
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    finish(lambda: looking.validate(file, handlers, as_json=as_json))
+    finish(lambda: looking.validate(file, handlers, dialect=dialect, as_json=as_json))
 
 
 @app.command()
-def plan(file: File, handlers: Modules = None, as_json: Json = False) -> None:
+def plan(
+    file: File,
+    handlers: Modules = None,
+    dialect: Dialect = None,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", "--canonical", help="Print the definition in the canonical form, as YAML.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show in which batches the steps of a definition run, and what waits for what.
 
     \b
     stepwell plan order.yaml
+    stepwell plan graph.json --yaml     # what a definition in another dialect is compiled to
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    finish(lambda: looking.plan(file, handlers, as_json=as_json))
+    finish(lambda: looking.plan(file, handlers, dialect=dialect, as_yaml=as_yaml, as_json=as_json))
 
 
 @app.command()
@@ -158,6 +170,7 @@ def start(
     workflow: Annotated[
         str, typer.Argument(metavar="WORKFLOW", help="A registered workflow's name, or a definition's file.")
     ],
+    dialect: Dialect = None,
     input_text: Input = None,
     param: Params = None,
     instance_id: Annotated[
@@ -182,6 +195,7 @@ def start(
     finish(
         lambda: steering.start(
             workflow,
+            dialect=dialect,
             input_text=input_text,
             params=param or [],
             instance_id=instance_id,

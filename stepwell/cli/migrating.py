@@ -17,9 +17,9 @@ from stepwell.cli.files import as_yaml, is_json, keep, write
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import BAD_INPUT, UsageError
 from stepwell.errors import DefinitionError
-from stepwell.schemas.load import parse_text, read_text
 from stepwell.schemas.migration import CURRENT, VERSIONS, schema_version
 from stepwell.schemas.migration import migrate as migrated
+from stepwell.schemas.texts import parse_text, read_text
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _COMMENT: Final = re.compile(r"^\s*#|\s#", re.MULTILINE)

@@ -26,6 +26,12 @@ File = Annotated[
         help="A definition: YAML, JSON, or Python that builds one (FILE.py, FILE.py:NAME, MODULE:NAME).",
     ),
 ]
+Dialect = Annotated[
+    str | None,
+    typer.Option(
+        "--dialect", metavar="NAME", help="How FILE is written, where its shape does not tell: docs/dialects.md."
+    ),
+]
 Id = Annotated[str, typer.Argument(metavar="ID", callback=check_id, help="The instance's id.")]
 Log = Annotated[
     str | None,

@@ -34,6 +34,7 @@ COMPLETED, FAILED, WAITING = 0, 1, 3
 async def run(
     file: Path,
     *,
+    dialect: str | None = None,
     input_text: str | None,
     params: Sequence[str],
     modules: Sequence[str],
@@ -46,13 +47,14 @@ async def run(
     """Run a definition to its end, or go on with an instance of it; return the exit status."""
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415 - start-up time
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
-    from stepwell.core.plan import compile_plan  # noqa: PLC0415
-    from stepwell.schemas.load import load_definition  # noqa: PLC0415
+    from stepwell.core.checked import compile_loaded  # noqa: PLC0415
+    from stepwell.schemas.load import read_definition  # noqa: PLC0415
 
     prefixes = import_handlers(modules)  # before the definition: they may hold step types of their own
     source = given(file)
-    definition = load_definition(definition_of(source))
-    compiled = compile_plan(definition)  # all that is wrong with it, before anything is written
+    loaded = read_definition(definition_of(source), dialect=dialect)
+    compiled = compile_loaded(loaded)  # all that is wrong with it, before anything is written
+    definition = compiled.definition
     data = parse_input(input_text, params)
     handlers = Handlers(prefixes, BUILTIN)
     handlers.update(registered)
@@ -90,7 +92,7 @@ async def run(
         if existing is None or not existing.finished:
             for needed in plans_of(plan, client.registry):
                 check_handlers(needed, handlers)
-        again = _again(file, modules, named, log)
+        again = _again(file, dialect, modules, named, log)
         if existing is not None and existing.finished:
             return report(Over(existing), as_json=as_json, again=again, log=log, already=True)
         try:
@@ -144,8 +146,10 @@ def check_handlers(plan: Plan, handlers: Handlers) -> None:
         raise HandlerError(message, place=plan.definition.name, remedy="\n  ".join(remedies))
 
 
-def _again(file: Path, modules: Sequence[str], instance_id: str, log: str | None) -> str:
+def _again(file: Path, dialect: str | None, modules: Sequence[str], instance_id: str, log: str | None) -> str:
     words = ["stepwell", "run", str(file), "--id", instance_id]
+    if dialect is not None:
+        words += ["--dialect", dialect]
     for module in modules:
         words += ["--handlers", module]
     return shlex.join(words) + at(log)

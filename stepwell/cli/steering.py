@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import at, client_of, parse_input
+from stepwell.cli.session import UsageError, at, client_of, parse_input
 from stepwell.cli.sources import given, is_python
 from stepwell.log.port import WORKERS
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 async def start(
     workflow: str,
     *,
+    dialect: str | None = None,
     input_text: str | None,
     params: Sequence[str],
     instance_id: str | None,
@@ -36,9 +37,13 @@ async def start(
     data = parse_input(input_text, params)
     is_file = workflow.endswith((".yaml", ".yml", ".json")) or Path(workflow).is_file() or is_python(workflow)
     named = workflow
+    if dialect is not None and not is_file:
+        raise UsageError(
+            f"{workflow} is no file, and what is registered has no dialect any more", place=f"--dialect {dialect}"
+        )
     async with client_of(log, create=is_file) as client:
         if is_file:
-            definition = await client.register(given(workflow))
+            definition = await client.register(given(workflow), dialect=dialect)
             workflow, version = definition.name, definition.version
         run = await client.start(workflow, data, id=instance_id, version=version, priority=priority)
         live = await client.engine_is_live()

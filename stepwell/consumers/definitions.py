@@ -115,19 +115,20 @@ class Definitions:
         else:
             version.active = asked.active
 
-    async def register(self, definition: Definition, *, activate: bool = True) -> Plan:
+    async def register(self, definition: Definition, plan: Plan | None = None, *, activate: bool = True) -> Plan:
         """Make a definition known to everybody who uses this log.
 
         Registering the same definition again changes nothing, whether it is active or not.
 
         Args:
+            plan: The definition's, if it has been compiled already.
             activate: Whether a version that is new may be started at once.
 
         Raises:
             DefinitionError: It is not valid.
             DefinitionConflictError: Its name and version belong to another definition.
         """
-        plan = compile_plan(definition)
+        plan = plan or compile_plan(definition)
         await self.catch_up()
         if self._version(definition.name, definition.version) is None:
             headers = {} if activate else {ACTIVE_HEADER: "false"}

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import TimeLimit
+from stepwell.schemas.shapes import in_words
 from stepwell.schemas.waiting import OnReject, OnTimeout
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -99,7 +100,7 @@ def _read(config: Mapping[str, Any], kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         place = where.rstrip("`") if where else ""
-        raise ExpressionError(f"config{place}: {what[0].lower()}{what[1:]}".replace("`", '"')) from None
+        raise ExpressionError(f"config{place}: {in_words(what)}") from None
 
 
 def names_of(value: Names | Name) -> Names:

@@ -19,8 +19,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.errors import DefinitionError, UnknownWorkflowError
-from stepwell.schemas.load import parse_text, read_text
 from stepwell.schemas.substitution import substitute
+from stepwell.schemas.texts import parse_text, read_text
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 OWN_DIRECTORY: Final = Path("templates")

@@ -2,245 +2,69 @@
 
 from __future__ import annotations
 
-import difflib
-import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
-import yaml
 from msgspec.structs import replace
 
 from stepwell.errors import DefinitionError
-from stepwell.schemas.bounds import (
-    MOST_BYTES,
-    CountingLoader,
-    TooLargeError,
-    check_expanded,
-    check_text,
-    odd_scalar,
-    wrong_nodes,
-    wrong_values,
-)
+from stepwell.schemas.bounds import wrong_values
 from stepwell.schemas.custom_types import resolve_definition, resolve_types
-from stepwell.schemas.definitions import (
-    TYPE_ALIASES,
-    AfterHandler,
-    Compensation,
-    Definition,
-    ErrorHandler,
-    Mode,
-    OnFailure,
-    Retry,
-    Step,
-    hash_definition,
-)
+from stepwell.schemas.definitions import TYPE_ALIASES, Definition, hash_definition
+from stepwell.schemas.dialects import CANONICAL, NAMES, detect, translate
+from stepwell.schemas.loaded import Loaded, of_definition
+from stepwell.schemas.places import Lines, Problem, locate
+from stepwell.schemas.shapes import shape_problems, unknown_value
+from stepwell.schemas.texts import Loader, parse_text, read_text
 
-_BOOL: Final = "tag:yaml.org,2002:bool"
-_TEXT: Final = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # what a key may be
+Source = Definition | Mapping[str, Any] | str | Path
 
 
-def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """How plain words are read, with the truth values of YAML 1.2: ``on`` and ``no`` are texts."""
-    resolvers = {
-        first: [(tag, pattern) for tag, pattern in pairs if tag != _BOOL]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    for first in "tTfF":
-        resolvers[first] = [(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")), *resolvers.get(first, [])]
-    return resolvers
-
-
-_Loader: Any = type(
-    "_Loader",
-    (
-        CountingLoader,
-        getattr(yaml, "CSafeLoader", yaml.SafeLoader),
-    ),  # the C one is ten times as fast, where it was built
-    {"yaml_implicit_resolvers": _resolvers()},
-)
-
-
-def load_definition(source: Definition | Mapping[str, Any] | str | Path, *, place: str = "") -> Definition:
-    """Read a definition.
+def load_definition(source: Source, *, place: str = "", dialect: str | None = None, name: str = "") -> Definition:
+    """Read a definition, in whichever dialect it is written.
 
     Args:
         source: A definition, plain data, a path, or YAML or JSON text (anything with a line break or a brace).
         place: How messages name the source; by default the path.
+        dialect: One of ``stepwell.schemas.dialects.NAMES``; by default the shape tells.
+        name: What it is called if it does not say so, as some dialects allow; by default the file's name.
 
     Raises:
-        DefinitionError: It cannot be read, or its shape is wrong.
+        DefinitionError: It cannot be read, or its shape is wrong; all problems at once.
     """
+    loaded = read_definition(source, place=place, dialect=dialect, name=name)
+    if loaded.problems or loaded.definition is None:
+        raise loaded.everything(None)
+    return loaded.definition
+
+
+def read_definition(source: Source, *, place: str = "", dialect: str | None = None, name: str = "") -> Loaded:
+    """Read a definition as ``load_definition`` does, and keep what tells where everything came from.
+
+    What is wrong with its shape is in ``Loaded.problems``; the arguments are the same.
+
+    Raises:
+        DefinitionError: It cannot be read.
+    """
+    if dialect is not None and dialect not in NAMES:
+        raise DefinitionError([unknown_value(dialect, NAMES, "dialect")], place=place)
     if isinstance(source, Definition):
-        resolved, problems = resolve_definition(source)
-        if problems:
-            raise DefinitionError(problems, place=place or f"workflow {source.name!r}")
-        return resolved
+        resolved, wrong = resolve_definition(source)
+        if wrong:
+            raise DefinitionError(wrong, place=place or f"workflow {source.name!r}")
+        return of_definition(resolved)
     if isinstance(source, Mapping):
-        return from_plain(dict(source), place=place or "definition")
+        return _load(dict(source), place or "definition", dialect, name, None)
     if isinstance(source, Path) or not ("\n" in source or "{" in source):
-        text, place = _read(Path(source)), place or str(source)
+        path = Path(source)
+        text, place, name = read_text(path), place or str(source), name or path.stem
     else:
         text, place = source, place or "definition"
-    return from_plain(_parse(text, place), place=place)
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        DefinitionError: There is no such file, it is too large, or no text.
-    """
-    return _read(path)
-
-
-def parse_text(text: str, place: str) -> Any:
-    """Plain data from YAML or JSON in which every key is a text, given once.
-
-    Args:
-        place: How messages name the text.
-
-    Raises:
-        DefinitionError: It is neither, with the line where that is known.
-    """
-    return _parse(text, place)
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)  # of /dev/zero there is no end
-        if len(data) > MOST_BYTES:
-            raise DefinitionError([f"has more than {MOST_BYTES:,} bytes"], place=str(path))
-        return data.decode()
-    except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, _names_beside(path), n=1)
-        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
-        raise DefinitionError([f"there is no such file{hint}"], place=str(path)) from None
-    except IsADirectoryError:
-        raise DefinitionError(["is a directory; name a YAML or JSON file"], place=str(path)) from None
-    except UnicodeDecodeError as error:
-        raise DefinitionError(
-            [f"is no text in UTF-8 (byte {error.start}); is it a YAML or JSON file?"], place=str(path)
-        ) from None
-    except OSError as error:
-        raise DefinitionError([f"cannot be read: {error.strerror}"], place=str(path)) from None
-    except ValueError as error:  # a NUL, half of a surrogate pair
-        raise DefinitionError([f"is no file's name: {error}"], place=str(path)) from None
-
-
-def _names_beside(path: Path) -> list[str]:
-    try:
-        return [other.name for other in path.parent.iterdir()]
-    except OSError:
-        return []
-
-
-def _parse(text: str, place: str) -> Any:
-    try:
-        check_text(text)
-        return _parse_checked(text, place)
-    except TooLargeError as error:
-        raise DefinitionError([str(error)], place=place) from None
-
-
-def _parse_checked(text: str, place: str) -> Any:
-    stripped = text.lstrip()
-    if stripped.startswith("{"):
-        try:
-            return json.loads(text, object_pairs_hook=_unique)
-        except _GivenTwiceError as error:
-            problem = f'"{error}" is given twice'  # JSON is YAML, whose reader knows the line
-        except (ValueError, RecursionError) as error:
-            problem = f"is no JSON: {error}"
-        try:  # YAML's flow style begins with a brace, too
-            return _parse_yaml(text, place)
-        except TooLargeError:
-            raise
-        except (yaml.YAMLError, ValueError, RecursionError):
-            raise DefinitionError([problem], place=place) from None
-    try:
-        return _parse_yaml(text, place)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        what = ": ".join([part for part in (error.context, error.problem) if part]) or "is no YAML"
-        raise DefinitionError([f"{at}{what}"], place=place) from None
-    except TooLargeError:
-        raise
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        if odd:
-            line = text.count("\n", 0, odd.start()) + 1
-            problem = f"line {line}: the character {odd[0]!a} is not allowed; is it a text?"
-        else:
-            problem = f"is no YAML: {str(error)[:300]}"
-        raise DefinitionError([problem], place=place) from None
-
-
-class _GivenTwiceError(Exception):
-    """A JSON object has a key twice."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _GivenTwiceError(next(name for name in names if names.count(name) > 1))
-    return made
-
-
-def _parse_yaml(text: str, place: str) -> Any:
-    """Read YAML in which every key is a text, given once.
-
-    Raises:
-        DefinitionError: A key is not; it names the line, which is known only here.
-        yaml.YAMLError: It is no YAML.
-    """
-    loader = _Loader(text)
-    try:
-        root = loader.get_single_node()
-        if root is None:
-            return None
-        wrong = sorted({*_wrong_keys(root), *wrong_nodes(root)})
-        if wrong:
-            problems = [f"line {line}: {what}" for line, what in wrong[:100]]
-            raise DefinitionError(problems, place=place)
-        check_expanded(root)
-        try:
-            return loader.construct_document(root)
-        except yaml.YAMLError:
-            raise
-        except Exception:  # whatever PyYAML stumbles over
-            raise DefinitionError([odd_scalar(loader, root)], place=place) from None
-    finally:
-        loader.dispose()
-
-
-def _wrong_keys(root: yaml.Node) -> Iterator[tuple[int, str]]:
-    left, seen = [root], set()
-    while left:
-        node = left.pop()
-        if id(node) in seen:  # an alias
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            left.extend(node.value)
-        elif isinstance(node, yaml.MappingNode):
-            names = set()
-            for key, value in node.value:
-                left.append(value)
-                line = key.start_mark.line + 1
-                if not isinstance(key, yaml.ScalarNode):
-                    yield line, 'a key must be a text; is this a template? Put it in quotes: "{{ … }}"'
-                elif key.tag not in _TEXT:
-                    yield line, f'the key {key.value} is no text; write "{key.value}"'
-                elif key.value in names:
-                    yield line, f'"{key.value}" is given twice'
-                else:
-                    names.add(key.value)
+    return _load(parse_text(text, place), place, dialect, name, Lines(text, Loader))
 
 
 def from_plain(data: Any, *, place: str) -> Definition:
@@ -249,41 +73,67 @@ def from_plain(data: Any, *, place: str) -> Definition:
     Raises:
         DefinitionError: Its shape is wrong.
     """
+    loaded = _load(data, place, None, "", None)
+    if loaded.problems or loaded.definition is None:
+        raise loaded.everything(None)
+    return loaded.definition
+
+
+def _load(data: Any, place: str, dialect: str | None, name: str, lines: Lines | None) -> Loaded:
     if not isinstance(data, dict):
         kind = "empty" if data is None else f"a {type(data).__name__}"
         raise DefinitionError([f"is {kind}; a definition is a mapping with name and steps"], place=place)
     wrong = wrong_values(data)
     if wrong:
         raise DefinitionError([wrong], place=place)
-    prepared = _shorthand(data)
-    _check_checkpoints(prepared, place)
-    problems = resolve_types(prepared)
-    if problems:
-        raise DefinitionError(problems, place=place)
+    chosen = dialect or detect(data)
+    translation = None
+    if chosen != CANONICAL:
+        try:
+            translation = translate(data, chosen, name=name, environment=os.environ)
+        except RecursionError:
+            raise DefinitionError(["is nested too deeply"], place=place) from None
+    prepared = _shorthand(data if translation is None else translation.plain)
+    loaded = Loaded(data, dialect=chosen, place=place, plain=prepared, translation=translation, lines=lines)
+    wrong_types = resolve_types(prepared)  # it spells types of somebody's own out in place
+    problems = [*_checkpoint_problems(prepared), *(_placed(message, prepared) for message in wrong_types)]
     try:
         definition = msgspec.convert(prepared, Definition)
         if "version" not in prepared:
             # A definition without a version gets one made from its content, so that editing it makes a new version.
             definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
     except msgspec.ValidationError as error:
-        raise DefinitionError([_explain(str(error), prepared)], place=place) from None
+        problems += shape_problems(prepared) or [Problem((), str(error))]
     except (TypeError, ValueError) as error:  # a value of Python's that is no JSON, half of a surrogate pair
         raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
-    return definition
+    if problems or (translation is not None and translation.problems):
+        loaded.blame(problems)
+    else:
+        loaded.definition = definition
+    return loaded
 
 
-def _check_checkpoints(data: dict[str, Any], place: str) -> None:
+def _placed(message: str, prepared: dict[str, Any]) -> Problem:
+    path, rest = locate(message, prepared) or ((), message)
+    found = _REST.match(rest)
+    if found is None:
+        return Problem(path, rest)
+    parts = [int(part) if part.isdecimal() else part for part in re.findall(r"[^.\[\]]+", found[1])]
+    return Problem((*path, *parts), found[2])
+
+
+_REST: Final = re.compile(r'((?:\.[\w-]+|\[\d+\])*)(?: \("[^"]*"\))?: (.*)', re.DOTALL)
+
+
+def _checkpoint_problems(data: dict[str, Any]) -> Iterator[Problem]:
     """Refuse what other versions of YAML take for a truth value, and here would become a checkpoint's name."""
     steps = data.get("steps")
-    problems = [
-        f'steps[{index}].checkpoint: write true or false instead of "{step["checkpoint"]}"'
-        for index, step in enumerate(steps if isinstance(steps, list) else ())
-        if isinstance(step, dict) and str(step.get("checkpoint")).lower() in {"yes", "no", "on", "off"}
-    ]
-    if problems:
-        raise DefinitionError(problems, place=place)
+    for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        if isinstance(step, dict) and str(step.get("checkpoint")).lower() in {"yes", "no", "on", "off"}:
+            text = f'write true or false instead of "{step["checkpoint"]}"'
+            yield Problem(("steps", index, "checkpoint"), text)
 
 
 def _shorthand(data: dict[str, Any]) -> dict[str, Any]:
@@ -322,98 +172,3 @@ def _shorthand_step(step: dict[str, Any]) -> dict[str, Any]:
         if key in step and step[key] is None:
             del step[key]
     return step
-
-
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
-_PLACE = re.compile(r" - at `(?:key in )?\$?(?P<path>[^`]*)`$")
-_FIELDS = {
-    field for struct in (Definition, Step, Retry, Compensation, ErrorHandler) for field in struct.__struct_fields__
-}
-
-
-def _explain(message: str, data: dict[str, Any]) -> str:
-    """Msgspec's message with the place first, and a suggestion for a misspelt key."""
-    at = _PLACE.search(message)
-    path = at["path"].lstrip(".") if at else ""
-    if path.startswith("error_handlers[...]"):
-        path = path.replace("[...]", f".{_wrong_handler(data)}", 1)
-    text = _PLACE.sub("", message)
-    unknown = _UNKNOWN.search(text)
-    if unknown:
-        name = unknown["name"]
-        fields = _fields_at(path)
-        near = difflib.get_close_matches(name, fields, n=1, cutoff=0.6)
-        hint = f', did you mean "{near[0]}"?' if near else f"; there are {', '.join(sorted(fields))}"
-        text = f'unknown key "{name}"{hint}'
-    else:
-        text = _in_words(text, path)
-    step = re.match(r"steps\[(\d+)\]", path)
-    path = path.replace("[...]", "[…]")
-    if step:
-        steps = data.get("steps")
-        entry = steps[int(step[1])] if isinstance(steps, list) else {}
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-            path += f' ("{entry["id"]}")'
-    return f"{path}: {text}" if path else text
-
-
-_EXPECTED = re.compile(r"Expected `(?P<types>[^`]+)`(?P<bound>.*?)(?:, got `(?P<got>[^`]+)`)?$")
-_BOUND = re.compile(r" (?P<length>of length )?(?P<sign>>=|<=|>) (?P<number>[\d.e+]+)$")
-_ENUM = re.compile(r"Invalid enum value (?P<value>.*)$")
-_SIGNS = {">=": "of at least", "<=": "of at most", ">": "above"}
-_WANTED = {
-    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "object": "a mapping",
-    "array": "a list",
-}  # fmt: skip
-_GOT = {"str": "a text", "int": "a number", "float": "a fraction", "bool": "a truth value", "null": "null",
-        "object": "a mapping", "array": "a list", "date": "a date", "datetime": "a date"}  # fmt: skip
-_CHOICES = {"mode": Mode, "on_failure": OnFailure, "then": AfterHandler}
-
-
-def _in_words(text: str, path: str) -> str:
-    """Msgspec's message in words of YAML and JSON instead of Python's types."""
-    choices = get_args(_CHOICES.get(path.rpartition(".")[2]))
-    enum, expected = _ENUM.match(text), _EXPECTED.match(text)
-    if enum and choices:
-        value = enum["value"].strip("'")
-        near = difflib.get_close_matches(value, choices, n=1)
-        hint = f', did you mean "{near[0]}"? There are' if near else "; there are"
-        return f'unknown value "{value}"{hint} {", ".join(choices)}'
-    if not expected:
-        text = text.replace("Object missing required field", "missing").replace("`", '"')
-        return text[0].lower() + text[1:]
-    kinds = [kind for kind in expected["types"].split(" | ") if kind != "null"]
-    wanted = ", ".join(_WANTED.get(kind, kind) for kind in kinds[:-1])
-    wanted += (" or " if wanted else "") + _WANTED.get(kinds[-1], kinds[-1])
-    got = expected["got"]
-    return f"expected {wanted}{_bound(expected['bound'])}" + (f", not {_GOT.get(got, got)}" if got else "")
-
-
-def _bound(text: str) -> str:
-    bound = _BOUND.match(text)
-    if not bound:
-        return text
-    number = f"{float(bound['number']):,.10g}"
-    unit = f" character{'' if number == '1' else 's'}" if bound["length"] else ""
-    return f" {_SIGNS[bound['sign']]} {number}{unit}"
-
-
-def _wrong_handler(data: dict[str, Any]) -> str:
-    """The first key of ``error_handlers`` with a value that does not fit: msgspec does not name it."""
-    for key, value in data["error_handlers"].items():
-        try:
-            msgspec.convert(value, ErrorHandler)
-        except msgspec.ValidationError:
-            return str(key)
-    return "…"
-
-
-def _fields_at(path: str) -> list[str]:
-    if path.startswith("error_handlers."):
-        return sorted(ErrorHandler.__struct_fields__)
-    last = re.sub(r"\[[^\]]*\]$", "", path).rpartition(".")[2]
-    by_place: dict[str, type[msgspec.Struct]] = {
-        "": Definition, "steps": Step, "retry": Retry, "compensate": Compensation,
-    }  # fmt: skip
-    struct = by_place.get(last)
-    return sorted(struct.__struct_fields__ if struct else _FIELDS)

@@ -3,8 +3,9 @@
 import pytest
 
 from stepwell.errors import DefinitionError
+from stepwell.schemas.bounds import MOST_BYTES
 from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Step
-from stepwell.schemas.load import MOST_BYTES, from_plain, load_definition
+from stepwell.schemas.load import from_plain, load_definition
 
 STEP = {"id": "a", "handler": "h"}
 
@@ -96,7 +97,7 @@ def test_a_mapping_may_take_over_and_overrule_the_keys_of_another():
         ({"steps": [{**STEP, "timeout_seconds": "5s"}]},
          'steps[0].timeout_seconds ("a"): expected a number, not a text'),
         ({"steps": "a"}, "steps: expected a list, not a text"),
-        ({"steps": {"a": 3}}, "steps[0]: expected a mapping, not a number"),
+        ({"steps": {"a": 3}}, "steps.a: expected a mapping, not a number"),
         ({"steps": [{"id": 5, "handler": "h"}]}, "steps[0].id: expected a text, not a number"),
         ({"steps": [{**STEP, "compensate": {"handler": "u", "qeue": "q"}}]},
          'steps[0].compensate ("a"): unknown key "qeue", did you mean "queue"?'),
@@ -119,7 +120,7 @@ def test_a_mapping_may_take_over_and_overrule_the_keys_of_another():
          'steps[0].retry.max_attempts ("a"): expected a whole number, not a fraction'),
         ({"steps": [{**STEP, "checkpoint": 3}]},
          'steps[0].checkpoint ("a"): expected true or false or a text, not a number'),
-        ({"steps": [{**STEP, "checkpoint": "no"}]}, 'steps[0].checkpoint: write true or false instead of "no"'),
+        ({"steps": [{**STEP, "checkpoint": "no"}]}, 'steps[0].checkpoint ("a"): write true or false instead of "no"'),
         ({"error_handlers": {"a": {"step": "b"}, "c": {"step": "d", "then": "go on"}}},
          'error_handlers.c.then: unknown value "go on"; there are fail, continue, rollback'),
         ({"error_handlers": {"a": 3}}, "error_handlers.a: expected a mapping, not a number"),
