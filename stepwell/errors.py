@@ -44,12 +44,22 @@ class StepwellError(Exception):
         return f"{text}\n  {self.remedy}" if self.remedy else text
 
 
+_MOST_SHOWN: Final = 100  # problems of one definition
+
+
 class DefinitionError(StepwellError):
-    """A definition cannot be accepted; ``problems`` lists every reason, each as ``place: message``."""
+    """A definition cannot be accepted.
+
+    Attributes:
+        problems: Every reason, each as ``place: message``; the message shows the first hundred.
+    """
 
     def __init__(self, problems: list[str], *, place: str = "", remedy: str = "") -> None:
-        self.problems = problems = [visible(problem) for problem in problems]
-        message = problems[0] if len(problems) == 1 else "\n  ".join([f"{len(problems)} problems", *problems])
+        self.problems = [visible(problem) for problem in problems]
+        shown = self.problems[:_MOST_SHOWN]
+        if len(problems) > _MOST_SHOWN:
+            shown.append(f"and {len(problems) - _MOST_SHOWN:,} more")
+        message = shown[0] if len(problems) == 1 else "\n  ".join([f"{len(problems):,} problems", *shown])
         super().__init__(message, place=place, remedy=remedy)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import BAD_INPUT, OutputError, UsageError, at, client_of
+from stepwell.cli.session import BAD_INPUT, OutputError, UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import given, is_python
 from stepwell.core.suggestions import suggest
 from stepwell.errors import LogError, StepwellError
@@ -26,11 +26,20 @@ if TYPE_CHECKING:
 DEFAULT_DIRECTORY = Path("workflows")
 
 
-async def register(sources: Sequence[str], *, activate: bool, as_json: bool, log: str | None) -> int:
+async def register(
+    sources: Sequence[str],
+    *,
+    dialect: str | None,
+    modules: Sequence[str],
+    activate: bool,
+    as_json: bool,
+    log: str | None,
+) -> int:
     """Register files, directories and workflows built in Python; return the exit status."""
+    import_handlers(modules)  # before the definitions: they may hold step types of their own
     found = list(_found(sources))
     async with client_of(log, create=True) as client:
-        made = [await _register(client, source, activate=activate) for source in found]
+        made = [await _register(client, source, dialect=dialect, activate=activate) for source in found]
     for one in made:
         if one.error is not None:
             with contextlib.suppress(OSError):  # nobody is left to be told
@@ -87,11 +96,11 @@ def _found(sources: Iterable[str]) -> Iterable[Path | str]:
             yield path
 
 
-async def _register(client: Client, source: Path | str, *, activate: bool) -> Registered:
+async def _register(client: Client, source: Path | str, *, dialect: str | None, activate: bool) -> Registered:
     from stepwell.consumers.folder import Registered, register_file  # noqa: PLC0415 - start-up time
 
     if isinstance(source, Path):
-        return await register_file(client.registry, source, activate=activate)
+        return await register_file(client.registry, source, dialect=dialect, activate=activate)
     try:
         built = given(source)
         known = {(found.name, found.version) for found in await client.definitions()}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Json, Log, Reason
+from stepwell.cli.options import Dialect, Json, Log, Modules, Reason
 from stepwell.cli.session import finish
 
 app = typer.Typer(rich_markup_mode=None)
@@ -27,6 +27,8 @@ def register(
     activate: Annotated[
         bool, typer.Option("--activate/--no-activate", help="Whether new versions may be started at once.")
     ] = True,
+    dialect: Dialect = None,
+    handlers: Modules = None,
     as_json: Json = False,
     log: Log = None,
 ) -> None:
@@ -42,7 +44,11 @@ def register(
     """
     from stepwell.cli import registering  # noqa: PLC0415 - start-up time
 
-    finish(lambda: registering.register(sources, activate=activate, as_json=as_json, log=log))
+    finish(
+        lambda: registering.register(
+            sources, activate=activate, dialect=dialect, modules=handlers or (), as_json=as_json, log=log
+        )
+    )
 
 
 @app.command()

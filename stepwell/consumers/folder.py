@@ -9,9 +9,10 @@ from typing import Final
 from msgspec import Struct
 
 from stepwell.consumers.definitions import Definitions
+from stepwell.core.checked import compile_loaded
 from stepwell.errors import LogError, StepwellError
 from stepwell.schemas.definitions import Definition
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.load import read_definition
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
@@ -53,9 +54,19 @@ def definition_files(directory: Path) -> list[Path]:
 
 
 async def register_file(
-    definitions: Definitions, path: Path, *, activate: bool = True, changed: bool = False
+    definitions: Definitions,
+    path: Path,
+    *,
+    dialect: str | None = None,
+    activate: bool = True,
+    changed: bool = False,
 ) -> Registered:
     """Register what a file holds.
+
+    Args:
+        dialect: How it is written, where its shape does not tell.
+        activate: Whether a new version may be started at once.
+        changed: Whether it had been looked at before.
 
     Returns:
         What became of it: a file that is wrong is no exception here, since it keeps no other from being registered.
@@ -64,10 +75,11 @@ async def register_file(
         LogError: The log cannot be used.
     """
     try:
-        definition = load_definition(path)
+        compiled = compile_loaded(read_definition(path, dialect=dialect))
+        definition = compiled.definition
         await definitions.catch_up()
         known = definition.version in {d.version for d in definitions.all() if d.name == definition.name}
-        plan = await definitions.register(definition, activate=activate)
+        plan = await definitions.register(definition, compiled, activate=activate)
     except LogError:
         raise
     except StepwellError as error:

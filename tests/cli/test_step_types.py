@@ -80,7 +80,7 @@ def test_a_type_of_ones_own_is_known_to_every_verb_that_its_module_is_named_to(s
     assert "--handlers" in refused
     shell.write("m.yaml", "name: m\nsteps:\n  - {id: a, type: mial, config: {to: [ann]}}\n")
     refused = shell("validate", "m.yaml", "--handlers", "steps", status=2).stderr
-    assert 'm.yaml: steps[0].type ("a"): unknown type "mial", did you mean "mail"?' in refused
+    assert 'm.yaml: line 3: steps[0].type ("a"): unknown type "mial", did you mean "mail"?' in refused
 
 
 def test_a_path_that_leads_out_fails_the_step(shell: Shell):

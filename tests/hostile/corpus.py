@@ -128,7 +128,7 @@ SHAPES: list[tuple[str, Any, str]] = [
     ("steps are numbers", {"name": "w", "steps": [1, 2]}, "steps[0]: expected a mapping, not a number"),
     ("a step is a list", {"name": "w", "steps": [[]]}, "steps[0]: expected a mapping, not a list"),
     ("a step is empty", {"name": "w", "steps": [{}]}, 'steps[0]: missing "id"'),
-    ("a step in a mapping is a text", {"name": "w", "steps": {"a": "b"}}, "steps[0]: expected a mapping, not a text"),
+    ("a step in a mapping is a text", {"name": "w", "steps": {"a": "b"}}, "steps.a: expected a mapping, not a text"),
     ("an empty name", flow() | {"name": ""}, "name: expected a text of at least 1 character"),
     ("a name that is long", flow() | {"name": "n" * 201}, "at most 200 characters"),
     ("a name that is a list", flow() | {"name": ["w"]}, "name: expected a text, not a list"),

@@ -77,7 +77,7 @@ TASK = st.fixed_dictionaries(
     optional={
         "execution_mode": st.sampled_from(["sequential", "parallel", "conditional"]),
         "timeout_seconds": st.integers(1, 900),
-        "parameters": st.dictionaries(st.sampled_from(["a", "b"]), st.integers(), max_size=2),
+        "parameters": st.dictionaries(st.sampled_from(["a", "b"]), st.integers(-(2**63), 2**63 - 1), max_size=2),
         "conditions": st.lists(st.sampled_from(["input.n > 1", '"k" in input', "input.a == 2 and input.b > 1"])),
     },
 )
