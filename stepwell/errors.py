@@ -44,7 +44,8 @@ class StepwellError(Exception):
         return f"{text}\n  {self.remedy}" if self.remedy else text
 
 
-_MOST_SHOWN: Final = 100  # problems of one definition
+MOST_SHOWN: Final = 100
+"""Problems of one definition that a message shows: who has more wants to see the first ones."""
 
 
 class DefinitionError(StepwellError):
@@ -56,9 +57,9 @@ class DefinitionError(StepwellError):
 
     def __init__(self, problems: list[str], *, place: str = "", remedy: str = "") -> None:
         self.problems = [visible(problem) for problem in problems]
-        shown = self.problems[:_MOST_SHOWN]
-        if len(problems) > _MOST_SHOWN:
-            shown.append(f"and {len(problems) - _MOST_SHOWN:,} more")
+        shown = self.problems[:MOST_SHOWN]
+        if len(problems) > MOST_SHOWN:
+            shown.append(f"and {len(problems) - MOST_SHOWN:,} more")
         message = shown[0] if len(problems) == 1 else "\n  ".join([f"{len(problems):,} problems", *shown])
         super().__init__(message, place=place, remedy=remedy)
 

@@ -21,7 +21,7 @@ from stepwell.core.step_configs import InputCheck, input_check, planned_config
 from stepwell.core.suggestions import Suggestions, suggest
 from stepwell.core.syntax import ALLOWED
 from stepwell.core.templates import Template, compile_mapping, compile_template
-from stepwell.core.text_checks import first, size_problems, text_problems
+from stepwell.core.text_checks import size_problems, text_problems
 from stepwell.core.values import shorten
 from stepwell.errors import DefinitionError, ExpressionError
 from stepwell.schemas.definitions import (
@@ -173,7 +173,7 @@ class _Compiler:
             plan.output = self._template(definition.output, "output", None)
             self.problems += self.references.far_problems(plan.batches)
         if self.problems:
-            raise DefinitionError(first(self.problems), place=f"workflow {definition.name!r}")
+            raise DefinitionError(self.problems, place=f"workflow {definition.name!r}")
         return plan
 
     def _check_types(self) -> None:

@@ -14,8 +14,6 @@ MAX_EDGES: Final = 500_000
 """All that stands in ``depends_on``, together."""
 MAX_NAME: Final = 1_000
 """Characters of what is for people but stands in one line, and of a handler's dotted path."""
-MAX_PROBLEMS: Final = 100
-"""Mistakes that are told at once: who has more wants to see the first ones."""
 
 # What would break a line or a terminal, turn the direction of a text, or cannot be seen.
 _ODD: Final = re.compile(
@@ -74,9 +72,3 @@ def _lines(text: str, at: str) -> Iterator[str]:
     odd = _ODD_IN_LINES.search(text.replace("\r\n", "\n"))
     if odd:
         yield f"{at}: has the control character {odd[0]!a}"
-
-
-def first(problems: list[str]) -> list[str]:
-    """As many problems as are told at once."""
-    more = len(problems) - MAX_PROBLEMS
-    return problems if more <= 0 else [*problems[:MAX_PROBLEMS], f"… and {more:,} more"]

@@ -20,6 +20,7 @@ from stepwell.schemas import commands as c
 from stepwell.schemas import events as e
 from stepwell.schemas.codec import encode
 from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step, encode_definition
+from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 from stepwell.schemas.work import CancelRuns, WorkItem
 
 AT = 1_760_000_000_000
@@ -30,10 +31,15 @@ READY = e.StepReady(
     timeout_seconds=30.0, origin=1, purpose="handle", target="reserve", sequential=True,
 )  # fmt: skip
 
+PARENT = Parent("order-0", "sub", 3)
+
 _EVENTS: dict[str, e.Event] = {
     "workflow.started": e.WorkflowStarted(
         workflow="order", version="7", definition="0123456789abcdef", input={"order_id": 1}, priority=10,
         due=AT + 60_000, command_id="c-1",
+    ),
+    "workflow.started-2": e.WorkflowStarted(
+        workflow="order", version="7", definition="0123456789abcdef", parent=PARENT, command_id="c-1"
     ),
     "workflow.paused": e.WorkflowPaused("lunch", "c-2"),
     "workflow.resumed": e.WorkflowResumed(("a", "b"), ("c",), "c-3"),
@@ -43,6 +49,20 @@ _EVENTS: dict[str, e.Event] = {
     "workflow.cancelled": e.WorkflowCancelled("enough", "c-4"),
     "incident.raised": e.IncidentRaised("no_handler", "nobody takes it", "charge"),
     "command.rejected": e.CommandRejected("PauseWorkflow", "already_finished", "it has finished", "c-5"),
+    "command.rejected-2": e.CommandRejected(
+        "StartWorkflow", "unknown_workflow", "no such workflow", "c-5", parent=PARENT
+    ),
+    "approval.required": ApprovalRequired(
+        step_id="gate", run=2, approvers=("ann", "bob"), required=2, title="Pay?", message="Much", input={"a": 1},
+        level=2, due=AT + 60_000, timeout_seconds=60.0, on_timeout="escalate", escalate_to=(("eve",), ("kim", "lee")),
+        on_reject="continue", sequential=True,
+    ),
+    "approval.decided": ApprovalDecided("gate", 2, approved=True, by="ann", comment="fïne", level=2, command_id="c-8"),
+    "child.requested": ChildRequested(
+        step_id="sub", run=3, child_id="order-1.sub.3", child_workflow="payment", child_version="2",
+        input={"total": 12.5}, priority=7, wait=False, on_failure="continue", due=AT + 9_000, timeout_seconds=9.0,
+        sequential=True,
+    ),
     "command.noted": e.CommandNoted("PauseWorkflow", "it is paused already", "c-6"),
     "step.ready": READY,
     "step.started": e.StepStarted("charge", 3, "worker-1", AT + 35_000),
@@ -119,6 +139,11 @@ COMMANDS: dict[str, c.Command] = {
         c.ReportStarted("order-1", "charge", 3, "worker-1"),
         c.HeartbeatStep("order-1", "charge", 3, {"done": 0.5}),
         c.ReturnStep("order-1", "charge", 3, "no such handler"),
+        c.ApproveStep("order-1", "gate", "ann", "fïne", "c-6"),
+        c.RejectStep("order-1", "gate", "bob", "no", "c-7"),
+        c.ChildEnded(
+            "order-1", step_id="sub", run=3, child_id="order-1.sub.3", status="failed", output={"a": 1}, error=ERROR
+        ),
     )
 }  # fmt: skip
 
@@ -188,7 +213,9 @@ INSTANCE = fold(HISTORY)
 EARLIER = fold(HISTORY, to=11)
 assert INSTANCE is not None
 assert EARLIER is not None
-STATES: dict[str, InstanceState] = {"states/rolling-back-1.json": INSTANCE, "states/running-1.json": EARLIER}
+STATES: dict[str, InstanceState] = {"states/rolling-back-2.json": INSTANCE, "states/running-2.json": EARLIER}
+# Written before states had further fields; read as the same ones.
+OLD_STATES: dict[str, InstanceState] = {"states/rolling-back-1.json": INSTANCE, "states/running-1.json": EARLIER}
 
 _ended = follow(
     follow(PartitionState(), HISTORY[0], Stamp(0, 1, source=0)),
@@ -202,6 +229,10 @@ PARTITION = PartitionState(
     at=AT + 4_000,
 )
 PARTITIONS = {
+    "states/partition-3.jsonl": PARTITION,
+    "states/partition-4.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+}
+OLD_PARTITIONS = {
     "states/partition-1.jsonl": PARTITION,
     "states/partition-2.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
 }

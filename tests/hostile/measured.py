@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import time
 import unicodedata
@@ -34,13 +33,10 @@ def measured() -> Iterator[Took]:
     took = Took()
     with suppress(OSError):
         (_OWN / "clear_refs").write_text("5")  # the peak begins anew
-    gc.collect()
-    gc.freeze()  # what other tests have left behind is not looked through again and again
     before, began = _of("VmRSS"), time.process_time()
     try:
         yield took
     finally:
-        gc.unfreeze()
         took.seconds = time.process_time() - began
         took.megabytes = max(_of("VmHWM") - before, 0.0)
 

@@ -338,7 +338,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], 200, _DEATHS),
     "deferred steps forgotten after take-over": Mutation(
-        [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 200, Bias(chaos=("kill", "stop"), every=0.4)
+        [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 250, Bias(instances=20, chaos=("kill",), every=0.15)
     ),
     "nothing sent again after take-over": Mutation([(owner, "take_over", _resends_nothing)]),
     "time goes back after take-over": Mutation([(owner, "take_over", _goes_on_with_the_last)], bias=_ZOMBIES),
