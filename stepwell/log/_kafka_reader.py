@@ -34,6 +34,8 @@ _FORGET_AFTER: Final = 60.0  # seconds without a reader
 _SHORT_POLL: Final = 0.02  # seconds: who comes newly waits for a poll under way no longer
 _LONG_POLL: Final = 0.5
 _POLLERS: Final = 2  # of a broker: while one waits long, the other can take in who comes newly
+_FLOW: Final = 4  # records in one answer: more will come, and
+_BREATH: Final = 0.005  # seconds later they come together. Each request costs as much as several steps
 _PAUSE: Final = 0.1  # seconds after trouble; doubled, up to the next
 _LONGEST_PAUSE: Final = 2.0
 
@@ -294,6 +296,8 @@ class Reader:
                     if run is not None and run.end >= wanted[place]:
                         self._arrived(place, run, records)
                         run.skip(behind)
+                if sum(len(records) for records, *_ in found.values()) >= _FLOW:
+                    await asyncio.sleep(_BREATH)
             finally:
                 self._covered.difference_update(wanted)
 
