@@ -104,6 +104,7 @@ def test_what_is_wrong_is_told_with_what_to_do(inside: Inside, words, message):
     assert message in inside(*words, status=2)
 
 
+@pytest.mark.rows("T2")
 def test_dev_registers_the_directory_and_reloads_what_changes_while_instances_keep_theirs(shell: Shell):
     folder = shell.directory / "workflows"
     folder.mkdir()
@@ -129,6 +130,7 @@ def _started(shell: Shell) -> bool:
     return shell("start", "pause", "--id", "old", status=None).returncode == 0
 
 
+@pytest.mark.rows("T2")
 def test_an_engine_registers_the_directory_when_it_starts_and_works_though_a_file_is_wrong(shell: Shell):
     (shell.directory / "defs").mkdir()
     shell.write("defs/pause.yaml", yaml.safe_dump(PAUSE))

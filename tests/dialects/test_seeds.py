@@ -75,7 +75,7 @@ def _outermost(node: ast.AST) -> Iterator[ast.Dict]:
             yield from _outermost(below)
 
 
-def _is_whole(data: dict[str, Any]) -> bool:
+def is_whole(data: dict[str, Any]) -> bool:
     parts = [data[key] for key in ("steps", "tasks") if key in data]
     shown = all(parts) and all(all(part.values()) for part in parts if isinstance(part, dict))  # not "{ ... }"
     return shown and any(keys <= data.keys() for keys in _WHOLE)
@@ -86,7 +86,7 @@ ALL = list(_printed())
 
 def _fragment(*keys: str) -> list[Printed]:
     """What is printed of a step, by keys that it has; each begins with what the text prints."""
-    return [printed for printed in ALL if not _is_whole(printed.data) and set(keys) <= printed.data.keys()]
+    return [printed for printed in ALL if not is_whole(printed.data) and set(keys) <= printed.data.keys()]
 
 
 def _compiled(source: str | dict[str, Any]) -> tuple[str, Plan]:
@@ -95,7 +95,7 @@ def _compiled(source: str | dict[str, Any]) -> tuple[str, Plan]:
 
 
 @pytest.mark.rows("R2", "X5", "O1", "D1", "T1")
-@pytest.mark.parametrize("printed", [printed for printed in ALL if _is_whole(printed.data)], ids=str)
+@pytest.mark.parametrize("printed", [printed for printed in ALL if is_whole(printed.data)], ids=str)
 def test_what_is_printed_as_a_whole_is_taken_as_it_is(printed: Printed):
     dialect, plan = _compiled(printed.source or printed.data)
     names = {"000": "residency", "001": "executor", "002": "orchestration", "003": "dag", "004": "tasks"}
@@ -106,7 +106,7 @@ def test_what_is_printed_as_a_whole_is_taken_as_it_is(printed: Printed):
 
 
 def test_that_is_ten_definitions():
-    assert len([printed for printed in ALL if _is_whole(printed.data)]) == 10
+    assert len([printed for printed in ALL if is_whole(printed.data)]) == 10
 
 
 def test_steps_of_the_residency_engine_are_taken_within_a_definition():
