@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stepwell import steps
     from stepwell.builder import StepFunction, Workflow, expression, on_error, step, unless, when, workflow
-    from stepwell.client import Client, EventRecord, Run, connect
+    from stepwell.client import Client
+    from stepwell.connecting import connect
     from stepwell.consumers.context import StepContext
     from stepwell.consumers.handlers import Handlers, handler, step_type
+    from stepwell.consumers.histories import EventRecord
     from stepwell.consumers.views import InstanceView, StepView
     from stepwell.errors import (
         BuildError,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         UnknownWorkflowError,
         WorkflowFailedError,
     )
+    from stepwell.run import Run
     from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step
     from stepwell.schemas.dump import to_yaml
 
@@ -89,7 +92,10 @@ __all__ = [
 _HOMES = {
     "stepwell.builder": ("StepFunction", "Workflow", "expression", "on_error", "step", "unless", "when", "workflow"),
     "stepwell.schemas.dump": ("to_yaml",),
-    "stepwell.client": ("Client", "EventRecord", "Run", "connect"),
+    "stepwell.client": ("Client",),
+    "stepwell.connecting": ("connect",),
+    "stepwell.consumers.histories": ("EventRecord",),
+    "stepwell.run": ("Run",),
     "stepwell.consumers.context": ("StepContext",),
     "stepwell.consumers.handlers": ("Handlers", "handler", "step_type"),
     "stepwell.consumers.views": ("InstanceView", "StepView"),

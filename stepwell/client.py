@@ -6,7 +6,6 @@ Everything that the terminal (and later HTTP) does goes through ``Client``.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fnmatch
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -17,20 +16,16 @@ from stepwell.builder.workflows import Workflow
 from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
-from stepwell.consumers.handlers import Handlers, registered
 from stepwell.consumers.histories import EventRecord, event_records, events_of, state_of
 from stepwell.consumers.listing import Summary, list_instances
-from stepwell.consumers.local import LocalRuntime
 from stepwell.consumers.reading import Accepted
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.views import InstanceView, view
 from stepwell.core.checked import compile_loaded
-from stepwell.core.plan import Plan
 from stepwell.core.requests import INACTIVE_VERSION
 from stepwell.core.state import InstanceState
 from stepwell.errors import (
     CommandRejectedError,
-    InactiveWorkflowError,
     LogClosedError,
     StepwellError,
     UnknownInstanceError,
@@ -38,7 +33,7 @@ from stepwell.errors import (
 from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Log
-from stepwell.log.urls import open_log
+from stepwell.run import Run
 from stepwell.schemas.commands import (
     ApproveStep,
     CancelWorkflow,
@@ -53,43 +48,7 @@ from stepwell.schemas.definitions import Definition
 from stepwell.schemas.events import CommandNoted, Event
 from stepwell.schemas.load import read_definition
 
-__all__ = ["ANSWER_TIMEOUT", "MOST_UNANSWERED", "Client", "EventRecord", "Run", "connect"]
-
 MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
-
-
-class Run:
-    """One instance, for whoever started it or attached to it."""
-
-    def __init__(self, client: Client, instance_id: str, *, existed: bool = False) -> None:
-        self._client = client
-        self.id = instance_id
-        self.existed = existed
-
-    def __repr__(self) -> str:
-        return f"Run({self.id!r})"
-
-    async def result(self, timeout: float | None = None) -> InstanceView:
-        """Wait for the end.
-
-        Args:
-            timeout: Seconds; None waits as long as it takes.
-
-        Returns:
-            The finished instance, however it ended; ``raise_for_status()`` turns a failure into an exception.
-
-        Raises:
-            TimeoutError: It has not finished yet; it goes on all the same.
-        """
-        return await self._client.wait(self.id, lambda state: not state.live, timeout=timeout)
-
-    async def status(self) -> InstanceView:
-        """The instance as it is now."""
-        return await self._client.get(self.id)
-
-    async def cancel(self, reason: str = "") -> None:
-        """See ``Client.cancel``."""
-        await self._client.cancel(self.id, reason)
 
 
 class Client:
@@ -216,7 +175,7 @@ class Client:
             TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
         """
         while True:
-            plan = await self._plan_to_start(workflow, version)
+            plan = await self.registry.to_start(workflow, version)
             if isinstance(plan, StepwellError):
                 if id is not None and await self._exists(id):
                     return Run(self, id, existed=True)  # started while it was active; this is the same start again
@@ -249,27 +208,6 @@ class Client:
         run = Run(self, instance_id, existed=isinstance(answer, CommandNoted))
         weakref.finalize(run, self.subscriber.unwatch, watch).atexit = False
         return run
-
-    async def _plan_to_start(self, workflow: str, version: str | None) -> Plan | StepwellError:
-        """What a start takes, or why it can take nothing.
-
-        The version is chosen here, where the topic was read to its end, and not by an engine that may be behind: so
-        a start sees whatever was registered, activated or deactivated before it.
-        """
-        await self.registry.catch_up()
-        plan = self.registry.resolve(workflow, version)
-        if plan is not None and self.registry.is_active(workflow, version):
-            return plan
-        if plan is None and (version is not None or workflow not in self.registry.names()):
-            return self.registry.unknown(workflow, version)
-        named = f"{workflow}@{version or 'VERSION'}"
-        return InactiveWorkflowError(
-            f"{f'version {version}' if version else 'every version'} of workflow {workflow!r} is inactive",
-            workflow=workflow,
-            version=version or "",
-            remedy=f"`stepwell activate {named}` lets it be started again; `stepwell definitions --workflow "
-            f"{workflow}` shows its versions.",
-        )
 
     async def _exists(self, instance_id: str) -> bool:
         try:
@@ -471,53 +409,3 @@ class Client:
         """Let go of the log."""
         await self.subscriber.close()
         await self.log.close()
-
-
-@contextlib.asynccontextmanager
-async def connect(
-    url: str | None = None,
-    *,
-    embedded: bool = True,
-    create: bool = True,
-    handlers: Handlers | None = None,
-    modules: Iterable[str] = (),
-    queues: Iterable[str] = ("default",),
-    concurrency: int | None = None,
-) -> AsyncIterator[Client]:
-    """Connect to a log.
-
-    Args:
-        url: ``file:PATH``; without one, ``STEPWELL_LOG``, or else ``file:.stepwell/log.db``.
-        embedded: Run an engine and a worker inside this process for as long as the connection lasts, so that
-            nothing else needs to be started. Both wait out trouble with the log that may pass. False for a mere
-            client of engines that run elsewhere.
-        create: Make the log if it does not exist; otherwise that is an error.
-        handlers: What the embedded worker can run; without them, what ``@stepwell.handler`` has registered.
-        modules: Modules, or prefixes of them, from which steps may name functions by dotted path.
-        queues: What the embedded worker takes steps from, besides the queues of the agents that have handlers of
-            their own (``agent_task:NAME``).
-        concurrency: Steps that the embedded worker runs at once.
-
-    Raises:
-        LogError: The log cannot be opened.
-    """
-    log = await open_log(url, create=create)
-    client = Client(log)
-    runtime = None
-    try:
-        if embedded:
-            runtime = LocalRuntime(
-                log,
-                handlers=handlers or registered,
-                prefixes=modules,
-                queues=queues,
-                concurrency=concurrency,
-                definitions=client.registry,
-            )
-            await runtime.start()
-            runtime.failed.add_done_callback(client.lost)
-        yield client
-    finally:
-        if runtime is not None:
-            await runtime.stop()
-        await client.close()

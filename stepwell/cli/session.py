@@ -191,7 +191,7 @@ async def client_of(log: str | None, *, create: bool = False, engine: bool = Fal
         create: Make the log if there is none.
         engine: If no engine works on the log, run one in here, so that a command is decided now.
     """
-    from stepwell.client import connect  # noqa: PLC0415 - start-up time
+    from stepwell.connecting import connect  # noqa: PLC0415 - start-up time
     from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415
 
     async with connect(log, embedded=False, create=create) as client:

@@ -8,7 +8,13 @@ from msgspec import Struct
 
 from stepwell.core.plan import Plan, compile_plan
 from stepwell.core.suggestions import suggest
-from stepwell.errors import DefinitionConflictError, DefinitionError, UnknownWorkflowError
+from stepwell.errors import (
+    DefinitionConflictError,
+    DefinitionError,
+    InactiveWorkflowError,
+    StepwellError,
+    UnknownWorkflowError,
+)
 from stepwell.log.port import DEFINITIONS, Log, NewRecord, Record
 from stepwell.schemas.activation import (
     ACTIVATION,
@@ -164,6 +170,27 @@ class Definitions:
         await self._log.append(DEFINITIONS, 0, [NewRecord(f"{workflow}@{version}", value, {KIND: ACTIVATION})])
         await self.catch_up()
         return True
+
+    async def to_start(self, workflow: str, version: str | None) -> Plan | StepwellError:
+        """What a start takes, or why it can take nothing.
+
+        The version is chosen where the topic was read to its end, and not by an engine that may be behind: so a start
+        sees whatever was registered, activated or deactivated before it.
+        """
+        await self.catch_up()
+        plan = self.resolve(workflow, version)
+        if plan is not None and self.is_active(workflow, version):
+            return plan
+        if plan is None and (version is not None or workflow not in self.names()):
+            return self.unknown(workflow, version)
+        named = f"{workflow}@{version or 'VERSION'}"
+        return InactiveWorkflowError(
+            f"{f'version {version}' if version else 'every version'} of workflow {workflow!r} is inactive",
+            workflow=workflow,
+            version=version or "",
+            remedy=f"`stepwell activate {named}` lets it be started again; `stepwell definitions --workflow "
+            f"{workflow}` shows its versions.",
+        )
 
     def unknown(self, workflow: str, version: str | None) -> UnknownWorkflowError:
         """The error for what is not registered."""

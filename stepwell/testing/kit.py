@@ -23,15 +23,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from stepwell.client import Client, EventRecord, Run
+from stepwell.client import Client
 from stepwell.consumers.builtin import BUILTIN
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.handlers import Handlers, registered
-from stepwell.consumers.histories import event_records
+from stepwell.consumers.histories import EventRecord, event_records
 from stepwell.consumers.reading import Accepted
 from stepwell.consumers.views import InstanceView
 from stepwell.consumers.worker import Worker
 from stepwell.log.simulated import SimulatedLog, SimulatedStorage
+from stepwell.run import Run
 from stepwell.schemas.definitions import Definition
 from stepwell.testing.loop import VirtualLoop, run
 

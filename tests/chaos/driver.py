@@ -8,7 +8,8 @@ from collections import deque
 from random import Random
 from typing import Any
 
-from stepwell.client import ANSWER_TIMEOUT, Client
+from stepwell.client import Client
+from stepwell.consumers.asking import ANSWER_TIMEOUT
 from stepwell.errors import CommandRejectedError, LogError
 from stepwell.schemas.commands import (
     CancelWorkflow,

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.client import connect
+from stepwell.connecting import connect
 from stepwell.core.acceptance import CLAIM, KIND
 from stepwell.log.local import LocalLog
 from stepwell.log.port import EVENTS

@@ -110,14 +110,14 @@ async def test_a_version_deactivated_while_a_start_is_on_its_way_is_chosen_anew(
     async with client_on(log) as client:
         await client.register(version("1"))
         await client.register(version("2"))
-        chosen = client._plan_to_start
+        chosen = client.registry.to_start
 
         async def meanwhile(workflow, wanted):
             plan = await chosen(workflow, wanted)
             await Definitions(log).switch("w", "2", active=False)
             return plan
 
-        monkeypatch.setattr(client, "_plan_to_start", meanwhile)
+        monkeypatch.setattr(client.registry, "to_start", meanwhile)
         async with running(Engine(log).run()):
             await until(client.engine_is_live)
             assert (await (await client.start("w", id="x")).status()).version == "1"

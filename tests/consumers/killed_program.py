@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from stepwell.client import connect
+from stepwell.connecting import connect
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.handlers import Handlers
 from stepwell.consumers.worker import Worker

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.client import connect
+from stepwell.connecting import connect
 from stepwell.consumers.handlers import Handlers
 from stepwell.errors import HandlerError
 from tests.workbench import client_on, handlers_of, outcome, running, stage, until, workflow

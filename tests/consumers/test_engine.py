@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from stepwell.client import connect
+from stepwell.connecting import connect
 from stepwell.consumers import deciding
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker

@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 
-from stepwell.client import connect
+from stepwell.connecting import connect
 from stepwell.consumers import snapshotting
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker

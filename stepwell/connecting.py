@@ -1,0 +1,61 @@
+"""A client of a log, with an engine and a worker in the same process if wanted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+from stepwell.client import Client
+from stepwell.consumers.handlers import Handlers, registered
+from stepwell.consumers.local import LocalRuntime
+from stepwell.log.urls import open_log
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    url: str | None = None,
+    *,
+    embedded: bool = True,
+    create: bool = True,
+    handlers: Handlers | None = None,
+    modules: Iterable[str] = (),
+    queues: Iterable[str] = ("default",),
+    concurrency: int | None = None,
+) -> AsyncIterator[Client]:
+    """Connect to a log.
+
+    Args:
+        url: ``file:PATH``; without one, ``STEPWELL_LOG``, or else ``file:.stepwell/log.db``.
+        embedded: Run an engine and a worker inside this process for as long as the connection lasts, so that
+            nothing else needs to be started. Both wait out trouble with the log that may pass. False for a mere
+            client of engines that run elsewhere.
+        create: Make the log if it does not exist; otherwise that is an error.
+        handlers: What the embedded worker can run; without them, what ``@stepwell.handler`` has registered.
+        modules: Modules, or prefixes of them, from which steps may name functions by dotted path.
+        queues: What the embedded worker takes steps from, besides the queues of the agents that have handlers of
+            their own (``agent_task:NAME``).
+        concurrency: Steps that the embedded worker runs at once.
+
+    Raises:
+        LogError: The log cannot be opened.
+    """
+    log = await open_log(url, create=create)
+    client = Client(log)
+    runtime = None
+    try:
+        if embedded:
+            runtime = LocalRuntime(
+                log,
+                handlers=handlers or registered,
+                prefixes=modules,
+                queues=queues,
+                concurrency=concurrency,
+                definitions=client.registry,
+            )
+            await runtime.start()
+            runtime.failed.add_done_callback(client.lost)
+        yield client
+    finally:
+        if runtime is not None:
+            await runtime.stop()
+        await client.close()

@@ -1,0 +1,43 @@
+"""One instance, as whoever started it sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepwell.client import Client
+    from stepwell.consumers.views import InstanceView
+
+
+class Run:
+    """One instance, for whoever started it or attached to it."""
+
+    def __init__(self, client: Client, instance_id: str, *, existed: bool = False) -> None:
+        self._client = client
+        self.id = instance_id
+        self.existed = existed
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    async def result(self, timeout: float | None = None) -> InstanceView:
+        """Wait for the end.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Returns:
+            The finished instance, however it ended; ``raise_for_status()`` turns a failure into an exception.
+
+        Raises:
+            TimeoutError: It has not finished yet; it goes on all the same.
+        """
+        return await self._client.wait(self.id, lambda state: not state.live, timeout=timeout)
+
+    async def status(self) -> InstanceView:
+        """The instance as it is now."""
+        return await self._client.get(self.id)
+
+    async def cancel(self, reason: str = "") -> None:
+        """See ``Client.cancel``."""
+        await self._client.cancel(self.id, reason)
