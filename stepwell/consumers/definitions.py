@@ -12,6 +12,7 @@ from stepwell.errors import (
     DefinitionConflictError,
     DefinitionError,
     InactiveWorkflowError,
+    RecordTooLargeError,
     StepwellError,
     UnknownWorkflowError,
 )
@@ -26,6 +27,7 @@ from stepwell.schemas.activation import (
     is_activation,
 )
 from stepwell.schemas.definitions import Definition, decode_definition, encode_definition, hash_definition
+from stepwell.schemas.packing import pack, unpack
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.definitions")
@@ -104,7 +106,7 @@ class Definitions:
             if is_activation(record.headers):
                 self._switch(decode_activation(record.value), record)
                 return
-            definition = decode_definition(record.value)
+            definition = decode_definition(unpack(record.value, record.headers))
         except ValueError as error:  # msgspec's errors are ValueErrors
             _logger.warning("unreadable definition ignored", key=record.key, offset=record.offset, error=str(error))
             return
@@ -131,15 +133,22 @@ class Definitions:
             activate: Whether a version that is new may be started at once.
 
         Raises:
-            DefinitionError: It is not valid.
+            DefinitionError: It is not valid, or larger than the log takes.
             DefinitionConflictError: Its name and version belong to another definition.
         """
         plan = plan or compile_plan(definition)
         await self.catch_up()
         if self._version(definition.name, definition.version) is None:
-            headers = {} if activate else {ACTIVE_HEADER: "false"}
-            record = NewRecord(definition.reference, encode_definition(definition), headers)
-            await self._log.append(DEFINITIONS, 0, [record])
+            value, headers = pack(encode_definition(definition), self._log.max_record_bytes)
+            if not activate:
+                headers[ACTIVE_HEADER] = "false"
+            try:
+                await self._log.append(DEFINITIONS, 0, [NewRecord(definition.reference, value, headers)])
+            except RecordTooLargeError as error:
+                problem = f"has {error.size:,} bytes when compressed, more than a record of the log: {error.limit:,}"
+                raise DefinitionError(
+                    [problem], place=definition.reference, remedy="Move large data out of it, into files or an input."
+                ) from None
             await self.catch_up()  # somebody may have been first
         if self._versions[definition.name][definition.version].hash != plan.hash:
             raise DefinitionConflictError(

@@ -1,6 +1,7 @@
 """Versions beside each other: which of them starts take, and that every reader agrees on it."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -9,6 +10,7 @@ from stepwell.consumers.engine import Engine
 from stepwell.errors import (
     CommandRejectedError,
     DefinitionConflictError,
+    DefinitionError,
     InactiveWorkflowError,
     UnknownWorkflowError,
 )
@@ -212,3 +214,15 @@ def _read(data):
     from stepwell.schemas.load import load_definition
 
     return load_definition(data)
+
+
+async def test_a_definition_larger_than_a_record_is_packed_and_one_too_large_for_that_is_refused(client, open_log):
+    steps = [{"id": f"s{n}", "handler": "h", "description": "what it does, at length " * 30} for n in range(2000)]
+    definition = await client.register({"name": "large", "steps": steps})
+    async with client_on(await open_log()) as another:
+        await another.registry.catch_up()
+        assert another.registry.resolve("large", None).definition == definition
+    noise = random.Random(1).randbytes(1_200_000).hex()
+    with pytest.raises(DefinitionError, match="more than a record of the log"):
+        await client.register({"name": "noise", "steps": [{"id": "a", "handler": "h", "config": {"x": noise}}]})
+    assert [one.name for one in await client.definitions()] == ["large"]
