@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from stepwell.core.outcomes import QUARANTINED
-from stepwell.core.state import UNDER_WAY, InstanceState, StepStatus, WorkflowStatus
+from stepwell.core.state import InstanceState, StepStatus, WorkflowStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stepwell.client import Client
     from stepwell.consumers.definitions import Definitions
@@ -52,8 +52,9 @@ def plans_of(plan: Plan, definitions: Definitions) -> Sequence[Plan]:
 
 async def until_over(client: Client, instance_id: str) -> Over:
     """Wait until an instance has ended, or until only people bring it on: it, or the children that it waits for."""
+    await client.registry.catch_up()
     while True:
-        view = await client.wait(instance_id, _over_but_for_children)
+        view = await client.wait(instance_id, _over_but_for_children(client.registry))
         children = [step.child for step in view.steps.values() if step.child and step.status == "waiting"]
         if view.status != "running" or not children:
             return Over(view, () if view.finished else (view,))
@@ -75,18 +76,29 @@ async def _moves(client: Client, seen: InstanceView) -> None:
     await client.wait(seen.instance_id, lambda state: state.sequence > seen.sequence)
 
 
-def _over_but_for_children(state: InstanceState) -> bool:
-    """Ended, or in the hands of people and of children."""
-    if not state.live:
-        return True
-    if state.status is WorkflowStatus.PAUSED:
-        return _paused_for_good(state)
-    under_way = [step for step in state.steps.values() if step.status in UNDER_WAY]
-    return (
-        bool(under_way)
-        and state.rollback is None
-        and all(step.gate is not None or step.child is not None for step in under_way)
-    )
+def _over_but_for_children(registry: Definitions) -> Callable[[InstanceState], bool]:
+    """Whether an instance has ended, or is in the hands of people and of children.
+
+    It is asked at every transition, so it looks at the steps that may wait for those, and not at all of them.
+    """
+    waiting: dict[str, tuple[str, ...]] = {}
+
+    def over(state: InstanceState) -> bool:
+        if not state.live:
+            return True
+        if state.status is WorkflowStatus.PAUSED:
+            return _paused_for_good(state)
+        plan = registry.by_hash(state.definition)
+        if plan is not None and plan.hash not in waiting:
+            waiting[plan.hash] = tuple(key for key, one in plan.steps.items() if one.step.type in _WAITING_TYPES)
+        steps = [state.steps.get(key) for key in waiting.get(state.definition, ())]
+        held = sum(step is not None and (step.gate is not None or step.child is not None) for step in steps)
+        return 0 < held == state.active and state.rollback is None
+
+    return over
+
+
+_WAITING_TYPES: Final = ("approval_gate", "workflow_trigger")
 
 
 def _paused_for_good(state: InstanceState) -> bool:

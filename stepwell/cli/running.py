@@ -80,9 +80,11 @@ async def run(
                 _note(f"{file} is not what {named} was started with: it {tense} with version {found.version}.")
 
         existing = await _existing(client, instance_id)
+        plan: Plan | None
         if existing is None:
-            definition = await client.register(definition if isinstance(source, Path) else source)
-            plan = client.registry.resolve(definition.name, definition.version)
+            if not isinstance(source, Path):
+                await client.register(source)  # and those that it calls
+            plan = await client.registry.register(definition, compiled)
         else:
             await client.registry.catch_up()
             look_at(existing)
