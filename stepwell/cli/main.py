@@ -171,6 +171,7 @@ def start(
         str, typer.Argument(metavar="WORKFLOW", help="A registered workflow's name, or a definition's file.")
     ],
     dialect: Dialect = None,
+    handlers: Modules = None,
     input_text: Input = None,
     param: Params = None,
     instance_id: Annotated[
@@ -196,6 +197,7 @@ def start(
         lambda: steering.start(
             workflow,
             dialect=dialect,
+            modules=handlers or (),
             input_text=input_text,
             params=param or [],
             instance_id=instance_id,
