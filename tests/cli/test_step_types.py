@@ -77,6 +77,8 @@ def test_a_type_of_ones_own_is_known_to_every_verb_that_its_module_is_named_to(s
     assert shell.json("run", "m.yaml", "--handlers", "steps")["output"] == {"a": {"sent_to": ["ann"]}}
     shell("start", "m.yaml", "--handlers", "steps", "--id", "m-1")
     assert shell.json("run", "m.yaml", "--handlers", "steps", "--id", "m-1")["status"] == "completed"
+    shell.write("t.yaml", "template: t\ndefinition: {name: t, steps: [{id: a, type: mail, config: {to: []}}]}\n")
+    assert "created t@" in shell("create", "./t.yaml", "--handlers", "steps").stdout
     refused = shell("validate", "m.yaml", status=2).stderr
     assert 'unknown type "mail"' in refused
     assert "--handlers" in refused
