@@ -279,6 +279,7 @@ def _unambiguous(path: str) -> str:
 
 
 def in_text(value: Any) -> str:
+    """Return what a value is within a longer text: null is nothing, lists and mappings are JSON."""
     if value is None:
         return ""
     if isinstance(value, bool):
