@@ -14,7 +14,7 @@ import msgspec
 from stepwell.cli.files import as_json as json_text
 from stepwell.cli.files import as_yaml, write_new
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import UsageError, at, client_of, parse_input
+from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.schemas.blueprint import Blueprint, Parameter, find_blueprint, find_blueprints, instantiate
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ async def create(
     input_text: str | None,
     instance_id: str | None,
     directory: Path,
+    modules: Sequence[str] = (),
     as_json: bool,
     log: str | None,
 ) -> int:
@@ -121,6 +122,7 @@ async def create(
         raise UsageError(
             "is for an instance", place="--input" if input_text is not None else "--id", remedy="--start"
         )
+    import_handlers(modules)  # before the definition: they may hold step types of their own
     data = parse_input(input_text, ())
     blueprint = find_blueprint(template, directory)
     plain = instantiate(blueprint, _given(params), name=name)

@@ -236,14 +236,13 @@ async def list_instances(
     if as_json:
         print_json({"total": total, "instances": page})
         return 0
-    for summary in page:
+    named = [f"{summary.workflow} {summary.version}" for summary in page]
+    width = max(map(len, named), default=0)
+    for summary, name in zip(page, named, strict=True):
         started = datetime.fromtimestamp(summary.started_at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         took = seconds((summary.finished_at - summary.started_at) / 1000) if summary.finished_at else ""
         sign = SIGNS.get(summary.status, ("▶", ""))[0]
-        print(
-            f"{sign} {summary.instance_id:<36}  {summary.workflow} {summary.version:<10}"
-            f"  {summary.status:<9}  {started}  {took}".rstrip()
-        )
+        print(f"{sign} {summary.instance_id:<36}  {name:<{width}}  {summary.status:<9}  {started}  {took}".rstrip())
     if total > offset + len(page):
         print(f"… {total - offset - len(page)} more: --offset {offset + len(page)}")
     elif not total:

@@ -21,6 +21,7 @@ from stepwell.cli.options import (
     Params,
     Priority,
     Reason,
+    Types,
     check_id,
 )
 from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
@@ -171,6 +172,7 @@ def start(
         str, typer.Argument(metavar="WORKFLOW", help="A registered workflow's name, or a definition's file.")
     ],
     dialect: Dialect = None,
+    handlers: Types = None,
     input_text: Input = None,
     param: Params = None,
     instance_id: Annotated[
@@ -196,6 +198,7 @@ def start(
         lambda: steering.start(
             workflow,
             dialect=dialect,
+            modules=handlers or (),
             input_text=input_text,
             params=param or [],
             instance_id=instance_id,

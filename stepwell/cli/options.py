@@ -42,6 +42,10 @@ Modules = Annotated[
     list[str] | None,
     typer.Option("--handlers", metavar="MODULE", help="A module, or a prefix of some, that steps may import."),
 ]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--handlers", metavar="MODULE", help="A module with step types of your own."),
+]
 Input = Annotated[str | None, typer.Option("--input", metavar="JSON|@FILE", help="The workflow's input.")]
 Params = Annotated[
     list[str] | None, typer.Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")

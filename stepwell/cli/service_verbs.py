@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules
+from stepwell.cli.options import Concurrency, Json, Log, Modules, Types
 from stepwell.cli.session import finish
 
 app = typer.Typer(rich_markup_mode=None)
@@ -39,6 +39,7 @@ def engine(
             "--workflows", metavar="DIR", help="Definitions to register first; `workflows` where there is one."
         ),
     ] = None,
+    handlers: Types = None,
     retry_for: RetryFor = 300.0,
     as_json: Lines = False,
     log: Log = None,
@@ -56,7 +57,13 @@ def engine(
 
     finish(
         lambda: serving.engine(
-            name=name, max_runs=max_runs, workflows=workflows, retry_for=retry_for, as_json=as_json, log=log
+            name=name,
+            max_runs=max_runs,
+            workflows=workflows,
+            modules=handlers or (),
+            retry_for=retry_for,
+            as_json=as_json,
+            log=log,
         )
     )
 

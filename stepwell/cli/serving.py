@@ -32,6 +32,7 @@ async def engine(
     name: str | None,
     max_runs: int | None,
     workflows: Path | None,
+    modules: Sequence[str],
     retry_for: float,
     as_json: bool,
     log: str | None,
@@ -46,6 +47,7 @@ async def engine(
     named = _named(name) or process_name()
     most = max_runs or MOST_RUNS
     directory = chosen_directory(workflows)
+    import_handlers(modules)  # before the definitions: they may hold step types of their own
     telling.configure(as_json=as_json)
 
     def attempt_on(opened: Log) -> Attempt:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import UsageError, at, client_of, parse_input
+from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.sources import given, is_python
 from stepwell.log.port import WORKERS
 
@@ -24,6 +24,7 @@ async def start(
     workflow: str,
     *,
     dialect: str | None = None,
+    modules: Sequence[str] = (),
     input_text: str | None,
     params: Sequence[str],
     instance_id: str | None,
@@ -34,9 +35,14 @@ async def start(
     log: str | None,
 ) -> int:
     """Start an instance; a file is registered first."""
+    import_handlers(modules)  # before the definition: they may hold step types of their own
     data = parse_input(input_text, params)
     is_file = workflow.endswith((".yaml", ".yml", ".json")) or Path(workflow).is_file() or is_python(workflow)
-    named = workflow
+    named = [workflow]
+    if dialect is not None:
+        named += ["--dialect", dialect]
+    for module in modules:
+        named += ["--handlers", module]
     if dialect is not None and not is_file:
         raise UsageError(
             f"{workflow} is no file, and what is registered has no dialect any more", place=f"--dialect {dialect}"
@@ -64,11 +70,13 @@ def _no_engine(log: str | None) -> str:
     return f"No engine works on this log now: `stepwell engine{at(log)}` or `stepwell dev{at(log)}` starts one."
 
 
-async def _wait(client: Client, instance_id: str, named: str, *, live: bool, as_json: bool, log: str | None) -> int:
+async def _wait(
+    client: Client, instance_id: str, named: Sequence[str], *, live: bool, as_json: bool, log: str | None
+) -> int:
     from stepwell.cli.family import until_over  # noqa: PLC0415 - start-up time
     from stepwell.cli.running import report  # noqa: PLC0415 - start-up time
 
-    again = shlex.join(["stepwell", "start", named, "--id", instance_id, "--wait"]) + at(log)
+    again = shlex.join(["stepwell", "start", *named, "--id", instance_id, "--wait"]) + at(log)
     if not as_json:
         print(instance_id, file=sys.stderr)  # stdout belongs to the output
         if not live:

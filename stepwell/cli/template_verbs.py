@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Json, Log, Params, check_id
+from stepwell.cli.options import Json, Log, Params, Types, check_id
 from stepwell.cli.session import finish
 
 app = typer.Typer(rich_markup_mode=None)
@@ -57,6 +57,7 @@ def create(
         typer.Option("--id", metavar="ID", callback=check_id, help="With --start: name the instance."),
     ] = None,
     directory: Directory = Path("templates"),
+    handlers: Types = None,
     as_json: Json = False,
     log: Log = None,
 ) -> None:
@@ -81,6 +82,7 @@ def create(
             input_text=input_text,
             instance_id=instance_id,
             directory=directory,
+            modules=handlers or (),
             as_json=as_json,
             log=log,
         )

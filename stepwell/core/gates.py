@@ -13,6 +13,7 @@ from stepwell.core.decision import Decision
 from stepwell.core.gate_config import levels_of, names_of, read_child, read_gate
 from stepwell.core.plan import PlanStep
 from stepwell.core.settling import succeed
+from stepwell.core.templates import in_text
 from stepwell.schemas.waiting import LONGEST_ID, ApprovalRequired, ChildRequested
 
 
@@ -22,7 +23,8 @@ def open_gate(decision: Decision, plan_step: PlanStep, run: int, data: Any, conf
     Raises:
         ExpressionError: The settings, now that templates are filled in, are wrong.
     """
-    gate = read_gate(config)
+    shown = {key: in_text(config[key]) for key in ("title", "message") if key in config}  # a lone number is fine
+    gate = read_gate({**config, **shown})
     levels = levels_of(gate.escalate_to)
     decision.emit(
         ApprovalRequired(

@@ -177,10 +177,13 @@ class _Compiler:
         return plan
 
     def _check_types(self) -> None:
+        unknown: set[str] = set()
         for index, step in enumerate(self.definition.steps):
             at = f"steps[{index}]"
             if step.type not in STEP_TYPES:
-                self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{_types_near(step.type)}')
+                explained = "" if step.type in unknown else _types_near(step.type)  # hundreds may have it
+                unknown.add(step.type)
+                self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{explained}')
             elif step.type == "python" and not step.handler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
             elif step.type != "python" and step.handler:

@@ -201,7 +201,7 @@ class _Compiler:
         if len(pieces) == 1:
             return _Dynamic(self._expression(pieces[0][1], place, plain))
         renders = [
-            self._expression(piece, place, _in_text) if is_source else _Constant(piece).render
+            self._expression(piece, place, in_text) if is_source else _Constant(piece).render
             for is_source, piece in pieces
         ]
 
@@ -278,7 +278,8 @@ def _unambiguous(path: str) -> str:
     return _DOTTED.sub(bracket, path)
 
 
-def _in_text(value: Any) -> str:
+def in_text(value: Any) -> str:
+    """Return what a value is within a longer text: null is nothing, lists and mappings are JSON."""
     if value is None:
         return ""
     if isinstance(value, bool):

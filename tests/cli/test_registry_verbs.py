@@ -135,10 +135,13 @@ def test_an_engine_registers_the_directory_when_it_starts_and_works_though_a_fil
     (shell.directory / "defs").mkdir()
     shell.write("defs/pause.yaml", yaml.safe_dump(PAUSE))
     shell.write("defs/wrong.yaml", "name: wrong\n")
-    process = shell.start("engine", "--workflows", "defs", "--json")
+    shell.write("own.py", "import stepwell\n\n@stepwell.step_type('greet')\ndef greet(data): ...\n")
+    shell.write("defs/greeting.yaml", "name: greeting\nsteps: [{id: a, type: greet}]\n")
+    process = shell.start("engine", "--workflows", "defs", "--handlers", "own", "--json")
     try:
         _until(lambda: shell("start", "pause", "--id", "x", status=None).returncode == 0, 20)
         _until(lambda: shell.json("status", "x")["status"] == "completed", 20)
+        shell("start", "greeting")
     finally:
         process.send_signal(signal.SIGINT)
         told = "".join(process.communicate(timeout=30))

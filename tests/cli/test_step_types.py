@@ -75,12 +75,33 @@ def test_a_type_of_ones_own_is_known_to_every_verb_that_its_module_is_named_to(s
     assert "is valid" in shell("validate", "m.yaml", "--handlers", "steps").stdout
     assert "a  (mail)" in shell("plan", "m.yaml", "--handlers", "steps").stdout
     assert shell.json("run", "m.yaml", "--handlers", "steps")["output"] == {"a": {"sent_to": ["ann"]}}
+    shell("start", "m.yaml", "--handlers", "steps", "--id", "m-1")
+    assert shell.json("run", "m.yaml", "--handlers", "steps", "--id", "m-1")["status"] == "completed"
+    shell.write("t.yaml", "template: t\ndefinition: {name: t, steps: [{id: a, type: mail, config: {to: []}}]}\n")
+    assert "created t@" in shell("create", "./t.yaml", "--handlers", "steps").stdout
     refused = shell("validate", "m.yaml", status=2).stderr
     assert 'unknown type "mail"' in refused
     assert "--handlers" in refused
     shell.write("m.yaml", "name: m\nsteps:\n  - {id: a, type: mial, config: {to: [ann]}}\n")
     refused = shell("validate", "m.yaml", "--handlers", "steps", status=2).stderr
     assert 'm.yaml: line 3: steps[0].type ("a"): unknown type "mial", did you mean "mail"?' in refused
+
+
+def test_what_to_say_again_names_the_modules_and_the_dialect(shell: Shell):
+    shell.write("steps.py", TYPES)
+    shell.write("m.yaml", "id: m\nsteps:\n  a: {type: mail, input: {to: '{{ input.to }}'}}\n")
+    named = ("m.yaml", "--dialect", "executor", "--handlers", "steps")
+    shell("run", *named, "--id", "m-1", "--param", "to=ann", status=1)
+    told = shell("start", *named, "--id", "m-1", "--wait", status=1).stderr
+    assert "stepwell start m.yaml --dialect executor --handlers steps --id m-1 --wait" in told
+
+
+def test_a_type_that_many_steps_have_is_explained_once(shell: Shell):
+    steps = "".join(f"  s{n}: {{type: mail}}\n" for n in range(3))
+    shell.write("m.yaml", f"name: m\nsteps:\n{steps}")
+    told = shell("validate", "m.yaml", status=2).stderr
+    assert told.count('unknown type "mail"') == 3
+    assert told.count("one of your own is known once its module is imported") == 1
 
 
 def test_a_path_that_leads_out_fails_the_step(shell: Shell):

@@ -34,6 +34,11 @@ def test_status_history_list_and_replay_tell_the_same_story(shell: Shell):
     assert listed["total"] == 1
     assert listed["instances"][0]["instance_id"] == "x"
     assert shell.json("list", "--status", "failed") == {"total": 0, "instances": []}
+    shell.write("long.yaml", "name: a name that is longer than most\nsteps: [{id: a, type: input}]\n")
+    shell("run", "long.yaml", "--id", "long")
+    lines = shell("list").stdout.splitlines()
+    assert len(lines) > 1
+    assert len({line.index("completed") for line in lines}) == 1, "columns stand below each other"
     past = shell.json("replay", "x", "--to", "3")
     assert past["status"] == "running"
     assert [step["status"] for step in past["steps"].values()] == ["succeeded", "pending", "pending"]

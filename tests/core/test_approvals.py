@@ -205,6 +205,12 @@ def test_settings_that_a_template_gets_wrong_fail_the_step():
     assert error.message.startswith("config.approvers[0]: ")
 
 
+def test_what_is_shown_becomes_text_whatever_a_template_yields():
+    engine = started(gate(title="{{ input.n }}", message="{{ input.k }}"))
+    (asked,) = engine.of(ApprovalRequired)
+    assert (asked.title, asked.message) == ("2", "[1]")
+
+
 def test_a_gate_has_no_attempts():
     with pytest.raises(DefinitionError, match="has no attempts"):
         compile_plan(workflow(step("gate", type="approval_gate", timeout_seconds=5.0)))

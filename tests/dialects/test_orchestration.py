@@ -109,6 +109,12 @@ def test_what_the_first_version_of_the_form_wrote_is_brought_up_to_date_by_migra
     assert caught.value.problems == ["steps: is how 1.0.0 wrote tasks; `stepwell migrate FILE` brings it to 2.0.0"]
 
 
+def test_with_the_version_of_the_form_alone_each_edit_is_a_version_of_its_own():
+    first, second = (tasks({"a": {**AGENT, "parameters": {"n": n}}}, schema_version="2.0.0") for n in (1, 2))
+    assert "2.0.0" not in (first.version, second.version)
+    assert first.version != second.version
+
+
 def test_a_version_of_the_form_that_there_is_not_is_refused():
     assert tasks({"a": AGENT}, schema_version="1.2.0", version="7").version == "7"
     with pytest.raises(DefinitionError, match=r'unknown version of the form "3\.0\.0"'):

@@ -233,6 +233,18 @@ def test_the_files_of_the_page_about_the_terminal_fail_come_back_and_roll_back_a
     stepwell("validate nosuch.yaml", status=2)
 
 
+def test_the_approval_on_the_page_about_the_terminal_goes_as_it_shows(tmp_path):
+    (tmp_path / "purchase.yaml").write_text(after("`purchase.yaml`:", TERMINAL, "yaml"))
+    shown = after("`purchase.yaml`:", TERMINAL, "console").splitlines()
+    lines = [re.sub(r"^ *[0-9.]+ s", "", line) for line in shown]
+    commands = [at for at, line in enumerate(lines) if line.startswith("$ ")]
+    for at, end in zip(commands, [*commands[1:], len(lines)], strict=True):
+        words = shlex.split(lines[at])[2:]
+        done = run("-m", "stepwell", *words, cwd=tmp_path, check=False)
+        told = [re.sub(r"^ *[0-9.]+ s", "", line) for line in (done.stdout + done.stderr).splitlines()]
+        assert told == lines[at + 1 : end]
+
+
 @pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 38), reason="the operator ->> came with SQLite 3.38")
 def test_every_query_that_is_shown_runs_on_a_log(shop):
     run("-m", "stepwell", *ORDER, cwd=shop)
