@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stepwell.consumers.definitions import Definitions
 from stepwell.core.checked import compile_loaded
+from stepwell.core.plan import compile_plan
 from stepwell.errors import LogError, StepwellError
 from stepwell.schemas.definitions import Definition
 from stepwell.schemas.load import read_definition
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
+_HASH: Final = 8  # digits of a content's hash in a version
 
 
 class Registered(Struct, frozen=True):
@@ -60,6 +63,7 @@ async def register_file(
     dialect: str | None = None,
     activate: bool = True,
     changed: bool = False,
+    update: bool = False,
 ) -> Registered:
     """Register what a file holds.
 
@@ -67,6 +71,8 @@ async def register_file(
         dialect: How it is written, where its shape does not tell.
         activate: Whether a new version may be started at once.
         changed: Whether it had been looked at before.
+        update: Register a file that has changed, but still says the same version, as one of its own: ``1+0f3a9c2e``
+            for version 1, with a part of its content's hash. Otherwise it is refused.
 
     Returns:
         What became of it: a file that is wrong is no exception here, since it keeps no other from being registered.
@@ -78,14 +84,38 @@ async def register_file(
         compiled = compile_loaded(read_definition(path, dialect=dialect))
         definition = compiled.definition
         await definitions.catch_up()
-        known = definition.version in {d.version for d in definitions.all() if d.name == definition.name}
-        plan = await definitions.register(definition, compiled, activate=activate)
+        written = definitions.resolve(definition.name, definition.version)
+        if update and written is not None and written.hash != compiled.hash:
+            definition = replace(definition, version=f"{definition.version}+{compiled.hash[:_HASH]}")
+            compiled = compile_plan(definition)
+        is_new = definitions.resolve(definition.name, definition.version) is None
+        await definitions.register(definition, compiled, activate=activate)
+        if update and not is_new:
+            await _prefer(definition, definitions, edited=changed)
     except LogError:
         raise
     except StepwellError as error:
         return Registered(path, error=error, changed=changed)
     active = definitions.is_active(definition.name, definition.version)
-    return Registered(path, plan.definition, is_new=not known, active=active, changed=changed)
+    return Registered(path, definition, is_new=is_new, active=active, changed=changed)
+
+
+async def _prefer(wanted: Definition, definitions: Definitions, *, edited: bool) -> None:
+    """Of what a file has held under one version, let starts take what it holds now.
+
+    A version that somebody has deactivated stays so, until the file is edited.
+    """
+    said = wanted.version.partition("+")[0]
+    held = [
+        one for one in definitions.summaries() if one.name == wanted.name and one.version.partition("+")[0] == said
+    ]
+    position = next(one.position for one in held if one.version == wanted.version)
+    for one in held:
+        if one.active and one.position > position:
+            reason = f"the file holds {wanted.version} again"
+            await definitions.switch(wanted.name, one.version, active=False, reason=reason)
+    if edited:
+        await definitions.switch(wanted.name, wanted.version, active=True, reason="the file was edited")
 
 
 class Folder:
@@ -112,7 +142,7 @@ class Folder:
         made = []
         for path, stamp in found:
             if self._seen.get(path) != stamp:
-                made.append(await register_file(self._definitions, path, changed=path in self._seen))
+                made.append(await register_file(self._definitions, path, changed=path in self._seen, update=True))
                 self._seen[path] = stamp
         return made
 

@@ -1,12 +1,15 @@
 """Versions beside each other: which of them starts take, and that every reader agrees on it."""
 
 import asyncio
+import json
+import os
 import random
 
 import pytest
 
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.engine import Engine
+from stepwell.consumers.folder import Folder
 from stepwell.errors import (
     CommandRejectedError,
     DefinitionConflictError,
@@ -226,3 +229,23 @@ async def test_a_definition_larger_than_a_record_is_packed_and_one_too_large_for
     with pytest.raises(DefinitionError, match="more than a record of the log"):
         await client.register({"name": "noise", "steps": [{"id": "a", "handler": "h", "config": {"x": noise}}]})
     assert [one.name for one in await client.definitions()] == ["large"]
+
+
+@pytest.mark.rows("T2")
+async def test_what_is_edited_in_a_directory_under_its_old_version_is_what_starts_take_and_so_is_what_is_edited_back(
+    client, tmp_path
+):
+    folder = Folder(client.registry, tmp_path)
+    taken = []
+    for moment, ids in enumerate(("ab", "ac", "ab", "ac", "ac")):
+        file = tmp_path / "w.json"
+        file.write_text(json.dumps({"name": "w", "version": 2, "steps": steps(*ids)}))
+        os.utime(file, (moment, moment))
+        (became,) = await folder.look()
+        assert became.error is None
+        taken.append((await (await client.start("w")).result()).version)
+        assert list(client.registry.resolve("w", None).steps) == list(ids)
+    assert taken[0] == taken[2] == "2"
+    assert taken[1] == taken[3] == taken[4]
+    assert taken[1].startswith("2+")
+    assert await folder.look() == []

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -67,11 +68,21 @@ def _step(document: Document, step_id: str, entry: Entry, path: Path) -> Made:
     made.put("type", kind, at)
     settings, at = entry.mapping("input")
     made.put("config", settings or MISSING, at)
+    if kind == "llm":
+        _show_branches(made)
     retries, at = entry.number("max_retries", whole=True)
     if kind not in _AT_ONCE:
         retry = made.below("retry", at)
         retry.put("max_attempts", 1 + (_RETRIES if retries is MISSING else retries), at)
     return made
+
+
+def _show_branches(made: Made) -> None:
+    """A model sees what several steps gave under their names: merged, a key that two of them have would be lost."""
+    after = made.get("depends_on")
+    if isinstance(after, list) and len(after) > 1 and all(isinstance(name, str) for name in after):
+        shown = {name: "{{ step_outputs[" + json.dumps(name) + "] }}" for name in after}
+        made.put("input", shown, made.origin("depends_on"))
 
 
 def has_signs(data: Mapping[str, Any]) -> bool:

@@ -73,6 +73,8 @@ def compile_document(document: Document) -> Made:
     said, at = entry.get("schema_version")
     if said not in (MISSING, *OLDER, CURRENT):
         document.problem(at, unknown_value(str(said), (*OLDER, CURRENT), "version of the form"))
+    if said is MISSING and made.get("version") in (*OLDER, CURRENT):
+        del made["version"]  # it says how the file is written, and stays the same when the workflow changes
     steps = made["steps"] = []
     value, path = entry.get("tasks")
     if value is MISSING and entry.has("steps"):
