@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell import telling
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_handlers
-from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, may_pass, open_patiently, supervise
-from stepwell.errors import LogError, StepwellError
+from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, open_patiently, supervise
+from stepwell.errors import LogError, LogUnavailableError, StepwellError
 from stepwell.log.port import WORKERS, Log
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
 
@@ -207,7 +207,7 @@ async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: tellin
         try:
             now = len(await log.members(ENGINES)), len(await log.members(WORKERS))
         except LogError as error:
-            if may_pass(error):  # of the rest the part itself tells
+            if isinstance(error, LogUnavailableError):  # of the rest the part itself tells
                 await asyncio.sleep(trouble.failed(error))
                 continue
         else:
