@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell import telling
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_handlers
-from stepwell.consumers.supervisor import OutOfPatienceError, open_patiently, supervise
-from stepwell.errors import LogError, StepwellError
+from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, open_patiently, supervise
+from stepwell.errors import LogError, LogUnavailableError, StepwellError
 from stepwell.log.port import WORKERS, Log
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
 
@@ -149,17 +149,18 @@ async def _serve(
                 return attempt(is_at_work)
 
             part = asyncio.ensure_future(supervise(role, join, retry_for=retry_for))
-            watch = asyncio.ensure_future(_watch_crew(role, opened, joined, logger))
+            watch = asyncio.ensure_future(_watch_crew(role, opened, joined, logger, retry_for))
             try:
-                await asyncio.wait((part,))
+                await asyncio.wait((part, watch), return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError:
                 logger.info("stopping")
             finally:
                 watch.cancel()
                 part.cancel()  # where it has ended by itself this does nothing
-                ends = await asyncio.gather(watch, part, return_exceptions=True)
-            if isinstance(ends[1], Exception):
-                raise ends[1]
+                ends = await asyncio.gather(part, watch, return_exceptions=True)
+            for end in ends:
+                if isinstance(end, Exception):
+                    raise end
     except asyncio.CancelledError:
         pass  # before anything was begun
     except StepwellError as error:
@@ -191,15 +192,29 @@ def _ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_jso
     return status
 
 
-async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: telling.Logger) -> None:
-    """Tell how many others are there, whenever that changes: what an operator who scales wants to see."""
+async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: telling.Logger, retry_for: float) -> None:
+    """Tell how many others are there, whenever that changes: what an operator who scales wants to see.
+
+    It also finds a log that is away while the part has nothing to write, and so would not notice.
+
+    Raises:
+        OutOfPatienceError: It was away for ``retry_for`` seconds.
+    """
     from stepwell.consumers.engine import ENGINES  # noqa: PLC0415 - start-up time
 
     known: tuple[int, int] | None = None
+    trouble = Trouble("looking who is live", retry_for)
     await joined.wait()  # so that we are among them
     while True:
-        with contextlib.suppress(LogError):  # the part itself tells
+        try:
             now = len(await log.members(ENGINES)), len(await log.members(WORKERS))
+        except LogError as error:
+            if isinstance(error, LogUnavailableError):  # of the rest the part itself tells
+                await asyncio.sleep(trouble.failed(error))
+                continue
+        else:
+            trouble.back()
+            trouble.over()
             if now != known:
                 known = now
                 logger.info("live", engines=now[0], workers=now[1])

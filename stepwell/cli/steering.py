@@ -125,6 +125,8 @@ async def _rolling_back(client: Client, shown: InstanceView, log: str | None) ->
             left = set(record.event.compensate)
         elif isinstance(record.event, (StepCompensated, StepSkipped)):  # skipped: a person has given it up
             left.discard(record.event.step_id)
+    if not left:  # all that was to be undone has been since we looked
+        return "rolled back"
     waiting = count(len(left), "compensation")
     if shown.status == "paused":
         return f"its rollback is paused before {waiting}: {short(shown.reason or 'on request', 300)}"

@@ -22,6 +22,7 @@ from stepwell.core.acceptance import CLAIM, KIND
 from stepwell.log.local import LocalLog
 from stepwell.log.port import EVENTS
 from stepwell.schemas.events import StepSucceeded, WorkflowCompleted
+from tests.kafka_broker import local_broker
 from tests.workbench import events_of, plain, refolded, send, start, whole_history
 
 from .conftest import Shell, chain
@@ -282,6 +283,22 @@ def test_processes_outlast_a_log_that_is_away_or_end_with_75_when_told_to(fleet:
     _, err = fleet.end(patient[0])
     assert err.count("log trouble, trying again") == 1
     assert out is not None
+
+
+def test_on_kafka_those_that_have_nothing_to_do_notice_too_that_the_broker_is_away(fleet: Fleet):
+    with local_broker() as broker:
+        fleet.url = f"kafka://{broker.bootstrap}?append_timeout=1"
+        idle = [fleet.engine("--retry-for", "2"), fleet.worker("--retry-for", "2")]
+        fleet.shell.write("w.json", DIAMOND)
+        fleet.shell("start", "w.json", "--wait", "--log", fleet.url)
+        broker.run("kill")
+        for process in idle:
+            _, err = process.communicate(timeout=60)
+            fleet.alive.remove(process)
+            assert process.returncode == 75, err
+            assert "log trouble, trying again" in err
+            assert "Is the broker up" in err
+            assert "Traceback" not in err
 
 
 def test_a_log_that_a_person_must_mend_ends_both_with_2(fleet: Fleet):

@@ -7,6 +7,9 @@ import time
 
 import pytest
 
+from stepwell.cli.session import client_of
+from stepwell.cli.steering import _rolling_back
+
 from .conftest import Shell, chain
 
 SAGA = {
@@ -57,6 +60,20 @@ def test_rollback_undoes_in_reverse_order_and_the_run_goes_on(shell: Shell):
         "pack", "reserve",  # undone
         "reserve", "pack", "ship",  # and forth again
     ]  # fmt: skip
+
+
+async def test_a_rollback_that_workers_finish_while_it_is_told_is_told_as_finished(shell: Shell):
+    shell.write("w.json", SAGA)
+    words = ("run", "w.json", "--handlers", "steps", "--id", "x")
+    shell(*words)
+    shell("rollback", "x", "--checkpoint", "start")
+    shell(*words)
+    events = shell.json("history", "x")["events"]
+    started = next(event["sequence"] for event in events if event["type"] == "rollback.started")
+    async with client_of(f"file:{shell.directory}/.stepwell/log.db") as client:
+        a_moment_ago = await client.replay("x", to=started)
+        assert a_moment_ago.rolling_back_to is not None
+        assert await _rolling_back(client, a_moment_ago, None) == "rolled back"
 
 
 def test_rollback_to_a_named_checkpoint_keeps_what_came_before(shell: Shell):

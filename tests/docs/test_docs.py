@@ -18,6 +18,7 @@ from stepwell.consumers.builtin.process import compile_rules
 from stepwell.core.plan import compile_plan
 from stepwell.errors import DefinitionError
 from stepwell.schemas.load import load_definition
+from tests.kafka_broker import IMAGE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -276,3 +277,13 @@ def test_a_backup_made_as_shown_is_a_log_that_goes_on(shop, way):
     assert "completed" in run("-m", "stepwell", "status", "order-1", *log, cwd=shop).stdout
     run("-m", "stepwell", "rollback", "order-1", "--checkpoint", "start", *log, cwd=shop)
     assert "completed" in run("-m", "stepwell", *ORDER, *log, cwd=shop).stderr
+
+
+def test_the_brokers_of_compose_are_those_of_the_tests_and_nothing_is_built_twice_under_one_name():
+    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+    assert services["kafka"]["image"] == IMAGE
+    assert f'VERSION = "{IMAGE.partition(":")[2]}"' in (ROOT / "deploy/kafka_jars.py").read_text()
+    built = [name for name, service in services.items() if "build" in service]
+    assert built == ["engine", "worker"]
+    images = [services[name].get("image", name) for name in built]
+    assert len(set(images)) == len(images), "builds at the same time that write one image get in each other's way"
