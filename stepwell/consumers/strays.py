@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from stepwell.consumers.dead_letters import letters_of
 from stepwell.consumers.deciding import Decided
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import DEAD_LETTERS, Log, NewRecord, Record
@@ -108,8 +109,8 @@ class Strays:
         """Append what cannot be decoded to the dead letters."""
         headers = {"reason": one.problem, "topic": one.topic, "offset": str(one.record.offset)}
         _logger.warning("undecodable command put aside", partition=self._partition, **headers)
-        letter = NewRecord(one.record.key, one.record.value, headers)
-        return self._log.append(DEAD_LETTERS, self._partition, [letter])
+        letters = letters_of(one.record.key, one.record.value, headers, self._log.max_record_bytes)
+        return self._log.append(DEAD_LETTERS, self._partition, letters)
 
     def _copy(self, one: Asked) -> bytes:
         if getattr(one.command, "command_id", None) != "":
