@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell import telling
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_handlers
-from stepwell.consumers.supervisor import OutOfPatienceError, open_patiently, supervise
-from stepwell.errors import LogError, StepwellError
+from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, open_patiently, supervise
+from stepwell.errors import LogError, LogUnavailableError, StepwellError
 from stepwell.log.port import WORKERS, Log
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
 
@@ -147,7 +147,8 @@ async def _serve(
                 return attempt(is_at_work)
 
             part = asyncio.ensure_future(supervise(role, join, retry_for=retry_for))
-            watch = asyncio.ensure_future(_watch_crew(role, opened, joined, logger))
+            watch = asyncio.ensure_future(_watch_crew(role, opened, joined, logger, retry_for))
+            watch.add_done_callback(lambda done: done.cancelled() or part.cancel())  # the log was away for too long
             try:
                 await asyncio.wait((part,))
             except asyncio.CancelledError:
@@ -156,8 +157,9 @@ async def _serve(
                 watch.cancel()
                 part.cancel()  # where it has ended by itself this does nothing
                 ends = await asyncio.gather(watch, part, return_exceptions=True)
-            if isinstance(ends[1], Exception):
-                raise ends[1]
+            for end in reversed(ends):
+                if isinstance(end, Exception):
+                    raise end
     except asyncio.CancelledError:
         pass  # before anything was begun
     except StepwellError as error:
@@ -189,15 +191,32 @@ def _ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_jso
     return status
 
 
-async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: telling.Logger) -> None:
-    """Tell how many others are there, whenever that changes: what an operator who scales wants to see."""
+async def _watch_crew(
+    role: str, log: Log, joined: asyncio.Event, logger: telling.Logger, retry_for: float | None
+) -> None:
+    """Tell how many others are there, whenever that changes: what an operator who scales wants to see.
+
+    Who has nothing to do waits for records, and would not notice that no broker is there any more: this does.
+
+    Raises:
+        OutOfPatienceError: The log was away for ``retry_for`` seconds.
+    """
     from stepwell.consumers.engine import ENGINES  # noqa: PLC0415 - start-up time
 
+    trouble = Trouble("looking who is live", retry_for)
     known: tuple[int, int] | None = None
     await joined.wait()  # so that we are among them
     while True:
-        with contextlib.suppress(LogError):  # the part itself tells
+        try:
             now = len(await log.members(ENGINES)), len(await log.members(WORKERS))
+        except LogUnavailableError as error:
+            await asyncio.sleep(trouble.failed(error))
+            continue
+        except LogError:  # the part itself tells
+            pass
+        else:
+            trouble.back()
+            trouble.over()
             if now != known:
                 known = now
                 logger.info("live", engines=now[0], workers=now[1])
