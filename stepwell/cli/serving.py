@@ -202,8 +202,8 @@ async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: tellin
     """
     from stepwell.consumers.engine import ENGINES  # noqa: PLC0415 - start-up time
 
-    known: tuple[int, int] | None = None
     trouble = Trouble("looking who is live", retry_for)
+    known: tuple[int, int] | None = None
     await joined.wait()  # so that we are among them
     while True:
         try:

@@ -33,6 +33,7 @@ _logger = Logger("stepwell.engine")
 
 _WRAPPING: Final = 4_096  # bytes; far more than an effect has around a step's input
 _MOST_OVERSIZED: Final = 64  # steps of one transition that may turn out too large before it is given up
+_LONGEST_ANSWERED: Final = 10_000  # characters of a sender's own id for a command
 
 
 class Decided(NamedTuple):
@@ -101,7 +102,7 @@ class Decider:
                 command.instance_id,
                 describe(error),
                 command=type(command).__name__,
-                command_id=getattr(command, "command_id", ""),
+                command_id=id_to_answer(command),
             )
             return self._decide(instance, quarantine, circumstances)
 
@@ -138,6 +139,12 @@ class Decider:
         """Whether a transition fits a record, and each of its effects: they name the workflow as well."""
         limit = self._log.max_record_bytes
         return len(value) <= limit and all(len(encode(effect)) <= limit for effect in found)
+
+
+def id_to_answer(command: Command | InternalCommand) -> str:
+    """What a command's sender knows it by; empty where that alone would be too large for the answer."""
+    command_id: str = getattr(command, "command_id", "")
+    return command_id if len(command_id) <= _LONGEST_ANSWERED else ""
 
 
 def _transition(decision: Decision) -> Transition:

@@ -9,6 +9,9 @@ from typing import Final
 from stepwell.log.port import CONTROL, Log, Record
 from stepwell.schemas.codec import decode_cancel
 from stepwell.schemas.work import CancelRuns, WorkItem
+from stepwell.telling import Logger
+
+_logger = Logger("stepwell.worker")
 
 REMEMBERED: Final = 10_000  # instances; their steps may wait in a queue for as long as no worker is there
 _RANGES: Final = 16  # of one instance: each timeout of a step adds one
@@ -38,7 +41,11 @@ class GivenUp:
         cancels = []
         for record in records:
             self._position = record.offset + 1
-            cancel = decode_cancel(record.value)
+            try:
+                cancel = decode_cancel(record.value)
+            except ValueError as error:  # whose run goes on; its outcome is refused
+                _logger.warning("undecodable cancellation ignored", offset=record.offset, error=str(error))
+                continue
             cancels.append(cancel)
             known = self._ranges.pop(cancel.instance_id, ())
             self._ranges[cancel.instance_id] = (*known[1 - _RANGES :], cancel)

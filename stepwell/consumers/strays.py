@@ -19,7 +19,8 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers.deciding import Decided
+from stepwell.consumers.dead_letters import letters_of
+from stepwell.consumers.deciding import Decided, id_to_answer
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import DEAD_LETTERS, Log, NewRecord, Record
 from stepwell.schemas.codec import decode_command, encode
@@ -96,8 +97,7 @@ class Strays:
         )
         event: CommandNoted | CommandRejected = CommandNoted(name, f"{why}. Sent on to it")
         if len(self._copy(one)) > self._log.max_record_bytes:
-            command_id = getattr(command, "command_id", "")
-            event = CommandRejected(name, "wrong_partition", f"{why}. Too large to be sent on", command_id)
+            event = CommandRejected(name, "wrong_partition", f"{why}. Too large to be sent on", id_to_answer(command))
         if not self._told:  # a producer with the wrong setting sends thousands
             self._told = True
             _logger.warning("a command in the wrong partition", instance_id=command.instance_id, reason=event.message)
@@ -108,8 +108,8 @@ class Strays:
         """Append what cannot be decoded to the dead letters."""
         headers = {"reason": one.problem, "topic": one.topic, "offset": str(one.record.offset)}
         _logger.warning("undecodable command put aside", partition=self._partition, **headers)
-        letter = NewRecord(one.record.key, one.record.value, headers)
-        return self._log.append(DEAD_LETTERS, self._partition, [letter])
+        letters = letters_of(one.record.key, one.record.value, headers, self._log.max_record_bytes)
+        return self._log.append(DEAD_LETTERS, self._partition, letters)
 
     def _copy(self, one: Asked) -> bytes:
         if getattr(one.command, "command_id", None) != "":

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from stepwell.consumers import settings
 from stepwell.consumers.context import StepContext
+from stepwell.consumers.dead_letters import letters_of
 from stepwell.consumers.elsewhere import Elsewhere
 from stepwell.consumers.engine import process_name
 from stepwell.consumers.failures import describe
@@ -28,7 +29,7 @@ from stepwell.core.effects import is_under_way
 from stepwell.core.evolve import fold
 from stepwell.errors import HandlerError, LogClosedError, LogError
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, Delivery, Log, NewRecord, Outgoing, WorkQueue
+from stepwell.log.port import COMMANDS, DEAD_LETTERS, Delivery, Log, NewRecord, Outgoing, WorkQueue
 from stepwell.schemas.codec import decode_work, encode
 from stepwell.schemas.commands import (
     Command,
@@ -210,8 +211,7 @@ class Worker:
         try:
             item = decode_work(delivery.value)
         except ValueError as error:
-            _logger.warning("undecodable work dropped; the engine will time it out", error=str(error))
-            self._settle(delivery, None)
+            self._put_aside(delivery, str(error))
             return
         key = _key(item)
         at_work = self._runs.get(key)
@@ -251,6 +251,14 @@ class Worker:
             self._release([delivery])
         else:
             self._settle(delivery, returned(item, reason))
+
+    def _put_aside(self, delivery: Delivery, reason: str) -> None:
+        """Move what cannot be decoded to the dead letters. If it was a step, its timeout will be noticed."""
+        headers = {"reason": reason, "queue": delivery.queue}
+        _logger.warning("undecodable work put aside", **headers)
+        letters = letters_of(delivery.key, delivery.value, headers, self._log.max_record_bytes)
+        partition = partition_for(delivery.key, self._log.partitions)
+        self._queue.settle([delivery], [Outgoing(DEAD_LETTERS, partition, letters)]).add_done_callback(self._reported)
 
     def _release(self, deliveries: list[Delivery]) -> None:
         self._queue.release(deliveries).add_done_callback(self._reported)

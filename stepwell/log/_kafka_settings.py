@@ -18,7 +18,15 @@ PREFIX: Final = "STEPWELL_KAFKA_"  # of the variables that hold what is not for 
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _COMPRESSIONS: Final = ("none", "gzip", "lz4", "snappy", "zstd")
-_ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_ADDRESS: Final = re.compile(
+    r"(?:(?=.{1,253}:)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})"
+)
+_MOST: Final = {  # the first three in seconds; Kafka writes them in milliseconds, and all in 32 bits
+    "session_timeout": 1_000_000,
+    "connect_timeout": 1_000_000,
+    "append_timeout": 1_000_000,
+    "max_record_bytes": 500_000_000,
+}
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -105,7 +113,7 @@ def read_url(url: str, environment: Mapping[str, str]) -> KafkaSettings:
             place="kafka://…",
             remedy=f"Set {PREFIX}SASL_USERNAME and {PREFIX}SASL_PASSWORD, or write ?sasl_username=….",
         )
-    if not all(map(_ADDRESS.fullmatch, addresses)):
+    if not all((found := _ADDRESS.fullmatch(address)) and 0 < int(found[1]) < 65_536 for address in addresses):
         raise LogError(
             "the URL does not name Kafka's brokers",
             place=bare,
@@ -150,9 +158,13 @@ def check(settings: KafkaSettings) -> None:
             place=f"kafka://{settings.bootstrap}",
             remedy="Use letters, digits, dots, dashes; at most 100.",
         )
-    for name in ("session_timeout", "connect_timeout", "append_timeout", "max_record_bytes"):
-        if not getattr(settings, name) > 0:
-            raise LogError(f"{name} must be more than 0", place=settings.place, remedy=f"Write {name}=N.")
+    for name in _MOST:
+        if not 0 < getattr(settings, name) <= _MOST[name]:
+            raise LogError(
+                f"{name} must be more than 0, and at most {_MOST[name]:,}",
+                place=settings.place,
+                remedy=f"Write {name}=N.",
+            )
     if not 0 <= settings.partitions <= 10_000 or not 0 <= settings.replication <= 100:
         raise LogError(
             "a log cannot have so many partitions or copies",

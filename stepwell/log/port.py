@@ -23,7 +23,7 @@ STARTS: Final = "starts"  # commands that may wait until there is room for them:
 EVENTS: Final = "events"
 DEFINITIONS: Final = "definitions"  # one partition
 SNAPSHOTS: Final = "snapshots"
-DEAD_LETTERS: Final = "dead-letters"  # commands that could not be decoded; partitioned as they were
+DEAD_LETTERS: Final = "dead-letters"  # commands and work that could not be decoded
 CONTROL: Final = "control"  # one partition; every worker reads all of it
 FEED: Final = "feed"  # optional: accepted events one by one, for those who are not Stepwell
 

@@ -14,6 +14,8 @@ from stepwell.core import finished as core_finished
 from stepwell.errors import CommandRejectedError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
+from stepwell.schemas.codec import encode
+from stepwell.schemas.commands import CancelWorkflow, StartWorkflow
 from stepwell.schemas.events import CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
 from tests.workbench import (
     Claimant,
@@ -23,6 +25,8 @@ from tests.workbench import (
     ends,
     events_of,
     handlers_of,
+    one_step,
+    outcome,
     running,
     send,
     stage,
@@ -164,6 +168,28 @@ async def test_a_bug_in_deciding_sets_one_instance_aside_and_the_others_go_on(lo
     history = await whole_history(log)
     assert len(events_of(history, IncidentRaised, "bad")) == 2
     assert {event.command for _, event in events_of(history, CommandRejected)} == {"CancelWorkflow"}
+
+
+@pytest.mark.parametrize("what", ["a start", "a cancellation", "a reason", "one of nothing"])
+async def test_a_command_whose_answer_is_too_large_ends_no_partition(log, what):
+    async with stage(log, handlers_of(work=work), one_step()) as client:
+        run = await client.start("w")
+        await run.result(timeout=30)
+        make = {
+            "a start": lambda text: StartWorkflow("x", workflow="w", command_id=text),
+            "a cancellation": lambda text: CancelWorkflow(run.id, command_id=text),
+            "a reason": lambda text: CancelWorkflow(run.id, reason=text),
+            "one of nothing": lambda text: CancelWorkflow("nothing", command_id=text),
+        }[what]
+        command = make("c" * (log.max_record_bytes - len(encode(make("c"))) + 1))
+        partition = partition_for(command.instance_id, log.partitions)
+        await log.append(COMMANDS, partition, [NewRecord(command.instance_id, encode(command))])
+        assert (await outcome(client)).status == "completed"
+        await until(lambda: answered(log))
+
+
+async def answered(log):
+    return events_of(await whole_history(log), CommandRejected)
 
 
 async def test_a_bug_in_deciding_a_start_is_told_to_who_asked(log, monkeypatch):

@@ -106,6 +106,7 @@ async def test_the_input_is_shown_to_the_model_where_it_shall_be(service):
         ({"prompt": "Analyze {{ step_outputs.one.a }}"}, "Analyze 1"),
         ({"prompt": "Analyze", "system": "All: {{ input }}"}, "Analyze"),
         ({"prompt": "Analyze", "include_input": False}, "Analyze"),
+        ({"prompt": "{{ step_outputs.one }}"}, '{"a": 1}'),
     ],
 )
 async def test_a_step_sees_its_merged_input_unless_a_template_says_what_it_sees(service, log, config, content):
@@ -289,7 +290,7 @@ async def test_a_base_url_that_is_none_is_told(service, monkeypatch, url, text):
     ("config", "place"),
     [
         ({}, "config.prompt"),
-        ({"prompt": 3}, "config.prompt"),
+        ({"prompt": None}, "config.prompt"),
         ({"prompt": "?", "temperature": 3}, "config.temperature"),
         ({"prompt": "?", "temperature": True}, "config.temperature"),
         ({"prompt": "?", "max_tokens": 0}, "config.max_tokens"),

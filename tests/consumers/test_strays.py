@@ -5,10 +5,10 @@ import contextlib
 
 import pytest
 
-from stepwell.consumers.strays import FORWARDED
+from stepwell.consumers.strays import FORWARDED, Strays, read_commands
 from stepwell.errors import LogError
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, DEAD_LETTERS, STARTS, NewRecord
+from stepwell.log.port import COMMANDS, DEAD_LETTERS, STARTS, NewRecord, Record
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, StartWorkflow
 from stepwell.schemas.events import CommandNoted, CommandRejected, WorkflowPaused, WorkflowStarted
@@ -118,6 +118,18 @@ async def test_an_undecodable_command_is_put_aside_wherever_it_lies(open_log):
         (view,) = await asyncio.gather((await client.start("w", {"n": 1})).result(timeout=30))
         assert view.output == 3
         await until(lambda: letters(log, 3))
+
+
+async def test_an_undecodable_command_larger_than_the_log_takes_is_put_aside_in_parts(open_log):
+    log = await open_log(partitions=1)
+    strays = Strays(log, 0)
+    junk = b"\xff" * (2 * log.max_record_bytes + 1)  # as another program with a larger limit may write it
+    (asked,) = read_commands(STARTS, [Record(7, "k" * 2 * log.max_record_bytes, junk, {}, 0)])
+    await strays.put_aside(asked)
+    found = await log.read(DEAD_LETTERS, 0, 0)
+    assert b"".join(letter.value for letter in found) == junk
+    assert [letter.headers["part"] for letter in found] == ["1/3", "2/3", "3/3"]
+    assert {letter.headers["offset"] for letter in found} == {"7"}
 
 
 async def letters(log, count):

@@ -10,7 +10,7 @@ import pytest
 from stepwell.consumers import signs
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
-from stepwell.log.port import NewRecord
+from stepwell.log.port import CONTROL, DEAD_LETTERS, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.events import (
     CommandRejected,
@@ -370,9 +370,25 @@ async def test_another_worker_asks_the_log_before_it_runs_what_was_sent_again(lo
     assert runs == {run.id: 1, other.id: 1}
 
 
-async def test_undecodable_work_is_dropped_and_the_worker_goes_on(log):
+async def test_undecodable_work_is_put_aside_and_the_worker_goes_on(log):
     async with stage(log, handlers_of(work=work), one_step()) as client:
         await log.enqueue("default", [NewRecord("x", b"junk", {"handler": "work"})])
+        assert (await outcome(client)).status == "completed"
+        await until(lambda: letters(log, 1))
+    ((letter,),) = [found for n in range(log.partitions) if (found := await log.read(DEAD_LETTERS, n, 0))]
+    assert (letter.key, letter.value, letter.headers["queue"]) == ("x", b"junk", "default")
+    assert letter.headers["reason"]
+
+
+async def letters(log, count):
+    return sum([len(await log.read(DEAD_LETTERS, n, 0)) for n in range(log.partitions)]) == count
+
+
+async def test_an_undecodable_cancellation_is_ignored_before_and_while_the_worker_runs(log):
+    await log.append(CONTROL, 0, [NewRecord("", b"junk"), NewRecord("", b"")])
+    async with stage(log, handlers_of(work=work), one_step()) as client:
+        assert (await outcome(client)).status == "completed"
+        await log.append(CONTROL, 0, [NewRecord("", b'{"type":"of a newer version"}')])
         assert (await outcome(client)).status == "completed"
 
 

@@ -40,6 +40,10 @@ def test_the_environment_says_the_rest_and_the_url_goes_first():
     [
         ("kafka:", "does not name"),
         ("kafka://host", "does not name"),
+        ("kafka://host:0", "does not name"),
+        ("kafka://host:99999", "does not name"),
+        ("kafka://..:9092", "does not name"),
+        (f"kafka://{'a' * 64}:9092", "does not name"),
         ("kafka://user:secret@host:1", "no user"),
         ("kafka://host:1?colour=red", "means nothing"),
         ("kafka://host:1?partitions=many", "no number"),
@@ -47,6 +51,10 @@ def test_the_environment_says_the_rest_and_the_url_goes_first():
         ("kafka://host:1?compression=rar", "unknown"),
         ("kafka://host:1?namespace=a/b", "cannot begin"),
         ("kafka://host:1?session_timeout=0", "more than 0"),
+        ("kafka://host:1?session_timeout=nan", "more than 0"),
+        ("kafka://host:1?session_timeout=inf", "at most"),
+        ("kafka://host:1?append_timeout=1e300", "at most"),
+        ("kafka://host:1?max_record_bytes=900000000", "at most"),
         ("kafka://host:1?security_protocol=SASL_SSL", "needs a user"),
     ],
 )

@@ -189,22 +189,25 @@ def _body(settings: Settings, data: Any) -> dict[str, Any]:
     return body
 
 
-def _words(value: Any) -> str:
+def _words(settings: Settings, key: str) -> str:
     """A text for a model: a template alone may have yielded data, which is shown as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    value = settings.get(key)
+    return (
+        json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, int, float)) else settings.text(key)
+    )
 
 
 def _messages(settings: Settings, data: Any) -> list[dict[str, str]]:
     messages = []
     if "system" in settings:
-        messages.append({"role": "system", "content": _words(settings.get("system"))})
+        messages.append({"role": "system", "content": _words(settings, "system")})
     written = settings.values.get("messages", ())
     if not isinstance(written, (list, tuple)):
         raise settings.wrong("messages", f"a list of messages is needed, not {kind(written)}")
     for number, message in enumerate(written):
         part = Settings(message, settings.at(f"messages[{number}]"), ("role", "content"), LLMSettingsError)
         messages.append({"role": part.choice("role", MESSAGE_ROLES), "content": part.text("content")})
-    asked = [_words(settings.get("prompt"))] if "prompt" in settings else []
+    asked = [_words(settings, "prompt")] if "prompt" in settings else []
     if not asked and not written:
         raise settings.wrong("prompt", "is missing", "Say what to ask, as prompt or as messages.")
     if settings.flag("include_input") and data not in (None, {}, [], ""):
