@@ -13,6 +13,7 @@ from stepwell.core.decision import Decision
 from stepwell.core.gate_config import levels_of, names_of, read_child, read_gate
 from stepwell.core.plan import PlanStep
 from stepwell.core.settling import succeed
+from stepwell.errors import ExpressionError
 from stepwell.schemas.waiting import LONGEST_ID, ApprovalRequired, ChildRequested
 
 
@@ -24,6 +25,8 @@ def open_gate(decision: Decision, plan_step: PlanStep, run: int, data: Any, conf
     """
     gate = read_gate(config)
     levels = levels_of(gate.escalate_to)
+    if plan_step.step.config.get("approvers") and not gate.approvers:  # not what leaving them out means
+        raise ExpressionError("config.approvers: the template yields nobody, so anybody could decide")
     decision.emit(
         ApprovalRequired(
             step_id=plan_step.step.id,
