@@ -81,7 +81,9 @@ def read_gate(config: Mapping[str, Any], *, whole: bool = True) -> GateConfig:
         raise ExpressionError("config.escalate_to: there is no timeout_seconds after which they would be asked")
     for number, level in enumerate(levels):
         if not level:
-            raise ExpressionError(f"config.escalate_to[{number}]: names nobody, so anybody could decide; name somebody")
+            raise ExpressionError(
+                f"config.escalate_to[{number}]: names nobody, so anybody could decide; name somebody"
+            )
     for level in (approvers, *levels):
         if level and gate.required > len(level):
             listed = ", ".join(level)
