@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from stepwell.errors import visible
+
 if TYPE_CHECKING:
     from stepwell.consumers.views import InstanceView, StepView
     from stepwell.core.plan import Plan
@@ -106,7 +108,7 @@ def step_words(step: StepView, now: int) -> str:
         words.append(step.status)
     if step.error is not None:
         words.append(f"{step.error.type}: {short(step.error.message, 100)}")
-    return ", ".join(words)
+    return visible(", ".join(words))
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -115,9 +117,9 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def short(value: Any, length: int = 60) -> str:
-    """A value in one line."""
+    """A value in one line, and nothing in it that a terminal would obey."""
     text = ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, Mapping) else str(value)
-    text = " ".join(text.split())
+    text = visible(" ".join(text.split()))
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, now_ms, seconds, short, step_words
+from stepwell.errors import visible
 from stepwell.schemas.events import (
     IncidentRaised,
     RollbackStarted,
@@ -65,7 +66,9 @@ class _Lines:
                 self._started = transition.at
             words = self._words(event, transition.at)
             if words:
-                print(f"{(transition.at - self._started) / 1000:8.2f} s  {words}", file=sys.stderr, flush=True)
+                print(
+                    f"{(transition.at - self._started) / 1000:8.2f} s  {visible(words)}", file=sys.stderr, flush=True
+                )
 
     def _words(self, event: Any, at: int) -> str:
         step_id = getattr(event, "step_id", "")
@@ -164,7 +167,7 @@ def _render(watch: Watch, plan: Plan, order: list[tuple[str, int]], room: int) -
         done = sum(shown.steps[step_id].status in ("succeeded", "skipped") for step_id in shown.steps)
         text.append(f"    … {count(len(hidden), 'more step')}; {done} of {len(order)} done\n", style="dim")
     if shown.reason and shown.status == "paused":
-        text.append(f"‖ {shown.reason}\n", style="yellow")
+        text.append(f"‖ {visible(shown.reason)}\n", style="yellow")
     return text
 
 

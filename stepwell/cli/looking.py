@@ -27,7 +27,7 @@ from stepwell.cli.drawing import (
 )
 from stepwell.cli.session import UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import definition_of, given, is_python
-from stepwell.errors import CommandRejectedError, UnknownInstanceError
+from stepwell.errors import CommandRejectedError, UnknownInstanceError, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -217,7 +217,7 @@ def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
         how = "was being" if shown.finished else "is being"
         print(f"  {how} rolled back to event {shown.rolling_back_to}")
     if shown.reason:
-        print(f"  {'paused' if shown.status == 'paused' else shown.status}: {shown.reason}")
+        print(f"  {'paused' if shown.status == 'paused' else shown.status}: {visible(shown.reason)}")
     if shown.checkpoints:
         named = ", ".join(f"{name} (event {number})" for name, number in shown.checkpoints.items())
         print(f"  checkpoints: {named}")

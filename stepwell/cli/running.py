@@ -17,7 +17,7 @@ from stepwell.cli.live import progress
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.sources import definition_of, given
 from stepwell.core.step_configs import has_template, worker_handler
-from stepwell.errors import HandlerError, UnknownInstanceError
+from stepwell.errors import HandlerError, UnknownInstanceError, visible
 from stepwell.ids import new_id
 
 if TYPE_CHECKING:
@@ -314,12 +314,12 @@ def _print_approvals(view: InstanceView, again: str, log: str | None) -> None:
         until = (
             f", until {datetime.fromtimestamp(step.due / 1000).astimezone():%Y-%m-%d %H:%M:%S}" if step.due else ""
         )
-        print(f"  {step_id} {step.note}{until}{said}", file=sys.stderr)
+        print(f"  {step_id} {visible(step.note)}{until}{said}", file=sys.stderr)
     named = shlex.quote(view.instance_id)
     step_id, step = next(iter(asked.items()))
     which = f" --step {shlex.quote(step_id)}" if len(asked) > 1 else ""
     approvers = step.approval.approvers if step.approval is not None else ()
-    by = f" --by {shlex.quote(approvers[0])}" if approvers else ""
+    by = f" --by {shlex.quote(visible(approvers[0]))}" if approvers else ""
     print(
         f"  Approve: stepwell approve {named}{which}{by}{at(log)}\n"
         f"  Reject:  stepwell reject {named}{which}{by}{at(log)} --comment WHY\n"

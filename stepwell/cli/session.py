@@ -57,22 +57,27 @@ def drive(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
         task = asyncio.ensure_future(work())
         interrupted = False
 
-        def interrupt() -> None:
+        def interrupt(_number: int, _frame: Any) -> None:
+            # Not of the loop: that hears nothing while a definition's Python, or a read from a pipe, does not end.
             nonlocal interrupted
             if interrupted:  # asked twice: at once, then; the log is safe at any moment
                 os._exit(INTERRUPTED)
             interrupted = True
-            task.cancel()
+            loop.call_soon_threadsafe(task.cancel)
 
+        before = {}
         for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                loop.add_signal_handler(number, interrupt)
+            with contextlib.suppress(ValueError):  # not in the main thread
+                before[number] = signal.signal(number, interrupt)
         try:
             return await task
         except asyncio.CancelledError:
             if interrupted:
                 raise Interrupted from None
             raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     return asyncio.run(guarded())
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from stepwell.consumers.engine import ENGINES
 from stepwell.consumers.subscriber import Subscriber
-from stepwell.errors import CommandRejectedError
+from stepwell.errors import CommandRejectedError, visible
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
 from stepwell.schemas.codec import decode_command, encode
@@ -42,9 +42,13 @@ class Asking:
         """
         command_id: str = getattr(command, "command_id", "")
         instance_id = command.instance_id
-        value = encode(command)
         try:
+            value = encode(command)
             decode_command(value)
+        except UnicodeEncodeError:  # an argument of the terminal that is no UTF-8 comes as such
+            raise CommandRejectedError(
+                "invalid_command", "a text in it is no UTF-8", instance_id=visible(instance_id[:200])
+            ) from None
         except ValueError as error:  # an engine could only put it aside, and nobody would answer
             raise CommandRejectedError("invalid_command", str(error), instance_id=instance_id[:200]) from None
         partition = partition_for(instance_id, self._log.partitions)

@@ -79,9 +79,15 @@ def read_gate(config: Mapping[str, Any], *, whole: bool = True) -> GateConfig:
         raise ExpressionError('config.escalate_to: "escalate" needs to know whom to ask')
     if levels and gate.timeout_seconds is None:
         raise ExpressionError("config.escalate_to: there is no timeout_seconds after which they would be asked")
+    for number, level in enumerate(levels):
+        if not level:
+            raise ExpressionError(
+                f"config.escalate_to[{number}]: names nobody, so anybody could decide; name somebody"
+            )
     for level in (approvers, *levels):
         if level and gate.required > len(level):
-            raise ExpressionError(f"config.required: {gate.required} must approve, and {len(level)} may: {level}")
+            listed = ", ".join(level)
+            raise ExpressionError(f"config.required: {gate.required} must approve, and {len(level)} may: {listed}")
     return gate
 
 

@@ -14,6 +14,7 @@ from stepwell.core.gate_config import levels_of, names_of, read_child, read_gate
 from stepwell.core.plan import PlanStep
 from stepwell.core.settling import succeed
 from stepwell.core.templates import in_text
+from stepwell.errors import ExpressionError
 from stepwell.schemas.waiting import LONGEST_ID, ApprovalRequired, ChildRequested
 
 
@@ -26,6 +27,8 @@ def open_gate(decision: Decision, plan_step: PlanStep, run: int, data: Any, conf
     shown = {key: in_text(config[key]) for key in ("title", "message") if key in config}  # a lone number is fine
     gate = read_gate({**config, **shown})
     levels = levels_of(gate.escalate_to)
+    if plan_step.step.config.get("approvers") and not gate.approvers:  # not what leaving them out means
+        raise ExpressionError("config.approvers: the template yields nobody, so anybody could decide")
     decision.emit(
         ApprovalRequired(
             step_id=plan_step.step.id,

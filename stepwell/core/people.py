@@ -20,6 +20,9 @@ REJECTED = "ApprovalRejected"
 NOBODY_DECIDED = "ApprovalTimeout"
 CHILD_FAILED = "ChildWorkflowFailed"
 
+LONGEST_NAME = 200  # characters, of who decides, as of approvers
+LONGEST_COMMENT = 10_000  # and of why: it is kept in the history and in the step's output
+
 _ENDED = {"cancelled": "was cancelled", "rejected": "could not be started"}
 
 
@@ -38,6 +41,10 @@ def _vote(decision: Decision, command: ApproveStep | RejectStep, *, approved: bo
     if found is None:
         return
     step_id, step, gate = found
+    for what, text, most in (("name", command.by, LONGEST_NAME), ("comment", command.comment, LONGEST_COMMENT)):
+        if len(text) > most:
+            reject(decision, command, "too_long", f"a {what} of {len(text):,} characters; at most {most:,} are kept")
+            return
     if gate.approvers and command.by not in gate.approvers:
         who = f'"{command.by}"' if command.by else "nobody named"
         listed = ", ".join(gate.approvers)
@@ -93,6 +100,11 @@ def _settle(decision: Decision, step_id: str, last: ApprovalDecided, *, why: str
     plan_step, gate = decision.plan().steps[step_id], step.gate
     if gate is None:
         raise LookupError(f"{decision.instance_id}: {step_id} waits for no approval")
+    if step_id in decision.circumstances.oversized:
+        too_large = decision.too_large(step_id, "what the approvers have said")
+        fail_step(decision, plan_step, step.run, step.attempt, too_large)
+        settle_up(decision)
+        return
     output = {
         "approved": last.approved,
         "decision": "approved" if last.approved else "rejected",

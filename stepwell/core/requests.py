@@ -107,8 +107,22 @@ def _plan_to_start(decision: Decision, command: StartWorkflow) -> Plan | None:
     return None
 
 
+LONGEST_REASON: Final = 10_000  # characters
+
+
+def _too_long(decision: Decision, command: CancelWorkflow | PauseWorkflow) -> bool:
+    """Answer that a reason is longer than what is kept, if it is: its event might not fit a record."""
+    found = len(command.reason)
+    if found > LONGEST_REASON:
+        message = f"a reason of {found:,} characters; at most {LONGEST_REASON:,} are kept"
+        reject(decision, command, "too_long", message)
+    return found > LONGEST_REASON
+
+
 def cancel(decision: Decision, command: CancelWorkflow) -> None:
     """End an instance."""
+    if _too_long(decision, command):
+        return
     if decision.state is not None:
         decision.emit(WorkflowCancelled(command.reason, command_id=command.command_id))
     else:
@@ -117,6 +131,8 @@ def cancel(decision: Decision, command: CancelWorkflow) -> None:
 
 def pause(decision: Decision, command: PauseWorkflow) -> None:
     """Start no further step."""
+    if _too_long(decision, command):
+        return
     if decision.state is None:
         _not_live(decision, command)
     elif decision.state.status is WorkflowStatus.PAUSED:

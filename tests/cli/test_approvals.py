@@ -108,3 +108,25 @@ def test_killed_while_a_child_runs_both_go_on(shell: Shell):
     assert done["status"] == "completed"
     assert done["steps"]["sub"]["output"]["status"] == "completed"
     assert 5 <= len(shell.runs()) - before <= 5 + kills
+
+
+@pytest.mark.rows("T3")
+def test_what_people_write_steers_no_terminal(shell: Shell):
+    red = "\x1b[31mred"
+    shell.write(
+        "w.json", {"name": "w", "steps": [{"id": "a", "type": "approval_gate", "config": {"approvers": [red]}}]}
+    )
+    told = shell("run", "w.json", "--id", "one", status=3).stderr
+    told += shell("stop", "one", "--reason", red).stdout + shell("status", "one").stdout
+    shell("approve", "one", "--by", red, "--comment", red)
+    told += shell("history", "one").stdout + shell("run", "w.json", "--id", "one", status=None).stderr
+    assert "\\x1b[31mred" in told
+    assert "\x1b" not in told
+
+
+@pytest.mark.rows("T3")
+def test_an_argument_that_is_no_text_is_told(shell: Shell):
+    shell.write("w.json", {"name": "w", "steps": [{"id": "a", "type": "approval_gate"}]})
+    shell("run", "w.json", "--id", "one", status=3)
+    err = shell("approve", "one", "--by", "ann", "--comment", "caf\udce9", status=None).stderr
+    assert "error: one: a text in it is no UTF-8" in err

@@ -95,6 +95,18 @@ def test_ctrl_c_during_a_wait_says_nothing_of_tasks(shell: Shell):
     assert "Traceback" not in err
 
 
+def test_a_second_ctrl_c_ends_what_does_not_hear_the_first(shell: Shell):
+    shell.write("endless.py", "open('began', 'w').close()\nwhile True: pass\n")
+    process = shell.start("validate", "endless.py")
+    _until((shell.directory / "began").exists)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
 def test_the_reason_of_a_pause_is_told_in_full_once(inside: Inside):
     inside.write("w.yaml", "name: w\nsteps:\n  - {id: bad, handler: steps.fail, on_failure: pause}\n")
     err = inside(*RUN, status=3)

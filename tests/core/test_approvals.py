@@ -214,3 +214,27 @@ def test_what_is_shown_becomes_text_whatever_a_template_yields():
 def test_a_gate_has_no_attempts():
     with pytest.raises(DefinitionError, match="has no attempts"):
         compile_plan(workflow(step("gate", type="approval_gate", timeout_seconds=5.0)))
+
+
+def test_what_is_too_long_to_be_kept_is_refused_and_the_gate_goes_on_waiting():
+    engine = started(gate())
+    decision = approve(engine, comment="x" * 10_001)
+    assert code(decision) == "too_long"
+    assert decision.events[0].message == "a comment of 10,001 characters; at most 10,000 are kept"
+    assert code(reject(engine, "x" * 201)) == "too_long"
+    assert code(engine.send(PauseWorkflow(engine.id, "x" * 10_001, "p"))) == "too_long"
+    assert code(engine.send(CancelWorkflow(engine.id, "x" * 10_001, "c"))) == "too_long"
+    assert engine.latest.status == "running"
+    approve(engine, "x" * 200, comment="x" * 10_000)
+    assert engine.latest.status == "completed"
+
+
+def test_a_template_that_yields_nobody_opens_the_gate_to_nobody():
+    engine = started(gate(approvers="{{ input.k[1:] }}"))
+    assert engine.latest.error.message.startswith("config.approvers: the template yields nobody")
+    assert started(gate(approvers=[])).latest.status == "running"
+
+
+def test_an_escalation_names_somebody():
+    with pytest.raises(DefinitionError, match=r"config.escalate_to\[1\]: names nobody"):
+        compile_plan(workflow(gate(approvers=["ann"], timeout_seconds=1, escalate_to=[["bob"], []])))
