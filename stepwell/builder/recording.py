@@ -67,6 +67,8 @@ class Recorder:
         self.error_handlers: dict[str, dict[str, Any]] = {}
         self.conditions: list[str] = []
         self.children: dict[str, Any] = {}
+        self._numbers: dict[str, int] = {}  # of each base, the last that an id was made with
+        self._places: dict[str, int] = {}  # of the steps in their order
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -100,7 +102,7 @@ class Recorder:
         after = [_step_of(result, place) for result in options.get("after", ())]
         wanted = {*after, *self._referred_to(made, place)}
         if wanted:
-            made["depends_on"] = [other for other in self.steps if other in wanted]
+            made["depends_on"] = sorted(wanted, key=self._places.__getitem__)
         for key in _KEYS:
             if key in options:
                 made[key] = options[key]
@@ -111,6 +113,7 @@ class Recorder:
             made["retry"] = {"max_attempts": retry} if isinstance(retry, int) else msgspec.to_builtins(retry)
         if options.get("compensate") is not None:
             made["compensate"] = _compensation(options["compensate"], place)
+        self._places[step_id] = len(self.steps)
         self.steps[step_id] = made
         source = f"step_outputs.{step_id}" if step_id.isidentifier() else f"step_outputs[{step_id!r}]"
         return Reference(f"{source}{sub}", hint, step=step_id)
@@ -121,9 +124,10 @@ class Recorder:
             if named in self.steps:
                 raise BuildError(f"the id {named!r} is given to two steps", remedy="Ids are unique in a workflow.")
             return named
-        number, free = 2, base
+        free = base
         while free in self.steps:
-            free, number = f"{base}_{number}", number + 1
+            number = self._numbers.get(base, 1) + 1
+            self._numbers[base], free = number, f"{base}_{number}"
         return free
 
     def _referred_to(self, made: dict[str, Any], place: str) -> set[str]:

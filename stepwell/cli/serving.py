@@ -57,7 +57,9 @@ async def engine(
         async def attempt(at_work: Callable[[], None]) -> None:
             if folder is not None:  # a file that is wrong is told, and the engine works for all the others
                 tell(await folder.look(), telling.Logger("stepwell.engine"))
-            made = Engine(opened, definitions=definitions, name=named, most_runs=most, retry_for=retry_for)
+            made = Engine(
+                opened, definitions=definitions, name=named, most_runs=most, retry_for=retry_for, outlast=True
+            )
             await made.run(at_work)
 
         return attempt

@@ -15,7 +15,7 @@ from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.supervisor import FATAL, STEADY_AFTER, OutOfPatienceError, Trouble
 from stepwell.consumers.takeover import SurpriseError
-from stepwell.errors import LogClosedError, LogError
+from stepwell.errors import LogClosedError, LogError, LogFullError
 from stepwell.log.port import DEFINITIONS, Log, Membership
 from stepwell.telling import Logger
 
@@ -46,6 +46,8 @@ class Engine:
         most_runs: Steps in the hands of workers, over all its partitions, at which it takes no further starts.
         retry_for: Seconds for which a partition may have trouble with the log before the engine gives up; None
             for ever.
+        outlast: Go on with the other partitions where one has stopped because nobody may decide on it: its events
+            are damaged, or of a newer version. Otherwise, and where none is left, ``run`` raises what stopped it.
     """
 
     def __init__(
@@ -57,14 +59,17 @@ class Engine:
         name: str = "",
         most_runs: int = MOST_RUNS,
         retry_for: float | None = None,
+        outlast: bool = False,
     ) -> None:
         self._log = log
+        self._outlast = outlast
         self._most_runs = most_runs
         self._retry_for = retry_for
         self._clock = clock
         self._name = name or process_name()
         self._definitions = definitions or Definitions(log)
         self._owners: dict[int, asyncio.Task[None]] = {}
+        self._stopped: set[int] = set()
         self._fatal: asyncio.Future[None]
         self._membership: Membership
         self._admission: Admission
@@ -112,6 +117,7 @@ class Engine:
             for partition in sorted(given):
                 owner = self._owners.get(partition)
                 if owner is None or owner.done():
+                    self._stopped.discard(partition)
                     self._owners[partition] = asyncio.ensure_future(self._own(partition))
             given = await self._membership.changed(given)
 
@@ -119,6 +125,7 @@ class Engine:
         task = self._owners[partition]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        self._stopped.discard(partition)
         del self._owners[partition]  # not before: where we are cancelled meanwhile, somebody must wait for it
         _logger.info("gave up", partition=partition)
 
@@ -146,7 +153,10 @@ class Engine:
                 return
             except FATAL as error:
                 _logger.warning("partition stopped", partition=partition, error=error.sentence)
-                self._give_out(error)
+                self._stopped.add(partition)
+                of_all = isinstance(error, LogFullError) or self._owners.keys() <= self._stopped
+                if of_all or not self._outlast:
+                    self._give_out(error)
                 return
             except LogError as error:
                 if owner.steady_for() >= STEADY_AFTER:

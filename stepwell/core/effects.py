@@ -89,7 +89,7 @@ def _start(parent_id: str, event: ChildRequested) -> StartWorkflow:
         input=event.input,
         priority=event.priority,
         command_id=f"{event.child_id}:start",
-        parent=Parent(parent_id, event.step_id, event.run) if event.wait else None,
+        parent=Parent(parent_id, event.step_id, event.run, event.depth) if event.wait else None,
     )
 
 

@@ -15,7 +15,7 @@ from stepwell.core.plan import PlanStep
 from stepwell.core.settling import succeed
 from stepwell.core.templates import in_text
 from stepwell.errors import ExpressionError
-from stepwell.schemas.waiting import LONGEST_ID, ApprovalRequired, ChildRequested
+from stepwell.schemas.waiting import LONGEST_ID, MOST_DEPTH, ApprovalRequired, ChildRequested
 
 
 def open_gate(decision: Decision, plan_step: PlanStep, run: int, data: Any, config: Mapping[str, Any]) -> None:
@@ -56,6 +56,10 @@ def request_child(decision: Decision, plan_step: PlanStep, run: int, data: Any, 
     """
     child, step = read_child(config), plan_step.step
     child_id = child_id_of(decision.instance_id, step.id, run)
+    parent = decision.instance().parent
+    depth = 1 if parent is None else parent.depth + 1
+    if child.wait and depth > MOST_DEPTH:
+        raise ExpressionError(f"config.workflow: {MOST_DEPTH} instances wait for each other; does it start itself?")
     decision.emit(
         ChildRequested(
             step_id=step.id,
@@ -70,6 +74,7 @@ def request_child(decision: Decision, plan_step: PlanStep, run: int, data: Any, 
             due=due_in(decision, step.timeout_seconds) if child.wait else None,
             timeout_seconds=step.timeout_seconds,
             sequential=plan_step.sequential,
+            depth=depth if child.wait else 1,
         )
     )
     if not child.wait:

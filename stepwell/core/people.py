@@ -171,7 +171,9 @@ def child_ended(decision: Decision, command: ChildEnded) -> None:
         message = f"{command.child_id} {_ENDED.get(command.status, command.status)}"
         kinds: tuple[str, ...] = ()
         if error is not None:
-            message, kinds = f"{message}: {error.type}: {error.message}", (error.type, *error.kinds)
+            kinds = tuple(dict.fromkeys((error.type, *error.kinds)))
+            # Of a child whose own child has failed, what is told is which one it was.
+            message = error.message if error.type == CHILD_FAILED else f"{message}: {error.type}: {error.message}"
         failure = ErrorInfo(type=CHILD_FAILED, message=message, kinds=kinds, retryable=False)
         fail_step(decision, plan_step, step.run, step.attempt, failure)
     settle_up(decision)

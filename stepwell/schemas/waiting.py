@@ -70,6 +70,7 @@ class ChildRequested(_Event, frozen=True, omit_defaults=True, tag="child.request
         wait: Whether the step waits for the child's end.
         on_failure: Whether a child that fails fails the step, or is its output.
         due: When waiting ends, in milliseconds since 1970; None never.
+        depth: How many instances wait for each other down to the child.
     """
 
     step_id: str
@@ -84,14 +85,22 @@ class ChildRequested(_Event, frozen=True, omit_defaults=True, tag="child.request
     due: int | None = None
     timeout_seconds: float | None = None
     sequential: bool = False
+    depth: int = 1
 
 
 class Parent(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Whom a child tells of its end: a run of a step that waits for it."""
+    """Whom a child tells of its end: a run of a step that waits for it.
+
+    Attributes:
+        depth: How many instances wait for each other down to the child.
+    """
 
     instance_id: str
     step_id: str
     run: int
+    depth: int = 1
 
 
+MOST_DEPTH: Final = 100
+"""Instances that may wait for each other: a workflow that starts itself and waits for it would never end."""
 LONGEST_ID: Final = 200  # characters of an instance's id

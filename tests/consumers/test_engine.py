@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sqlite3
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from stepwell.consumers import deciding
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
 from stepwell.core import finished as core_finished
-from stepwell.errors import CommandRejectedError
+from stepwell.errors import CommandRejectedError, LogVersionError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
 from stepwell.schemas.codec import encode
@@ -352,3 +353,37 @@ async def test_who_waits_is_told_when_the_embedded_engine_stops_by_itself(tmp_pa
             await client.cancel("one")
         with pytest.raises(LogFullError):
             await waiting
+
+
+async def test_a_partition_on_which_nobody_may_decide_stops_alone_and_the_engine_ends_with_its_last(open_log):
+    log = await open_log(partitions=2)
+    first, second, third = (
+        next(f"i{n}" for n in itertools.count(start) if partition_for(f"i{n}", 2) == partition)
+        for start, partition in ((0, 0), (0, 1), (100, 1))
+    )
+    waiting = workflow({"id": "w", "type": "wait", "config": {"seconds": 1_000}}, name="waiting")
+    async with client_on(log) as client:
+        await client.register(INSTANT)
+        await client.register(waiting)
+        async with running(Engine(log).run()):
+            await client.start("waiting", id=first)
+        _of_a_newer_version(log, first)
+        engine = asyncio.ensure_future(Engine(await open_log(), outlast=True).run())
+        assert (await (await client.start("instant", id=second)).result(timeout=20)).status == "completed"
+        assert not engine.done()
+        await client.start("waiting", id=third)
+        engine.cancel()
+        await asyncio.gather(engine, return_exceptions=True)
+        _of_a_newer_version(log, third)
+        with pytest.raises(LogVersionError, match="99"):
+            await asyncio.wait_for(Engine(await open_log(), outlast=True).run(), 20)
+
+
+def _of_a_newer_version(log, instance_id):
+    with sqlite3.connect(log.path) as connection:
+        changed = connection.execute(
+            "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), '\"version\":2', '\"version\":99') AS BLOB)"
+            " WHERE key = ? AND CAST(value AS TEXT) LIKE '%workflow.started%'",
+            (instance_id,),
+        )
+        assert changed.rowcount == 1

@@ -61,7 +61,7 @@ _EVENTS: dict[str, e.Event] = {
     "child.requested": ChildRequested(
         step_id="sub", run=3, child_id="order-1.sub.3", child_workflow="payment", child_version="2",
         input={"total": 12.5}, priority=7, wait=False, on_failure="continue", due=AT + 9_000, timeout_seconds=9.0,
-        sequential=True,
+        sequential=True, depth=4,
     ),
     "command.noted": e.CommandNoted("PauseWorkflow", "it is paused already", "c-6"),
     "step.ready": READY,

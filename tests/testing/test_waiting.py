@@ -124,3 +124,15 @@ def test_a_child_that_fails_fails_its_step():
         assert outcome.error.message.startswith("one.sub.2 failed: ValueError")
 
     simulate(scenario, handlers={"before": stub(), "work": failing(ValueError("no"))})
+
+
+def test_a_workflow_that_starts_itself_and_waits_for_it_comes_to_an_end():
+    async def scenario(world: World) -> None:
+        step = {"id": "again", "type": "workflow_trigger", "config": {"workflow": "mirror"}}
+        await world.register({"name": "mirror", "steps": [step]})
+        ended = await (await world.start("mirror", id="m")).result()
+        assert ended.error.type == "ChildWorkflowFailed"
+        assert "100 instances wait for each other; does it start itself?" in ended.error.message
+        assert len(ended.error.message) < 1_000, "the last one is named, and not all on the way to it"
+
+    simulate(scenario)
