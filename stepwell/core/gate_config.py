@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import TimeLimit
 from stepwell.schemas.shapes import in_words
-from stepwell.schemas.waiting import OnReject, OnTimeout
+from stepwell.schemas.waiting import OnChildFailure, OnReject, OnTimeout
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Names = tuple[Name, ...]
@@ -54,7 +54,7 @@ class ChildConfig(Struct, frozen=True, forbid_unknown_fields=True):
     version: str | None = None
     input: Any = msgspec.UNSET
     wait: bool = True
-    on_failure: Literal["fail", "continue"] = "fail"
+    on_failure: OnChildFailure = "fail"
     priority: Annotated[int, Meta(ge=0, le=100)] | None = None
 
 
@@ -106,7 +106,9 @@ def _read(config: Mapping[str, Any], kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         place = where.rstrip("`") if where else ""
-        raise ExpressionError(f"config{place}: {in_words(what)}") from None
+        name = place.removeprefix(".")
+        words = in_words(what, f"child.{name}" if kind is ChildConfig else name)
+        raise ExpressionError(f"config{place}: {words}") from None
 
 
 def names_of(value: Names | Name) -> Names:

@@ -67,7 +67,7 @@ class KafkaMembership:
         except LogError as error:
             if not self._has_warned:
                 self._has_warned = True
-                _logger.warning("who watches this group sees old positions", error=str(error))
+                _logger.warning("positions for lag monitors cannot be noted; trying again", error=str(error))
         else:
             self._has_warned = False
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
+from aiokafka.errors import UnknownTopicOrPartitionError
+
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log._kafka_ends import Ends
 from stepwell.log._kafka_errors import HOPELESS, TROUBLE, explain
@@ -281,7 +283,10 @@ class Reader:
             except HOPELESS as error:
                 self._refuse(wanted, explain(error, self._settings.place, "read"))
             except TROUBLE as error:
-                _logger.debug("reading goes on when the broker is back", error=repr(error), node=node)
+                tell = _logger.debug
+                if pause == _PAUSE and isinstance(error, UnknownTopicOrPartitionError):
+                    tell = _logger.warning  # somebody has deleted a topic; that does not pass by itself
+                tell("reading goes on when what is read is there again", error=repr(error), node=node)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 await self._fetcher.find(wanted)

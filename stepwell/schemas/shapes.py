@@ -21,6 +21,7 @@ from stepwell.schemas.definitions import (
     Step,
 )
 from stepwell.schemas.places import Path, Problem
+from stepwell.schemas.waiting import OnChildFailure, OnReject, OnTimeout
 
 _NESTED: Final[dict[tuple[type, str], type[msgspec.Struct]]] = {
     (Step, "retry"): Retry,
@@ -138,7 +139,10 @@ _WANTED = {
 }  # fmt: skip
 _GOT = {"str": "a text", "int": "a number", "float": "a fraction", "bool": "a truth value", "null": "null",
         "object": "a mapping", "array": "a list", "date": "a date", "datetime": "a date"}  # fmt: skip
-_CHOICES = {"mode": Mode, "on_failure": OnFailure, "then": AfterHandler}
+_CHOICES = {
+    "mode": Mode, "on_failure": OnFailure, "then": AfterHandler, "on_timeout": OnTimeout, "on_reject": OnReject,
+    "child.on_failure": OnChildFailure,
+}  # fmt: skip
 
 
 def _kind(value: Any) -> str:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 OnTimeout = Literal["approve", "reject", "fail", "escalate"]
 OnReject = Literal["fail", "continue"]
+OnChildFailure = Literal["fail", "continue"]
 
 
 class _Event(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"):
@@ -81,7 +82,7 @@ class ChildRequested(_Event, frozen=True, omit_defaults=True, tag="child.request
     input: Any = None
     priority: int = 0
     wait: bool = True
-    on_failure: Literal["fail", "continue"] = "fail"
+    on_failure: OnChildFailure = "fail"
     due: int | None = None
     timeout_seconds: float | None = None
     sequential: bool = False
