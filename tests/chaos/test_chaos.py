@@ -40,7 +40,7 @@ def test_one_of_three_brokers_may_die(tmp_path):
     assert figures["faults"]["kill broker"]
 
 
-@pytest.mark.parametrize("bug", ["nobody claims after a surprise"])
+@pytest.mark.parametrize("bug", ["outcomes of one turn lost"])
 def test_a_deliberate_bug_is_found(bug, here, tmp_path):
     for seed in (2, 3, 4):
         settings = Settings(seed, 12, engines=2, workers=2, log=here, bug=bug, healed_within=5)
