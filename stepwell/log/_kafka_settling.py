@@ -20,7 +20,6 @@ from stepwell.telling import Logger
 _logger = Logger("stepwell.log.kafka")
 
 _REST: Final = 0.2  # seconds after trouble
-_PACE: Final = 0.02  # seconds between commits: nobody waits for one, and under load each would cover few records
 _TRIM: Final = 20_000  # settled records of a partition that are deleted together
 
 
@@ -116,7 +115,6 @@ class Settling:
             self._stirred.clear()
             try:
                 await self.flush()
-                await asyncio.sleep(_PACE)
             except LogClosedError:
                 return
             except LogError as error:
