@@ -39,7 +39,9 @@ def away(monkeypatch):
 
 async def serve(tmp_path, retry_for):
     url = f"file:{tmp_path / 'log.db'}"
-    return await serving.engine(name="e", max_runs=None, workflows=None, modules=(), retry_for=retry_for, as_json=False, log=url)
+    return await serving.engine(
+        name="e", max_runs=None, workflows=None, modules=(), retry_for=retry_for, as_json=False, log=url
+    )
 
 
 async def test_an_idle_engine_says_that_the_log_is_away_and_gives_up_in_time(tmp_path, away, capsys):
