@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stepwell.cli.options import Id, Json, Log
 from stepwell.cli.session import finish
+
+if TYPE_CHECKING:
+    from stepwell.client import Client
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -27,6 +30,16 @@ By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; your
 Comment = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; recorded.")]
 
 
+def _decide(instance_id: str, verb: str, step: str, by: str, comment: str, *, as_json: bool, log: str | None) -> None:
+    from stepwell.cli import steering  # noqa: PLC0415 - start-up time
+
+    async def ask(client: Client) -> None:
+        decide = client.approve if verb == "approved" else client.reject
+        await decide(instance_id, step, by=by or _me(), comment=comment)
+
+    finish(lambda: steering.steer(instance_id, verb, ask, as_json=as_json, log=log))
+
+
 @app.command()
 def approve(
     instance_id: Id, step: Step = "", by: By = "", comment: Comment = "", as_json: Json = False, log: Log = None
@@ -37,17 +50,7 @@ def approve(
     stepwell approve order-1 --comment "within budget"
     stepwell approve order-1 --step level2 --by bob
     """
-    from stepwell.cli import steering  # noqa: PLC0415 - start-up time
-
-    finish(
-        lambda: steering.steer(
-            instance_id,
-            "approved",
-            lambda c: c.approve(instance_id, step, by=by or _me(), comment=comment),
-            as_json=as_json,
-            log=log,
-        )
-    )
+    _decide(instance_id, "approved", step, by, comment, as_json=as_json, log=log)
 
 
 @app.command()
@@ -59,14 +62,4 @@ def reject(
     \b
     stepwell reject order-1 --comment "too expensive"
     """
-    from stepwell.cli import steering  # noqa: PLC0415 - start-up time
-
-    finish(
-        lambda: steering.steer(
-            instance_id,
-            "rejected",
-            lambda c: c.reject(instance_id, step, by=by or _me(), comment=comment),
-            as_json=as_json,
-            log=log,
-        )
-    )
+    _decide(instance_id, "rejected", step, by, comment, as_json=as_json, log=log)

@@ -90,8 +90,8 @@ async def register_file(
             compiled = compile_plan(definition)
         is_new = definitions.resolve(definition.name, definition.version) is None
         await definitions.register(definition, compiled, activate=activate)
-        if update and not is_new:
-            await _prefer(definition, definitions, edited=changed)
+        if update and changed and not is_new:
+            await _prefer(definition, definitions)
     except LogError:
         raise
     except StepwellError as error:
@@ -100,10 +100,10 @@ async def register_file(
     return Registered(path, definition, is_new=is_new, active=active, changed=changed)
 
 
-async def _prefer(wanted: Definition, definitions: Definitions, *, edited: bool) -> None:
-    """Of what a file has held under one version, let starts take what it holds now.
+async def _prefer(wanted: Definition, definitions: Definitions) -> None:
+    """Of what a file has held under one version, let starts take what it was edited back to.
 
-    A version that somebody has deactivated stays so, until the file is edited.
+    Only where the edit was seen: an engine that starts with an older copy of the directory takes nothing away.
     """
     said = wanted.version.partition("+")[0]
     held = [
@@ -114,8 +114,7 @@ async def _prefer(wanted: Definition, definitions: Definitions, *, edited: bool)
         if one.active and one.position > position:
             reason = f"the file holds {wanted.version} again"
             await definitions.switch(wanted.name, one.version, active=False, reason=reason)
-    if edited:
-        await definitions.switch(wanted.name, wanted.version, active=True, reason="the file was edited")
+    await definitions.switch(wanted.name, wanted.version, active=True, reason="the file was edited")
 
 
 class Folder:

@@ -67,47 +67,41 @@ def check_text(text: str) -> None:
         raise TooLargeError(f"has more than {MOST_BYTES:,} bytes")
 
 
-def wrong_nodes(root: yaml.Node) -> Iterator[tuple[int, str]]:
-    """What of composed YAML must not be constructed: lines, and what is wrong there."""
+def nodes_of(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Every node of composed YAML in the order of the text, each once, however many aliases lead to it."""
     left, seen = [root], set()
     while left:
         node = left.pop()
         if id(node) in seen:  # an alias
             continue
         seen.add(id(node))
+        yield node
+        if isinstance(node, yaml.SequenceNode):
+            left.extend(reversed(node.value))
+        elif isinstance(node, yaml.MappingNode):
+            left.extend(part for pair in reversed(node.value) for part in reversed(pair))
+
+
+def wrong_nodes(root: yaml.Node) -> Iterator[tuple[int, str]]:
+    """What of composed YAML must not be constructed: lines, and what is wrong there."""
+    for node in nodes_of(root):
         line = node.start_mark.line + 1
         if node.tag not in _PLAIN_TAGS:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
             yield line, f"the tag {tag[:60]} is not allowed; write plain values"
-        if isinstance(node, yaml.ScalarNode):
-            if node.tag in _NUMBER_TAGS and len(node.value) > LONGEST_NUMBER:
-                yield line, f"a number of {len(node.value):,} characters; put it in quotes"
-        elif isinstance(node, yaml.SequenceNode):
-            left.extend(node.value)
-        else:
-            for key, value in node.value:
-                left += (key, value)
+        if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBER_TAGS and len(node.value) > LONGEST_NUMBER:
+            yield line, f"a number of {len(node.value):,} characters; put it in quotes"
 
 
 def odd_scalar(loader: Any, root: yaml.Node) -> str:
     """Which value of composed YAML could not be made what its tag, or its look, says: ``!!int x``, ``2026-99-99``."""
-    left, seen = [root], set()
-    while left:
-        node = left.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
+    for node in nodes_of(root):
         if isinstance(node, yaml.ScalarNode):
             try:
                 loader.construct_object(node)
             except Exception:  # as whoever asks
                 kind = node.tag.rpartition(":")[2]
                 return f'line {node.start_mark.line + 1}: "{node.value[:60]}" is no {kind}; put it in quotes'
-        else:
-            parts = (
-                node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
-            )
-            left += parts[::-1]
     return "is no YAML"
 
 

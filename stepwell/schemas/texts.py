@@ -18,6 +18,7 @@ from stepwell.schemas.bounds import (
     TooLargeError,
     check_expanded,
     check_text,
+    nodes_of,
     odd_scalar,
     wrong_nodes,
 )
@@ -172,18 +173,10 @@ def _parse_yaml(text: str, place: str) -> Any:
 
 
 def _wrong_keys(root: yaml.Node) -> Iterator[tuple[int, str]]:
-    left, seen = [root], set()
-    while left:
-        node = left.pop()
-        if id(node) in seen:  # an alias
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            left.extend(node.value)
-        elif isinstance(node, yaml.MappingNode):
+    for node in nodes_of(root):
+        if isinstance(node, yaml.MappingNode):
             names = set()
-            for key, value in node.value:
-                left.append(value)
+            for key, _ in node.value:
                 line = key.start_mark.line + 1
                 if not isinstance(key, yaml.ScalarNode):
                     yield line, 'a key must be a text; is this a template? Put it in quotes: "{{ … }}"'
