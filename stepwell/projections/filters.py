@@ -1,0 +1,184 @@
+"""What one can ask of the instances: filters, orders, the cursor of the next page. Pure; SQL is made elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from stepwell.core.state import WorkflowStatus
+from stepwell.core.suggestions import suggest
+from stepwell.errors import StepwellError
+from stepwell.projections.fields import DEEPEST, LONGEST_NAME, LONGEST_VALUE, field_value
+from stepwell.projections.rows import InstanceRow
+
+Order = Literal["-created", "created", "-finished", "finished", "-priority", "priority"]
+ORDERS: Final = ("-created", "created", "-finished", "finished", "-priority", "priority")
+STATUSES: Final = tuple(status.value for status in WorkflowStatus)
+MOST_ON_A_PAGE: Final = 1_000
+LEAST_TEXT: Final = 3  # characters of a text to look for in errors: the index is of three in a row
+
+
+class FilterError(StepwellError):
+    """A filter, an order or a cursor that makes no sense."""
+
+
+class InstanceFilter(Struct, frozen=True, kw_only=True):
+    """Which instances are wanted; what is left out does not matter. Times are milliseconds since 1970.
+
+    Attributes:
+        status: Any of these.
+        workflow: Name of the definition.
+        version: Of it.
+        tag: A tag of the definition.
+        created_after: Started at this time or later,
+        created_before: or earlier than this.
+        finished_after: Finished at this time or later,
+        finished_before: or earlier than this.
+        priority_min: From this priority
+        priority_max: to this one.
+        input: Values of fields of the input by dotted name: ``{"customer.id": 17}``.
+        output: The same of the output.
+        error: A text in any error that the instance has had, without regard to case.
+        parent: Id of the instance that has started it.
+        id: The instance's id.
+    """
+
+    status: tuple[str, ...] = ()
+    workflow: str = ""
+    version: str = ""
+    tag: str = ""
+    created_after: int | None = None
+    created_before: int | None = None
+    finished_after: int | None = None
+    finished_before: int | None = None
+    priority_min: Annotated[int, Meta(ge=0, le=100)] | None = None
+    priority_max: Annotated[int, Meta(ge=0, le=100)] | None = None
+    input: dict[str, Any] = {}
+    output: dict[str, Any] = {}
+    error: str = ""
+    parent: str = ""
+    id: str = ""
+
+    def fields(self) -> list[tuple[str, str]]:
+        """The wanted fields, by full name and as they are looked up."""
+        return [*_fields("input", self.input), *_fields("output", self.output)]
+
+
+def _fields(root: str, wanted: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for name, value in wanted.items():
+        place = f"{root}.{name}" if name else root
+        scalar = field_value(value)
+        if scalar is None:
+            raise FilterError(
+                f"can be looked up by a number, a text of up to {LONGEST_VALUE} characters, true, false or null",
+                place=place[:LONGEST_NAME],
+            )
+        if name.count(".") >= DEEPEST:
+            raise FilterError(f"only fields up to {DEEPEST} keys deep can be looked up", place=place[:LONGEST_NAME])
+        found.append((place, scalar))
+    return found
+
+
+def checked(wanted: InstanceFilter) -> InstanceFilter:
+    """The filter itself, if it makes sense.
+
+    Raises:
+        FilterError: It does not.
+    """
+    for status in wanted.status:
+        if status not in STATUSES:
+            raise FilterError(
+                f"no instance has the status {status!r}{suggest(status, STATUSES)}",
+                place="status",
+                remedy=f"They are {', '.join(STATUSES)}.",
+            )
+    if 0 < len(wanted.error) < LEAST_TEXT:
+        raise FilterError(f"a text of {LEAST_TEXT} characters at least is looked for", place="error")
+    for name in ("priority_min", "priority_max"):
+        number = getattr(wanted, name)
+        if number is not None and not 0 <= number <= 100:
+            raise FilterError("a priority is a number from 0 to 100", place=name)
+    for kind in ("created", "finished"):
+        after, before = getattr(wanted, f"{kind}_after"), getattr(wanted, f"{kind}_before")
+        if after is not None and before is not None and after >= before:
+            raise FilterError("nothing lies between: it is not before `before`", place=f"{kind}_after")
+    wanted.fields()
+    return wanted
+
+
+class InstancePage(list[InstanceRow]):
+    """A page of instances.
+
+    Attributes:
+        next: Cursor of the next page; empty on the last one.
+        total: How many instances there are in all,
+        total_is_exact: or at least, where counting was cut short.
+    """
+
+    def __init__(self, rows: list[InstanceRow], next_: str, total: int, *, exact: bool) -> None:
+        super().__init__(rows)
+        self.next = next_
+        self.total = total
+        self.total_is_exact = exact
+
+
+class Cursor(Struct, frozen=True, array_like=True):
+    """Behind which row the next page begins.
+
+    Attributes:
+        order: The order that it belongs to.
+        key: The last row's value in this order,
+        number: and its number.
+    """
+
+    order: str
+    key: int
+    number: int
+
+
+def write_cursor(cursor: Cursor) -> str:
+    """A cursor as text without any odd character."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
+
+
+def read_cursor(text: str, order: str) -> Cursor:
+    """Read a cursor.
+
+    Raises:
+        FilterError: It is none, or belongs to another order.
+    """
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        cursor = msgspec.json.decode(base64.urlsafe_b64decode(padded.encode()), type=Cursor)
+    except (binascii.Error, ValueError):
+        raise FilterError(
+            "is no cursor", place="cursor", remedy="Give back what the page before said as `next`, unchanged."
+        ) from None
+    if cursor.order != order:
+        raise FilterError(
+            f"belongs to the order {cursor.order!r}, and this is {order!r}",
+            place="cursor",
+            remedy="Ask for the first page again after a change of order.",
+        )
+    return cursor
+
+
+def checked_order(order: str) -> str:
+    """The order itself, if there is such a one.
+
+    Raises:
+        FilterError: There is none.
+    """
+    if order not in ORDERS:
+        raise FilterError(
+            f"there is no order {order!r}{suggest(order, ORDERS)}",
+            place="order",
+            remedy=f"They are {', '.join(ORDERS)}; with a minus, the largest or latest comes first.",
+        )
+    return order

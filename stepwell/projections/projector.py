@@ -1,0 +1,273 @@
+"""The projector: follows the events of all partitions and keeps the file of the read models up to date.
+
+It keeps the instances that are live at hand as the engine does, folded by the same ``evolve``. What is not at hand is
+folded anew from its history in the file, so a restart goes on at once, and memory stays bounded however many there
+are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from stepwell.consumers.reading import EventReader, place
+from stepwell.consumers.takeover import load_snapshot
+from stepwell.core.acceptance import KIND, TRANSITION, Acceptance
+from stepwell.core.partition import PartitionState
+from stepwell.core.state import InstanceState
+from stepwell.errors import LogCorruptedError
+from stepwell.log.port import EVENTS, Log, Record
+from stepwell.projections.folding import Changes, Tracked, begins_anew, project, reopens, take_over
+from stepwell.projections.store import OvertakenError, Position, Store, proof_of
+from stepwell.projections.tables import OFFSET_BITS
+from stepwell.schemas.events import PartitionSnapshotted, Transition
+from stepwell.telling import Logger
+
+_logger = Logger("stepwell.projector")
+
+_MOST_STEPS: Final = 500_000  # of the instances at hand, together: some 200 MB at the most
+_BATCH: Final = 4_000  # records of one transaction; more only let queries wait for news
+
+
+class AnotherLogError(Exception):
+    """The file follows another log than this one, or a former life of it."""
+
+
+_IN_THE_MIDDLE: Final = Acceptance(-2, 0)  # stands in positions until all that a snapshot covers was read
+
+
+class _Middle(NamedTuple):
+    """What helps to read a partition whose first records are gone, up to where its newest snapshot reaches.
+
+    Attributes:
+        state: The partition there,
+        beyond: and what the acceptance rule knows there.
+    """
+
+    snapshot: PartitionSnapshotted
+    state: PartitionState
+    beyond: Acceptance
+
+    def counts(self, record: Record) -> bool:
+        """Whether a record holds a transition that counts: the snapshot says which do not."""
+        return record.headers.get(KIND) == TRANSITION and record.offset not in self.snapshot.refused
+
+
+class Projector:
+    """Keeps one file up to date with one log.
+
+    Args:
+        log: The log.
+        store: The open file. While the projector works, nobody else uses it.
+    """
+
+    def __init__(self, log: Log, store: Store) -> None:
+        self._log = log
+        self._store = store
+        self._readers: dict[int, EventReader] = {}
+        self.positions: dict[int, Position] = {}
+        self._hand: OrderedDict[str, Tracked] = OrderedDict()
+        self._steps = 0
+        self._ended: set[str] = set()
+        self._middles: dict[int, _Middle] = {}
+        self.progressed = asyncio.Event()  # set after every transaction
+
+    async def begin(self) -> None:
+        """Take up the log where the file stands.
+
+        Raises:
+            AnotherLogError: The file follows another log.
+        """
+        self._forget()
+        self.positions = await self._store.positions()
+        if any(partition >= self._log.partitions for partition in self.positions):
+            raise AnotherLogError
+        for partition in range(self._log.partitions):
+            position = self.positions.setdefault(partition, Position())
+            await self._check(partition, position)
+            reader = self._readers[partition] = EventReader(self._log, partition)
+            reader.position = position.offset
+            reader.acceptance = Acceptance(position.epoch, position.number)
+            if reader.acceptance == _IN_THE_MIDDLE:
+                await self._look_in_the_middle(partition)
+
+    def _forget(self) -> None:
+        self._hand.clear()
+        self._ended.clear()
+        self._middles.clear()
+        self._steps = 0
+
+    async def _check(self, partition: int, position: Position) -> None:
+        """Whether the record before a position is the one that was read there."""
+        if not position.offset:
+            return
+        if position.offset > await self._log.end(EVENTS, partition):
+            raise AnotherLogError
+        records = await self._log.read(EVENTS, partition, position.offset - 1, limit=1)
+        if not records or records[0].offset != position.offset - 1:
+            return  # it is gone, and nothing can be compared
+        if position.proof and proof_of(records[0].timestamp, records[0].value) != position.proof:
+            raise AnotherLogError
+
+    async def catch_up(self) -> None:
+        """Follow the log up to its end as it is now."""
+        ends = [await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)]
+        for partition, end in enumerate(ends):
+            while self.positions[partition].offset < end:
+                records = await self._read(partition, end=end)
+                if not records:
+                    break
+                await self.take(partition, records)
+
+    async def _read(self, partition: int, end: int) -> Sequence[Record]:
+        offset = self.positions[partition].offset
+        return await self._log.read(EVENTS, partition, offset, limit=min(_BATCH, end - offset))
+
+    async def take(self, partition: int, records: Sequence[Record]) -> None:
+        """Take further records of a partition, and write what they change.
+
+        Raises:
+            LogVersionError: A record is of a newer version; nothing is skipped.
+            ReadModelsError: The file cannot be written.
+        """
+        reader = self._readers[partition]
+        before = self.positions[partition]
+        if records[0].offset != before.offset:
+            await self._begin_in_the_middle(partition, records[0].offset)
+            return
+        middle = self._middles.get(partition)
+        if middle is not None:
+            records = [record for record in records if record.offset <= middle.snapshot.covers]
+        accepted: list[tuple[Record, Transition]] = []
+        at = before.at
+        for record in records:
+            if reader.take(record) if middle is None else middle.counts(record):
+                transition = reader.decode(record)
+                accepted.append((record, transition))
+                at = transition.at
+        last = records[-1]
+        if middle is None:
+            reader.refused.clear()  # only histories need them
+        else:
+            reader.position = last.offset + 1
+            ends = reader.position > middle.snapshot.covers
+            reader.acceptance = middle.beyond if ends else _IN_THE_MIDDLE
+        after = Position(
+            reader.position, reader.acceptance.epoch, reader.acceptance.index, at,
+            proof_of(last.timestamp, last.value),
+        )  # fmt: skip
+        try:
+            changes = await self._fold(partition, accepted)
+            if middle is not None and ends:
+                await self._take_over(changes, middle)
+            await self._store.write(changes, {partition: (before, after)})
+        except OvertakenError:
+            await self.begin()
+            return
+        except BaseException:
+            self._forget()  # what is at hand may be ahead of the file
+            reader.position = before.offset
+            reader.acceptance = Acceptance(before.epoch, before.number)
+            raise
+        self.positions[partition] = after
+        if middle is not None and ends:
+            del self._middles[partition]
+        self._let_go()
+        self.progressed.set()
+        self.progressed.clear()
+
+    async def _fold(self, partition: int, accepted: Sequence[tuple[Record, Transition]]) -> Changes:
+        changes = Changes()
+        await self._fetch(accepted)
+        for record, transition in accepted:
+            if not transition.sequence:  # an answer about an instance that is not there
+                continue
+            instance_id = transition.instance_id
+            tracked = self._hand.get(instance_id)
+            if tracked is None and not (begins_anew(transition) or reopens(transition)):
+                if partition in self._middles:
+                    continue  # it began before what is left; if it lives, the snapshot has it
+                raise LogCorruptedError(
+                    f"{instance_id}: event {transition.sequence} of an instance that was never started",
+                    place=place(partition, record.offset),
+                    remedy="Restore the log from a backup.",
+                )
+            if tracked is None or (tracked.state is not None and begins_anew(transition)):
+                tracked = self._hand[instance_id] = Tracked(self._store.new_number())
+            steps = _size(tracked.state)
+            project(changes, tracked, transition, partition << OFFSET_BITS | record.offset, record.value)
+            self._steps += _size(tracked.state) - steps
+            self._hand.move_to_end(instance_id)
+            if tracked.state is None or not tracked.state.live:
+                self._ended.add(instance_id)
+        return changes
+
+    async def _fetch(self, accepted: Sequence[tuple[Record, Transition]]) -> None:
+        """Bring to hand what the transitions are about and the file knows."""
+        missing: dict[str, None] = {}
+        for _, transition in accepted:
+            instance_id = transition.instance_id
+            if instance_id in self._hand or instance_id in missing or not transition.sequence:
+                continue
+            if begins_anew(transition):
+                self._hand[instance_id] = Tracked(self._store.new_number())
+            else:
+                missing[instance_id] = None
+        if missing:
+            for instance_id, tracked in (await self._store.load(list(missing))).items():
+                self._hand[instance_id] = tracked
+                self._steps += _size(tracked.state)
+
+    # --- where the log no longer begins at its beginning -----------------------------------------------------
+
+    async def _begin_in_the_middle(self, partition: int, first: int) -> None:
+        """Go on at the first record that is left, if nothing was read yet of what is gone."""
+        if self.positions[partition].offset:
+            raise AnotherLogError  # what lies between is missing here: the rest has to be read anew
+        _logger.info("older records are gone", partition=partition, first=first)
+        start = Position(first, _IN_THE_MIDDLE.epoch, _IN_THE_MIDDLE.index)
+        await self._store.write(Changes(), {partition: (self.positions[partition], start)})
+        self.positions[partition] = start
+        await self._look_in_the_middle(partition)
+
+    async def _look_in_the_middle(self, partition: int) -> None:
+        """Learn from the newest snapshot which of the records that it covers count."""
+        reader = self._readers[partition]
+        position = self.positions[partition]
+        state = await load_snapshot(self._log, reader, await self._log.end(EVENTS, partition))
+        if reader.snapshot is None:
+            raise LogCorruptedError(
+                f"the records before {position.offset} were deleted, and no snapshot says what they added up to",
+                place=f"{EVENTS}[{partition}]",
+                remedy="Keep events for ever (retention.ms=-1), or let Stepwell delete them: stepwell cleanup.",
+            )
+        self._middles[partition] = _Middle(
+            reader.snapshot, state, Acceptance(reader.snapshot.epoch, reader.snapshot.index)
+        )
+        reader.position = position.offset
+
+    async def _take_over(self, changes: Changes, middle: _Middle) -> None:
+        """Take the instances that began before what is left, as the snapshot has them."""
+        for instance_id, instance in sorted(middle.state.instances.items()):
+            if instance_id in self._hand or await self._store.load([instance_id]):
+                continue
+            tracked = self._hand[instance_id] = Tracked(self._store.new_number())
+            take_over(changes, tracked, instance, middle.state.at)
+            self._steps += _size(instance)
+
+    def _let_go(self) -> None:
+        """Keep at hand what was touched last, as far as memory allows, and nothing that has finished."""
+        for instance_id in self._ended:
+            tracked = self._hand[instance_id]
+            if tracked.state is None or not tracked.state.live:  # it may have been reopened since
+                self._steps -= _size(self._hand.pop(instance_id).state)
+        self._ended.clear()
+        while self._steps > _MOST_STEPS and len(self._hand) > 1:
+            _, tracked = self._hand.popitem(last=False)
+            self._steps -= _size(tracked.state)
+
+
+def _size(state: InstanceState | None) -> int:
+    return 0 if state is None else 4 + len(state.steps)

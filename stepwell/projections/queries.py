@@ -1,0 +1,177 @@
+"""Asking the read models: one connection that only reads, in a thread of its own (aiosqlite)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import aiosqlite
+import msgspec
+
+from stepwell.projections import tables
+from stepwell.projections.counting import HOUR
+from stepwell.projections.filters import (
+    MOST_ON_A_PAGE,
+    Cursor,
+    FilterError,
+    InstanceFilter,
+    InstancePage,
+    checked,
+    checked_order,
+    read_cursor,
+    write_cursor,
+)
+from stepwell.projections.finding import Finder
+from stepwell.projections.rows import AttemptRow, InstanceRow
+from stepwell.projections.statistics import Hour, WorkflowStatistics, statistics_of
+from stepwell.projections.store import connect, told
+
+_slots = msgspec.json.Decoder(dict[int, int]).decode
+_ATTEMPTS: Final = ", ".join(f"a.{name}" for name in tables.ATTEMPT_COLUMNS)
+
+
+class Work(AttemptRow, frozen=True, gc=False, kw_only=True):
+    """An attempt under way, and the instance that it belongs to."""
+
+    instance_id: str
+    workflow: str
+    priority: int = 0
+
+
+class Queries:
+    """Reads one file of read models. Queries that come at once wait for each other."""
+
+    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._finder = Finder(connection)
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open a file that is there.
+
+        Raises:
+            ReadModelsError: It cannot be read.
+        """
+        return cls(path, await connect(path, read_only=True))
+
+    async def all(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Every row of a query.
+
+        Raises:
+            ReadModelsError: The file cannot be read.
+        """
+        try:
+            return list(await self._connection.execute_fetchall(query, parameters))
+        except sqlite3.Error as error:
+            raise told(error, self.path) from error
+
+    async def instances(
+        self,
+        wanted: InstanceFilter,
+        *,
+        order: str = "-created",
+        cursor: str | None = None,
+        limit: int = 50,
+        exact: bool = False,
+    ) -> InstancePage:
+        """A page of instances.
+
+        Args:
+            wanted: Which.
+            order: One of ``ORDERS``.
+            cursor: ``next`` of the page before.
+            limit: How many at most, up to 1,000.
+            exact: Count them all; else counting ends at 1,000.
+
+        Raises:
+            FilterError: The question makes no sense.
+        """
+        wanted, order = checked(wanted), checked_order(order)
+        if not 1 <= limit <= MOST_ON_A_PAGE:
+            raise FilterError(f"a page has 1 to {MOST_ON_A_PAGE:,} rows", place="limit")
+        behind = read_cursor(cursor, order) if cursor else None
+        try:
+            found = await self._finder.find(wanted, order, behind, limit, exact=exact)
+        except sqlite3.Error as error:
+            raise told(error, self.path) from error
+        names = dict(await self.all("SELECT number, name FROM workflows"))
+        page = found.rows[:limit]
+        following = ""
+        if len(found.rows) > limit:
+            following = write_cursor(Cursor(order, page[-1][0], page[-1][1]))
+        rows = [InstanceRow(row[2], names[row[3]], *row[4:]) for row in page]
+        return InstancePage(rows, following, found.total, exact=found.exact)
+
+    async def instance(self, instance_id: str) -> InstanceRow | None:
+        """One instance's row; None if there is none."""
+        page = await self.instances(InstanceFilter(id=instance_id), limit=1)
+        return page[0] if page else None
+
+    async def attempts(self, instance_id: str) -> list[AttemptRow]:
+        """Every attempt at every step of an instance, in the order in which they began."""
+        query = (
+            f"SELECT {_ATTEMPTS} FROM attempts a WHERE a.instance = "
+            "(SELECT max(number) FROM instances WHERE id = ?) ORDER BY a.sequence"
+        )
+        return [AttemptRow(*row) for row in await self.all(query, (instance_id,))]
+
+    async def work(self, *, status: Sequence[str] = (), queue: str = "", limit: int = 50) -> list[Work]:
+        """Attempts that are ready, running or waiting, those that have been so for the longest first."""
+        conditions, parameters = ["a.finished_at = 0"], list[Any]()
+        if status:
+            conditions.append(f"a.status IN ({', '.join('?' * len(status))})")
+            parameters += status
+        if queue:
+            conditions.append("a.queue = ?")
+            parameters.append(queue)
+        query = (
+            f"SELECT {_ATTEMPTS}, i.id, w.name, i.priority FROM attempts a "
+            "JOIN instances i ON i.number = a.instance JOIN workflows w ON w.number = i.workflow "
+            f"WHERE {' AND '.join(conditions)} ORDER BY a.ready_at LIMIT ?"
+        )
+        width = len(tables.ATTEMPT_COLUMNS)
+        return [
+            Work(*row[:width], instance_id=row[width], workflow=row[width + 1], priority=row[width + 2])
+            for row in await self.all(query, (*parameters, limit))
+        ]
+
+    async def statistics(
+        self, workflow: str | None = None, version: str | None = None, *, steps: bool = False
+    ) -> list[WorkflowStatistics]:
+        """Statistics of every version of a definition, or of all.
+
+        Args:
+            steps: Those of their steps as well.
+        """
+        conditions, parameters = ["1"], list[Any]()
+        for column, value in (("workflow", workflow), ("version", version)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                parameters.append(value)
+        if not steps:
+            conditions.append("step_id = ''")
+        query = (
+            "SELECT workflow, version, step_id, measure, json_group_object(slot, count) FROM counts "
+            f"WHERE {' AND '.join(conditions)} GROUP BY workflow, version, step_id, measure"
+        )
+        rows = await self.all(query, parameters)
+        return statistics_of((*row[:4], _slots(row[4])) for row in rows)
+
+    async def hours(self, since: int, workflow: str | None = None) -> list[Hour]:
+        """What happened in each hour from a time on, in milliseconds since 1970; none where nothing happened."""
+        query = "SELECT hour, measure, sum(count) FROM hours WHERE hour >= ?"
+        parameters: list[Any] = [since // HOUR]
+        if workflow is not None:
+            query += " AND workflow = ?"
+            parameters.append(workflow)
+        found: dict[int, dict[str, int]] = {}
+        for hour, measure, count in await self.all(query + " GROUP BY hour, measure", parameters):
+            found.setdefault(hour, {})[measure] = count
+        return [Hour(hour=hour * HOUR, **found[hour]) for hour in sorted(found)]
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        await self._connection.close()

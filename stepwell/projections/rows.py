@@ -1,0 +1,332 @@
+"""What the read models hold of an instance and of each attempt at its steps: pure folds from events to rows.
+
+An instance's row is derived from its state, and its state comes from ``core.evolve``, like everybody's: so a list can
+never contradict what the engine knows. An attempt's row is folded from the events of its run.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stepwell.core.state import UNDER_WAY, InstanceState, StepState
+from stepwell.schemas.events import (
+    ErrorInfo,
+    Event,
+    RollbackStarted,
+    StepCancelled,
+    StepCompensated,
+    StepFailed,
+    StepReady,
+    StepRetryScheduled,
+    StepReturned,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepWaiting,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowResumed,
+)
+from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
+
+LONGEST_TEXT: Final = 2_000  # characters of an error's message in a row; all of it is in the history
+
+
+class InstanceRow(Struct, frozen=True, gc=False):
+    """An instance in a list. Times are milliseconds since 1970; 0 for what has not happened.
+
+    Attributes:
+        status: ``running``, ``paused``, ``completed``, ``failed`` or ``cancelled``.
+        definition: Hash of the definition that it is pinned to.
+        updated_at: When its newest event happened.
+        sequence: How many events it has had.
+        active: Steps under way.
+        failed_step: The step that failed it.
+        error: What failed it, as ``Type: message``.
+        reason: Why it is paused or was cancelled.
+        incident: Code of the problem that a person must look at.
+        parent: The instance that waits for its end.
+    """
+
+    instance_id: str
+    workflow: str
+    version: str
+    status: str
+    definition: str = ""
+    priority: int = 0
+    started_at: int = 0
+    finished_at: int = 0
+    updated_at: int = 0
+    sequence: int = 0
+    active: int = 0
+    failed_step: str = ""
+    error: str = ""
+    reason: str = ""
+    incident: str = ""
+    parent: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to an end."""
+        return self.finished_at > 0
+
+
+def instance_row(state: InstanceState, at: int) -> InstanceRow:
+    """The row of an instance.
+
+    Args:
+        state: The instance after a transition.
+        at: The transition's time.
+    """
+    return InstanceRow(
+        state.id,
+        state.workflow,
+        state.version,
+        state.status.value,
+        state.definition,
+        state.priority,
+        state.started_at,
+        0 if state.live else state.finished_at,
+        at,
+        state.sequence,
+        state.active,
+        state.failed_step,
+        "" if state.error is None else error_text(state.error),
+        state.pause_reason[:LONGEST_TEXT],
+        state.incident,
+        "" if state.parent is None else state.parent.instance_id,
+    )
+
+
+def error_text(error: ErrorInfo) -> str:
+    """An error in one line."""
+    return f"{error.type}: {error.message}"[:LONGEST_TEXT] if error.message else error.type
+
+
+class AttemptRow(Struct, frozen=True, gc=False):
+    """One attempt at a step, or a step that was skipped. Times are milliseconds since 1970; 0 if not so.
+
+    Attributes:
+        sequence: Of the event that began it, which holds its input; an instance has no two with the same.
+        run: Its number within the instance; 0 for a step that was skipped without running.
+        attempt: Counts from 1 and starts anew after a rollback or a resume.
+        purpose: ``run``, ``compensate`` or ``handle``.
+        status: ``ready``, ``running``, ``waiting``, ``succeeded``, ``failed``, ``retried`` (failed, and another
+            attempt follows), ``skipped``, ``cancelled`` or ``compensated``.
+        waits_for: What a waiting one waits for: ``time``, ``worker``, ``approval`` or ``child``.
+        worker: Who ran it, as far as workers say.
+        started_at: When a worker took it in hand, as far as is known.
+        took: Milliseconds that its handler ran, as its worker has measured.
+        cpu: Milliseconds of CPU of that; 0 where nobody measured it.
+        due: When its timer is due; of one that was retried, when the next attempt begins.
+        error: ``Type: message``, or why it was skipped.
+        output_at: Sequence of the event that holds its output, or all of its error.
+    """
+
+    sequence: int
+    step_id: str
+    run: int
+    attempt: int
+    max_attempts: int
+    purpose: str
+    step_type: str
+    handler: str
+    queue: str
+    status: str
+    waits_for: str = ""
+    worker: str = ""
+    ready_at: int = 0
+    started_at: int = 0
+    finished_at: int = 0
+    took: int = 0
+    cpu: int = 0
+    due: int = 0
+    error: str = ""
+    traceback: str = ""
+    output_at: int = 0
+
+    @property
+    def duration(self) -> int:
+        """Milliseconds that its handler ran, or where nobody has measured that, from ready to its end."""
+        return self.took or max(0, self.finished_at - (self.started_at or self.ready_at))
+
+
+Attempts = dict[int, AttemptRow]
+"""The attempts of an instance that are under way, by run."""
+
+_Ended = StepSucceeded | StepFailed | StepRetryScheduled | StepCancelled | StepCompensated
+_GIVES_UP: Final = (
+    WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowResumed, RollbackStarted,
+)  # fmt: skip
+
+
+def follow_attempts(
+    attempts: Attempts, event: Event, sequence: int, at: int, after: InstanceState
+) -> list[AttemptRow]:
+    """The rows that an event changes; ``attempts`` is brought up to date.
+
+    Args:
+        attempts: Those under way before the event. Changed.
+        event: The event,
+        sequence: its sequence, and
+        at: its time in milliseconds.
+        after: The instance after the event.
+    """
+    kind = type(event)
+    if kind is StepReady:
+        row = _ready(event, attempts.get(event.run), sequence, at)  # type: ignore[arg-type, union-attr]
+    elif kind in _ENDS:
+        return _ended(attempts, event, sequence, at)  # type: ignore[arg-type]
+    elif kind in _GIVES_UP:
+        return _given_up(attempts, after, at)
+    elif kind is StepSkipped:
+        return [*_given_up(attempts, after, at), _skipped(event, sequence, at)]  # type: ignore[arg-type]
+    elif kind in _WAITS:
+        row = _waiting(attempts, event, sequence, at)  # type: ignore[arg-type]
+    elif kind is StepStarted and event.run in attempts:  # type: ignore[union-attr]
+        known = attempts[event.run]  # type: ignore[union-attr]
+        row = replace(known, status="running", worker=event.worker, started_at=at, due=event.due or 0)  # type: ignore[union-attr]
+    elif kind is StepReturned and event.run in attempts:  # type: ignore[union-attr]
+        known = attempts[event.run]  # type: ignore[union-attr]
+        row = replace(known, status="waiting", waits_for="worker", due=event.due, error=event.reason)  # type: ignore[union-attr]
+    else:
+        return []
+    attempts[row.run] = row
+    return [row]
+
+
+def _ready(event: StepReady, known: AttemptRow | None, sequence: int, at: int) -> AttemptRow:
+    return AttemptRow(
+        sequence if known is None else known.sequence,
+        event.step_id,
+        event.run,
+        event.attempt,
+        event.max_attempts,
+        event.purpose,
+        event.step_type,
+        event.handler,
+        event.queue,
+        "ready",
+        ready_at=at if known is None else known.ready_at,  # routed again: it has been ready since the first time
+    )
+
+
+def _waiting(
+    attempts: Attempts, event: StepWaiting | ApprovalRequired | ChildRequested, sequence: int, at: int
+) -> AttemptRow:
+    word, step_type = _WAITS[type(event)]
+    known = attempts.get(event.run)
+    return AttemptRow(
+        sequence if known is None else known.sequence,
+        event.step_id,
+        event.run,
+        1,
+        1,
+        "run",
+        step_type,
+        "",
+        "",
+        "waiting",
+        waits_for=word,
+        ready_at=at if known is None else known.ready_at,  # a further level of an approval
+        due=event.due or 0,
+    )
+
+
+def attempts_of(state: InstanceState) -> Attempts:
+    """The attempts under way of an instance whose history is not known from its beginning.
+
+    The events that began them are not known either: their sequences are negative, and differ all the same.
+    """
+    steps = [(step_id, step) for step_id, step in sorted(state.steps.items()) if step.status in UNDER_WAY]
+    current = state.rollback.current if state.rollback is not None else None
+    if current is not None and current.ready is not None and current.status in UNDER_WAY:
+        steps.append((current.ready.step_id, current))
+    return {
+        step.run: AttemptRow(
+            -step.run,
+            step_id,
+            step.run,
+            step.attempt,
+            step.ready.max_attempts if step.ready else 1,
+            step.ready.purpose if step.ready else "run",
+            step.ready.step_type if step.ready else step.waits_for,
+            step.ready.handler if step.ready else "",
+            step.ready.queue if step.ready else "",
+            step.status.value,
+            waits_for=step.waits_for,
+            worker=step.worker,
+            ready_at=step.since,
+            due=state.timers.get(step_id, 0),
+        )
+        for step_id, step in steps
+        if step.waits_for != "retry"
+    }
+
+
+def _ended(attempts: Attempts, event: _Ended, sequence: int, at: int) -> list[AttemptRow]:
+    known = attempts.pop(event.run, None)
+    if known is None:  # settled without a run of its own: an input step, or a failure before it was ready
+        if isinstance(event, (StepCancelled, StepCompensated)):
+            return []
+        known = AttemptRow(
+            sequence, event.step_id, event.run, event.attempt, event.attempt, "run", "", "", "", "", ready_at=at
+        )
+    error = getattr(event, "error", None)
+    took = getattr(event, "took", 0)
+    return [
+        replace(
+            known,
+            status=_ENDS[type(event)],
+            waits_for="",
+            worker=getattr(event, "worker", "") or known.worker,
+            started_at=known.started_at or (at - took if took else 0),
+            finished_at=at,
+            took=took,
+            cpu=getattr(event, "cpu", 0),
+            due=getattr(event, "due", 0),
+            error="" if error is None else error_text(error),
+            traceback="" if error is None else error.traceback,
+            output_at=sequence,
+        )
+    ]
+
+
+def _skipped(event: StepSkipped, sequence: int, at: int) -> AttemptRow:
+    return AttemptRow(
+        sequence, event.step_id, 0, 0, 0, "run", "", "", "", "skipped",
+        ready_at=at, finished_at=at, error=event.reason[:LONGEST_TEXT], output_at=sequence,
+    )  # fmt: skip
+
+
+def _given_up(attempts: Attempts, after: InstanceState, at: int) -> list[AttemptRow]:
+    """Whatever is under way no more, without an event of its own."""
+    ended = [row for run, row in attempts.items() if not _is_under_way(after, row.step_id, run)]
+    for row in ended:
+        del attempts[row.run]
+    return [replace(row, status="cancelled", waits_for="", finished_at=at, due=0) for row in ended]
+
+
+def _is_under_way(state: InstanceState, step_id: str, run: int) -> bool:
+    rollback = state.rollback
+    current = rollback.current if rollback is not None else None
+    found: tuple[StepState | None, ...] = (state.steps.get(step_id), current)
+    return any(step is not None and step.run == run and step.status in UNDER_WAY for step in found)
+
+
+_ENDS: Final[dict[type[Event], str]] = {
+    StepSucceeded: "succeeded",
+    StepFailed: "failed",
+    StepRetryScheduled: "retried",
+    StepCancelled: "cancelled",
+    StepCompensated: "compensated",
+}
+_WAITS: Final[dict[type[Event], tuple[str, str]]] = {
+    StepWaiting: ("time", "wait"),
+    ApprovalRequired: ("approval", "approval_gate"),
+    ChildRequested: ("child", "workflow_trigger"),
+}

@@ -1,0 +1,372 @@
+"""The file of the read models: opening and making it, and writing what a batch of events led to.
+
+Rows and the position up to which the log was followed are written in one transaction (law 7), and only where the
+file stands at the position that the batch begins at: so whoever else writes the same file, and whenever this process
+dies, every event counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
+
+import aiosqlite
+
+from stepwell.consumers.definitions import RegisteredVersion
+from stepwell.core.state import decode_instance, encode_instance
+from stepwell.errors import StepwellError
+from stepwell.projections import tables
+from stepwell.projections.counting import HOURLY
+from stepwell.projections.folding import Changes, Tracked, refold
+from stepwell.projections.rows import attempts_of, instance_row
+from stepwell.schemas.codec import decode_transition
+
+if TYPE_CHECKING:
+    from stepwell.schemas.audit import AuditEntry
+
+_PATIENCE: Final = 10.0  # seconds to wait for another process's transaction
+_CHECKPOINT: Final = 4_000  # pages of the WAL between two checkpoints: 16 MB
+
+
+class ReadModelsError(StepwellError):
+    """The read models cannot be used."""
+
+
+class ReadModelsVersionError(ReadModelsError):
+    """The file was written by a newer Stepwell."""
+
+
+class ReadModelsDamagedError(ReadModelsError):
+    """The file is damaged, of an older version that cannot be migrated, or is none of ours: it must be made anew."""
+
+
+class OvertakenError(Exception):
+    """Somebody else has written the file meanwhile: look again where it stands."""
+
+
+class Position(NamedTuple):
+    """Up to where a partition was followed.
+
+    Attributes:
+        offset: Of the next record to read.
+        epoch: What the acceptance rule knows there,
+        number: and the index.
+        at: Time of the newest transition, in milliseconds; 0 before the first.
+        proof: What the record before looked like, to tell another log from this one.
+    """
+
+    offset: int = 0
+    epoch: int = -1
+    number: int = 0
+    at: int = 0
+    proof: str = ""
+
+
+class Store:
+    """An open file. Not for two tasks at once: whoever writes, or loads, does it alone."""
+
+    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self._next_instance = 1
+        self._next_error = 1
+        self._workflows: dict[str, int] = {}
+        self._names: dict[str, int] = {}
+
+    @classmethod
+    async def open(cls, path: Path) -> Store:
+        """Open the file, or make it.
+
+        Raises:
+            ReadModelsVersionError: It is of a newer Stepwell.
+            ReadModelsDamagedError: It must be made anew.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = await connect(path)
+        try:
+            await _prepare(connection, path)
+            store = cls(path, connection)
+            await store.refresh()
+        except BaseException as error:
+            await connection.close()
+            raise told(error, path) from error
+        return store
+
+    async def refresh(self) -> None:
+        """Learn what others may have written: the numbers given out so far."""
+        self._next_instance = 1 + await self._number("SELECT max(number) FROM instances")
+        self._next_error = 1 + await self._number("SELECT max(number) FROM errors")
+        self._workflows = dict(await self.all("SELECT name, number FROM workflows"))
+        self._names = dict(await self.all("SELECT name, number FROM names"))
+
+    async def _number(self, query: str) -> int:
+        rows = await self.all(query)
+        return int(rows[0][0] or 0)
+
+    async def all(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Every row of a query."""
+        return list(await self.connection.execute_fetchall(query, parameters))
+
+    async def positions(self) -> dict[int, Position]:
+        """Where each partition stands."""
+        rows = await self.all("SELECT partition, offset, epoch, number, at, proof FROM positions")
+        return {row[0]: Position(*row[1:]) for row in rows}
+
+    def new_number(self) -> int:
+        """The number of an instance that is new."""
+        number = self._next_instance
+        self._next_instance += 1
+        return number
+
+    async def load(self, ids: Sequence[str]) -> dict[str, Tracked]:
+        """Instances as their histories say, those of ``ids`` that are known."""
+        found: dict[str, Tracked] = {}
+        for instance_id in ids:
+            rows = await self.all("SELECT max(number) FROM instances WHERE id = ?", (instance_id,))
+            if rows[0][0] is not None:
+                found[instance_id] = await self._load(rows[0][0])
+        return found
+
+    async def _load(self, number: int) -> Tracked:
+        tracked = Tracked(number)
+        for at, state in await self.all("SELECT at, state FROM bases WHERE instance = ?", (number,)):
+            tracked.state = decode_instance(state)
+            tracked.row = instance_row(tracked.state, at)
+            tracked.attempts = attempts_of(tracked.state)
+        query = "SELECT value, place FROM history WHERE instance = ? ORDER BY place"
+        values = await self.all(query, (number,))
+        return refold(tracked, (decode_transition(value, f"history {place}") for value, place in values))
+
+    async def write(
+        self,
+        changes: Changes,
+        moves: dict[int, tuple[Position, Position]],
+        audit: Iterable[tuple[int, AuditEntry]] = (),
+        more: Callable[[aiosqlite.Connection], Any] | None = None,
+    ) -> None:
+        """Write what a batch changes, and where the partitions stand afterwards.
+
+        Args:
+            moves: For each partition that was read: where it stood, and where it stands.
+            audit: Entries, with their places.
+            more: Writes something else in the same transaction.
+
+        Raises:
+            OvertakenError: A partition does not stand where it did; nothing is written.
+            ReadModelsError: The file cannot be written.
+        """
+        try:
+            await self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                for partition, (before, after) in moves.items():
+                    await self._move(partition, before, after)
+                await self._put(changes)
+                rows = [(place, *_audit_row(entry)) for place, entry in audit]
+                await self._many(tables.PUT_AUDIT, rows)
+                if more is not None:
+                    await more(self.connection)
+                await self.connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    await asyncio.shield(self.connection.execute("ROLLBACK"))
+                raise
+        except Exception as error:
+            with suppress(sqlite3.Error):
+                await self.refresh()  # numbers given out in vain
+            raise told(error, self.path) from error
+
+    async def put_definitions(self, versions: Iterable[RegisteredVersion]) -> None:
+        """Copy the registry.
+
+        Raises:
+            ReadModelsError: The file cannot be written.
+        """
+        rows = [
+            (
+                one.name, one.version, one.hash, one.active, one.current, json.dumps(one.tags), one.description,
+                one.steps, one.registered_at,
+            )
+            for one in versions
+        ]  # fmt: skip
+        try:
+            await self.connection.execute("BEGIN IMMEDIATE")
+            await self.connection.execute("DELETE FROM definitions")
+            await self._many(tables.PUT_DEFINITION, rows)
+            await self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise told(error, self.path) from error
+
+    async def _move(self, partition: int, before: Position, after: Position) -> None:
+        rows = await self.all("SELECT offset, epoch, number FROM positions WHERE partition = ?", (partition,))
+        stands = tuple(rows[0]) if rows else (0, -1, 0)
+        if stands != (before.offset, before.epoch, before.number):
+            raise OvertakenError
+        await self.connection.execute(
+            "INSERT OR REPLACE INTO positions(partition, offset, epoch, number, at, proof) VALUES (?, ?, ?, ?, ?, ?)",
+            (partition, *after),
+        )
+
+    async def _put(self, changes: Changes) -> None:
+        fresh, known = [], []
+        for number, row in changes.instances.items():
+            if number in changes.fresh:
+                workflow = await self._workflow(row.workflow)
+                fresh.append(tables.new_instance(number, workflow, row, changes.inputs.get(number)))
+            else:
+                known.append(tables.changed_instance(number, row))
+        await self._many(tables.INSERT_INSTANCE, fresh)
+        await self._many(tables.UPDATE_INSTANCE, known)
+        columns = tables.ATTEMPT_COLUMNS
+        attempts = [
+            (number, *[getattr(row, column) for column in columns]) for (number, _), row in changes.attempts.items()
+        ]
+        await self._many(tables.PUT_ATTEMPT, attempts)
+        await self._many(tables.PUT_HISTORY, changes.history)
+        bases = [(number, at, encode_instance(state)) for number, (at, state) in changes.bases.items()]
+        await self._many(tables.PUT_BASE, bases)
+        await self._put_fields(changes)
+        errors = [(number, *error) for number, error in enumerate(changes.errors, self._next_error)]
+        self._next_error += len(errors)
+        await self._many(tables.PUT_ERROR, errors)
+        await self._many(tables.PUT_ERROR_TEXT, [(row[0], row[5], row[6]) for row in errors])
+        await self._put_counts(changes)
+
+    async def _put_counts(self, changes: Changes) -> None:
+        moved = [(count, amount) for count, amount in changes.counts.items() if amount]
+        hours = [
+            (count.slot, count.workflow, count.version, count.measure.removeprefix(HOURLY), amount)
+            for count, amount in moved
+            if count.measure.startswith(HOURLY)
+        ]
+        sums = [(*count, amount) for count, amount in moved if not count.measure.startswith(HOURLY)]
+        await self._many(tables.ADD_TO_HOUR, hours)
+        await self._many(tables.ADD_COUNT, sums)
+
+    async def _put_fields(self, changes: Changes) -> None:
+        held: list[tuple[int, str, int]] = []
+        dropped: list[tuple[int, str, int]] = []
+        for (number, name, value), holds in changes.fields.items():
+            (held if holds else dropped).append((await self._name(name), value, number))
+        await self._many(tables.DROP_FIELD, dropped)
+        await self._many(tables.PUT_FIELD, held)
+
+    async def _many(self, statement: str, rows: Sequence[Any]) -> None:
+        if rows:
+            await self.connection.executemany(statement, rows)
+
+    async def _workflow(self, name: str) -> int:
+        return await self._interned(self._workflows, "workflows", name)
+
+    async def _name(self, name: str) -> int:
+        return await self._interned(self._names, "names", name)
+
+    async def _interned(self, known: dict[str, int], table: str, name: str) -> int:
+        number = known.get(name)
+        if number is None:
+            cursor = await self.connection.execute(f"INSERT INTO {table}(name) VALUES (?)", (name,))
+            number = known[name] = int(cursor.lastrowid or 0)
+        return number
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        await self.connection.close()
+
+
+def _audit_row(entry: AuditEntry) -> tuple[object, ...]:
+    return (
+        entry.at, entry.instance_id, entry.by, entry.via, entry.command, entry.command_id, entry.outcome,
+        entry.message,
+    )  # fmt: skip
+
+
+async def connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connection:
+    """A connection with the settings that all of them have.
+
+    Raises:
+        ReadModelsError: The file cannot be opened.
+    """
+    target = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}"
+    try:
+        connection = await aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
+        await connection.execute("PRAGMA mmap_size = 268435456")
+        await connection.execute("PRAGMA cache_size = -32000")
+        if read_only:
+            await connection.execute("PRAGMA query_only = 1")
+        else:
+            await connection.execute("PRAGMA journal_mode = WAL")
+            # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
+            await connection.execute("PRAGMA synchronous = NORMAL")
+            await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+    except sqlite3.Error as error:
+        raise told(error, path) from error
+    return connection
+
+
+async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
+    """Make the tables of a new file, or bring those of an older one up to date."""
+    await connection.execute("BEGIN IMMEDIATE")
+    application = (await _all(connection, "PRAGMA application_id"))[0][0]
+    version = (await _all(connection, "PRAGMA user_version"))[0][0]
+    if application == 0 and not await _all(connection, "SELECT 1 FROM sqlite_master LIMIT 1"):
+        await _script(connection, tables.SCHEMA)
+        await connection.execute(f"PRAGMA application_id = {tables.APPLICATION_ID}")
+        version = tables.SCHEMA_VERSION
+    elif application != tables.APPLICATION_ID:
+        raise ReadModelsDamagedError("this SQLite file holds no read models of Stepwell", place=str(path))
+    if version > tables.SCHEMA_VERSION:
+        raise ReadModelsVersionError(
+            f"read models of version {version}; this Stepwell knows versions up to {tables.SCHEMA_VERSION}",
+            place=str(path),
+            remedy="Update Stepwell (pip install --upgrade stepwell), or let this one keep its own: "
+            "STEPWELL_VIEWS=DIR.",
+        )
+    while version < tables.SCHEMA_VERSION:
+        if version not in tables.MIGRATIONS:
+            raise ReadModelsDamagedError(f"read models of version {version} must be made anew", place=str(path))
+        await _script(connection, tables.MIGRATIONS[version])
+        version += 1
+    await connection.execute(f"PRAGMA user_version = {version}")
+    await connection.execute("COMMIT")
+
+
+async def _script(connection: aiosqlite.Connection, text: str) -> None:
+    """Run statements one by one: ``executescript`` would end the transaction first."""
+    statement = ""
+    for line in text.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            await connection.execute(statement)
+            statement = ""
+
+
+async def _all(connection: aiosqlite.Connection, query: str) -> list[Any]:
+    return list(await connection.execute_fetchall(query))
+
+
+def told(error: BaseException, path: Path) -> BaseException:
+    """What an error of SQLite means for the read models; any other error as it is."""
+    if not isinstance(error, sqlite3.Error):
+        return error
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return ReadModelsDamagedError(f"the file is damaged: {error}", place=str(path))
+    remedy = {
+        sqlite3.SQLITE_FULL: "Make room on the disk; nothing is lost, the log has everything.",
+        sqlite3.SQLITE_READONLY: "Let this user write there, or name another directory: STEPWELL_VIEWS=DIR.",
+        sqlite3.SQLITE_CANTOPEN: "Let this user write there, or name another directory: STEPWELL_VIEWS=DIR.",
+        sqlite3.SQLITE_BUSY: "Another process holds the file's lock: end it, or try again.",
+    }.get(code, "It can be deleted: it is made anew from the log.")
+    return ReadModelsError(f"the read models cannot be used: {error}", place=str(path), remedy=remedy)
+
+
+def proof_of(timestamp: int, value: bytes) -> str:
+    """What a record is known by again."""
+    import zlib  # noqa: PLC0415 - a small thing, used once a batch
+
+    return json.dumps([timestamp, zlib.crc32(value)])
