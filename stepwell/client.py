@@ -6,6 +6,7 @@ Everything that the terminal (and later HTTP) does goes through ``Client``.
 from __future__ import annotations
 
 import asyncio
+import copy
 import fnmatch
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -47,6 +48,7 @@ from stepwell.schemas.commands import (
 from stepwell.schemas.definitions import Definition
 from stepwell.schemas.events import CommandNoted, Event
 from stepwell.schemas.load import read_definition
+from stepwell.schemas.sender import Sender, sender
 
 MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
 
@@ -54,18 +56,43 @@ MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more wa
 class Client:
     """Talks to the engines of one log. Made by ``connect``.
 
+    Args:
+        by: Who asks for what it sends, and
+        via: from where, such as ``http 10.0.0.7``; recorded with every answer. At most 200 characters each.
+
     Attributes:
         log: The log.
         registry: The registered definitions, as far as they were read.
+        sender: Who asks, and from where.
+
+    Raises:
+        SenderError: ``by`` or ``via`` is no name.
     """
 
-    def __init__(self, log: Log, *, make_id: Callable[[], str] = new_id) -> None:
+    def __init__(self, log: Log, *, by: str = "", via: str = "", make_id: Callable[[], str] = new_id) -> None:
+        self.sender: Sender = sender(by, via)
         self.log = log
         self._make_id = make_id
         self.registry = Definitions(log)
         self.subscriber = Subscriber(log)
         self._asking = Asking(log, self.subscriber)
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
+
+    def acting(self, *, by: str | None = None, via: str | None = None) -> Client:
+        """The same client, as used by somebody else: what it sends is recorded as theirs. Costs microseconds.
+
+        It shares everything else with this client, also its end: who closes one closes both.
+
+        Args:
+            by: Who asks; None for whom this client acts, empty for nobody.
+            via: From where; likewise.
+
+        Raises:
+            SenderError: One of them is longer than 200 characters, or is not a text in one line.
+        """
+        view = copy.copy(self)
+        view.sender = sender(self.sender.by if by is None else by, self.sender.via if via is None else via)
+        return view
 
     # --- definitions ----------------------------------------------------------------------------------------
 
@@ -93,10 +120,10 @@ class Client:
         if isinstance(source, Workflow):
             definition = source.definition  # first of all: a mistake is told before anything is registered
             for child in source.children:
-                await self.registry.register(child.definition, activate=activate)
+                await self.registry.register(child.definition, activate=activate, sender=self.sender)
             source = definition
         plan = compile_loaded(read_definition(source, dialect=dialect, name=name))
-        plan = await self.registry.register(plan.definition, plan, activate=activate)
+        plan = await self.registry.register(plan.definition, plan, activate=activate, sender=self.sender)
         return plan.definition
 
     async def workflows(self) -> list[Definition]:
@@ -127,7 +154,7 @@ class Client:
         Raises:
             UnknownWorkflowError: No such version is registered.
         """
-        return await self.registry.switch(workflow, version, active=True, reason=reason)
+        return await self.registry.switch(workflow, version, active=True, reason=reason, sender=self.sender)
 
     async def deactivate(self, workflow: str, version: str, *, reason: str = "") -> bool:
         """Let no further start take a version; instances that run keep it.
@@ -138,7 +165,7 @@ class Client:
         Raises:
             UnknownWorkflowError: No such version is registered.
         """
-        return await self.registry.switch(workflow, version, active=False, reason=reason)
+        return await self.registry.switch(workflow, version, active=False, reason=reason, sender=self.sender)
 
     # --- steering -------------------------------------------------------------------------------------------
 
@@ -261,15 +288,17 @@ class Client:
 
         Args:
             step_id: The step; may be left out where only one waits.
-            by: Who approves; one of the approvers, where the step names some.
+            by: Who approves; one of the approvers, where the step names some. Without one, whom the client acts for.
 
         Raises:
             CommandRejectedError: No such step waits for approval, or not for theirs.
         """
+        by = by or self.sender.by
         await self.send(ApproveStep(instance_id, step_id, by, comment, command_id=self._make_id()))
 
     async def reject(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
         """Reject what a step waits for; arguments and errors as in ``approve``."""
+        by = by or self.sender.by
         await self.send(RejectStep(instance_id, step_id, by, comment, command_id=self._make_id()))
 
     async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
@@ -282,7 +311,7 @@ class Client:
             CommandRejectedError: The engine will not follow it, or could not even read it.
             TimeoutError: No answer yet; the command is in the log and will be decided.
         """
-        return await self._asking.send(command, timeout=timeout)
+        return await self._asking.send(command, sender=self.sender, timeout=timeout)
 
     async def engine_is_live(self) -> bool:
         """Whether any engine works on this log right now."""

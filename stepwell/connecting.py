@@ -9,6 +9,7 @@ from stepwell.client import Client
 from stepwell.consumers.handlers import Handlers, registered
 from stepwell.consumers.local import LocalRuntime
 from stepwell.log.urls import open_log
+from stepwell.schemas.sender import sender
 
 
 @contextlib.asynccontextmanager
@@ -21,6 +22,8 @@ async def connect(
     modules: Iterable[str] = (),
     queues: Iterable[str] = ("default",),
     concurrency: int | None = None,
+    by: str = "",
+    via: str = "",
 ) -> AsyncIterator[Client]:
     """Connect to a log.
 
@@ -35,12 +38,16 @@ async def connect(
         queues: What the embedded worker takes steps from, besides the queues of the agents that have handlers of
             their own (``agent_task:NAME``).
         concurrency: Steps that the embedded worker runs at once.
+        by: Who asks for what the client sends, and
+        via: from where, such as ``cli build-7``; recorded with every answer. At most 200 characters each.
 
     Raises:
+        SenderError: ``by`` or ``via`` is no name.
         LogError: The log cannot be opened.
     """
+    sender(by, via)  # before anything is opened
     log = await open_log(url, create=create)
-    client = Client(log)
+    client = Client(log, by=by, via=via)
     runtime = None
     try:
         if embedded:

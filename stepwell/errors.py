@@ -106,6 +106,10 @@ class UnknownInstanceError(StepwellError):
     """The log holds no instance of this id."""
 
 
+class SenderError(StepwellError):
+    """What is said of who asks for something, or from where, is no name."""
+
+
 class CommandRejectedError(StepwellError):
     """The engine decided that a command cannot be followed.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,13 +13,6 @@ if TYPE_CHECKING:
     from stepwell.client import Client
 
 app = typer.Typer(rich_markup_mode=None)
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return ""
 
 
 Step = Annotated[
@@ -35,7 +27,7 @@ def _decide(instance_id: str, verb: str, step: str, by: str, comment: str, *, as
 
     async def ask(client: Client) -> None:
         decide = client.approve if verb == "approved" else client.reject
-        await decide(instance_id, step, by=by or _me(), comment=comment)
+        await decide(instance_id, step, by=by, comment=comment)
 
     finish(lambda: steering.steer(instance_id, verb, ask, as_json=as_json, log=log))
 

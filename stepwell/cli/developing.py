@@ -75,7 +75,7 @@ async def _watch(client: Client, directory: Path) -> None:
     """Register every definition, and again whenever its file changes."""
     from stepwell.consumers.folder import Folder  # noqa: PLC0415 - start-up time
 
-    folder = Folder(client.registry, directory)
+    folder = Folder(client.registry, directory, client.sender)
     while True:
         try:
             found = await folder.look()

@@ -100,7 +100,7 @@ async def _register(client: Client, source: Path | str, *, dialect: str | None, 
     from stepwell.consumers.folder import Registered, register_file  # noqa: PLC0415 - start-up time
 
     if isinstance(source, Path):
-        return await register_file(client.registry, source, dialect=dialect, activate=activate)
+        return await register_file(client.registry, source, dialect=dialect, activate=activate, sender=client.sender)
     try:
         built = given(source)
         known = {(found.name, found.version) for found in await client.definitions()}

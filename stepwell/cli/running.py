@@ -84,7 +84,7 @@ async def run(
         if existing is None:
             if not isinstance(source, Path):
                 await client.register(source)  # and those that it calls
-            plan = await client.registry.register(definition, compiled)
+            plan = await client.registry.register(definition, compiled, sender=client.sender)
         else:
             await client.registry.catch_up()
             look_at(existing)

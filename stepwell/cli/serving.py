@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stepwell import telling
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_handlers
+from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_handlers, this_sender
 from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, open_patiently, supervise
 from stepwell.errors import LogError, LogUnavailableError, StepwellError
 from stepwell.log.port import WORKERS, Log
@@ -52,7 +52,7 @@ async def engine(
 
     def attempt_on(opened: Log) -> Attempt:
         definitions = Definitions(opened)
-        folder = Folder(definitions, directory) if directory else None
+        folder = Folder(definitions, directory, this_sender()) if directory else None
 
         async def attempt(at_work: Callable[[], None]) -> None:
             if folder is not None:  # a file that is wrong is told, and the engine works for all the others

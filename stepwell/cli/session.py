@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import importlib
 import json
 import os
 import shlex
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -21,6 +23,7 @@ from stepwell.errors import HandlerError, StepwellError
 
 if TYPE_CHECKING:
     from stepwell.client import Client
+    from stepwell.schemas.sender import Sender
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -188,6 +191,21 @@ def _let_go(stream: TextIO | None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def user_name() -> str:
+    """Who uses this terminal; empty where nobody can tell."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return ""
+
+
+def this_sender() -> Sender:
+    """Who asks for what the verbs send, and from where."""
+    from stepwell.schemas.sender import Sender, tidy  # noqa: PLC0415 - start-up time
+
+    return Sender(tidy(user_name()), tidy(f"cli {socket.gethostname()}"))
+
+
 @contextlib.asynccontextmanager
 async def client_of(log: str | None, *, create: bool = False, engine: bool = False) -> AsyncIterator[Client]:
     """A client of a log.
@@ -199,7 +217,8 @@ async def client_of(log: str | None, *, create: bool = False, engine: bool = Fal
     from stepwell.connecting import connect  # noqa: PLC0415 - start-up time
     from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415
 
-    async with connect(log, embedded=False, create=create) as client:
+    by, via = this_sender()
+    async with connect(log, embedded=False, create=create, by=by, via=via) as client:
         if not engine or await client.engine_is_live():
             yield client
             return

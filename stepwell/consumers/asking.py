@@ -13,6 +13,7 @@ from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import Command, StartWorkflow
 from stepwell.schemas.events import CommandRejected, Event
+from stepwell.schemas.sender import NOBODY, Sender
 
 ANSWER_TIMEOUT: Final = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
 FIRST_LOOK: Final = 0.1  # seconds without an answer before one asks whether any engine is there
@@ -30,8 +31,13 @@ class Asking:
         self._log = log
         self._subscriber = subscriber
 
-    async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
+    async def send(
+        self, command: Command, *, sender: Sender = NOBODY, timeout: float = ANSWER_TIMEOUT
+    ) -> Event | None:
         """Send a command and wait for its answer.
+
+        Args:
+            sender: Who asks; stands in the headers of the command, and of what answers it.
 
         Returns:
             The event that answers it; None where no engine is live to answer.
@@ -57,7 +63,7 @@ class Asking:
         answer = self._subscriber.expect(command_id)
         try:
             topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
-            await self._log.append(topic, partition, [NewRecord(instance_id, value)])
+            await self._log.append(topic, partition, [NewRecord(instance_id, value, sender.headers)])
             event = await self._answered(instance_id, answer, timeout)
         finally:
             self._subscriber.give_up(command_id)

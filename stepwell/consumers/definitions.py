@@ -28,6 +28,7 @@ from stepwell.schemas.activation import (
 )
 from stepwell.schemas.definitions import Definition, decode_definition, encode_definition, hash_definition
 from stepwell.schemas.packing import pack, unpack
+from stepwell.schemas.sender import NOBODY, Sender
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.definitions")
@@ -123,7 +124,9 @@ class Definitions:
         else:
             version.active = asked.active
 
-    async def register(self, definition: Definition, plan: Plan | None = None, *, activate: bool = True) -> Plan:
+    async def register(
+        self, definition: Definition, plan: Plan | None = None, *, activate: bool = True, sender: Sender = NOBODY
+    ) -> Plan:
         """Make a definition known to everybody who uses this log.
 
         Registering the same definition again changes nothing, whether it is active or not.
@@ -131,6 +134,7 @@ class Definitions:
         Args:
             plan: The definition's, if it has been compiled already.
             activate: Whether a version that is new may be started at once.
+            sender: Who registers it, for people.
 
         Raises:
             DefinitionError: It is not valid, or larger than the log takes.
@@ -142,6 +146,7 @@ class Definitions:
             value, headers = pack(encode_definition(definition), self._log.max_record_bytes)
             if not activate:
                 headers[ACTIVE_HEADER] = "false"
+            headers |= sender.headers
             try:
                 await self._log.append(DEFINITIONS, 0, [NewRecord(definition.reference, value, headers)])
             except RecordTooLargeError as error:
@@ -160,8 +165,14 @@ class Definitions:
         self._plans.setdefault(plan.hash, plan)
         return plan
 
-    async def switch(self, workflow: str, version: str, *, active: bool, reason: str = "") -> bool:
+    async def switch(
+        self, workflow: str, version: str, *, active: bool, reason: str = "", sender: Sender = NOBODY
+    ) -> bool:
         """Let new starts take a version, or not; instances that run keep theirs.
+
+        Args:
+            reason: Why, for people, and
+            sender: who asks for it.
 
         Returns:
             Whether that changed anything.
@@ -176,7 +187,8 @@ class Definitions:
         if found.active is active:
             return False
         value = encode_activation(VersionActivation(workflow, version, active, reason))
-        await self._log.append(DEFINITIONS, 0, [NewRecord(f"{workflow}@{version}", value, {KIND: ACTIVATION})])
+        headers = {KIND: ACTIVATION, **sender.headers}
+        await self._log.append(DEFINITIONS, 0, [NewRecord(f"{workflow}@{version}", value, headers)])
         await self.catch_up()
         return True
 

@@ -15,6 +15,7 @@ from stepwell.core.plan import compile_plan
 from stepwell.errors import LogError, StepwellError
 from stepwell.schemas.definitions import Definition
 from stepwell.schemas.load import read_definition
+from stepwell.schemas.sender import NOBODY, Sender
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 _HASH: Final = 8  # digits of a content's hash in a version
@@ -64,6 +65,7 @@ async def register_file(
     activate: bool = True,
     changed: bool = False,
     update: bool = False,
+    sender: Sender = NOBODY,
 ) -> Registered:
     """Register what a file holds.
 
@@ -73,6 +75,7 @@ async def register_file(
         changed: Whether it had been looked at before.
         update: Register a file that has changed, but still says the same version, as one of its own: ``1+0f3a9c2e``
             for version 1, with a part of its content's hash. Otherwise it is refused.
+        sender: Who registers it, for people.
 
     Returns:
         What became of it: a file that is wrong is no exception here, since it keeps no other from being registered.
@@ -89,9 +92,9 @@ async def register_file(
             definition = replace(definition, version=f"{definition.version}+{compiled.hash[:_HASH]}")
             compiled = compile_plan(definition)
         is_new = definitions.resolve(definition.name, definition.version) is None
-        await definitions.register(definition, compiled, activate=activate)
+        await definitions.register(definition, compiled, activate=activate, sender=sender)
         if update and changed and not is_new:
-            await _prefer(definition, definitions)
+            await _prefer(definition, definitions, sender)
     except LogError:
         raise
     except StepwellError as error:
@@ -100,7 +103,7 @@ async def register_file(
     return Registered(path, definition, is_new=is_new, active=active, changed=changed)
 
 
-async def _prefer(wanted: Definition, definitions: Definitions) -> None:
+async def _prefer(wanted: Definition, definitions: Definitions, sender: Sender) -> None:
     """Of what a file has held under one version, let starts take what it was edited back to.
 
     Only where the edit was seen: an engine that starts with an older copy of the directory takes nothing away.
@@ -113,8 +116,9 @@ async def _prefer(wanted: Definition, definitions: Definitions) -> None:
     for one in held:
         if one.active and one.position > position:
             reason = f"the file holds {wanted.version} again"
-            await definitions.switch(wanted.name, one.version, active=False, reason=reason)
-    await definitions.switch(wanted.name, wanted.version, active=True, reason="the file was edited")
+            await definitions.switch(wanted.name, one.version, active=False, reason=reason, sender=sender)
+    reason = "the file was edited"
+    await definitions.switch(wanted.name, wanted.version, active=True, reason=reason, sender=sender)
 
 
 class Folder:
@@ -122,10 +126,12 @@ class Folder:
 
     Args:
         definitions: Where they are registered.
+        sender: Who registers them, for people.
     """
 
-    def __init__(self, definitions: Definitions, directory: Path) -> None:
+    def __init__(self, definitions: Definitions, directory: Path, sender: Sender = NOBODY) -> None:
         self._definitions = definitions
+        self._sender = sender
         self._directory = directory
         self._seen: dict[Path, tuple[int, int]] = {}
 
@@ -141,7 +147,10 @@ class Folder:
         made = []
         for path, stamp in found:
             if self._seen.get(path) != stamp:
-                made.append(await register_file(self._definitions, path, changed=path in self._seen, update=True))
+                changed = path in self._seen
+                made.append(
+                    await register_file(self._definitions, path, changed=changed, update=True, sender=self._sender)
+                )
                 self._seen[path] = stamp
         return made
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -37,7 +37,7 @@ from stepwell.core.partition import PartitionState, enter
 from stepwell.core.starting import can_continue
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogClosedError
-from stepwell.log.port import COMMANDS, EVENTS, STARTS, Log, NewRecord
+from stepwell.log.port import COMMANDS, EVENTS, NO_HEADERS, STARTS, Log, NewRecord
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import (
     CancelWorkflow,
@@ -51,6 +51,7 @@ from stepwell.schemas.commands import (
     StartWorkflow,
 )
 from stepwell.schemas.events import (
+    CommandRejected,
     PartitionSnapshotted,
     StepRetryScheduled,
     StepReturned,
@@ -60,6 +61,7 @@ from stepwell.schemas.events import (
     WorkflowResumed,
     WorkflowStarted,
 )
+from stepwell.schemas.sender import answering
 from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
 from stepwell.telling import Logger
 
@@ -218,9 +220,12 @@ class PartitionOwner:
         if command is None:
             self._watch(self._strays.put_aside(one))
         elif self._strays.is_stray(command):
-            self._enter(command, None, self._strays.note(one, command, self._now()), batch)
+            note = self._strays.note(one, command, self._now())
+            # What is sent on is answered where it belongs, and its sender is named there.
+            refused = isinstance(note.transition.events[0], CommandRejected)
+            self._enter(command, None, note, batch, asked=one.record.headers if refused else NO_HEADERS)
         else:
-            await self._decide(command, batch)
+            await self._decide(command, batch, asked=one.record.headers)
 
     async def _fire_timers(self, batch: list[NewRecord]) -> None:
         now = self._now()
@@ -253,10 +258,17 @@ class PartitionOwner:
             with suppress(ValueError):  # it will be put aside in its turn
                 start = decode_command(record.value)
                 if isinstance(start, StartWorkflow) and record.offset not in place.ahead:
-                    await self._decide(start, batch, ahead=record.offset)
+                    await self._decide(start, batch, asked=record.headers, ahead=record.offset)
                     return
 
-    async def _decide(self, command: Command | InternalCommand, batch: list[NewRecord], *, ahead: int = -1) -> None:
+    async def _decide(
+        self,
+        command: Command | InternalCommand,
+        batch: list[NewRecord],
+        *,
+        asked: Mapping[str, str] = NO_HEADERS,
+        ahead: int = -1,
+    ) -> None:
         instance = self.speculative.instances.get(command.instance_id)
         if instance is None and isinstance(command, _STEERS) and command.instance_id not in self.speculative.finished:
             await self._start_ahead(command.instance_id, batch)
@@ -272,7 +284,7 @@ class PartitionOwner:
             await self._decider.learn(instance, command)
         decided = self._decider.decide(self.speculative, instance, command, self._now())
         if decided is not None:
-            self._enter(command, instance, decided, batch, ahead=ahead)
+            self._enter(command, instance, decided, batch, asked=asked, ahead=ahead)
 
     def _enter(
         self,
@@ -281,9 +293,15 @@ class PartitionOwner:
         decided: Decided,
         batch: list[NewRecord],
         *,
+        asked: Mapping[str, str] = NO_HEADERS,
         ahead: int = -1,
     ) -> None:
-        """Take a decision into the speculative state, and put it with those that are appended next."""
+        """Take a decision into the speculative state, and put it with those that are appended next.
+
+        Args:
+            asked: Headers of the command's record.
+            ahead: Its offset on ``starts``, where it has not had its turn; else -1.
+        """
         self.index += 1
         stamp = self._stamp(ahead)
         self.speculative = enter(
@@ -293,7 +311,9 @@ class PartitionOwner:
         if more:
             self._runs += more
             self._admission.changed(more)
-        batch.append(NewRecord(command.instance_id, decided.value, stamp_headers(TRANSITION, stamp)))
+        headers = stamp_headers(TRANSITION, stamp)
+        headers.update(answering(asked, command))
+        batch.append(NewRecord(command.instance_id, decided.value, headers))
         self._unproved.append(_Unproved(self.index, decided, self.speculative, len(decided.value)))
         self._look_ahead(decided)
 

@@ -26,6 +26,7 @@ from stepwell.log.port import DEAD_LETTERS, Log, NewRecord, Record
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import Command
 from stepwell.schemas.events import EVENTS_VERSION, CommandNoted, CommandRejected, Transition
+from stepwell.schemas.sender import forwarded
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.owner")
@@ -83,7 +84,7 @@ class Strays:
                 if len(value) <= self._log.max_record_bytes:
                     instance_id = one.command.instance_id
                     place = one.topic, partition_for(instance_id, self._log.partitions)
-                    header = {FORWARDED: self._place(one)}
+                    header = {FORWARDED: self._place(one), **forwarded(one.record.headers)}
                     copies.setdefault(place, []).append(NewRecord(instance_id, value, header))
         if copies:
             await asyncio.gather(*(self._log.append(*place, records) for place, records in copies.items()))

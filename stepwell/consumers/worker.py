@@ -25,6 +25,7 @@ from stepwell.consumers.handlers import Handler, Handlers
 from stepwell.consumers.reading import EventReader
 from stepwell.consumers.reports import OUTCOME_SHARE, Outcome, completed, failed, returned, timed_out
 from stepwell.consumers.signs import SignsOfLife
+from stepwell.consumers.stopwatch import Stopwatch
 from stepwell.core.effects import is_under_way
 from stepwell.core.evolve import fold
 from stepwell.errors import HandlerError, LogClosedError, LogError
@@ -273,7 +274,7 @@ class Worker:
         if "again" in run.delivery.headers and not await self._is_wanted(item):
             run.cancelled = True
         run.begun = True
-        limit = asyncio.timeout(step.timeout_seconds)
+        watch, limit = Stopwatch(self._name), asyncio.timeout(step.timeout_seconds)
         try:
             if not run.cancelled:
                 async with limit:
@@ -281,16 +282,18 @@ class Worker:
                     if handler.asynchronous:
                         result = await handler.function(*arguments)
                     else:
-                        busy = asyncio.get_running_loop().run_in_executor(self._pool(), handler.function, *arguments)
+                        loop = asyncio.get_running_loop()
+                        busy = loop.run_in_executor(self._pool(), watch.call, handler.function, *arguments)
                         result = await asyncio.shield(busy)
-                outcome = completed(item, result, ctx.updates, self._limit)
+                outcome = completed(item, result, ctx.updates, watch.effort(), self._limit)
         except BaseException as error:  # whatever a handler raises is its failure, not the worker's end
             ctx.cancel()
             if run.task.cancelling() and not run.cancelled:  # the worker stops: somebody else shall run it
                 self._end(run, busy)
                 self._release([run.delivery])
                 return
-            outcome = timed_out(item) if limit.expired() else failed(item, describe(error))
+            effort = watch.effort()
+            outcome = timed_out(item, effort) if limit.expired() else failed(item, describe(error), effort)
         self._end(run, busy)
         self._remember(item)
         self._settle(run.delivery, None if run.cancelled else outcome)  # else nobody waits for it any more

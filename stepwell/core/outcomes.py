@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from stepwell.core.answers import reject
+from stepwell.core.attempts import LONGEST_WORKER, Effort
 from stepwell.core.decision import Decision
 from stepwell.core.people import time_is_over
 from stepwell.core.retry import STEP_TIMEOUT, WORKFLOW_TIMEOUT
@@ -76,6 +77,11 @@ def _find(decision: Decision, command: Any) -> StepState | None:
     return None
 
 
+def _effort(command: CompleteStep | FailStep, step: StepState) -> Effort:
+    """What its worker tells of an attempt; who it was, perhaps as it has told before."""
+    return Effort((command.worker or step.worker)[:LONGEST_WORKER], command.took, command.cpu)
+
+
 def complete(decision: Decision, command: CompleteStep) -> None:
     """A handler has succeeded."""
     step = _find(decision, command)
@@ -83,14 +89,15 @@ def complete(decision: Decision, command: CompleteStep) -> None:
         return
     plan_step = decision.plan().steps[command.step_id]
     compensates = decision.instance().rollback is not None
+    effort = _effort(command, step)
     if command.step_id in decision.circumstances.oversized:
         error = decision.too_large(command.step_id, "its output")
-        (fail_compensation if compensates else fail_attempt)(decision, plan_step, step, error)
+        (fail_compensation if compensates else fail_attempt)(decision, plan_step, step, error, effort)
     elif compensates:
-        decision.emit(StepCompensated(command.step_id, command.run, command.output))
+        decision.emit(StepCompensated(command.step_id, command.run, command.output, *effort))
         next_compensation(decision)
     else:
-        succeed(decision, plan_step, command.run, step.attempt, command.output, command.context)
+        succeed(decision, plan_step, command.run, step.attempt, command.output, command.context, effort)
     settle_up(decision)
 
 
@@ -102,15 +109,15 @@ def fail(decision: Decision, command: FailStep) -> None:
     error = command.error
     if command.step_id in decision.circumstances.oversized:
         error = replace(error, message=error.message[:_MOST_TOLD], traceback="")
-    _attempt_failed(decision, command.step_id, step, error)
+    _attempt_failed(decision, command.step_id, step, error, _effort(command, step))
 
 
-def _attempt_failed(decision: Decision, step_id: str, step: StepState, error: ErrorInfo) -> None:
+def _attempt_failed(decision: Decision, step_id: str, step: StepState, error: ErrorInfo, effort: Effort) -> None:
     plan_step = decision.plan().steps[step_id]
     if decision.instance().rollback is not None:
-        fail_compensation(decision, plan_step, step, error)
+        fail_compensation(decision, plan_step, step, error, effort)
     else:
-        fail_attempt(decision, plan_step, step, error)
+        fail_attempt(decision, plan_step, step, error, effort)
     settle_up(decision)
 
 
@@ -177,7 +184,7 @@ def fire(decision: Decision, command: FireTimer) -> None:
         timeout = step.ready.timeout_seconds if step.ready else None
         message = f"no word from its worker within {timeout} s and a grace of {TIMEOUT_GRACE_MS // 1000} s"
         error = ErrorInfo(type=STEP_TIMEOUT, message=message, kinds=("TimeoutError",))
-        _attempt_failed(decision, step_id, step, error)
+        _attempt_failed(decision, step_id, step, error, Effort(step.worker[:LONGEST_WORKER]))
     elif state.status is WorkflowStatus.PAUSED:
         decision.note = "it is paused; the timer fires again once it is resumed"
     else:

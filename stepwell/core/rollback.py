@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from stepwell.core.attempts import UNKNOWN, Effort
 from stepwell.core.decision import Decision
 from stepwell.core.plan import PlanStep
 from stepwell.core.retry import delay_seconds, is_retryable
@@ -24,13 +25,26 @@ from stepwell.schemas.events import (
 )
 
 
-def retried(decision: Decision, step_id: str, retry: Retry, step: StepState, error: ErrorInfo) -> bool:
+def retried(
+    decision: Decision, step_id: str, retry: Retry, step: StepState, error: ErrorInfo, effort: Effort
+) -> bool:
     """Schedule another attempt, if there is one left and the error is of a kind that may pass."""
     if step.attempt >= retry.max_attempts or not is_retryable(retry, error):
         return False
     delay = delay_seconds(retry, step.attempt, f"{decision.instance_id}:{step_id}:{step.run}", error.retry_after)
     due = decision.now + math.ceil(delay * 1000)
-    decision.emit(StepRetryScheduled(step_id, step.run, error=error, due=due, attempt=step.attempt))
+    decision.emit(
+        StepRetryScheduled(
+            step_id,
+            step.run,
+            error=error,
+            due=due,
+            attempt=step.attempt,
+            worker=effort.worker,
+            took=effort.took,
+            cpu=effort.cpu,
+        )
+    )
     return True
 
 
@@ -135,15 +149,22 @@ def compensate(decision: Decision, plan_step: PlanStep) -> None:
         _compensation_failed(decision, step.id, run, 1, error)
 
 
-def fail_compensation(decision: Decision, plan_step: PlanStep, step: StepState, error: ErrorInfo) -> None:
+def fail_compensation(
+    decision: Decision, plan_step: PlanStep, step: StepState, error: ErrorInfo, effort: Effort = UNKNOWN
+) -> None:
     """An attempt to undo failed: another follows, or a person must look."""
     undo = plan_step.step.compensate
     retry = undo.retry if undo else Retry()
-    if not retried(decision, plan_step.step.id, retry, step, error):
-        _compensation_failed(decision, plan_step.step.id, step.run, step.attempt, error)
+    if not retried(decision, plan_step.step.id, retry, step, error, effort):
+        _compensation_failed(decision, plan_step.step.id, step.run, step.attempt, error, effort)
 
 
-def _compensation_failed(decision: Decision, step_id: str, run: int, attempt: int, error: ErrorInfo) -> None:
-    decision.emit(StepFailed(step_id, run, error=error, action="pause", attempt=attempt))
+def _compensation_failed(
+    decision: Decision, step_id: str, run: int, attempt: int, error: ErrorInfo, effort: Effort = UNKNOWN
+) -> None:
+    worker, took, cpu = effort
+    decision.emit(
+        StepFailed(step_id, run, error=error, action="pause", attempt=attempt, worker=worker, took=took, cpu=cpu)
+    )
     message = f'undoing step "{step_id}" failed: {error.type}: {error.message}'
     decision.emit(IncidentRaised("compensation_failed", message, step_id=step_id))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
+from stepwell.core.attempts import UNKNOWN, Effort
 from stepwell.core.decision import START_OF_HISTORY, Decision
 from stepwell.core.plan import PlanStep
 from stepwell.core.rollback import retried, roll_back
@@ -18,6 +21,7 @@ def succeed(
     attempt: int,
     output: Any,
     context: dict[str, Any] | None = None,
+    effort: Effort = UNKNOWN,
 ) -> None:
     """A step has its output; what the definition says comes next for an error handler."""
     state = decision.instance()
@@ -37,6 +41,9 @@ def succeed(
             checkpoint="" if point is False else step.id if point is True else point,
             attempt=attempt,
             settles=handled if then == "continue" else "",
+            worker=effort.worker,
+            took=effort.took,
+            cpu=effort.cpu,
         )
     )
     if handled and then != "continue":
@@ -47,34 +54,40 @@ def succeed(
             decision.emit(WorkflowFailed(error, step_id=handled))
 
 
-def fail_attempt(decision: Decision, plan_step: PlanStep, step: StepState, error: ErrorInfo) -> None:
+def fail_attempt(
+    decision: Decision, plan_step: PlanStep, step: StepState, error: ErrorInfo, effort: Effort = UNKNOWN
+) -> None:
     """An attempt failed: another follows, or the step has failed."""
-    if not retried(decision, plan_step.step.id, plan_step.step.retry, step, error):
-        fail_step(decision, plan_step, step.run, step.attempt, error)
+    if not retried(decision, plan_step.step.id, plan_step.step.retry, step, error, effort):
+        fail_step(decision, plan_step, step.run, step.attempt, error, effort)
 
 
-def fail_step(decision: Decision, plan_step: PlanStep, run: int, attempt: int, error: ErrorInfo) -> None:
+def fail_step(
+    decision: Decision, plan_step: PlanStep, run: int, attempt: int, error: ErrorInfo, effort: Effort = UNKNOWN
+) -> None:
     """No attempt is left: what the definition says for this case."""
     step_id = plan_step.step.id
-    definition = decision.plan().definition
-    handler = definition.error_handlers.get(step_id)
+    handler = decision.plan().definition.error_handlers.get(step_id)
+    on_failure = plan_step.step.on_failure
+    failed = StepFailed(
+        step_id, run, error=error, attempt=attempt, worker=effort.worker, took=effort.took, cpu=effort.cpu
+    )
     if plan_step.handles:  # the handler of a failure has failed: the failure itself is what counts
         cause = decision.instance().steps[plan_step.handles].error or error
-        decision.emit(StepFailed(step_id, run, error=error, action="fail", attempt=attempt))
+        decision.emit(failed)
         decision.emit(WorkflowFailed(cause, step_id=plan_step.handles))
     elif handler:
-        decision.emit(StepFailed(step_id, run, error=error, action="handle", attempt=attempt))
+        decision.emit(replace(failed, action="handle"))
         decision.free((handler.step,))
-    elif plan_step.step.on_failure == "skip":
-        joins = decision.reach(plan_step)
-        decision.emit(StepFailed(step_id, run, error=error, action="skip", joins=joins, attempt=attempt))
-    elif plan_step.step.on_failure == "pause":
-        decision.emit(StepFailed(step_id, run, error=error, action="pause", attempt=attempt))
+    elif on_failure == "skip":
+        decision.emit(replace(failed, action="skip", joins=decision.reach(plan_step)))
+    elif on_failure == "pause":
+        decision.emit(replace(failed, action="pause"))
         message = f'step "{step_id}" failed: {error.type}: {error.message}'
         decision.emit(IncidentRaised("step_failed", message, step_id=step_id))
-    elif plan_step.step.on_failure == "rollback":
-        decision.emit(StepFailed(step_id, run, error=error, action="rollback", attempt=attempt))
+    elif on_failure == "rollback":
+        decision.emit(replace(failed, action="rollback"))
         roll_back(decision, START_OF_HISTORY, then="fail", error=error, step_id=step_id)
     else:
-        decision.emit(StepFailed(step_id, run, error=error, action="fail", attempt=attempt))
+        decision.emit(failed)
         decision.emit(WorkflowFailed(error, step_id=step_id))

@@ -16,6 +16,7 @@ from stepwell.schemas.waiting import LONGEST_ID, Parent
 
 InstanceId = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 Priority = Annotated[int, Meta(ge=0, le=100)]
+Milliseconds = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # no more than every JSON reader keeps exactly
 
 
 COMMANDS_VERSION: Final = 1
@@ -137,20 +138,29 @@ class CompleteStep(_Command, frozen=True, omit_defaults=True, tag="CompleteStep"
     Attributes:
         run: Which run of the step it was.
         context: Updates of the shared context; the last writer in event order wins.
+        worker: Who ran it, for people.
+        took: Milliseconds that the handler ran.
+        cpu: Milliseconds of CPU that it used, where that is known.
     """
 
     step_id: str
     run: int
     output: Any = None
     context: dict[str, Any] = {}
+    worker: str = ""
+    took: Milliseconds = 0
+    cpu: Milliseconds = 0
 
 
 class FailStep(_Command, frozen=True, omit_defaults=True, tag="FailStep"):
-    """A handler has failed, or an attempt timed out."""
+    """A handler has failed, or an attempt timed out. ``worker``, ``took`` and ``cpu`` as in ``CompleteStep``."""
 
     step_id: str
     run: int
     error: ErrorInfo
+    worker: str = ""
+    took: Milliseconds = 0
+    cpu: Milliseconds = 0
 
 
 class ReportStarted(_Command, frozen=True, omit_defaults=True, tag="ReportStarted"):

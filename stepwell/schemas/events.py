@@ -145,6 +145,9 @@ class CommandNoted(_Event, frozen=True, omit_defaults=True, tag="command.noted")
 
 # --- its steps ----------------------------------------------------------------------------------------------
 #
+# What ends an attempt says who made it (``worker``), how long its handler ran (``took``, milliseconds) and how much
+# CPU that used (``cpu``, milliseconds; only of functions that run in threads). Empty and 0 where nobody has told.
+#
 # ``joins`` names the dependents of a settled step that still wait for others: each counts one arrival more. So
 # a fan-in costs the same for each of its inputs, and folding needs no definition.
 
@@ -222,6 +225,9 @@ class StepSucceeded(_Event, frozen=True, omit_defaults=True, tag="step.succeeded
     checkpoint: str = ""
     attempt: int = 1
     settles: str = ""
+    worker: str = ""
+    took: int = 0
+    cpu: int = 0
 
 
 class StepRetryScheduled(_Event, frozen=True, omit_defaults=True, tag="step.retry_scheduled"):
@@ -232,6 +238,9 @@ class StepRetryScheduled(_Event, frozen=True, omit_defaults=True, tag="step.retr
     error: ErrorInfo
     due: int
     attempt: int = 1
+    worker: str = ""
+    took: int = 0
+    cpu: int = 0
 
 
 class StepReturned(_Event, frozen=True, omit_defaults=True, tag="step.returned"):
@@ -256,6 +265,9 @@ class StepFailed(_Event, frozen=True, omit_defaults=True, tag="step.failed"):
     action: Literal["fail", "skip", "pause", "rollback", "handle"] = "fail"
     joins: tuple[str, ...] = ()
     attempt: int = 1
+    worker: str = ""
+    took: int = 0
+    cpu: int = 0
 
 
 class StepSkipped(_Event, frozen=True, omit_defaults=True, tag="step.skipped"):
@@ -310,6 +322,9 @@ class StepCompensated(_Event, frozen=True, omit_defaults=True, tag="step.compens
     step_id: str
     run: int
     output: Any = None
+    worker: str = ""
+    took: int = 0
+    cpu: int = 0
 
 
 class WorkflowRolledBack(_Event, frozen=True, omit_defaults=True, tag="workflow.rolled_back"):

@@ -71,14 +71,18 @@ _EVENTS: dict[str, e.Event] = {
     "step.succeeded": e.StepSucceeded(
         "charge", 3, {"receipt": "r-1"}, {"total": 12.5}, ("pack", "ship"), "paid", 2, "reserve"
     ),
+    "step.succeeded-2": e.StepSucceeded("charge", 3, {"receipt": "r-1"}, worker="worker-1", took=1_250, cpu=730),
     "step.retry_scheduled": e.StepRetryScheduled("charge", 3, ERROR, AT + 2_000, 2),
+    "step.retry_scheduled-2": e.StepRetryScheduled("charge", 3, ERROR, AT + 2_000, 2, "worker-1", 1_250, 730),
     "step.returned": e.StepReturned("charge", 3, AT + 1_000, "no such handler"),
     "step.failed": e.StepFailed("charge", 3, ERROR, "skip", ("pack",), 5),
+    "step.failed-2": e.StepFailed("charge", 3, ERROR, "skip", ("pack",), 5, "worker-1", 1_250, 730),
     "step.skipped": e.StepSkipped("gift", "condition is false: input.gift", ("pack",)),
     "step.cancelled": e.StepCancelled("charge", 3),
     "steps.deferred": e.StepsDeferred(((4, "d"), (5, "e")), ((6, "f"),)),
     "rollback.started": e.RollbackStarted(5, ("charge", "reserve"), "fail", ERROR, "ship", "c-7"),
     "step.compensated": e.StepCompensated("charge", 9, {"refund": "f-1"}),
+    "step.compensated-2": e.StepCompensated("charge", 9, {"refund": "f-1"}, "worker-1", 1_250, 730),
     "workflow.rolled_back": e.WorkflowRolledBack(5, {"pack": 1}),
 }  # fmt: skip
 
@@ -146,6 +150,13 @@ COMMANDS: dict[str, c.Command] = {
         ),
     )
 }  # fmt: skip
+
+COMMANDS |= {
+    "commands/CompleteStep-2.json": c.CompleteStep(
+        "order-1", "charge", 3, {"receipt": "ä"}, worker="worker-1", took=1_250, cpu=730
+    ),
+    "commands/FailStep-2.json": c.FailStep("order-1", "charge", 3, ERROR, "worker-1", 1_250, 730),
+}
 
 OTHERS: dict[str, Any] = {
     "records/owned.json": e.PartitionOwned(2, AT, "engine-1"),
