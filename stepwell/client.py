@@ -18,7 +18,6 @@ from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
 from stepwell.consumers.histories import EventRecord, event_records, events_of, state_of
-from stepwell.consumers.listing import Summary, list_instances
 from stepwell.consumers.reading import Accepted
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.views import InstanceView, view
@@ -34,6 +33,9 @@ from stepwell.errors import (
 from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Log
+from stepwell.projections.models import ReadModels
+from stepwell.projections.places import views_directory
+from stepwell.projections.views import Views
 from stepwell.run import Run
 from stepwell.schemas.commands import (
     ApproveStep,
@@ -59,17 +61,30 @@ class Client:
     Args:
         by: Who asks for what it sends, and
         via: from where, such as ``http 10.0.0.7``; recorded with every answer. At most 200 characters each.
+        views: Directory of the read models; by default beside the log's file.
 
     Attributes:
         log: The log.
         registry: The registered definitions, as far as they were read.
+        views: What one can ask about all that goes on. The read models behind it are made, and kept up to date,
+            from the first question on.
+        instances: ``views.instances``: pages of instances by status, workflow, tag, time, priority, fields, errors.
+        statistics: ``views.statistics``: of each version of a definition, or of all.
         sender: Who asks, and from where.
 
     Raises:
         SenderError: ``by`` or ``via`` is no name.
     """
 
-    def __init__(self, log: Log, *, by: str = "", via: str = "", make_id: Callable[[], str] = new_id) -> None:
+    def __init__(
+        self,
+        log: Log,
+        *,
+        by: str = "",
+        via: str = "",
+        views: Path | None = None,
+        make_id: Callable[[], str] = new_id,
+    ) -> None:
         self.sender: Sender = sender(by, via)
         self.log = log
         self._make_id = make_id
@@ -77,6 +92,11 @@ class Client:
         self.subscriber = Subscriber(log)
         self._asking = Asking(log, self.subscriber)
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
+        path = getattr(log, "path", None)
+        directory = views or (Path(f"{path}.views") if path else views_directory(None))
+        self.views = Views(ReadModels(log, directory, self.registry))
+        self.instances = self.views.instances
+        self.statistics = self.views.statistics
 
     def acting(self, *, by: str | None = None, via: str | None = None) -> Client:
         """The same client, as used by somebody else: what it sends is recorded as theirs. Costs microseconds.
@@ -375,33 +395,6 @@ class Client:
         """
         return await events_of(self.log, instance_id)
 
-    async def instances(
-        self,
-        *,
-        workflow: str | None = None,
-        status: str | None = None,
-        created_after: int | None = None,
-        priority_min: int | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> tuple[list[Summary], int]:
-        """Instances, the newest first, and how many there are in all. Reads the whole log.
-
-        Args:
-            created_after: Milliseconds since 1970.
-            limit: How many to return,
-            offset: after leaving out so many.
-        """
-        found = [
-            summary
-            for summary in await list_instances(self.log)
-            if (workflow is None or summary.workflow == workflow)
-            and (status is None or summary.status == status)
-            and (created_after is None or summary.started_at > created_after)
-            and (priority_min is None or summary.priority >= priority_min)
-        ]
-        return found[offset : offset + limit], len(found)
-
     async def subscribe(self, patterns: Iterable[str] = ("*",)) -> AsyncIterator[EventRecord]:
         """Events of all instances from now on, as they are accepted.
 
@@ -436,5 +429,6 @@ class Client:
 
     async def close(self) -> None:
         """Let go of the log."""
+        await self.views.models.close()
         await self.subscriber.close()
         await self.log.close()

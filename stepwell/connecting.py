@@ -9,6 +9,7 @@ from stepwell.client import Client
 from stepwell.consumers.handlers import Handlers, registered
 from stepwell.consumers.local import LocalRuntime
 from stepwell.log.urls import open_log
+from stepwell.projections.places import views_directory
 from stepwell.schemas.sender import sender
 
 
@@ -47,7 +48,7 @@ async def connect(
     """
     sender(by, via)  # before anything is opened
     log = await open_log(url, create=create)
-    client = Client(log, by=by, via=via)
+    client = Client(log, by=by, via=via, views=views_directory(url))
     runtime = None
     try:
         if embedded:

@@ -226,15 +226,15 @@ def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
 
 
 async def list_instances(
-    workflow: str | None, wanted: str | None, limit: int, offset: int, *, as_json: bool, log: str | None
+    workflow: str | None, wanted: str | None, limit: int, cursor: str | None, *, as_json: bool, log: str | None
 ) -> int:
     """List instances."""
     if wanted is not None and wanted not in _STATUSES:
         raise UsageError(f"is no status; there are {', '.join(_STATUSES)}", place=f"--status {wanted}")
     async with client_of(log) as client:
-        page, total = await client.instances(workflow=workflow, status=wanted, limit=limit, offset=offset)
+        page, total = await client.instances(workflow=workflow, status=wanted or (), limit=limit, cursor=cursor)
     if as_json:
-        print_json({"total": total, "instances": page})
+        print_json({"total": total, "instances": list(page), "next": page.next})
         return 0
     named = [f"{summary.workflow} {summary.version}" for summary in page]
     width = max(map(len, named), default=0)
@@ -243,8 +243,8 @@ async def list_instances(
         took = seconds((summary.finished_at - summary.started_at) / 1000) if summary.finished_at else ""
         sign = SIGNS.get(summary.status, ("▶", ""))[0]
         print(f"{sign} {summary.instance_id:<36}  {name:<{width}}  {summary.status:<9}  {started}  {took}".rstrip())
-    if total > offset + len(page):
-        print(f"… {total - offset - len(page)} more: --offset {offset + len(page)}")
+    if page.next:
+        print(f"… of {total:,}; the next ones: --cursor {page.next}")
     elif not total:
         print("no instances")
     return 0

@@ -230,8 +230,8 @@ def list_(
         str | None,
         typer.Option(metavar="STATUS", help="Only running, paused, completed, failed or cancelled ones."),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many to show,")] = 20,
-    offset: Annotated[int, typer.Option(metavar="N", min=0, help="after leaving out so many.")] = 0,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000, help="How many to show.")] = 20,
+    cursor: Annotated[str | None, typer.Option(metavar="TEXT", help="Go on where a page before ended.")] = None,
     as_json: Json = False,
     log: Log = None,
 ) -> None:
@@ -242,7 +242,7 @@ def list_(
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    finish(lambda: looking.list_instances(workflow, status, limit, offset, as_json=as_json, log=log))
+    finish(lambda: looking.list_instances(workflow, status, limit, cursor, as_json=as_json, log=log))
 
 
 @app.command()

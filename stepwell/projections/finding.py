@@ -131,7 +131,6 @@ class Finder:
                 )
             )
         if wanted.error:
-            phrase = '"' + wanted.error.replace('"', '""') + '"'
             pattern = f"%{_escaped(wanted.error)}%"
             found.append(
                 _Rare(
@@ -139,7 +138,7 @@ class Finder:
                     "error_texts.rowid WHERE error_texts MATCH ?",
                     "EXISTS (SELECT 1 FROM errors WHERE errors.instance = instances.number AND "
                     "(message LIKE ? ESCAPE '\\' OR kind LIKE ? ESCAPE '\\'))",
-                    (phrase,),
+                    (phrase(wanted.error),),
                     (pattern, pattern),
                 )
             )
@@ -205,6 +204,11 @@ class Finder:
 
     async def _all(self, query: str, parameters: Any = ()) -> list[Any]:
         return list(await self._connection.execute_fetchall(query, parameters))
+
+
+def phrase(text: str) -> str:
+    """A text as FTS5 looks for it: as it stands, without any operators."""
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _plain(wanted: InstanceFilter, order: str) -> _Conditions:

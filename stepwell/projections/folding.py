@@ -22,6 +22,7 @@ from stepwell.projections.rows import (
     follow_attempts,
     instance_row,
 )
+from stepwell.schemas.audit import AuditEntry
 from stepwell.schemas.events import (
     ErrorInfo,
     Event,
@@ -85,6 +86,7 @@ class Changes:
         errors: What went wrong.
         counts: What moves in the statistics.
         inputs: Hashes of inputs, by number.
+        audit: Who asked for what.
         bases: States that histories go on from, and their times, by number.
     """
 
@@ -97,6 +99,7 @@ class Changes:
         self.errors: list[ErrorRow] = []
         self.counts: Counts = {}
         self.inputs: dict[int, bytes] = {}
+        self.audit: list[AuditEntry] = []
         self.bases: dict[int, tuple[int, InstanceState]] = {}
 
 

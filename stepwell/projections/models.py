@@ -23,7 +23,8 @@ from stepwell.errors import LogClosedError, LogUnavailableError
 from stepwell.log.port import DEFINITIONS, EVENTS, Log, Record
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
-from stepwell.projections.store import ReadModelsDamagedError, ReadModelsError, Store
+from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
+from stepwell.projections.tables import DEFINITIONS_PARTITION
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.projections")
@@ -254,7 +255,7 @@ class ReadModels:
                 asyncio.ensure_future(self._read(projector, partition, lock))
                 for partition in range(self._log.partitions)
             ]
-            readers.append(asyncio.ensure_future(self._copy_definitions(store, lock)))
+            readers.append(asyncio.ensure_future(self._copy_definitions(projector, lock)))
             readers.append(asyncio.ensure_future(self._until_newer(generation)))
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -274,15 +275,11 @@ class ReadModels:
                 if records and projector.positions[partition].offset == offset:
                     await projector.take(partition, records)
 
-    async def _copy_definitions(self, store: Store, lock: asyncio.Lock) -> None:
-        """Keep the table of definitions as the registry is: it is small, so all of it is written anew."""
-        copied = -1
+    async def _copy_definitions(self, projector: Projector, lock: asyncio.Lock) -> None:
         while True:
-            await self._definitions.catch_up()
-            if copied != self._definitions.position:
-                copied = self._definitions.position
-                async with lock:
-                    await store.put_definitions(self._definitions.summaries())
+            async with lock:
+                await projector.copy_definitions(self._definitions)
+            copied = projector.positions.get(DEFINITIONS_PARTITION, Position()).offset
             await self._log.read(DEFINITIONS, 0, copied, limit=1, wait=None)
 
     async def _until_newer(self, generation: int) -> None:
@@ -325,12 +322,12 @@ class ReadModels:
     async def _fill(self, store: Store, told: Callable[[int, int], None] | None) -> None:
         projector = Projector(self._log, store)
         await projector.begin()
-        await self._definitions.catch_up()
-        await store.put_definitions(self._definitions.summaries())
+        await projector.copy_definitions(self._definitions)
 
         async def left() -> tuple[int, int]:
             ends = [await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)]
-            return sum(position.offset for position in projector.positions.values()), sum(ends)
+            stands = [projector.positions[partition].offset for partition in range(self._log.partitions)]
+            return sum(stands), sum(ends)
 
         followed, wanted = await left()
         while wanted - followed > _BATCH or followed == 0 < wanted:  # what is left, its new writer reads in no time

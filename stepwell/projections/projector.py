@@ -12,16 +12,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.reading import EventReader, place
 from stepwell.consumers.takeover import load_snapshot
 from stepwell.core.acceptance import KIND, TRANSITION, Acceptance
 from stepwell.core.partition import PartitionState
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogCorruptedError
-from stepwell.log.port import EVENTS, Log, Record
+from stepwell.log.port import DEFINITIONS, EVENTS, Log, Record
 from stepwell.projections.folding import Changes, Tracked, begins_anew, project, reopens, take_over
 from stepwell.projections.store import OvertakenError, Position, Store, proof_of
-from stepwell.projections.tables import OFFSET_BITS
+from stepwell.projections.tables import DEFINITIONS_PARTITION, OFFSET_BITS
+from stepwell.schemas.audit import audit_definition, audit_transition
 from stepwell.schemas.events import PartitionSnapshotted, Transition
 from stepwell.telling import Logger
 
@@ -178,10 +180,30 @@ class Projector:
         self.progressed.set()
         self.progressed.clear()
 
+    async def copy_definitions(self, definitions: Definitions) -> None:
+        """Copy the registry, if anything was registered or switched since: it is small, so all of it."""
+        before = self.positions.get(DEFINITIONS_PARTITION, Position())
+        changes, after = Changes(), before
+        while records := await self._log.read(DEFINITIONS, 0, after.offset):
+            for record in records:
+                at, offset = record.timestamp, record.offset
+                entry = audit_definition(record.key, record.value, record.headers, at=at, partition=0, offset=offset)
+                if entry is not None:
+                    changes.audit.append(entry)
+            after = Position(records[-1].offset + 1, at=records[-1].timestamp)
+        if after != before:
+            await definitions.catch_up()
+            moves = {DEFINITIONS_PARTITION: (before, after)}
+            await self._store.write(changes, moves, definitions=definitions.summaries())
+            self.positions[DEFINITIONS_PARTITION] = after
+
     async def _fold(self, partition: int, accepted: Sequence[tuple[Record, Transition]]) -> Changes:
         changes = Changes()
         await self._fetch(accepted)
         for record, transition in accepted:
+            entry = audit_transition(record.headers, transition, partition=partition, offset=record.offset)
+            if entry is not None:
+                changes.audit.append(entry)
             if not transition.sequence:  # an answer about an instance that is not there
                 continue
             instance_id = transition.instance_id

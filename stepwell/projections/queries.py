@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 import aiosqlite
 import msgspec
+from msgspec import Struct
 
 from stepwell.projections import tables
 from stepwell.projections.counting import HOUR
@@ -23,7 +25,8 @@ from stepwell.projections.filters import (
     read_cursor,
     write_cursor,
 )
-from stepwell.projections.finding import Finder
+from stepwell.projections.finding import Finder, phrase
+from stepwell.projections.folding import input_hash
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkflowStatistics, statistics_of
 from stepwell.projections.store import connect, told
@@ -38,6 +41,49 @@ class Work(AttemptRow, frozen=True, gc=False, kw_only=True):
     instance_id: str
     workflow: str
     priority: int = 0
+
+
+class ErrorEntry(Struct, frozen=True):
+    """An error that has happened.
+
+    Attributes:
+        at: Milliseconds since 1970.
+        step_id: Whose it was; empty for the workflow's own.
+        run: Of the step.
+        kind: Its type, such as ``ConnectionError``; for incidents, their code.
+    """
+
+    instance_id: str
+    workflow: str
+    at: int
+    step_id: str
+    run: int
+    kind: str
+    message: str
+
+
+class AuditRow(Struct, frozen=True):
+    """Somebody's request, and what became of it.
+
+    Attributes:
+        at: Milliseconds since 1970.
+        instance_id: Of whom it was asked; empty where it was about a definition.
+        by: Who asked, and
+        via: from where.
+        command: Type of the command.
+        outcome: ``followed``, ``noted`` (it was so already) or ``rejected``.
+        definition: ``NAME@VERSION`` of a definition that was registered or switched.
+    """
+
+    at: int
+    instance_id: str
+    by: str
+    via: str
+    command: str
+    command_id: str
+    outcome: str
+    message: str
+    definition: str
 
 
 class Queries:
@@ -171,6 +217,62 @@ class Queries:
         for hour, measure, count in await self.all(query + " GROUP BY hour, measure", parameters):
             found.setdefault(hour, {})[measure] = count
         return [Hour(hour=hour * HOUR, **found[hour]) for hour in sorted(found)]
+
+    async def errors(self, instance_id: str | None, text: str, limit: int) -> list[ErrorEntry]:
+        """Errors, the newest first.
+
+        Raises:
+            FilterError: The text is too short to be looked for.
+        """
+        conditions, parameters = ["1"], list[Any]()
+        if instance_id is not None:
+            conditions.append("e.instance IN (SELECT number FROM instances WHERE id = ?)")
+            parameters.append(instance_id)
+        if text:
+            checked(InstanceFilter(error=text))
+            conditions.append("e.number IN (SELECT rowid FROM error_texts WHERE error_texts MATCH ?)")
+            parameters.append(phrase(text))
+        query = (
+            "SELECT i.id, w.name, e.at, e.step_id, e.run, e.kind, e.message FROM errors e "
+            "JOIN instances i ON i.number = e.instance JOIN workflows w ON w.number = i.workflow "
+            f"WHERE {' AND '.join(conditions)} ORDER BY e.number DESC LIMIT ?"
+        )
+        return [ErrorEntry(*row) for row in await self.all(query, (*parameters, limit))]
+
+    async def audit(
+        self, by: str, instance_id: str, since: int | None, before: int | None, limit: int
+    ) -> list[AuditRow]:
+        """Who asked for what, the newest first."""
+        conditions, parameters = ["1"], list[Any]()
+        for condition, value in (
+            ("by = ?", by or None), ("instance_id = ?", instance_id or None), ("at >= ?", since), ("at < ?", before),
+        ):  # fmt: skip
+            if value is not None:
+                conditions.append(condition)
+                parameters.append(value)
+        query = (
+            "SELECT at, instance_id, by, via, command, command_id, outcome, message, definition FROM audit "
+            f"WHERE {' AND '.join(conditions)} ORDER BY at DESC, place DESC LIMIT ?"
+        )
+        return [AuditRow(*row) for row in await self.all(query, (*parameters, limit))]
+
+    async def cached(
+        self, workflow: str, payload: Any, version: str | None, max_age_seconds: float | None
+    ) -> InstanceRow | None:
+        """The newest instance that has completed with an equal input."""
+        query = (
+            f"SELECT {tables.INSTANCE_COLUMNS} FROM instances WHERE input_hash = ? AND status = 'completed' "
+            "AND workflow = (SELECT number FROM workflows WHERE name = ?)"
+        )
+        parameters: list[Any] = [input_hash(payload), workflow]
+        if version is not None:
+            query += " AND version = ?"
+            parameters.append(version)
+        if max_age_seconds is not None:
+            query += " AND finished_at >= ?"
+            parameters.append(int((time.time() - max_age_seconds) * 1000))
+        rows = await self.all(query + " ORDER BY finished_at DESC LIMIT 1", parameters)
+        return InstanceRow(rows[0][0], workflow, *rows[0][2:]) if rows else None
 
     async def close(self) -> None:
         """Let go of the file."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import aiosqlite
@@ -25,10 +25,8 @@ from stepwell.projections import tables
 from stepwell.projections.counting import HOURLY
 from stepwell.projections.folding import Changes, Tracked, refold
 from stepwell.projections.rows import attempts_of, instance_row
+from stepwell.schemas.audit import AuditEntry
 from stepwell.schemas.codec import decode_transition
-
-if TYPE_CHECKING:
-    from stepwell.schemas.audit import AuditEntry
 
 _PATIENCE: Final = 10.0  # seconds to wait for another process's transaction
 _CHECKPOINT: Final = 4_000  # pages of the WAL between two checkpoints: 16 MB
@@ -147,15 +145,13 @@ class Store:
         self,
         changes: Changes,
         moves: dict[int, tuple[Position, Position]],
-        audit: Iterable[tuple[int, AuditEntry]] = (),
-        more: Callable[[aiosqlite.Connection], Any] | None = None,
+        definitions: Iterable[RegisteredVersion] | None = None,
     ) -> None:
         """Write what a batch changes, and where the partitions stand afterwards.
 
         Args:
             moves: For each partition that was read: where it stood, and where it stands.
-            audit: Entries, with their places.
-            more: Writes something else in the same transaction.
+            definitions: All that are registered, where that has changed.
 
         Raises:
             OvertakenError: A partition does not stand where it did; nothing is written.
@@ -167,10 +163,8 @@ class Store:
                 for partition, (before, after) in moves.items():
                     await self._move(partition, before, after)
                 await self._put(changes)
-                rows = [(place, *_audit_row(entry)) for place, entry in audit]
-                await self._many(tables.PUT_AUDIT, rows)
-                if more is not None:
-                    await more(self.connection)
+                if definitions is not None:
+                    await self._put_definitions(definitions)
                 await self.connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
@@ -181,12 +175,7 @@ class Store:
                 await self.refresh()  # numbers given out in vain
             raise told(error, self.path) from error
 
-    async def put_definitions(self, versions: Iterable[RegisteredVersion]) -> None:
-        """Copy the registry.
-
-        Raises:
-            ReadModelsError: The file cannot be written.
-        """
+    async def _put_definitions(self, versions: Iterable[RegisteredVersion]) -> None:
         rows = [
             (
                 one.name, one.version, one.hash, one.active, one.current, json.dumps(one.tags), one.description,
@@ -194,13 +183,8 @@ class Store:
             )
             for one in versions
         ]  # fmt: skip
-        try:
-            await self.connection.execute("BEGIN IMMEDIATE")
-            await self.connection.execute("DELETE FROM definitions")
-            await self._many(tables.PUT_DEFINITION, rows)
-            await self.connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise told(error, self.path) from error
+        await self.connection.execute("DELETE FROM definitions")
+        await self._many(tables.PUT_DEFINITION, rows)
 
     async def _move(self, partition: int, before: Position, after: Position) -> None:
         rows = await self.all("SELECT offset, epoch, number FROM positions WHERE partition = ?", (partition,))
@@ -236,6 +220,7 @@ class Store:
         await self._many(tables.PUT_ERROR, errors)
         await self._many(tables.PUT_ERROR_TEXT, [(row[0], row[5], row[6]) for row in errors])
         await self._put_counts(changes)
+        await self._many(tables.PUT_AUDIT, [_audit_row(entry) for entry in changes.audit])
 
     async def _put_counts(self, changes: Changes) -> None:
         moved = [(count, amount) for count, amount in changes.counts.items() if amount]
@@ -279,9 +264,10 @@ class Store:
 
 
 def _audit_row(entry: AuditEntry) -> tuple[object, ...]:
+    place = -1 - entry.offset if entry.definition else entry.partition << tables.OFFSET_BITS | entry.offset
     return (
-        entry.at, entry.instance_id, entry.by, entry.via, entry.command, entry.command_id, entry.outcome,
-        entry.message,
+        place, entry.at, entry.instance_id, entry.by, entry.via, entry.command, entry.command_id, entry.outcome,
+        entry.message, entry.definition,
     )  # fmt: skip
 
 

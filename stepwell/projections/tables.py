@@ -11,7 +11,8 @@ from stepwell.projections.rows import AttemptRow, InstanceRow
 
 SCHEMA_VERSION: Final = 1  # raise it with a step in MIGRATIONS, or with none where the rows must be made anew
 APPLICATION_ID: Final = 0x53545756  # "STWV" in the file's header
-OFFSET_BITS: Final = 40  # a place is partition << 40 | offset
+OFFSET_BITS: Final = 40  # a place is partition << 40 | offset; of the topic `definitions`, -1 - offset
+DEFINITIONS_PARTITION: Final = -1  # under which the position on the topic `definitions` is kept
 
 MIGRATIONS: Final[dict[int, str]] = {}
 """What makes a file of the next version out of one of this; a version without one is built anew from the log."""
@@ -77,7 +78,9 @@ CREATE TABLE hours(
 CREATE INDEX counts_by_measure ON counts(measure, workflow, version) WHERE step_id = '';
 CREATE TABLE audit(
   place INTEGER PRIMARY KEY, at INTEGER NOT NULL, instance_id TEXT NOT NULL, by TEXT NOT NULL, via TEXT NOT NULL,
-  command TEXT NOT NULL, command_id TEXT NOT NULL, outcome TEXT NOT NULL, message TEXT NOT NULL);
+  command TEXT NOT NULL, command_id TEXT NOT NULL, outcome TEXT NOT NULL, message TEXT NOT NULL,
+  definition TEXT NOT NULL);
+CREATE INDEX audit_by_time ON audit(at);
 CREATE INDEX audit_by_instance ON audit(instance_id);
 CREATE INDEX audit_by_name ON audit(by, at);
 -- For people with the sqlite3 shell.
@@ -131,8 +134,8 @@ PUT_DEFINITION: Final = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 PUT_AUDIT: Final = (
-    "INSERT OR IGNORE INTO audit(place, at, instance_id, by, via, command, command_id, outcome, message) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO audit(place, at, instance_id, by, via, command, command_id, outcome, message, definition) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 

@@ -1,0 +1,214 @@
+"""What one can ask about all that goes on: ``client.views``; HTTP routes and the terminal's verbs ask it too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from stepwell.projections.filters import InstanceFilter, InstancePage, Order
+from stepwell.projections.models import Lag, ReadModels
+from stepwell.projections.queries import AuditRow, ErrorEntry, Queries, Work
+from stepwell.projections.rows import AttemptRow, InstanceRow
+from stepwell.projections.statistics import Hour, WorkflowStatistics
+
+Time = datetime | int
+"""A time: with its zone, or as milliseconds since 1970."""
+
+
+def milliseconds(time: Time | None) -> int | None:
+    """A time as milliseconds since 1970; a datetime without a zone is taken for one of this machine's."""
+    return int(time.timestamp() * 1000) if isinstance(time, datetime) else time
+
+
+class Views:
+    """Questions to the read models.
+
+    Every question takes ``fresh``: True waits until all that is in the log when it is asked is in the read models,
+    so that one sees what one has just done; False answers at once, with what is there (``lag`` tells how old).
+    """
+
+    def __init__(self, models: ReadModels) -> None:
+        self.models = models
+
+    async def _queries(self, *, fresh: bool) -> Queries:
+        return await (self.models.catch_up() if fresh else self.models.queries())
+
+    async def instances(
+        self,
+        *,
+        status: str | Iterable[str] = (),
+        workflow: str | None = None,
+        version: str | None = None,
+        tag: str | None = None,
+        created_after: Time | None = None,
+        created_before: Time | None = None,
+        finished_after: Time | None = None,
+        finished_before: Time | None = None,
+        priority_min: int | None = None,
+        priority_max: int | None = None,
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - the word of the definition
+        output: Mapping[str, Any] | None = None,
+        error: str = "",
+        parent: str = "",
+        order: Order = "-created",
+        cursor: str | None = None,
+        limit: int = 50,
+        exact: bool = True,
+        fresh: bool = True,
+    ) -> tuple[InstancePage, int]:
+        """A page of instances, and how many there are in all.
+
+        Args:
+            status: One of ``running``, ``paused``, ``completed``, ``failed`` and ``cancelled``, or several.
+            workflow: Name of the definition,
+            version: and its version.
+            tag: A tag of the definition.
+            created_after: Started at this time or later,
+            created_before: or earlier than this.
+            finished_after: Finished at this time or later,
+            finished_before: or earlier than this.
+            priority_min: From this priority, 0 to 100,
+            priority_max: to this one.
+            input: Values of fields of the input by dotted name, up to three keys deep: ``{"customer.id": 17}``.
+            output: The same of the output.
+            error: A text in any error that it has had, three characters at least, without regard to case.
+            parent: Id of the instance that has started it.
+            order: ``created``, ``finished`` or ``priority``; with a minus, the latest or largest first.
+            cursor: ``next`` of the page before; None for the first.
+            limit: How many rows, 1 to 1,000.
+            exact: Count all of them; else counting may end at 1,000, and the page's ``total_is_exact`` says so.
+            fresh: See the class.
+
+        Raises:
+            FilterError: The question makes no sense.
+            ReadModelsError, LogError: It cannot be answered.
+        """
+        wanted = InstanceFilter(
+            status=(status,) if isinstance(status, str) else tuple(status),
+            workflow=workflow or "",
+            version=version or "",
+            tag=tag or "",
+            created_after=milliseconds(created_after),
+            created_before=milliseconds(created_before),
+            finished_after=milliseconds(finished_after),
+            finished_before=milliseconds(finished_before),
+            priority_min=priority_min,
+            priority_max=priority_max,
+            input=dict(input or {}),
+            output=dict(output or {}),
+            error=error,
+            parent=parent,
+        )
+        return await self.find(wanted, order=order, cursor=cursor, limit=limit, exact=exact, fresh=fresh)
+
+    async def find(
+        self,
+        wanted: InstanceFilter,
+        *,
+        order: str = "-created",
+        cursor: str | None = None,
+        limit: int = 50,
+        exact: bool = True,
+        fresh: bool = True,
+    ) -> tuple[InstancePage, int]:
+        """The same as ``instances``, of a filter that was put together before."""
+        queries = await self._queries(fresh=fresh)
+        page = await queries.instances(wanted, order=order, cursor=cursor, limit=limit, exact=exact)
+        return page, page.total
+
+    async def instance(self, instance_id: str, *, fresh: bool = True) -> InstanceRow | None:
+        """One instance's row; None if there is none."""
+        return await (await self._queries(fresh=fresh)).instance(instance_id)
+
+    async def attempts(self, instance_id: str, *, fresh: bool = True) -> list[AttemptRow]:
+        """Every attempt at every step of an instance, in the order in which they began."""
+        return await (await self._queries(fresh=fresh)).attempts(instance_id)
+
+    async def work(
+        self, *, status: str | Sequence[str] = (), queue: str = "", limit: int = 50, fresh: bool = True
+    ) -> list[Work]:
+        """Attempts under way in all instances, those that have been so for the longest first.
+
+        Args:
+            status: ``ready``, ``running`` or ``waiting``, or several.
+            queue: Only of this queue.
+            limit: How many at most.
+        """
+        statuses = (status,) if isinstance(status, str) else tuple(status)
+        return await (await self._queries(fresh=fresh)).work(status=statuses, queue=queue, limit=limit)
+
+    async def statistics(
+        self, workflow: str | None = None, version: str | None = None, *, steps: bool = False, fresh: bool = True
+    ) -> list[WorkflowStatistics]:
+        """Statistics of each version of a definition, or of all definitions.
+
+        Args:
+            steps: Those of their steps as well.
+        """
+        return await (await self._queries(fresh=fresh)).statistics(workflow, version, steps=steps)
+
+    async def hours(self, since: Time, workflow: str | None = None, *, fresh: bool = True) -> list[Hour]:
+        """What happened in each hour from a time on; hours in which nothing happened are left out."""
+        return await (await self._queries(fresh=fresh)).hours(milliseconds(since) or 0, workflow)
+
+    async def errors(
+        self, instance_id: str | None = None, *, text: str = "", limit: int = 50, fresh: bool = True
+    ) -> list[ErrorEntry]:
+        """Errors that have happened, the newest first.
+
+        Args:
+            instance_id: Only of this instance.
+            text: Only those with this text in them, three characters at least.
+            limit: How many at most.
+        """
+        return await (await self._queries(fresh=fresh)).errors(instance_id, text, limit)
+
+    async def audit(
+        self,
+        *,
+        by: str = "",
+        instance_id: str = "",
+        since: Time | None = None,
+        before: Time | None = None,
+        limit: int = 50,
+        fresh: bool = True,
+    ) -> list[AuditRow]:
+        """Who asked for what, when and from where, and what became of it; the newest first.
+
+        Args:
+            by: Only what they asked for.
+            instance_id: Only about this instance.
+            since: From this time on,
+            before: and earlier than this.
+            limit: How many at most.
+        """
+        queries = await self._queries(fresh=fresh)
+        return await queries.audit(by, instance_id, milliseconds(since), milliseconds(before), limit)
+
+    async def cached(
+        self,
+        workflow: str,
+        input: Any = None,  # noqa: A002
+        *,
+        version: str | None = None,
+        max_age_seconds: float | None = None,
+        fresh: bool = True,
+    ) -> InstanceRow | None:
+        """The newest instance that has completed with an equal input: its result need not be computed again.
+
+        Args:
+            input: Equal whatever the order of its keys.
+            version: Of the definition; None for any.
+            max_age_seconds: How long ago it may have completed.
+        """
+        queries = await self._queries(fresh=fresh)
+        return await queries.cached(workflow, {} if input is None else input, version, max_age_seconds)
+
+    async def lag(self) -> Lag:
+        """How far the read models are behind the log."""
+        return await self.models.lag()
+
+    async def rebuild(self, told: Callable[[int, int], None] | None = None) -> int:
+        """Make them anew from the log, while the old ones are still asked; see ``ReadModels.rebuild``."""
+        return await self.models.rebuild(told)
