@@ -1,7 +1,10 @@
 """The log says who asked for what, however the command came to be answered, and when the command is long gone."""
 
+import time
+
 import pytest
 
+from stepwell.connecting import connect
 from stepwell.consumers import deciding
 from stepwell.errors import CommandRejectedError, SenderError
 from stepwell.log.partitioner import partition_for
@@ -228,3 +231,23 @@ async def test_a_view_shares_all_but_the_sender_with_its_client(log):
         await run.result(timeout=30)
         with pytest.raises(SenderError, match="by: has 201 characters"):
             client.acting(by="x" * 201)
+
+
+async def test_connect_names_whom_its_client_acts_for_and_refuses_what_is_no_name_before_it_opens_anything(tmp_path):
+    url = f"file:{tmp_path / 'new.db'}"
+    with pytest.raises(SenderError, match="via: has control characters"):
+        async with connect(url, via="two\nlines"):
+            pass
+    assert not (tmp_path / "new.db").exists()
+    async with connect(url, handlers=HANDLERS, by="ann", via="cli build-7") as client:
+        await client.register(CHAIN)
+        await (await client.start("w", id="one")).result(timeout=30)
+        assert await told(client.log) == [("one", "ann", "cli build-7", "StartWorkflow", "followed")]
+
+
+async def test_acting_for_another_costs_microseconds(log):
+    async with client_on(log) as client:
+        began = time.process_time()
+        for number in range(10_000):
+            client.acting(by=f"user-{number}", via="http 10.0.0.7")
+        assert time.process_time() - began < 0.5
