@@ -11,7 +11,7 @@ from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEFINITIONS, EVENTS, STARTS, NewRecord
 from stepwell.schemas.audit import audit_definition, audit_transition
 from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow
+from stepwell.schemas.commands import ApproveStep, CancelWorkflow, PauseWorkflow
 from stepwell.schemas.events import ApprovalDecided, CommandNoted, WorkflowStarted
 from tests.workbench import (
     Claimant,
@@ -52,6 +52,7 @@ async def told(log):
     return [(entry.instance_id, entry.by, entry.via, entry.command, entry.outcome) for entry in await audit(log)]
 
 
+@pytest.mark.rows("O13")
 async def test_commands_followed_noted_and_rejected_name_their_sender_and_workers_are_nobody(log):
     async with stage(log, HANDLERS, CHAIN, SLEEPY) as client:
         ann = client.acting(by="ann", via="http 10.0.0.7")
@@ -134,6 +135,27 @@ async def test_a_stray_is_answered_in_its_sender_s_name_once_and_where_it_belong
     (entry,) = await audit(log)
     assert (entry.by, entry.via, entry.command, entry.command_id) == ("ann", "kcat", "StartWorkflow", "c-1")
     assert entry.partition == home
+
+
+async def test_who_approves_is_named_once_though_the_approval_was_a_stray(open_log):
+    log = await open_log(partitions=2)
+    async with stage(log, HANDLERS, GATE) as client:
+        await client.start("gate", id="x")
+        await until(lambda: waits(client))
+        stray = NewRecord("x", encode(ApproveStep("x", by="bob", command_id="c-1")))
+        await log.append(COMMANDS, 1 - partition_for("x", 2), [stray])
+        await until(lambda: noted(log))
+        await client.approve("x", by="ann")
+        await ends(client, "x")
+    assert [(entry.by, entry.partition) for entry in await audit(log)] == [
+        ("bob", partition_for("x", 2)),
+        ("ann", partition_for("x", 2)),
+    ]
+
+
+async def noted(log):
+    history = await whole_history(log)
+    return events_of(history, CommandNoted) and events_of(history, ApprovalDecided)
 
 
 async def test_a_start_that_is_taken_ahead_of_its_turn_keeps_its_sender_and_so_does_who_made_it_so(log):
