@@ -223,7 +223,8 @@ class PartitionOwner:
             note = self._strays.note(one, command, self._now())
             # What is sent on is answered where it belongs, and its sender is named there.
             refused = isinstance(note.transition.events[0], CommandRejected)
-            self._enter(command, None, note, batch, asked=one.record.headers if refused else NO_HEADERS)
+            told = answering(one.record.headers, command) if refused else NO_HEADERS
+            self._enter(command, None, note, batch, told=told)
         else:
             await self._decide(command, batch, asked=one.record.headers)
 
@@ -284,7 +285,7 @@ class PartitionOwner:
             await self._decider.learn(instance, command)
         decided = self._decider.decide(self.speculative, instance, command, self._now())
         if decided is not None:
-            self._enter(command, instance, decided, batch, asked=asked, ahead=ahead)
+            self._enter(command, instance, decided, batch, told=answering(asked, command), ahead=ahead)
 
     def _enter(
         self,
@@ -293,13 +294,13 @@ class PartitionOwner:
         decided: Decided,
         batch: list[NewRecord],
         *,
-        asked: Mapping[str, str] = NO_HEADERS,
+        told: Mapping[str, str] = NO_HEADERS,
         ahead: int = -1,
     ) -> None:
         """Take a decision into the speculative state, and put it with those that are appended next.
 
         Args:
-            asked: Headers of the command's record.
+            told: Headers that tell who asked for it.
             ahead: Its offset on ``starts``, where it has not had its turn; else -1.
         """
         self.index += 1
@@ -312,7 +313,7 @@ class PartitionOwner:
             self._runs += more
             self._admission.changed(more)
         headers = stamp_headers(TRANSITION, stamp)
-        headers.update(answering(asked, command))
+        headers.update(told)
         batch.append(NewRecord(command.instance_id, decided.value, headers))
         self._unproved.append(_Unproved(self.index, decided, self.speculative, len(decided.value)))
         self._look_ahead(decided)

@@ -14,9 +14,17 @@ import msgspec
 from stepwell.schemas.commands import Command, StartWorkflow
 from stepwell.schemas.events import Event
 from stepwell.schemas.feed import CONTENT_TYPE, FeedHead, feed_source
+from stepwell.schemas.sender import BY, LONGEST, VIA
 
 _KAFKA_BINDING: Final = "0.5.0"
 _KEY: Final = {"type": "string", "description": "The instance id."}
+_SENDER: Final = {
+    "type": "object",
+    "properties": {
+        BY: {"type": "string", "maxLength": LONGEST, "description": "Who asks; recorded with the answer."},
+        VIA: {"type": "string", "maxLength": LONGEST, "description": "From where; likewise."},
+    },
+}
 _REFS: Final = "#/components/schemas/{name}"
 
 
@@ -111,6 +119,7 @@ def _command(name: str, kind: Any) -> dict[str, Any]:
         "title": name,
         "summary": _summary(kind),
         "contentType": CONTENT_TYPE,
+        "headers": _SENDER,
         "payload": {"$ref": _REFS.format(name=kind.__name__)},
         "bindings": {"kafka": {"key": _KEY, "bindingVersion": _KAFKA_BINDING}},
     }

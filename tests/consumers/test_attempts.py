@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from stepwell.schemas.events import StepFailed, StepRetryScheduled, StepSucceeded
 from stepwell.testing import simulate
 from tests.workbench import events_of, handlers_of, outcome, stage, steps, whole_history, workflow
@@ -42,6 +44,7 @@ async def test_a_function_in_a_thread_tells_its_cpu_and_waiting_costs_none(log):
     assert busy.worker == idle.worker == NAME
 
 
+@pytest.mark.rows("R14")
 async def test_attempts_that_fail_and_time_out_are_told_of_too(log):
     async def work(data, ctx):
         if ctx.attempt == 1:

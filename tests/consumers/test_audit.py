@@ -1,14 +1,17 @@
 """The log says who asked for what, however the command came to be answered, and when the command is long gone."""
 
+import time
+
 import pytest
 
+from stepwell.connecting import connect
 from stepwell.consumers import deciding
 from stepwell.errors import CommandRejectedError, SenderError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEFINITIONS, EVENTS, STARTS, NewRecord
 from stepwell.schemas.audit import audit_definition, audit_transition
 from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow
+from stepwell.schemas.commands import ApproveStep, CancelWorkflow, PauseWorkflow
 from stepwell.schemas.events import ApprovalDecided, CommandNoted, WorkflowStarted
 from tests.workbench import (
     Claimant,
@@ -49,6 +52,7 @@ async def told(log):
     return [(entry.instance_id, entry.by, entry.via, entry.command, entry.outcome) for entry in await audit(log)]
 
 
+@pytest.mark.rows("O13")
 async def test_commands_followed_noted_and_rejected_name_their_sender_and_workers_are_nobody(log):
     async with stage(log, HANDLERS, CHAIN, SLEEPY) as client:
         ann = client.acting(by="ann", via="http 10.0.0.7")
@@ -131,6 +135,27 @@ async def test_a_stray_is_answered_in_its_sender_s_name_once_and_where_it_belong
     (entry,) = await audit(log)
     assert (entry.by, entry.via, entry.command, entry.command_id) == ("ann", "kcat", "StartWorkflow", "c-1")
     assert entry.partition == home
+
+
+async def test_who_approves_is_named_once_though_the_approval_was_a_stray(open_log):
+    log = await open_log(partitions=2)
+    async with stage(log, HANDLERS, GATE) as client:
+        await client.start("gate", id="x")
+        await until(lambda: waits(client))
+        stray = NewRecord("x", encode(ApproveStep("x", by="bob", command_id="c-1")))
+        await log.append(COMMANDS, 1 - partition_for("x", 2), [stray])
+        await until(lambda: noted(log))
+        await client.approve("x", by="ann")
+        await ends(client, "x")
+    assert [(entry.by, entry.partition) for entry in await audit(log)] == [
+        ("bob", partition_for("x", 2)),
+        ("ann", partition_for("x", 2)),
+    ]
+
+
+async def noted(log):
+    history = await whole_history(log)
+    return events_of(history, CommandNoted) and events_of(history, ApprovalDecided)
 
 
 async def test_a_start_that_is_taken_ahead_of_its_turn_keeps_its_sender_and_so_does_who_made_it_so(log):
@@ -228,3 +253,23 @@ async def test_a_view_shares_all_but_the_sender_with_its_client(log):
         await run.result(timeout=30)
         with pytest.raises(SenderError, match="by: has 201 characters"):
             client.acting(by="x" * 201)
+
+
+async def test_connect_names_whom_its_client_acts_for_and_refuses_what_is_no_name_before_it_opens_anything(tmp_path):
+    url = f"file:{tmp_path / 'new.db'}"
+    with pytest.raises(SenderError, match="via: has control characters"):
+        async with connect(url, via="two\nlines"):
+            pass
+    assert not (tmp_path / "new.db").exists()
+    async with connect(url, handlers=HANDLERS, by="ann", via="cli build-7") as client:
+        await client.register(CHAIN)
+        await (await client.start("w", id="one")).result(timeout=30)
+        assert await told(client.log) == [("one", "ann", "cli build-7", "StartWorkflow", "followed")]
+
+
+async def test_acting_for_another_costs_microseconds(log):
+    async with client_on(log) as client:
+        began = time.process_time()
+        for number in range(10_000):
+            client.acting(by=f"user-{number}", via="http 10.0.0.7")
+        assert time.process_time() - began < 0.5

@@ -28,7 +28,7 @@ from stepwell.log.port import DEAD_LETTERS, FEED, NewRecord
 from stepwell.schemas.events import CommandNoted, WorkflowCompleted
 from stepwell.schemas.feed import feed_position, feed_source
 from tests.consumers.test_feed import everything
-from tests.workbench import ends, events_of, handlers_of, stage, steps, until, whole_history, workflow
+from tests.workbench import accepted, ends, events_of, handlers_of, stage, steps, until, whole_history, workflow
 
 PARTITIONS = 3
 
@@ -60,16 +60,15 @@ async def log(settings):
     await log.close()
 
 
-async def produce(settings, topic, records, **options):
+async def produce(settings, topic, records, headers=(), **options):
     """Send records as any program with librdkafka would."""
 
     def send():
         failed = []
         producer = Producer({"bootstrap.servers": settings.bootstrap, **options})
         for key, value in records:
-            producer.produce(
-                f"{settings.namespace}.{topic}", value, key, on_delivery=lambda e, _: e and failed.append(e)
-            )
+            told = {"on_delivery": lambda e, _: e and failed.append(e), "headers": list(headers)}
+            producer.produce(f"{settings.namespace}.{topic}", value, key, **told)
         assert producer.flush(20) == 0
         assert not failed
 
@@ -133,6 +132,23 @@ async def test_starts_by_librdkafka_s_own_partitioner_or_without_a_key_run_where
         assert (await client.get("order-3")).output == 3
     assert notes, "CRC32 is not murmur2"
     assert all("murmur2" in note.message for _, note in notes)
+
+
+async def test_headers_of_librdkafka_say_who_asked_also_of_what_had_to_be_sent_on(log, settings):
+    headers = [("by", "Jürgen\r\n".encode()), ("via", b"kcat \xff"), ("traceparent", None), ("epoch", b"7")]
+    names = [f"order-{n}" for n in range(10)]
+    async with stage(log, HANDLERS, CHAIN) as client:
+        await produce(settings, "starts", [start_of(name) for name in names], headers)  # CRC32: some are strays
+        await produce(settings, "starts", [start_of("nobody")], [("by", None)], partitioner="murmur2")
+        await ends(client, *names, "nobody")
+        assert events_of(await whole_history(log), CommandNoted), "some were sent on"
+    found = [
+        (transition.instance_id, record.headers["by"], record.headers["via"], record.headers["command"])
+        for partition in range(PARTITIONS)
+        for record, transition in await accepted(log, partition)
+        if {"by", "via", "command"} & record.headers.keys()
+    ]
+    assert sorted(found) == [(name, "Jürgen", "kcat \ufffd", "StartWorkflow") for name in names]
 
 
 async def test_what_is_no_command_goes_to_the_dead_letters_with_the_reason(log, settings):

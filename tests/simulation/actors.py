@@ -285,6 +285,7 @@ class Visitor:
 
     async def _insist(self, client: Client, command: Any) -> None:
         """Send a command until it is answered, as a careful client does; others give up."""
+        client = client.acting(by=f"for {command.command_id}")
         for _ in range(100):
             try:
                 event = await client.send(command, timeout=3)
@@ -362,7 +363,7 @@ class Person:
         voted = {vote.by for vote in step.votes}
         by = next(name for name in (*step.gate.approvers, "ann", "bob") if name not in voted)
         try:
-            await client.approve(instance_id, step_id, by=by)
+            await client.acting(by="a person").approve(instance_id, step_id, by=by)
         except (CommandRejectedError, TimeoutError):
             return
 

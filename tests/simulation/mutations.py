@@ -119,6 +119,13 @@ def _takes_the_steering_command_with_it(self: PartitionOwner, ahead: int = -1) -
 _stamp = PartitionOwner._stamp
 
 
+async def _forgets_who_asked(self: PartitionOwner, *args: Any, asked: Any = None, ahead: int = -1) -> None:
+    await _decide(self, *args, asked={} if ahead >= 0 or asked is None else asked, ahead=ahead)
+
+
+_decide = PartitionOwner._decide
+
+
 def _snapshot_of(state: str, index: str) -> Callable[[PartitionOwner], None]:
     def maybe(self: PartitionOwner) -> None:
         if self._snapshots.due():
@@ -336,6 +343,7 @@ MUTATIONS: dict[str, Mutation] = {
         400,
         Bias(instances=20, rates=STORMY._replace(crash=0.03, refused=0.03)),
     ),
+    "a start ahead forgets who asked for it": Mutation([(PartitionOwner, "_decide", _forgets_who_asked)]),
     "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], 200, _DEATHS),
     "deferred steps forgotten after take-over": Mutation(
         [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 250, Bias(instances=20, chaos=("kill",), every=0.15)

@@ -115,6 +115,7 @@ class Oracle:
         self.cancels: set[CancelRuns] = set()
         self.messages: set[bytes] = set()  # from instance to instance, that something which counts has led to
         self.told: set[bytes] = set()  # those of them that are in the log
+        self.named: dict[str, str] = {}  # who asked, by command id
         self.ready: dict[str, StepReady] = {}  # by effect id
         self.said: dict[tuple[str, str, int], list[Any]] = defaultdict(list)  # outcomes of handlers
         self.taken_over = self.snapshots = self.rollbacks = self.count = 0
@@ -128,6 +129,8 @@ class Oracle:
                 self._event(partition, record, chunks)
         elif topic in {"commands", "starts"}:
             self.told.update(record.value for record in records if record.value in self.messages)
+            named = (record for record in records if "by" in record.headers)
+            self.named.update((decode_command(record.value).command_id, record.headers["by"]) for record in named)
             for record in records:
                 command_id = getattr(decode_command(record.value), "command_id", "")
                 if command_id:
@@ -167,6 +170,7 @@ class Oracle:
         require(stamp.ahead not in partition.ahead, f"{place}: start {stamp.ahead} was taken before")
         require(transition.at >= partition.state.at, f"{place}: time goes back")
         require(record.key == transition.instance_id, f"{place}: another key")
+        self._check_sender(record, transition, place)
         partition.last = stamp
         if stamp.ahead >= 0:
             partition.ahead.add(stamp.ahead)
@@ -188,6 +192,13 @@ class Oracle:
         found = effects(before, transition, after)
         self.messages.update(encode(effect) for effect in found if not isinstance(effect, (WorkItem, CancelRuns)))
         partition.owed += [(record.offset, effect) for effect in found]
+
+    def _check_sender(self, record: Record, transition: Transition, place: str) -> None:
+        """Whatever answers a command names who asked for it, and nothing else names anybody."""
+        answers = {getattr(event, "command_id", "") for event in transition.events} & self.named.keys()
+        expected = [(self.named[command_id], command_id) for command_id in answers]
+        told = [(by, record.headers.get("command_id"))] if (by := record.headers.get("by")) else []
+        require(told == expected, f"{place}: asked for by {expected}, and it says {told}")
 
     def _instance_event(
         self, instance: _Instance, before: InstanceState | None, event: Any, transition: Transition, place: str

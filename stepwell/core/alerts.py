@@ -1,0 +1,149 @@
+"""What somebody should look at, from what was seen of all workflows; ``docs/health.md`` lists the codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from stepwell.core.health import (
+    ERRORS_WORST,
+    FAILED_WORST,
+    SLOW_WORST,
+    WAIT_WORST,
+    Level,
+    Observation,
+    Part,
+    error_share,
+    failed_share,
+    health,
+    slowness,
+)
+
+FAILING: Final = 0.1  # share of instances that failed
+ERROR_PRONE: Final = 0.25  # share of attempts that failed
+SLOW: Final = 2.0  # times the expected duration
+WAITING_LONG: Final = 60.0  # seconds
+
+_ORDER: Final[dict[Level, int]] = {"critical": 0, "warning": 1, "healthy": 2}
+
+
+class Alert(Struct, frozen=True):
+    """Something that somebody should look at.
+
+    Attributes:
+        code: A stable word for programs.
+        workflow: Empty where it concerns all of them; likewise
+        version: its version.
+        message: What was seen.
+        remedy: What to do.
+    """
+
+    code: str
+    level: Literal["warning", "critical"]
+    workflow: str
+    version: str
+    message: str
+    remedy: str
+
+
+def alerts(observations: Iterable[Observation]) -> list[Alert]:
+    """What somebody should look at: the critical first, then by workflow, version and code.
+
+    Args:
+        observations: One for each version of each workflow, all of the same moment.
+    """
+    seen = list(observations)
+    found = [*_of_workers(seen), *(alert for one in seen for alert in _of_workflow(one))]
+    return sorted(found, key=lambda alert: (_ORDER[alert.level], alert.workflow, alert.version, alert.code))
+
+
+def _of_workers(seen: list[Observation]) -> Iterator[Alert]:
+    """Alerts that concern all workflows: workers are shared."""
+    waiting = sum(max(0, one.waiting) for one in seen)
+    if not waiting:
+        return
+    slots, used = max(one.slots for one in seen), max(one.slots_used for one in seen)
+    runs = "1 run waits" if waiting == 1 else f"{waiting:,} runs wait"
+    if slots <= 0:
+        yield Alert(
+            "no_worker",
+            "critical",
+            "",
+            "",
+            f"no worker is live, and {runs}",
+            "Start one: `stepwell worker --handlers MODULE`.",
+        )
+    elif used >= slots:
+        yield Alert(
+            "workers_full",
+            "warning",
+            "",
+            "",
+            f"all {slots:,} slots of the workers are in use, and {runs}",
+            "Start another `stepwell worker`, or give them a larger `--concurrency` where steps mostly wait.",
+        )
+
+
+def _of_workflow(seen: Observation) -> Iterator[Alert]:
+    state = health(seen)
+
+    def alert(code: str, message: str, remedy: str, *, critical: bool = False) -> Alert:
+        return Alert(code, "critical" if critical else "warning", seen.workflow, seen.version, message, remedy)
+
+    if state.level != "healthy":
+        yield alert(
+            "unhealthy",
+            f"its health is {state.score} of 100; {state.words}",
+            "See what is worst among its parts: `stepwell health`.",
+            critical=state.level == "critical",
+        )
+    failed = failed_share(seen)
+    if failed is not None and failed >= FAILING:
+        yield alert(
+            "failing",
+            _words(state.parts, "success"),
+            "`stepwell list --status failed` shows them; `stepwell resume ID` goes on at the step that failed.",
+            critical=failed >= FAILED_WORST,
+        )
+    errors = error_share(seen)
+    if errors is not None and errors >= ERROR_PRONE:
+        yield alert(
+            "error_prone",
+            _words(state.parts, "errors"),
+            "See the errors of its steps: `stepwell status ID`. What they need may be away, or too slow.",
+            critical=errors >= ERRORS_WORST,
+        )
+    if seen.incidents > 0:
+        number = "1 instance waits" if seen.incidents == 1 else f"{seen.incidents:,} instances wait"
+        yield alert(
+            "incidents",
+            f"{number} for a person",
+            "`stepwell list --status paused` shows them, `stepwell status ID` says why; then `stepwell resume ID`.",
+        )
+    usual, longest = slowness(seen, seen.p50_seconds), slowness(seen, seen.p95_seconds)
+    if usual is not None and usual >= SLOW:
+        yield alert(
+            "slow",
+            _words(state.parts, "time"),
+            "`stepwell status ID` shows what each step took. Expect more, if that is what it takes.",
+            critical=usual >= SLOW_WORST,
+        )
+    elif longest is not None and longest >= SLOW_WORST:
+        yield alert(
+            "slow_tail",
+            f"one in twenty took {seen.p95_seconds:g} s or more, {seen.expected_seconds:g} s are expected",
+            "Compare a slow instance with a fast one: `stepwell status ID` shows what each step took.",
+        )
+    if seen.waiting > 0 and seen.slots > 0 and seen.oldest_ready_seconds >= WAITING_LONG:
+        yield alert(
+            "waiting_long",
+            f"a step has been ready for {seen.oldest_ready_seconds:.0f} s, and no worker has taken it",
+            "`stepwell workers` shows whether any serves its queue and has its handler, and how many slots are free.",
+            critical=seen.oldest_ready_seconds >= WAIT_WORST,
+        )
+
+
+def _words(parts: Iterable[Part], name: str) -> str:
+    return next(part.words for part in parts if part.name == name)
