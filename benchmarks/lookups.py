@@ -71,7 +71,7 @@ def transitions(number: int, random_: random.Random) -> Iterator[Transition]:
 
 async def fill(store: Store, instances: int) -> int:
     """Fill the read models as the projector does; return how many events."""
-    random_, place, events = random.Random(1), 0, 0
+    random_, place, events, position = random.Random(1), 0, 0, Position()
     for first in range(0, instances, _BATCH):
         changes = Changes()
         for number in range(first, min(first + _BATCH, instances)):
@@ -80,8 +80,10 @@ async def fill(store: Store, instances: int) -> int:
                 project(changes, tracked, transition, place, encode(transition))
                 place += 1
                 events += len(transition.events)
+        after = Position(place, 0, place)
         async with store.transaction():
-            await store.write(changes, 0, Position(place, 0, place))
+            await store.write(changes, 0, position, after)
+        position = after
     return events
 
 

@@ -165,7 +165,7 @@ class Projector:
                 changes = await self._fold(partition, accepted)
                 if middle is not None and ends:
                     await self._take_over(changes, middle)
-                await self._store.write(changes, partition, after)
+                await self._store.write(changes, partition, before, after)
         except OvertakenError:
             await self.begin()
             return
@@ -195,7 +195,7 @@ class Projector:
         if after != before:
             await definitions.catch_up()
             async with self._store.transaction():
-                await self._store.write(changes, DEFINITIONS_PARTITION, after, definitions.summaries())
+                await self._store.write(changes, DEFINITIONS_PARTITION, before, after, definitions.summaries())
             self.positions[DEFINITIONS_PARTITION] = after
 
     async def _fold(self, partition: int, accepted: Sequence[tuple[Record, Transition]]) -> Changes:
@@ -252,7 +252,7 @@ class Projector:
         _logger.info("older records are gone", partition=partition, first=first)
         start = Position(first, _IN_THE_MIDDLE.epoch, _IN_THE_MIDDLE.index)
         async with self._store.transaction():
-            await self._store.write(Changes(), partition, start)
+            await self._store.write(Changes(), partition, self.positions[partition], start)
         self.positions[partition] = start
         await self._look_in_the_middle(partition)
 

@@ -178,17 +178,24 @@ class Store:
         self,
         changes: Changes,
         partition: int,
-        position: Position,
+        before: Position,
+        after: Position,
         definitions: Iterable[RegisteredVersion] | None = None,
     ) -> None:
         """Write, within a transaction, what a batch changes, and where its partition stands afterwards.
 
         Args:
+            before: Where it stood.
             definitions: All that are registered, where that has changed.
+
+        Raises:
+            OvertakenError: It stands elsewhere.
         """
+        if (await self.positions()).get(partition, Position()) != before:
+            raise OvertakenError
         await self.connection.execute(
             "INSERT OR REPLACE INTO positions(partition, offset, epoch, number, at, proof) VALUES (?, ?, ?, ?, ?, ?)",
-            (partition, *position),
+            (partition, *after),
         )
         await self._put(changes)
         if definitions is not None:

@@ -157,7 +157,7 @@ async def test_whoever_was_overtaken_writes_nothing(log, tmp_path):
     before = await dump(second)
     with pytest.raises(OvertakenError):
         async with first.transaction():
-            await first.write(Changes(), 0, Position(3))
+            await first.write(Changes(), 0, Position(), Position(3))
     await slow.catch_up()
     assert await dump(first) == before
     await first.close()
@@ -189,7 +189,9 @@ async def test_where_the_first_records_are_gone_the_newest_snapshot_says_what_th
     seen = {row[0]: row for row in (await dump(rest))["instances"]}
     for name, row in seen.items():
         when = 8  # when it changed last is not told by a snapshot
-        assert row[:when] + row[when + 1 :] == everything[name][:when] + everything[name][when + 1 :], f"{seed} {name}"
+        assert row[:when] + row[when + 1 :] == everything[name][:when] + everything[name][when + 1 :], (
+            f"{seed} {name}"
+        )
     missing = everything.keys() - seen.keys()
     assert all(everything[name][3] in ("completed", "failed", "cancelled") for name in missing)
     assert not any(name.startswith("late") for name in missing)

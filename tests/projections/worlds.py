@@ -26,7 +26,9 @@ from stepwell.schemas.sender import BY, COMMAND, VIA
 from tests.core.model import Engine, definition, moody_fate, play
 
 
-def histories(rnd: random.Random, instances: int, prefix: str = "i", commands: int = 40) -> dict[str, list[Transition]]:
+def histories(
+    rnd: random.Random, instances: int, prefix: str = "i", commands: int = 40
+) -> dict[str, list[Transition]]:
     """What happens to instances of random definitions, commands and outcomes."""
     found = {}
     for number in range(instances):
