@@ -157,6 +157,13 @@ class KafkaQueue:
         said = self._passing.say(Note(self._bench.name, back=back))
         return asyncio.ensure_future(self._said(said))
 
+    def resize(self, prefetch: int) -> None:
+        """As the port says."""
+        self._bench.prefetch = prefetch
+        if self._bench.free <= 0:
+            self._passing.offer()
+        self._bench.arrived.fire()
+
     @staticmethod
     async def _said(said: Future[Sequence[int]]) -> None:
         await said
