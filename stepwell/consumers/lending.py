@@ -203,8 +203,8 @@ class Lending:
         )
 
     def _lease(self, claim: Claim) -> tuple[float, int]:
-        left = max(0.0, claim.until - asyncio.get_running_loop().time())
-        return round(left, 3), self._clock() + int(left * 1000)
+        milliseconds = max(0, round((claim.until - asyncio.get_running_loop().time()) * 1000))
+        return milliseconds / 1000, self._clock() + milliseconds
 
     def _known(self, claim_id: str) -> Claim:
         claim = self._claims.get(claim_id)
