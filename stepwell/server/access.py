@@ -80,7 +80,7 @@ class Demand:
         if self.role not in _COVERS[actor.role]:
             raise RefusedError(
                 HTTPStatus.FORBIDDEN,
-                f"{actor.name} is {_a(actor.role)}, and this is for {' or '.join(_able(self.role))}",
+                f"{actor.name} is {_a(actor.role)}, and this is for {' or '.join(able(self.role))}",
                 remedy="Use a token whose role may do it; `stepwell token NAME --role ROLE` makes one.",
             )
 
@@ -187,8 +187,9 @@ def _unauthorized(message: str) -> RefusedError:
     )
 
 
-def _able(role: Role) -> list[str]:
-    return [str(able) for able in Role if role in _COVERS[able]]
+def able(role: Role | _Kind) -> list[str]:
+    """The roles that may do what this one is demanded for."""
+    return [str(one) for one in Role if role in _COVERS[one]] if role is not PUBLIC else ["everybody"]
 
 
 def _a(role: Role) -> str:
