@@ -15,6 +15,8 @@ from stepwell.schemas.events import ErrorInfo
 
 TRACEBACK_CHARACTERS: Final = 4_000  # the end of a traceback says most; a record has room for better things
 MESSAGE_CHARACTERS: Final = 2_000
+NAME_CHARACTERS: Final = 200  # of a class; only generated ones are longer
+MOST_KINDS: Final = 50
 
 
 class ReportedError(Exception):
@@ -61,6 +63,8 @@ def _bounded(info: ErrorInfo) -> ErrorInfo:
     after = info.retry_after
     return replace(
         info,
+        type=_encodable(info.type[:NAME_CHARACTERS]),
+        kinds=tuple(_encodable(kind[:NAME_CHARACTERS]) for kind in info.kinds[:MOST_KINDS]),
         message=_encodable(_shortened(info.message, MESSAGE_CHARACTERS)),
         traceback=_encodable(info.traceback[-TRACEBACK_CHARACTERS:]),
         retry_after=after if after is not None and 0 < after <= LONGEST_SECONDS else None,

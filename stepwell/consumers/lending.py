@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from stepwell.consumers.claims import Back, Claim, Completed, Failed, Step, Word
@@ -214,7 +213,7 @@ class Lending:
 
     # --- speaking of a claim --------------------------------------------------------------------------------
 
-    def heartbeat(self, claim_id: str, progress: Any = msgspec.UNSET) -> LeaseState:
+    def heartbeat(self, claim_id: str, progress: Any = None) -> LeaseState:
         """Let a lease begin anew.
 
         Args:
@@ -230,7 +229,7 @@ class Lending:
         if claim.step is None or claim.said is not None:
             raise claim.lost()
         claim.extend()
-        if progress is not msgspec.UNSET:
+        if progress is not None:
             claim.step.ctx.heartbeat(progress)
         seconds, until = self._lease(claim)
         return LeaseState(cancelled=False, lease_seconds=seconds, lease_until=until)

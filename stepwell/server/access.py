@@ -53,6 +53,7 @@ _COVERS: Final[dict[Role, frozenset[Role]]] = {
     Role.VIEWER: frozenset({Role.VIEWER}),
     Role.OPERATOR: frozenset({Role.VIEWER, Role.OPERATOR}),
     Role.APPROVER: frozenset({Role.VIEWER, Role.APPROVER}),
+    Role.WORKER: frozenset({Role.WORKER}),
     Role.ADMIN: frozenset(Role),
 }
 """What each role may ask for: an operator steers and an approver decides, and neither does the other's work."""
@@ -193,4 +194,4 @@ def able(role: Role | _Kind) -> list[str]:
 
 
 def _a(role: Role) -> str:
-    return f"{'a' if role is Role.VIEWER else 'an'} {role}"
+    return f"{'an' if role[0] in 'aeiou' else 'a'} {role}"

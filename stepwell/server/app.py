@@ -10,7 +10,8 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from stepwell.client import Client
-from stepwell.server import definitions, health, instances
+from stepwell.consumers.lending import Lending
+from stepwell.server import definitions, health, instances, work
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
@@ -18,7 +19,12 @@ from stepwell.server.problems import answer
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 
-ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (definitions.router, instances.router, health.router)
+ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
+    definitions.router,
+    instances.router,
+    work.router,
+    health.router,
+)
 
 
 def create_app(client: Client, *, access: Access, more: Sequence[ControllerRouterHandler] = ()) -> Litestar:
@@ -33,9 +39,11 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         more: Routers besides our own.
     """
     routers = [*ROUTERS, *more]
+    lending = Lending(client.log)
     dependencies = {
         "client": Provide(lambda: client, sync_to_thread=False, use_cache=True),
         "access": Provide(lambda: access, sync_to_thread=False, use_cache=True),
+        "lending": Provide(lambda: lending, sync_to_thread=False, use_cache=True),
         "actor": Provide(_actor, sync_to_thread=False),
     }
     return Litestar(
@@ -43,6 +51,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         dependencies=dependencies,
         guards=[access.guard],
         exception_handlers={Exception: answer},
+        on_shutdown=[lending.close],
         request_max_body_size=MOST_BODY,
         logging_config=None,
         openapi_config=None,

@@ -18,9 +18,12 @@ from stepwell.errors import (
     DefinitionConflictError,
     DefinitionError,
     InactiveWorkflowError,
+    LeaseLostError,
     LogError,
     RecordTooLargeError,
     StepwellError,
+    TooManyWorkersError,
+    UnknownClaimError,
     UnknownInstanceError,
     UnknownWorkflowError,
     visible,
@@ -42,7 +45,8 @@ class Problem(Struct, frozen=True, omit_defaults=True):
         detail: What was wrong this time.
         place: Where: an instance, a place inside a definition or a body.
         remedy: What to do next.
-        code: Why the engine rejected a command: a stable word such as ``already_finished``.
+        code: Why the engine rejected a command, or why a claim is lost: a stable word such as ``already_finished``
+            or ``expired``.
         problems: Every reason why a definition or a body is not valid, where there are several.
     """
 
@@ -89,6 +93,9 @@ _STATUSES: Final[Mapping[type[StepwellError], HTTPStatus]] = {
     DefinitionConflictError: HTTPStatus.CONFLICT,
     CommandRejectedError: HTTPStatus.CONFLICT,
     DefinitionError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnknownClaimError: HTTPStatus.NOT_FOUND,
+    LeaseLostError: HTTPStatus.CONFLICT,
+    TooManyWorkersError: HTTPStatus.TOO_MANY_REQUESTS,
     RecordTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     LogError: HTTPStatus.SERVICE_UNAVAILABLE,
     UndecidedError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -116,6 +123,9 @@ _TITLES: Final[Mapping[str, str]] = {
     "definition_conflict": "The version belongs to another definition",
     "command_rejected": "The engine will not do this",
     "definition": "The definition is not valid",
+    "unknown_claim": "No such claim",
+    "lease_lost": "The step is not yours any more",
+    "too_many_workers": "Too many different workers",
     "record_too_large": "Too large for the log",
     "log": "The log cannot be used",
     "undecided": "No engine has answered yet",
@@ -149,6 +159,8 @@ def _of_ours(error: StepwellError) -> tuple[Problem, dict[str, str]]:
     if isinstance(error, CommandRejectedError):
         code = error.code
         status = _REJECTIONS.get(code, status)
+    if isinstance(error, LeaseLostError):
+        code = error.reason
     problems = error.problems[:MOST_SHOWN] if isinstance(error, DefinitionError) else []
     told = Problem(
         type=f"urn:stepwell:problem:{name}",

@@ -29,13 +29,14 @@ _logger = Logger("stepwell.server")
 class Role(StrEnum):
     """What a token's holder may do.
 
-    A viewer reads. An operator reads, registers, starts and steers. An approver reads, approves and rejects. An
-    admin may do everything.
+    A viewer reads. An operator reads, registers, starts and steers. An approver reads, approves and rejects. A
+    worker claims steps and reports on them, and nothing else. An admin may do everything.
     """
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     APPROVER = "approver"
+    WORKER = "worker"
     ADMIN = "admin"
 
 
