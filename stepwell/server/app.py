@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import Litestar, Request
@@ -15,7 +16,7 @@ from stepwell.server import definitions, health, instances, work
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
-from stepwell.server.problems import answer
+from stepwell.server.problems import RefusedError, answer
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 
@@ -25,6 +26,16 @@ ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     work.router,
     health.router,
 )
+
+
+class _Request(Request[Any, Any, Any]):
+    """A request whose body may be nested more deeply than anybody reads."""
+
+    async def json(self) -> Any:
+        try:
+            return await super().json()
+        except RecursionError:  # msgspec's own limit; as it is no decoding error, Litestar takes it for a bug
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "is nested too deeply", place="body") from None
 
 
 def create_app(client: Client, *, access: Access, more: Sequence[ControllerRouterHandler] = ()) -> Litestar:
@@ -52,6 +63,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         guards=[access.guard],
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],
+        request_class=_Request,
         request_max_body_size=MOST_BODY,
         logging_config=None,
         openapi_config=None,
