@@ -10,7 +10,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from stepwell.client import Client
-from stepwell.server import definitions, health, instances
+from stepwell.server import definitions, health, instances, named, submitting
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
@@ -18,7 +18,13 @@ from stepwell.server.problems import answer
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 
-ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (definitions.router, instances.router, health.router)
+ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
+    definitions.router,
+    instances.router,
+    submitting.router,
+    named.router,
+    health.router,
+)
 
 
 def create_app(client: Client, *, access: Access, more: Sequence[ControllerRouterHandler] = ()) -> Litestar:
