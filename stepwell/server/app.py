@@ -7,12 +7,13 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import Litestar, Request
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from stepwell.client import Client
 from stepwell.consumers.lending import Lending
-from stepwell.server import definitions, health, instances, work
+from stepwell.server import definitions, health, instances, named, submitting, work
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
@@ -23,6 +24,8 @@ MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition o
 ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     definitions.router,
     instances.router,
+    submitting.router,
+    named.router,
     work.router,
     health.router,
 )
@@ -63,6 +66,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         guards=[access.guard],
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],
+        state=State({"lending": lending}),
         request_class=_Request,
         request_max_body_size=MOST_BODY,
         logging_config=None,
