@@ -169,7 +169,7 @@ async def test_more_workers_than_a_server_serves_are_asked_to_come_later(http, m
 
 async def test_the_routes_are_described(http):
     described = (await http.get("/openapi.json")).json()
-    paths = {path: set(item) for path, item in described["paths"].items() if path.startswith("/v1/work")}
+    paths = {path: set(item) for path, item in described["paths"].items() if path.startswith("/v1/work/")}
     verbs = ("heartbeat", "complete", "fail", "release")
     assert paths == {"/v1/work/claim": {"post"}} | {f"/v1/work/{{claim_id}}/{verb}": {"post"} for verb in verbs}
     operation = described["paths"]["/v1/work/claim"]["post"]
