@@ -23,11 +23,11 @@ from stepwell.log.port import Log
 from stepwell.schemas.events import ErrorInfo
 
 MOST_CLAIMED: Final = 100  # steps by one call; who has more hands polls again
-LONGEST_WAIT: Final = 60.0  # seconds; proxies tend to cut off what is silent for longer
+LONGEST_WAIT: Final = 60  # seconds; proxies tend to cut off what is silent for longer
 SHORTEST_WAIT: Final = 0.1  # seconds: what waits has to be fetched from the log
 DEFAULT_LEASE: Final = 30.0  # seconds
 SHORTEST_LEASE: Final = 1.0  # seconds; less would be eaten up by the way
-LONGEST_LEASE: Final = 3600.0  # seconds; a worker that dies keeps its steps for as long
+LONGEST_LEASE: Final = 3600  # seconds; a worker that dies keeps its steps for as long
 LINGER: Final = 10.0  # seconds without polls and claims after which a worker counts as gone
 MOST_REMOTES: Final = 1_000  # workers at once; each is a member of the log's group
 REMEMBERED: Final = 10_000  # ended claims that are still told apart from unknown ones

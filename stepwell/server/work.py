@@ -22,6 +22,7 @@ from stepwell.consumers.lending import (
     Lending,
     Reported,
 )
+from stepwell.core.text_checks import MAX_NAME
 from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import ErrorInfo
 from stepwell.server.access import Role, requires
@@ -30,7 +31,8 @@ _LONGEST_NAME: Final = 200
 
 WorkerName = Annotated[str, Meta(min_length=1, max_length=_LONGEST_NAME)]
 # Workers tell each other of these, separated by commas.
-Word = Annotated[str, Meta(min_length=1, max_length=_LONGEST_NAME, pattern="^[^,]+$")]
+QueueName = Annotated[str, Meta(min_length=1, max_length=_LONGEST_NAME, pattern="^[^,]+$")]
+HandlerName = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, pattern="^[^,]+$")]
 
 
 class Claiming(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,8 +48,10 @@ class Claiming(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     worker: WorkerName
-    handlers: Annotated[list[Word], Meta(min_length=1, max_length=1_000)]
-    queues: Annotated[list[Word], Meta(min_length=1, max_length=100)] = field(default_factory=lambda: ["default"])
+    handlers: Annotated[list[HandlerName], Meta(min_length=1, max_length=1_000)]
+    queues: Annotated[list[QueueName], Meta(min_length=1, max_length=100)] = field(
+        default_factory=lambda: ["default"]
+    )
     limit: Annotated[int, Meta(ge=1, le=MOST_CLAIMED)] = 1
     wait_seconds: Annotated[float, Meta(ge=0, le=LONGEST_WAIT)] = 0.0
     lease_seconds: Annotated[float, Meta(ge=SHORTEST_LEASE, le=LONGEST_LEASE)] = DEFAULT_LEASE
