@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -205,11 +205,24 @@ def _of_litestar(error: HTTPException) -> Problem:
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """The response to a request that met an error; a bug of ours is logged with its traceback."""
     problem, headers = problem_of(error)
+    if isinstance(error, (NotFoundException, MethodNotAllowedException)):  # of the router: handlers raise our own
+        problem, headers = _of_routing(request, problem)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _logger.error(
             "a bug met by a request", method=request.method, path=visible(request.scope["path"]), exc_info=error
         )
     return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _of_routing(request: Request[Any, Any, Any], problem: Problem) -> tuple[Problem, dict[str, str]]:
+    path = visible(request.scope["path"])[:200]
+    remedy = "GET /openapi.json describes what there is; /docs shows it."
+    if problem.status == HTTPStatus.NOT_FOUND:
+        return replace(problem, detail=f"there is nothing at {path}", remedy=remedy), {}
+    *_, template = request.app.asgi_router.handle_routing(path=request.scope["path"], method="OPTIONS")
+    methods = {method for route in request.app.routes if route.path_format == template for method in route.methods}
+    allowed = ", ".join(sorted(methods))
+    return replace(problem, detail=f"{path} takes {allowed}, not {request.method}", remedy=remedy), {"Allow": allowed}
 
 
 def _snake(name: str) -> str:
