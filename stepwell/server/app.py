@@ -1,0 +1,80 @@
+"""The Litestar application: routers, who may use them, and how errors are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from litestar import Litestar, Request
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+
+from stepwell.client import Client
+from stepwell.consumers.lending import Lending
+from stepwell.server import definitions, health, instances, named, submitting, work
+from stepwell.server.access import Access, Actor
+from stepwell.server.describing import describe
+from stepwell.server.pages import pages
+from stepwell.server.problems import RefusedError, answer
+
+MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
+
+ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
+    definitions.router,
+    instances.router,
+    submitting.router,
+    named.router,
+    work.router,
+    health.router,
+)
+
+
+class _Request(Request[Any, Any, Any]):
+    """A request whose body may be nested more deeply than anybody reads."""
+
+    async def json(self) -> Any:
+        try:
+            return await super().json()
+        except RecursionError:  # msgspec's own limit; as it is no decoding error, Litestar takes it for a bug
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "is nested too deeply", place="body") from None
+
+
+def create_app(client: Client, *, access: Access, more: Sequence[ControllerRouterHandler] = ()) -> Litestar:
+    """The application.
+
+    Handlers are given ``client: NamedDependency[Client]`` and ``actor: NamedDependency[Actor]``: who asks, which is
+    also in ``request.state.actor``. Each says what it demands by ``guards=[requires(Role.VIEWER)]``.
+
+    Args:
+        client: Asks the engines, and reads the log. It belongs to the event loop that serves the application.
+        access: Finds out who asks.
+        more: Routers besides our own.
+    """
+    routers = [*ROUTERS, *more]
+    lending = Lending(client.log)
+    dependencies = {
+        "client": Provide(lambda: client, sync_to_thread=False, use_cache=True),
+        "access": Provide(lambda: access, sync_to_thread=False, use_cache=True),
+        "lending": Provide(lambda: lending, sync_to_thread=False, use_cache=True),
+        "actor": Provide(_actor, sync_to_thread=False),
+    }
+    return Litestar(
+        [*routers, pages(lambda: describe(routers, dependencies))],
+        dependencies=dependencies,
+        guards=[access.guard],
+        exception_handlers={Exception: answer},
+        on_shutdown=[lending.close],
+        state=State({"lending": lending}),
+        request_class=_Request,
+        request_max_body_size=MOST_BODY,
+        logging_config=None,
+        openapi_config=None,
+        debug=False,
+    )
+
+
+def _actor(request: Request[Any, Any, Any]) -> Actor:
+    actor: Actor = request.state.actor
+    return actor
