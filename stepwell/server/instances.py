@@ -14,7 +14,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from stepwell.client import Client
 from stepwell.consumers.views import InstanceView
-from stepwell.errors import StepwellError, UnknownInstanceError
+from stepwell.errors import CommandRejectedError, StepwellError, UnknownInstanceError
 from stepwell.ids import new_id
 from stepwell.schemas.commands import (
     ApproveStep,
@@ -302,16 +302,21 @@ async def steer(client: Client, _actor: Actor, command: Command, name: str, *, a
 
 
 async def _was_followed(client: Client, command: Command) -> bool:
-    """Whether a command of this id has led to anything."""
+    """Whether a command of this id was answered before.
+
+    Raises:
+        CommandRejectedError: It was rejected then.
+    """
     command_id = getattr(command, "command_id", "")
     try:
         history = await client.history(command.instance_id)
     except UnknownInstanceError:
         return False
-    return any(
-        getattr(record.event, "command_id", "") == command_id and not isinstance(record.event, CommandRejected)
-        for record in history
-    )
+    events = (record.event for record in history)
+    event = next((event for event in events if getattr(event, "command_id", "") == command_id), None)
+    if isinstance(event, CommandRejected):
+        raise CommandRejectedError(event.code, event.message, instance_id=command.instance_id)
+    return event is not None
 
 
 _AGAIN: Final = "Look again later; or ask again with the same Idempotency-Key, which does nothing twice."

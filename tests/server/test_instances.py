@@ -159,6 +159,17 @@ async def test_a_command_with_a_key_comes_twice_and_is_followed_once(http, gate,
     gate.open.set()
 
 
+async def test_a_command_with_a_key_that_was_rejected_is_rejected_again_at_once(http, gate):
+    await registered(http, workflow({"id": "a", "handler": "gate"}))
+    fine(await http.post("/v1/instances", json={"workflow": "w", "id": "one"}), 201)
+    for _ in range(2):
+        answer = await http.post("/v1/instances/one/rollback", json={"to": "x"}, headers={"Idempotency-Key": "k"})
+        problem(answer, 409, code="unknown_checkpoint")
+    events = fine(await http.get("/v1/instances/one/history"))["events"]
+    assert [event["type"] for event in events].count("command.rejected") == 1
+    gate.open.set()
+
+
 @pytest.mark.parametrize(
     "body", [b'"\xc3("', b"[" * 100_000, b'{"to": 1, "to"', b"\xef\xbb\xbf{}", b'{"pause": 0}', b'{"pause": "true"}']
 )
