@@ -16,7 +16,7 @@ from stepwell.server.access import Actor
 from stepwell.server.bodies import Start, Started
 from stepwell.server.problems import RefusedError
 
-LONGEST_WAIT: Final = 300.0  # seconds that a request may wait for an end; whoever wants more asks again
+LONGEST_WAIT: Final = 300  # seconds that a request may wait for an end; whoever wants more asks again
 LONGEST_KEY: Final = 1_000  # characters of an idempotency key
 
 
