@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import Litestar, Request
@@ -17,7 +16,8 @@ from stepwell.server import definitions, health, instances, named, submitting, w
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
-from stepwell.server.problems import RefusedError, answer
+from stepwell.server.problems import answer
+from stepwell.server.reading import StrictRequest, tell_methods
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 
@@ -29,16 +29,6 @@ ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     work.router,
     health.router,
 )
-
-
-class _Request(Request[Any, Any, Any]):
-    """A request whose body may be nested more deeply than anybody reads."""
-
-    async def json(self) -> Any:
-        try:
-            return await super().json()
-        except RecursionError:  # msgspec's own limit; as it is no decoding error, Litestar takes it for a bug
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "is nested too deeply", place="body") from None
 
 
 def create_app(client: Client, *, access: Access, more: Sequence[ControllerRouterHandler] = ()) -> Litestar:
@@ -67,7 +57,8 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],
         state=State({"lending": lending}),
-        request_class=_Request,
+        before_request=tell_methods,
+        request_class=StrictRequest,
         request_max_body_size=MOST_BODY,
         logging_config=None,
         openapi_config=None,
