@@ -22,6 +22,8 @@ class EventRecord(Struct, frozen=True):
         at: Milliseconds since 1970.
         partition: Where it is in the log,
         offset: and at which record.
+        position: How far a subscription has come with it, to go on behind it later; empty elsewhere.
+        workflow: The name of the instance's definition, where a subscription knows it.
     """
 
     instance_id: str
@@ -31,6 +33,8 @@ class EventRecord(Struct, frozen=True):
     event: Event
     partition: int = 0
     offset: int = -1
+    position: str = ""
+    workflow: str = ""
 
 
 async def accepted_of(log: Log, instance_id: str) -> list[Accepted]:
