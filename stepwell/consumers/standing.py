@@ -90,7 +90,7 @@ async def stand_behind(log: Log, partition: int, where: Place) -> EventReader:
     if not found or found[0].offset != where.offset:
         raise gone(partition, where.offset, found[0].offset if found else end)
     record = found[0]
-    before = await _known_before(reader, record)
+    before = await _known_before(log, partition, record)
     reader.position, reader.acceptance = record.offset, before
     _, counts = accepted_or_claim(reader, record)
     if not counts or (where.number != WHOLE and not _has(reader, record, where.number)):
@@ -104,9 +104,14 @@ async def stand_behind(log: Log, partition: int, where: Place) -> EventReader:
     return reader
 
 
-async def _known_before(reader: EventReader, record: Record) -> Acceptance:
+async def _known_before(log: Log, partition: int, record: Record) -> Acceptance:
     """What the rule knows before a record; nothing sensible where the record does not count."""
+    reader = EventReader(log, partition)
     snapshot = await reader.seek_snapshot()
+    if snapshot is None:
+        reader = await stand_at_start(log, partition)
+        if reader.position > record.offset:  # deleted, and still in this process's memory
+            raise gone(partition, record.offset, reader.position)
     if snapshot is None or record.offset > snapshot.covers:
         while reader.position < record.offset:
             before = reader.position

@@ -224,6 +224,7 @@ class _Flow:
                     event=event,
                     partition=partition,
                     offset=offset,
+                    number=number,
                     position=position,
                     workflow=workflow,
                 ),
