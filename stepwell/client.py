@@ -205,7 +205,7 @@ class Client:
             except BaseException:
                 self.subscriber.unwatch(watch)
                 raise
-        run = Run(self, instance_id, existed=isinstance(answer, CommandNoted))
+        run = Run(self, instance_id, existed=isinstance(answer, CommandNoted), decided=answer is not None)
         weakref.finalize(run, self.subscriber.unwatch, watch).atexit = False
         return run
 

@@ -138,16 +138,16 @@ async def serve(
     url = log or os.environ.get(VARIABLE) or DEFAULT_URL
     logger = telling.Logger(f"stepwell.{role}")
     try:
-        async with _opened(url, retry_for) as opened:
+        async with opened(url, retry_for) as log_:
             logger.info(
                 "started",
                 role=role,
                 log=without_password(url),
-                partitions=opened.partitions,
+                partitions=log_.partitions,
                 pid=os.getpid(),
                 **about,
             )
-            attempt = attempt_on(opened)
+            attempt = attempt_on(log_)
             joined = asyncio.Event()
 
             def join(at_work: Callable[[], None]) -> Awaitable[None]:
@@ -158,7 +158,7 @@ async def serve(
                 return attempt(is_at_work)
 
             part = asyncio.ensure_future(supervise(role, join, retry_for=retry_for))
-            watch = asyncio.ensure_future(_watch_crew(role, opened, joined, logger, retry_for))
+            watch = asyncio.ensure_future(_watch_crew(role, log_, joined, logger, retry_for))
             try:
                 await asyncio.wait((part, watch), return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError:
@@ -173,22 +173,23 @@ async def serve(
     except asyncio.CancelledError:
         pass  # before anything was begun
     except StepwellError as error:
-        return _ended_by(error, role, logger, as_json=as_json)
+        return ended_by(error, role, logger, as_json=as_json)
     logger.info("stopped", role=role)
     return STOPPED
 
 
 @contextlib.asynccontextmanager
-async def _opened(url: str, retry_for: float) -> AsyncIterator[Log]:
-    opened = await open_patiently(lambda: open_log(url), retry_for=retry_for)
+async def opened(url: str, retry_for: float) -> AsyncIterator[Log]:
+    """The log of a process that runs for long: trouble that may pass is waited out before it begins."""
+    found = await open_patiently(lambda: open_log(url), retry_for=retry_for)
     try:
-        yield opened
+        yield found
     finally:
         with contextlib.suppress(LogError):  # what mattered was told before
-            await opened.close()
+            await found.close()
 
 
-def _ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_json: bool) -> int:
+def ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_json: bool) -> int:
     """Say why it ends; return the exit status."""
     status = AWAY if isinstance(error, OutOfPatienceError) else BAD_INPUT
     if as_json:
