@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
 from litestar import Litestar, Request
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from stepwell.client import Client
-from stepwell.server import definitions, health, instances, named, submitting
+from stepwell.server import definitions, health, instances, named, stream, submitting
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
@@ -23,6 +25,7 @@ ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     instances.router,
     submitting.router,
     named.router,
+    stream.router,
     health.router,
 )
 
@@ -47,6 +50,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
     return Litestar(
         [*routers, pages(lambda: describe(routers, dependencies))],
         dependencies=dependencies,
+        state=State({"stopping": asyncio.Event()}),  # set before it stops, for answers that have no end
         guards=[access.guard],
         exception_handlers={Exception: answer},
         request_max_body_size=MOST_BODY,

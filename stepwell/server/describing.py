@@ -38,6 +38,7 @@ milliseconds since 1970 unless a name or a format says otherwise.
 _TAGS: Final = {
     "instances": "Start, look at and steer instances.",
     "definitions": "Register and look at definitions.",
+    "events": "What happens, as it happens: server-sent events.",
     "health": "Whether everything runs.",
     "submit and trigger": "Graphs that are submitted first and triggered later.",
     "api/workflows": "Start by name and look.",

@@ -97,6 +97,7 @@ async def serving(app: Litestar, listening: socket.socket) -> AsyncIterator[asyn
     try:
         yield running
     finally:
+        app.state.stopping.set()
         server.should_exit = True
         await asyncio.gather(running, return_exceptions=True)
         listening.close()

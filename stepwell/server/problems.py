@@ -19,6 +19,7 @@ from stepwell.errors import (
     DefinitionError,
     InactiveWorkflowError,
     LogError,
+    PositionGoneError,
     RecordTooLargeError,
     StepwellError,
     UnknownInstanceError,
@@ -88,6 +89,7 @@ _STATUSES: Final[Mapping[type[StepwellError], HTTPStatus]] = {
     InactiveWorkflowError: HTTPStatus.CONFLICT,
     DefinitionConflictError: HTTPStatus.CONFLICT,
     CommandRejectedError: HTTPStatus.CONFLICT,
+    PositionGoneError: HTTPStatus.GONE,
     DefinitionError: HTTPStatus.UNPROCESSABLE_ENTITY,
     RecordTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     LogError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -117,6 +119,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "command_rejected": "The engine will not do this",
     "definition": "The definition is not valid",
     "record_too_large": "Too large for the log",
+    "position_gone": "What comes next was deleted",
     "log": "The log cannot be used",
     "undecided": "No engine has answered yet",
 }
