@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from http_server import Answer, Server
@@ -24,6 +25,7 @@ from tests.workbench import ends, handlers_of, running, stage, steps, stop, unti
 CHAIN = workflow(*steps("a", "b"), output="{{ step_outputs.b.n }}")
 OTHER = workflow(*steps("a"), name="other")
 SOURCE = "/stepwell/stepwell"
+ROOT = Path(__file__).resolve().parents[2]
 KEY = b"k" * 32
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 
@@ -289,6 +291,39 @@ async def test_a_webhook_that_retention_has_overtaken_is_told_and_not_passed_ove
     await log.delete_before(EVENTS, 0, 3)
     with pytest.raises(PositionGoneError, match="deleted before they were read"):
         await Webhooks(log, [hook(server)], SOURCE).run()
+
+
+async def test_the_receiver_that_the_docs_show_takes_what_is_genuine_and_nothing_else(log, tmp_path):
+    page = (ROOT / "docs/events.md").read_text()
+    path = tmp_path / "receiver.py"
+    path.write_text(page[page.index("`receiver.py`:") :].split("```python\n")[1].split("```")[0])
+    async with Server() as free:
+        port = free.port
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, str(path), str(port),
+        env={**os.environ, "BILLING_SECRET": SECRET}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    url, wanted = f"http://127.0.0.1:{port}/", ("workflow.*",)
+    genuine = Webhook("genuine", url, wanted, secret_env="HOOK_SECRET", max_attempts=100)
+    forged = Webhook("forged", url, wanted, max_attempts=1)
+    made = Webhooks(log, [genuine], SOURCE)
+    async with stage(log, handlers_of(work=work), CHAIN) as client:
+        async with running(made.run()):
+            await begun(log, "genuine")
+            await client.start("w", {"n": 1}, id="one")
+            told = [(await child.stdout.readline()).decode().split() for _ in range(2)]
+        assert [kind for _, kind in told] == ["workflow.started", "workflow.completed"]
+        async with running(Webhooks(log, [forged], SOURCE).run()):
+            await begun(log, "forged")
+            await client.start("w", {"n": 1}, id="two")
+
+            async def given_up():
+                return [letter.headers["reason"] for letter in await letters(log)] == ["answered 401"] * 2
+
+            await until(given_up)
+    child.kill()
+    assert await child.stdout.read() == b""
+    await child.wait()
 
 
 # --- the file -------------------------------------------------------------------------------------------------
