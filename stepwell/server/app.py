@@ -17,6 +17,7 @@ from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
 from stepwell.server.problems import answer
+from stepwell.server.reading import StrictRequest, tell_methods
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 
@@ -53,6 +54,8 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         state=State({"stopping": asyncio.Event()}),  # set before it stops, for answers that have no end
         guards=[access.guard],
         exception_handlers={Exception: answer},
+        before_request=tell_methods,
+        request_class=StrictRequest,
         request_max_body_size=MOST_BODY,
         logging_config=None,
         openapi_config=None,

@@ -224,7 +224,7 @@ class Rollback(Struct, frozen=True, forbid_unknown_fields=True):
         pause: Stay paused there.
     """
 
-    to: Annotated[int, Meta(ge=0)] | str = "latest"
+    to: int | str = "latest"
     pause: bool = False
 
 

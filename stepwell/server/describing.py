@@ -80,6 +80,17 @@ def describe(handlers: Sequence[ControllerRouterHandler], dependencies: Any) -> 
     described: dict[str, Any] = app.openapi_schema.to_schema()
     (_, components) = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
     described["components"]["schemas"].update(components)
+    bodies = [
+        handler.parsed_fn_signature.parameters["data"].annotation
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if "data" in handler.parsed_fn_signature.parameters
+    ]
+    (_, exact) = msgspec.json.schema_components(bodies)
+    described["components"]["schemas"].update(
+        exact
+    )  # with limits that Litestar leaves out, and what takes no other keys
     for route in app.routes:
         item = described["paths"].get(route.path_format or "/") if isinstance(route, HTTPRoute) else None
         if item is None or not isinstance(route, HTTPRoute):

@@ -14,7 +14,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from stepwell.client import Client
 from stepwell.consumers.views import InstanceView
-from stepwell.errors import StepwellError
+from stepwell.errors import StepwellError, UnknownInstanceError
 from stepwell.ids import new_id
 from stepwell.schemas.commands import (
     ApproveStep,
@@ -25,6 +25,7 @@ from stepwell.schemas.commands import (
     ResumeWorkflow,
     RollbackWorkflow,
 )
+from stepwell.schemas.events import CommandRejected
 from stepwell.server.access import Access, Actor, Role, requires
 from stepwell.server.bodies import (
     Batch,
@@ -85,7 +86,7 @@ async def start_batch(
     """Start several instances; each is taken or refused on its own. A key covers the batch in its order."""
 
     async def one(number: int, asked: Start) -> BatchEntry:
-        own = f"{key}\0{number}" if key and asked.id is None else ""
+        own = f"{key}\0{number}" if key else ""
         try:
             started = await start(client, asked, actor, key=own)
         except StepwellError as error:
@@ -102,9 +103,9 @@ async def get_one(client: NamedDependency[Client], instance_id: Id) -> InstanceV
     return await client.get(instance_id)
 
 
-@get("/v1/instances/batch", guards=[requires(Role.VIEWER)], include_in_schema=False)
+@get("/v1/instances/batch", guards=[requires(Role.VIEWER)], operation_id="getInstanceCalledBatch")
 async def get_batch(client: NamedDependency[Client]) -> InstanceView:
-    """The instance that somebody has called `batch`, whose path is that of batches, too."""
+    """The instance that somebody has called `batch`, should there be one: its path is that of batches, too."""
     return await client.get("batch")
 
 
@@ -164,7 +165,7 @@ async def cancel(
     """End an instance; handlers that run are told."""
     reason = data.reason if data else ""
     command = CancelWorkflow(instance_id, reason, command_id=_command_id("cancel", instance_id, key))
-    return await steer(client, actor, command, "cancel")
+    return await steer(client, actor, command, "cancel", again=key is not None)
 
 
 @post(
@@ -181,7 +182,7 @@ async def pause(
     """Start no further step; what runs may finish."""
     reason = data.reason if data else ""
     command = PauseWorkflow(instance_id, reason, command_id=_command_id("pause", instance_id, key))
-    return await steer(client, actor, command, "pause")
+    return await steer(client, actor, command, "pause", again=key is not None)
 
 
 @post(
@@ -198,7 +199,7 @@ async def resume(
     """Go on with a paused instance; or, at the step that failed, with a failed or cancelled one."""
     skip: Any = "skip" if data and data.skip_failed else "retry"
     command = ResumeWorkflow(instance_id, skip, command_id=_command_id("resume", instance_id, key))
-    return await steer(client, actor, command, "resume")
+    return await steer(client, actor, command, "resume", again=key is not None)
 
 
 @post(
@@ -217,7 +218,7 @@ async def rollback(
     command = RollbackWorkflow(
         instance_id, asked.to, asked.pause, command_id=_command_id("rollback", instance_id, key)
     )
-    return await steer(client, actor, command, "rollback")
+    return await steer(client, actor, command, "rollback", again=key is not None)
 
 
 @post(
@@ -238,7 +239,7 @@ async def approve(
         instance_id, asked.step_id, _by(asked.by, actor, access), asked.comment,
         command_id=_command_id("approve", instance_id, key),
     )  # fmt: skip
-    return await steer(client, actor, command, "approve")
+    return await steer(client, actor, command, "approve", again=key is not None)
 
 
 @post(
@@ -259,7 +260,7 @@ async def reject(
         instance_id, asked.step_id, _by(asked.by, actor, access), asked.comment,
         command_id=_command_id("reject", instance_id, key),
     )  # fmt: skip
-    return await steer(client, actor, command, "reject")
+    return await steer(client, actor, command, "reject", again=key is not None)
 
 
 router = Router(
@@ -272,16 +273,24 @@ router = Router(
 )  # fmt: skip
 
 
-async def steer(client: Client, _actor: Actor, command: Command, name: str) -> Steered:
+async def steer(client: Client, _actor: Actor, command: Command, name: str, *, again: bool = False) -> Steered:
     """Send a command, and wait until an engine has followed it.
+
+    Args:
+        again: Whether it may be a repeat, of which an engine says nothing: then the history tells.
 
     Raises:
         CommandRejectedError: It will not.
         UndecidedError: None has answered.
     """
+    steered = Steered(command.instance_id, name)
+    if again and await _was_followed(client, command):
+        return steered
     try:
         answer = await client.send(command)
     except TimeoutError as error:
+        if again and await _was_followed(client, command):
+            return steered  # it was sent twice at once
         raise UndecidedError(str(error), place=command.instance_id, remedy=_AGAIN) from None
     if answer is None:
         raise UndecidedError(
@@ -289,7 +298,20 @@ async def steer(client: Client, _actor: Actor, command: Command, name: str) -> S
             place=command.instance_id,
             remedy=_AGAIN,
         )
-    return Steered(command.instance_id, name)
+    return steered
+
+
+async def _was_followed(client: Client, command: Command) -> bool:
+    """Whether a command of this id has led to anything."""
+    command_id = getattr(command, "command_id", "")
+    try:
+        history = await client.history(command.instance_id)
+    except UnknownInstanceError:
+        return False
+    return any(
+        getattr(record.event, "command_id", "") == command_id and not isinstance(record.event, CommandRejected)
+        for record in history
+    )
 
 
 _AGAIN: Final = "Look again later; or ask again with the same Idempotency-Key, which does nothing twice."

@@ -210,10 +210,16 @@ def _of_routing(request: Request[Any, Any, Any], problem: Problem) -> tuple[Prob
     remedy = "GET /openapi.json describes what there is; /docs shows it."
     if problem.status == HTTPStatus.NOT_FOUND:
         return replace(problem, detail=f"there is nothing at {path}", remedy=remedy), {}
-    *_, template = request.app.asgi_router.handle_routing(path=request.scope["path"], method="OPTIONS")
-    methods = {method for route in request.app.routes if route.path_format == template for method in route.methods}
-    allowed = ", ".join(sorted(methods))
+    allowed = methods_of(request)
     return replace(problem, detail=f"{path} takes {allowed}, not {request.method}", remedy=remedy), {"Allow": allowed}
+
+
+def methods_of(request: Request[Any, Any, Any]) -> str:
+    """What a request's path takes, as the header ``Allow`` says it."""
+    path = request.scope["path"]
+    *_, template = request.app.asgi_router.handle_routing(path=path.rstrip("/") or "/", method="OPTIONS")
+    methods = {method for route in request.app.routes if route.path_format == template for method in route.methods}
+    return ", ".join(sorted(methods))
 
 
 def _snake(name: str) -> str:

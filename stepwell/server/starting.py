@@ -33,21 +33,14 @@ async def start(client: Client, asked: Start, _actor: Actor, *, key: str = "", w
     """Start an instance.
 
     Args:
-        key: An idempotency key, which stands for the instance's id.
+        key: An idempotency key, which stands for the instance's id where the start names none.
         wait: How many seconds to wait for its end.
 
     Raises:
-        RefusedError: The key was used with another input, or beside an id.
+        RefusedError: The key was used with another input or version.
         StepwellError: What ``Client.start`` raises; but where no engine answers in time, the answer says so.
     """
-    if key and asked.id is not None:
-        raise RefusedError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "an id and an idempotency key both name the instance",
-            place="id",
-            remedy="Leave one of them out: the same id again finds the same instance, too.",
-        )
-    instance_id = id_of_key(asked.workflow, key) if key else asked.id or new_id()
+    instance_id = asked.id or (id_of_key(asked.workflow, key) if key else new_id())
     run = await _run(client, asked, instance_id)
     if key and run.existed:
         await _check_same(client, asked, instance_id)

@@ -36,7 +36,8 @@ async def test_an_idempotency_key_starts_once_and_only_the_same(http):
     assert first["instance_id"] == again["instance_id"] == id_of_key("w", "order 17")
     told = problem(await http.post("/v1/instances", json={**body, "input": {"n": 2}}, headers=key), 422)
     assert told["place"] == "Idempotency-Key"
-    problem(await http.post("/v1/instances", json={**body, "id": "x"}, headers=key), 422, place="id")
+    named = fine(await http.post("/v1/instances", json={**body, "id": "x"}, headers=key), 201)
+    assert named["instance_id"] == "x"  # an id needs no key
 
 
 async def test_starts_that_cannot_be_are_refused_and_say_why(http):
@@ -144,14 +145,30 @@ async def test_an_instance_is_paused_resumed_rolled_back_and_cancelled(http, gat
     gate.open.set()
 
 
-async def test_a_command_with_a_key_comes_twice_and_is_followed_once(http, gate):
+@pytest.mark.parametrize(
+    ("verb", "event"),
+    [("rollback", "rollback.started"), ("pause", "workflow.paused"), ("cancel", "workflow.cancelled")],
+)
+async def test_a_command_with_a_key_comes_twice_and_is_followed_once(http, gate, verb, event):
     await registered(http, workflow({"id": "a", "handler": "gate"}))
     fine(await http.post("/v1/instances", json={"workflow": "w", "id": "one"}), 201)
     for _ in range(2):
-        fine(await http.post("/v1/instances/one/cancel", headers={"Idempotency-Key": "k"}))
+        fine(await http.post(f"/v1/instances/one/{verb}", headers={"Idempotency-Key": "k"}))
     events = fine(await http.get("/v1/instances/one/history"))["events"]
-    assert [event["type"] for event in events].count("workflow.cancelled") == 1
+    assert [found["type"] for found in events].count(event) == 1
     gate.open.set()
+
+
+@pytest.mark.parametrize(
+    "body", [b'"\xc3("', b"[" * 100_000, b'{"to": 1, "to"', b"\xef\xbb\xbf{}", b'{"pause": 0}', b'{"pause": "true"}']
+)
+async def test_a_body_is_read_strictly(http, body):
+    problem(await http.post("/v1/instances/one/rollback", content=body), 400)
+
+
+async def test_what_does_not_fit_is_told_with_its_place(http):
+    wrong = {"starts": [{"workflow": "w"}, {"workflow": "w", "priority": "high"}]}
+    problem(await http.post("/v1/instances/batch", json=wrong), 400, place="body.starts[1].priority")
 
 
 async def test_people_approve_and_reject(http):
