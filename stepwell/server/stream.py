@@ -19,6 +19,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Stream
+from msgspec import Struct
 
 from stepwell.client import Client
 from stepwell.consumers.histories import EventRecord
@@ -47,9 +48,27 @@ LastEventId = Annotated[
     str | None,
     HeaderParameter(name="Last-Event-ID", max_length=20_000, description="As `since`, and before it."),
 ]
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """A message of the stream.
+
+    Attributes:
+        id: The position behind it.
+        event: The type of the event, such as `workflow.started`; `problem` where the stream met one, and ends.
+        data: JSON: the event as the feed has it, or the problem. A message without only says how far the stream is.
+        retry: Milliseconds after which to come back when it was cut off.
+    """
+
+    id: str = ""
+    event: str = ""
+    data: str = ""
+    retry: int = 0
+
+
 _STREAMED: Final = {
     HTTPStatus.OK.value: ResponseSpec(
-        str, media_type=MEDIA_TYPE, description="Events without end.", generate_examples=False
+        Message, media_type=MEDIA_TYPE, description="Events without end.", generate_examples=False
     )
 }
 
