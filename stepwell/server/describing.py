@@ -44,7 +44,8 @@ _TAGS: Final = {
     "api/workflows": "Start by name and look.",
     "executions": "Execute with parameters and look.",
 }
-_PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
+_REFERENCE: Final = "#/components/schemas/{name}"
+_PROBLEM: Final = {"$ref": _REFERENCE.format(name="Problem")}
 
 
 def also(status: HTTPStatus, body: type, description: str) -> dict[int, ResponseSpec]:
@@ -78,8 +79,6 @@ def describe(handlers: Sequence[ControllerRouterHandler], dependencies: Any) -> 
     # An application of its own that serves nobody: the pages that Litestar adds to one load from elsewhere.
     app = Litestar(list(handlers), dependencies=dependencies, openapi_config=config, logging_config=None)
     described: dict[str, Any] = app.openapi_schema.to_schema()
-    (_, components) = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
-    described["components"]["schemas"].update(components)
     bodies = [
         handler.parsed_fn_signature.parameters["data"].annotation
         for route in app.routes
@@ -87,10 +86,9 @@ def describe(handlers: Sequence[ControllerRouterHandler], dependencies: Any) -> 
         for handler in route.route_handlers
         if "data" in handler.parsed_fn_signature.parameters
     ]
-    (_, exact) = msgspec.json.schema_components(bodies)
-    described["components"]["schemas"].update(
-        exact
-    )  # with limits that Litestar leaves out, and what takes no other keys
+    # Litestar leaves limits out within unions, and does not say what takes no other keys.
+    (_, exact) = msgspec.json.schema_components([Problem, *bodies], ref_template=_REFERENCE)
+    described["components"]["schemas"].update(exact)
     for route in app.routes:
         item = described["paths"].get(route.path_format or "/") if isinstance(route, HTTPRoute) else None
         if item is None or not isinstance(route, HTTPRoute):

@@ -16,6 +16,7 @@ from stepwell.errors import StepwellError
 from stepwell.server.access import Access, is_loopback
 
 _LAST_ANSWERS: Final = 5  # seconds that requests under way get when the server is stopped
+_BACKLOG: Final = 2048  # connections that wait to be taken
 _KEEP_ALIVE: Final = 65  # seconds; more than the minute for which proxies keep idle connections
 
 
@@ -46,18 +47,27 @@ def listen(host: str, port: int) -> socket.socket:
     """
     place = f"{host}:{port}"
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise ListenError(f"is no address of this machine: {error}", place=place) from None
+    # The protocol is named because asyncio sends without delay only where it is: else an answer takes 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
     except OSError as error:
+        listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise ListenError(
-                "another program listens there already",
-                place=place,
-                remedy="Name another --port; 0 takes a free one.",
-            ) from None
-        raise ListenError(f"cannot listen there: {error.strerror or error}", place=place) from None
-    except (UnicodeError, OverflowError) as error:
-        raise ListenError(f"is no address: {error}", place=place) from None
+            message, remedy = "another program listens there already", "Name another --port; 0 takes a free one."
+        else:
+            message, remedy = f"cannot listen there: {error.strerror or error}", ""
+        raise ListenError(message, place=place, remedy=remedy) from None
+    return listening
 
 
 def url_of(listening: socket.socket) -> str:
