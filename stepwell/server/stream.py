@@ -42,11 +42,11 @@ Types = Annotated[
 ]
 Since = Annotated[
     str | None,
-    QueryParameter(max_length=20_000, description=f"`{START}`, or the `id` of an event, to go on behind it."),
+    QueryParameter(description=f"`{START}`, or the `id` of an event, to go on behind it."),
 ]
 LastEventId = Annotated[
     str | None,
-    HeaderParameter(name="Last-Event-ID", max_length=20_000, description="As `since`, and before it."),
+    HeaderParameter(name="Last-Event-ID", description="As `since`, and before it."),
 ]
 
 
