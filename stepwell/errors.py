@@ -110,6 +110,14 @@ class SenderError(StepwellError):
     """What is said of who asks for something, or from where, is no name."""
 
 
+class PositionError(StepwellError):
+    """A position from which events were to be read is none, or none of this log."""
+
+
+class PositionGoneError(PositionError):
+    """Retention has deleted what comes after a position: who went on behind it would miss events."""
+
+
 class CommandRejectedError(StepwellError):
     """The engine decided that a command cannot be followed.
 

@@ -67,7 +67,7 @@ async def engine(
     about: dict[str, Any] = {"name": named, "max_runs": most}
     if directory is not None:
         about["workflows"] = str(directory)
-    return await _serve("engine", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
+    return await serve("engine", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
 
 
 async def worker(
@@ -110,7 +110,7 @@ async def worker(
         "concurrency": at_once,
         "handlers": ",".join(_own(handlers.names(), handlers.prefixes)) or "built-in step types only",
     }
-    return await _serve("worker", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
+    return await serve("worker", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
 
 
 def _named(name: str | None) -> str:
@@ -119,7 +119,7 @@ def _named(name: str | None) -> str:
     return name or ""
 
 
-async def _serve(
+async def serve(
     role: str,
     attempt_on: Callable[[Log], Attempt],
     about: Mapping[str, Any],
@@ -128,6 +128,13 @@ async def _serve(
     as_json: bool,
     log: str | None,
 ) -> int:
+    """Run a part until it is stopped, waiting out trouble with its log; return the exit status.
+
+    Args:
+        role: What the part is: ``engine``.
+        attempt_on: Makes, for a log, what runs the part once.
+        about: What is told of it when it starts.
+    """
     url = log or os.environ.get(VARIABLE) or DEFAULT_URL
     logger = telling.Logger(f"stepwell.{role}")
     try:

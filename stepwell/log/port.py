@@ -23,8 +23,9 @@ STARTS: Final = "starts"  # commands that may wait until there is room for them:
 EVENTS: Final = "events"
 DEFINITIONS: Final = "definitions"  # one partition
 SNAPSHOTS: Final = "snapshots"
-DEAD_LETTERS: Final = "dead-letters"  # commands and work that could not be decoded
+DEAD_LETTERS: Final = "dead-letters"  # commands and work that could not be decoded, events nobody would take
 CONTROL: Final = "control"  # one partition; every worker reads all of it
+SUBSCRIPTIONS: Final = "subscriptions"  # one partition; how far each durable name has come
 FEED: Final = "feed"  # optional: accepted events one by one, for those who are not Stepwell
 
 WORKERS: Final = "workers"  # the group that those who consume are in

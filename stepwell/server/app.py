@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 
 from stepwell.client import Client
 from stepwell.consumers.lending import Lending
-from stepwell.server import definitions, health, instances, named, submitting, work
+from stepwell.server import definitions, health, instances, named, stream, submitting, work
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
@@ -27,6 +28,7 @@ ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     submitting.router,
     named.router,
     work.router,
+    stream.router,
     health.router,
 )
 
@@ -53,10 +55,11 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
     return Litestar(
         [*routers, pages(lambda: describe(routers, dependencies))],
         dependencies=dependencies,
+        # Set before it stops, for answers that have no end; and ended before that, for those that wait.
+        state=State({"stopping": asyncio.Event(), "lending": lending}),
         guards=[access.guard],
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],
-        state=State({"lending": lending}),
         before_request=tell_methods,
         request_class=StrictRequest,
         request_max_body_size=MOST_BODY,

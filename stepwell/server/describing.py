@@ -39,6 +39,7 @@ _TAGS: Final = {
     "instances": "Start, look at and steer instances.",
     "definitions": "Register and look at definitions.",
     "work": "Claim steps and report on them: for workers in any language.",
+    "events": "What happens, as it happens: server-sent events.",
     "health": "Whether everything runs.",
     "submit and trigger": "Graphs that are submitted first and triggered later.",
     "api/workflows": "Start by name and look.",

@@ -107,6 +107,7 @@ async def serving(app: Litestar, listening: socket.socket) -> AsyncIterator[asyn
     try:
         yield running
     finally:
+        app.state.stopping.set()
         await app.state.lending.close()  # or workers that wait for steps would keep us waiting
         server.should_exit = True
         await asyncio.gather(running, return_exceptions=True)

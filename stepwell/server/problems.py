@@ -20,6 +20,7 @@ from stepwell.errors import (
     InactiveWorkflowError,
     LeaseLostError,
     LogError,
+    PositionGoneError,
     RecordTooLargeError,
     StepwellError,
     TooManyWorkersError,
@@ -92,6 +93,7 @@ _STATUSES: Final[Mapping[type[StepwellError], HTTPStatus]] = {
     InactiveWorkflowError: HTTPStatus.CONFLICT,
     DefinitionConflictError: HTTPStatus.CONFLICT,
     CommandRejectedError: HTTPStatus.CONFLICT,
+    PositionGoneError: HTTPStatus.GONE,
     DefinitionError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownClaimError: HTTPStatus.NOT_FOUND,
     LeaseLostError: HTTPStatus.CONFLICT,
@@ -127,6 +129,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "lease_lost": "The step is not yours any more",
     "too_many_workers": "Too many different workers",
     "record_too_large": "Too large for the log",
+    "position_gone": "What comes next was deleted",
     "log": "The log cannot be used",
     "undecided": "No engine has answered yet",
 }
