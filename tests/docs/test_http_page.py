@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_the_page_names_every_route_of_the_server():
     from stepwell.server.app import create_app
 
     page = PAGE.read_text(encoding="utf-8")
-    for route in create_app(object(), access=Access()).routes:
+    for route in create_app(SimpleNamespace(log=None), access=Access()).routes:
         if route.path_format.startswith("/assets/"):
             continue  # of the pages
         verb = re.sub(r"/\{[^}]*\}", "", route.path_format).rsplit("/", 1)[-1]
