@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import shlex
 from datetime import datetime
@@ -27,7 +25,7 @@ from stepwell.cli.drawing import (
 )
 from stepwell.cli.session import UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import definition_of, given, is_python
-from stepwell.errors import CommandRejectedError, UnknownInstanceError, visible
+from stepwell.errors import UnknownInstanceError, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,53 +148,15 @@ async def _shown(client: Client, instance_id: str, to: int | None) -> InstanceVi
     try:
         shown = await client.replay(instance_id, to if to is None or to > 0 else None)
     except UnknownInstanceError:
-        shown = await _undecided(client, instance_id)
+        from stepwell.consumers.undecided import undecided  # noqa: PLC0415 - start-up time
+
+        shown = await undecided(client.log, client.registry, instance_id)
     if to is not None and not 0 < to <= shown.sequence:
         there = (
             f"there are only {shown.sequence} events, numbered from 1" if shown.sequence else "there are no events"
         )
         raise UsageError(there, place=f"--to {to}")
     return shown
-
-
-async def _undecided(client: Client, instance_id: str) -> InstanceView:
-    """An instance whose start is in the log, but that no engine has decided about."""
-    from stepwell.consumers.histories import unknown_instance  # noqa: PLC0415 - start-up time
-    from stepwell.consumers.views import InstanceView, StepView  # noqa: PLC0415
-    from stepwell.log.partitioner import partition_for  # noqa: PLC0415
-    from stepwell.log.port import COMMANDS, STARTS  # noqa: PLC0415
-    from stepwell.schemas.codec import decode_command  # noqa: PLC0415
-    from stepwell.schemas.commands import StartWorkflow  # noqa: PLC0415
-    from stepwell.schemas.events import CommandRejected  # noqa: PLC0415
-
-    rejected: dict[str, CommandRejected] = {}
-    with contextlib.suppress(UnknownInstanceError):
-        answers = [record.event for record in await client.history(instance_id)]
-        rejected = {answer.command_id: answer for answer in answers if isinstance(answer, CommandRejected)}
-    partition = partition_for(instance_id, client.log.partitions)
-    asked = [await client.log.read_key(topic, partition, instance_id) for topic in (COMMANDS, STARTS)]
-    for record in itertools.chain.from_iterable(asked):
-        with contextlib.suppress(msgspec.DecodeError):  # an engine will put it among the dead letters
-            command = decode_command(record.value)
-            if not isinstance(command, StartWorkflow) or command.command_id in rejected:
-                continue
-            await client.registry.catch_up()
-            wanted = client.registry.resolve(command.workflow, command.version)
-            return InstanceView(
-                instance_id=instance_id,
-                workflow=command.workflow,
-                version=command.version or "",
-                status="pending",
-                steps={step_id: StepView("pending") for step_id in wanted.steps} if wanted else {},
-                input=command.input,
-                priority=command.priority,
-            )
-    for answer in reversed(rejected.values()):
-        if answer.command == "StartWorkflow":
-            raise CommandRejectedError(
-                answer.code, f"its start was rejected: {answer.message}", instance_id=instance_id
-            )
-    raise unknown_instance(instance_id)
 
 
 def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
