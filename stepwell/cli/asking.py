@@ -8,11 +8,11 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from stepwell.cli.drawing import count, short
+from stepwell.cli.drawing import count
 from stepwell.cli.session import UsageError, client_of
 from stepwell.errors import visible
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 1.0  # seconds after which one is told why nothing is shown yet
 _TELL_EVERY: Final = 0.5  # seconds between two tellings on a terminal,
 _TELL_SELDOM: Final = 5.0  # and elsewhere
-_WIDEST: Final = 60  # characters of a column, but for the last one
 
 
 @contextlib.asynccontextmanager
@@ -44,12 +43,8 @@ async def caught_up(client: Client) -> None:
             words = await _how_far(client)
             if words:
                 told = True
-                print(
-                    f"\r{words}\x1b[K" if terminal else words,
-                    end="" if terminal else "\n",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                begin, end = ("\r", "\x1b[K") if terminal else ("", "\n")
+                print(f"{begin}{words}", end=end, file=sys.stderr, flush=True)
             await asyncio.wait((ready,), timeout=_TELL_EVERY if terminal else _TELL_SELDOM)
         await ready
     finally:
@@ -102,6 +97,35 @@ def time_of(text: str | None, option: str) -> int | None:
         raise wrong from None
 
 
+def in_order(given: Mapping[str, tuple[str, Any]]) -> None:
+    """Refuse a span of time that ends before it begins.
+
+    Args:
+        given: By the filter's name, the option and its value.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for kind in ("created", "finished"):
+        (option, after), (other, before) = given[f"{kind}_after"], given[f"{kind}_before"]
+        if after is not None and before is not None and after >= before:
+            raise UsageError(f"is not before {other}: nothing lies between", place=option)
+
+
+def seconds_of(text: str | None, option: str) -> float | None:
+    """An age as people write it, in seconds.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if text is None:
+        return None
+    found = _AGE.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f"is no age: {text!r}", place=option, remedy="Such as 90s, 15m, 2h, 7d or 4w.")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
 def fields_of(given: Sequence[str], option: str) -> dict[str, Any]:
     """Fields to look for, as ``NAME=VALUE``; the value is JSON, or else text.
 
@@ -144,25 +168,22 @@ def age(milliseconds: int) -> float:
     return max(0.0, time.time() - milliseconds / 1000)
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> list[str]:
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = (), indent: int = 0
+) -> list[str]:
     """Rows below each other; nothing in them that a terminal would obey.
 
     Args:
         titles: Of the columns; a line of their own unless all are empty.
         right: Columns of numbers.
+        indent: Spaces before each line.
     """
-    last = len(titles) - 1
-    cells = [
-        [
-            short(cell, _WIDEST) if place < last else visible(" ".join(str(cell).split()))
-            for place, cell in enumerate(row)
-        ]
-        for row in rows
-    ]
+    cells = [[visible(" ".join(str(cell).split())) for cell in row] for row in rows]
     shown = [list(titles), *cells] if any(titles) else cells
     widths = [max((len(row[place]) for row in shown), default=0) for place in range(len(titles))]
     return [
-        "  ".join(
+        " " * indent
+        + "  ".join(
             cell.rjust(width) if place in right else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()

@@ -1,10 +1,9 @@
-"""Verbs that only look: validate, plan, status, list, history, replay."""
+"""Verbs that look at definitions, and at one instance: validate, plan, status, replay."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +18,6 @@ from stepwell.cli.drawing import (
     levels,
     now_ms,
     plan_lines,
-    seconds,
     short,
     step_words,
 )
@@ -34,8 +32,7 @@ if TYPE_CHECKING:
     from stepwell.client import Client
     from stepwell.consumers.views import InstanceView
     from stepwell.core.plan import Plan
-
-_STATUSES = ("running", "paused", "completed", "failed", "cancelled")
+    from stepwell.projections.rows import AttemptRow
 
 
 def print_json(value: Any) -> None:
@@ -115,19 +112,39 @@ def _compiled(file: Path, dialect: str | None) -> tuple[Plan, str]:
     return compile_loaded(loaded), loaded.dialect
 
 
-async def status(instance_id: str, to: int | None, *, replayed: bool = False, as_json: bool, log: str | None) -> int:
-    """Show an instance, as it is or as it was."""
+async def status(
+    instance_id: str,
+    to: int | None,
+    *,
+    replayed: bool = False,
+    attempts: bool = False,
+    as_json: bool,
+    log: str | None,
+) -> int:
+    """Show an instance, as it is or as it was.
+
+    Args:
+        to: As it was after this event.
+        attempts: Every attempt at its steps as well.
+    """
+    rows: list[AttemptRow] = []
     async with client_of(log) as client:
-        shown = await _shown(client, instance_id, to)
+        shown = await shown_instance(client, instance_id, to)
         await client.registry.catch_up()
         compiled = client.registry.resolve(shown.workflow, shown.version)
         live = await client.engine_is_live()
+        if attempts:
+            rows = await _attempts(client, instance_id)
     if as_json:
-        print_json(shown)
+        print_json({**msgspec.to_builtins(shown), "attempts": rows} if attempts else shown)
         return 0
     if replayed:
         print(f"as of event {shown.sequence}:")
     print_instance(shown, compiled)
+    if attempts:
+        from stepwell.cli.debugging import attempt_lines  # noqa: PLC0415 - start-up time
+
+        print("\n" + ("\n".join(attempt_lines(rows)) if rows else "no attempts yet"))
     if shown.status == "pending":
         print("  Its start is in the log and has not been decided yet.")
     if not replayed and not shown.finished and not live:
@@ -137,7 +154,15 @@ async def status(instance_id: str, to: int | None, *, replayed: bool = False, as
     return 0
 
 
-async def _shown(client: Client, instance_id: str, to: int | None) -> InstanceView:
+async def _attempts(client: Client, instance_id: str) -> list[AttemptRow]:
+    from stepwell.consumers.histories import accepted_of  # noqa: PLC0415 - start-up time
+    from stepwell.projections.folding import attempts_in  # noqa: PLC0415
+
+    found = await accepted_of(client.log, instance_id)
+    return attempts_in(accepted.transition for accepted in found)
+
+
+async def shown_instance(client: Client, instance_id: str, to: int | None) -> InstanceView:
     """An instance as it is, or as it was after one of its events.
 
     Raises:
@@ -183,58 +208,3 @@ def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
         print(f"  checkpoints: {named}")
     if shown.output is not None:
         print(f"  output: {short(json.dumps(shown.output, ensure_ascii=False), 200)}")
-
-
-async def list_instances(
-    workflow: str | None, wanted: str | None, limit: int, cursor: str | None, *, as_json: bool, log: str | None
-) -> int:
-    """List instances."""
-    if wanted is not None and wanted not in _STATUSES:
-        raise UsageError(f"is no status; there are {', '.join(_STATUSES)}", place=f"--status {wanted}")
-    async with client_of(log) as client:
-        page, total = await client.instances(workflow=workflow, status=wanted or (), limit=limit, cursor=cursor)
-    if as_json:
-        print_json({"total": total, "instances": list(page), "next": page.next})
-        return 0
-    named = [f"{summary.workflow} {summary.version}" for summary in page]
-    width = max(map(len, named), default=0)
-    for summary, name in zip(page, named, strict=True):
-        started = datetime.fromtimestamp(summary.started_at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        took = seconds((summary.finished_at - summary.started_at) / 1000) if summary.finished_at else ""
-        sign = SIGNS.get(summary.status, ("▶", ""))[0]
-        print(f"{sign} {summary.instance_id:<36}  {name:<{width}}  {summary.status:<9}  {started}  {took}".rstrip())
-    if page.next:
-        print(f"… of {total:,}; the next ones: --cursor {page.next}")
-    elif not total:
-        print("no instances")
-    return 0
-
-
-async def history(instance_id: str, *, as_json: bool, log: str | None) -> int:
-    """Print an instance's events."""
-    async with client_of(log) as client:
-        records = await client.history(instance_id)
-    if as_json:
-        events = [
-            {
-                "sequence": record.sequence, "at": record.at, "partition": record.partition,
-                "offset": record.offset, **msgspec.to_builtins(record.event),
-            }
-            for record in records
-        ]  # fmt: skip
-        print_json({"instance_id": instance_id, "events": events})
-        return 0
-    width = len(str(records[-1].sequence))
-    for record in records:
-        at = datetime.fromtimestamp(record.at / 1000).astimezone()
-        shown = msgspec.to_builtins(record.event)
-        kind = shown.pop("type")
-        words = "  ".join(f"{key}={short(_plain(value), 72)}" for key, value in shown.items())
-        print(f"{record.sequence:>{width}}  {at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}  {kind:<22} {words}")
-    return 0
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict) and "type" in value and "message" in value:
-        return f"{value['type']}: {value['message']}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

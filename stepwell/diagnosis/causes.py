@@ -108,7 +108,7 @@ def _workers_wanted(case: Case) -> list[Remedy]:
     """Whoever resumes a workflow wants engine and worker to be there."""
     if case.crew.engines and case.crew.workers:
         return []
-    return [Remedy("Nothing runs it now: afterwards", _run(case))]
+    return [Remedy("As no engine or no worker is live, then", _run(case))]
 
 
 # --- who should decide it -----------------------------------------------------------------------------------
