@@ -64,7 +64,7 @@ def _lines(found: Diagnosis, here: str) -> list[str]:
     lines += ["", "What to do:"] if todo else []
     lines += table(("", ""), [(f"{words}{':' if command else '.'}", command) for words, command in todo], indent=2)
     if found.status not in ("pending", "rejected"):
-        lines += ["", f"All that happened: stepwell history {shlex.quote(found.instance_id)}{here}"]
+        lines += ["", visible(f"All that happened: stepwell history {shlex.quote(found.instance_id)}{here}")]
     return lines
 
 

@@ -150,7 +150,7 @@ async def status(
     if not replayed and not shown.finished and not live:
         begins = "decides and runs" if shown.status == "pending" else "goes on with"
         here, run = at(log), f"stepwell run FILE --id {shlex.quote(instance_id)}"
-        print(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it.")
+        print(visible(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it."))
     return 0
 
 

@@ -107,13 +107,14 @@ async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth
     attempts = [row for row in attempts_in(accepted.transition for accepted in found) if row.step_id in steps]
     named = [finding.child for finding in findings if finding.child] if depth else []
     children = {child: await _child(client, child, crew, at, depth - 1) for child in named}
+    findings = [_with_child(finding, children) for finding in findings]
     return Diagnosis(
         instance_id=instance_id,
         workflow=state.workflow,
         version=state.version,
         status=str(state.status),
         words=findings[0].words,
-        findings=[_with_child(finding, children) for finding in findings],
+        findings=findings,
         blocked=_blocked(state, plan) if state.live else [],
         attempts=attempts,
         children=children,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -177,12 +177,11 @@ def _move_output(changes: Changes, number: int, before: InstanceState | None, af
         changes.fields[number, name, scalar] = True
 
 
-_WRONG: Final = (StepFailed, StepRetryScheduled, WorkflowFailed)
-
-
 def _error_of(event: Event) -> ErrorInfo | None:
-    if isinstance(event, _WRONG):
+    if isinstance(event, (StepFailed, StepRetryScheduled)):
         return event.error
+    if isinstance(event, WorkflowFailed):
+        return None if event.step_id else event.error  # a step's was told when the step failed
     if isinstance(event, IncidentRaised):
         return ErrorInfo(type=event.code, message=event.message)
     return None
