@@ -10,7 +10,7 @@ import msgspec
 from stepwell.cli.asking import age, asking, caught_up, local_time, split_version, table
 from stepwell.cli.drawing import SIGNS, seconds, short
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import UsageError, at, client_of, parse_input
+from stepwell.cli.session import at, client_of, parse_input
 from stepwell.core.suggestions import suggest
 from stepwell.errors import visible
 
@@ -150,12 +150,6 @@ async def audit(by: str, instance_id: str, since: int | None, limit: int, *, as_
 
 async def work(statuses: Sequence[str], queue: str, limit: int, *, as_json: bool, log: str | None) -> int:
     """Print the attempts under way."""
-    kinds = ("ready", "running", "waiting")
-    for status in statuses:
-        if status not in kinds:
-            raise UsageError(
-                f"work is {', '.join(kinds[:-1])} or {kinds[-1]}{suggest(status, kinds)}", place=f"--status {status}"
-            )
     async with asking(log) as client:
         found = await client.views.work(status=statuses, queue=queue, limit=limit, fresh=False)
     if as_json:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from stepwell.projections.projector import Projector
 
 from .conftest import Inside, Shell
 
@@ -134,6 +138,7 @@ def test_a_log_without_instances_says_so(inside: Inside):
         ("audit --since 17", "--since: is no time: '17'"),
         ("errors ab", "3 characters at least"),
         ("work --status rnning", 'did you mean "running"?'),
+        ("work --limit 0", "--limit"),
         ("stats ordr", 'did you mean "order"?'),
         ("stats order@7", 'workflow "order" has no version 7'),
         ("cached ordr", 'did you mean "order"?'),
@@ -263,6 +268,16 @@ def test_work_shows_what_waits_for_whom(ran: Inside):
     assert "nothing is under way there" in ran.out("work", "--status", "ready", "--queue", "mail")
 
 
+@pytest.mark.rows("X8", "O7")
+def test_workers_tell_what_each_has_done_those_that_have_left_too(ran: Inside):
+    done = ran.json("workers", "--done")["done"]
+    assert sum(one["runs"] for one in done) == 5, "load, three times pay, bad; not the approval"
+    assert sum(one["failures"] for one in done) == 3
+    assert "has left" in ran.out("workers", "--done")
+    assert "done" not in ran.json("workers")
+    assert {found["workflow"] for found in ran.json("stats")["workflows"]} == {"order", "broken", "purchase"}
+
+
 @pytest.mark.rows("O12")
 def test_cached_prints_the_result_of_an_equal_input_and_exits_with_1_without_one(ran: Inside):
     found = ran.json("cached", "order", "--param", "customer=17")
@@ -310,6 +325,20 @@ def test_debug_of_what_completed_and_of_what_nobody_has_decided(ran: Inside):
     assert "completed: it has completed; nothing is wrong" in ran.out("debug", "o1")
     ran("start", "order", "--id", "later")
     assert "no engine: its start is in the log" in ran.out("debug", "later")
+
+
+def test_a_first_look_that_takes_long_says_on_stderr_what_it_waits_for(ran: Inside, monkeypatch):
+    take = Projector.take
+
+    async def slowly(self, partition, records):
+        await asyncio.sleep(0.3)
+        await take(self, partition, records)
+
+    monkeypatch.setattr("stepwell.projections.projector.Projector.take", slowly)
+    monkeypatch.setattr("stepwell.cli.asking._PATIENCE", 0.1)
+    monkeypatch.setattr("stepwell.cli.asking._TELL_SELDOM", 0.1)
+    told = ran("list")
+    assert re.search(r"the read models are being made: \d+% of \d+ records …\n", told)
 
 
 def test_hostile_texts_cannot_steer_the_terminal(inside: Inside):

@@ -9,6 +9,7 @@ from stepwell.consumers.crew import Crew, LiveWorker
 from stepwell.core.health import health
 from stepwell.log.port import EVENTS, NewRecord
 from stepwell.overview import _observations, alerts_of, health_of, overview_of
+from stepwell.projections.filters import FilterError
 from stepwell.projections.recent import Recent, UnderWay
 from stepwell.projections.statistics import Durations, WorkflowStatistics
 from tests.workbench import (
@@ -127,6 +128,16 @@ async def test_the_overview_counts_lists_the_work_and_the_last_errors(log):
     assert [(one.instance_id, one.step_id, one.status) for one in found.work] == [("busy", "a", "running")]
     assert [(one.instance_id, one.step_id, one.kind) for one in found.errors] == [("broken", "a", "ConnectionError")]
     assert found.lag.records == 0
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1_001])
+async def test_a_limit_that_is_none_is_refused_everywhere(log, limit):
+    async with client_on(log) as client:
+        for ask in (client.views.work, client.views.errors, client.views.audit, client.instances):
+            with pytest.raises(FilterError, match="1 to 1,000"):
+                await ask(limit=limit)
+        with pytest.raises(FilterError, match="nothing under way has the status"):
+            await client.views.work(status="completed")
 
 
 async def test_an_error_of_a_step_that_fails_its_workflow_is_told_once(log):
