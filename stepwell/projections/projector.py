@@ -202,6 +202,8 @@ class Projector:
             moves = {DEFINITIONS_PARTITION: (before, after)}
             await self._store.write(changes, moves, definitions=definitions.summaries())
             self.positions[DEFINITIONS_PARTITION] = after
+            self.progressed.set()
+            self.progressed.clear()
 
     async def _fold(self, partition: int, accepted: Sequence[tuple[Record, Transition]]) -> Changes:
         changes = Changes()

@@ -1,5 +1,6 @@
 """Health, alerts and the overview, as the client finds them on a real log."""
 
+import asyncio
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from stepwell.core.health import health
 from stepwell.log.port import EVENTS, NewRecord
 from stepwell.overview import _observations, alerts_of, health_of, overview_of
 from stepwell.projections.filters import FilterError
+from stepwell.projections.projector import Projector
 from stepwell.projections.recent import Recent, UnderWay
 from stepwell.projections.statistics import Durations, WorkflowStatistics
 from tests.workbench import (
@@ -21,6 +23,7 @@ from tests.workbench import (
     send,
     stage,
     start,
+    steps,
     until,
     work,
     workflow,
@@ -128,6 +131,21 @@ async def test_the_overview_counts_lists_the_work_and_the_last_errors(log):
     assert [(one.instance_id, one.step_id, one.status) for one in found.work] == [("busy", "a", "running")]
     assert [(one.instance_id, one.step_id, one.kind) for one in found.errors] == [("broken", "a", "ConnectionError")]
     assert found.lag.records == 0
+
+
+async def test_what_was_just_registered_is_found_by_its_tag(log, monkeypatch):
+    copy = Projector.copy_definitions
+
+    async def slowly(self, definitions):
+        await asyncio.sleep(0.2)
+        await copy(self, definitions)
+
+    monkeypatch.setattr(Projector, "copy_definitions", slowly)
+    async with stage(log, handlers_of(work=work), workflow(*steps("a"), tags=["daily"])) as client:
+        await client.start("w", {}, id="one")
+        await ends(client, "one")
+        page, total = await client.instances(tag="daily")
+    assert (total, [row.instance_id for row in page]) == (1, ["one"])
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1_001])
