@@ -81,7 +81,8 @@ async def fill(store: Store, instances: int) -> int:
                 place += 1
                 events += len(transition.events)
         after = Position(place, 0, place)
-        await store.write(changes, {0: (position, after)})
+        async with store.transaction():
+            await store.write(changes, 0, position, after)
         position = after
     return events
 

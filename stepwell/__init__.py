@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stepwell.consumers.context import StepContext
     from stepwell.consumers.handlers import Handlers, handler, step_type
     from stepwell.consumers.histories import EventRecord
+    from stepwell.consumers.subscriptions import Subscription
     from stepwell.consumers.views import InstanceView, StepView
     from stepwell.errors import (
         BuildError,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
         HandlerError,
         InactiveWorkflowError,
         LogError,
+        PositionError,
+        PositionGoneError,
         StepTypeError,
         StepwellError,
         UnknownInstanceError,
@@ -64,6 +67,8 @@ __all__ = [
     "InactiveWorkflowError",
     "InstanceView",
     "LogError",
+    "PositionError",
+    "PositionGoneError",
     "Retry",
     "Run",
     "Step",
@@ -72,6 +77,7 @@ __all__ = [
     "StepTypeError",
     "StepView",
     "StepwellError",
+    "Subscription",
     "UnknownInstanceError",
     "UnknownWorkflowError",
     "Workflow",
@@ -98,6 +104,7 @@ _HOMES = {
     "stepwell.run": ("Run",),
     "stepwell.consumers.context": ("StepContext",),
     "stepwell.consumers.handlers": ("Handlers", "handler", "step_type"),
+    "stepwell.consumers.subscriptions": ("Subscription",),
     "stepwell.consumers.views": ("InstanceView", "StepView"),
     "stepwell.schemas.definitions": ("Compensation", "Definition", "ErrorHandler", "Retry", "Step"),
 }

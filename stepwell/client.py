@@ -7,31 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import fnmatch
+import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stepwell.builder.workflows import Workflow
 from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
+from stepwell.consumers.bookmarks import Bookmarks, SubscriptionInfo
 from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
-from stepwell.consumers.histories import EventRecord, event_records, events_of, state_of
-from stepwell.consumers.reading import Accepted
+from stepwell.consumers.histories import EventRecord, events_of, state_of
 from stepwell.consumers.subscriber import Subscriber
+from stepwell.consumers.subscriptions import Subscription
 from stepwell.consumers.views import InstanceView, view
 from stepwell.core.checked import compile_loaded
 from stepwell.core.requests import INACTIVE_VERSION
 from stepwell.core.state import InstanceState
 from stepwell.errors import (
     CommandRejectedError,
-    LogClosedError,
     StepwellError,
     UnknownInstanceError,
 )
 from stepwell.ids import new_id
-from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Log
 from stepwell.projections.models import ReadModels
 from stepwell.projections.places import views_directory
@@ -91,6 +90,7 @@ class Client:
         self.registry = Definitions(log)
         self.subscriber = Subscriber(log)
         self._asking = Asking(log, self.subscriber)
+        self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
         path = getattr(log, "path", None)
         directory = views or (Path(f"{path}.views") if path else views_directory(None))
@@ -252,7 +252,7 @@ class Client:
             except BaseException:
                 self.subscriber.unwatch(watch)
                 raise
-        run = Run(self, instance_id, existed=isinstance(answer, CommandNoted))
+        run = Run(self, instance_id, existed=isinstance(answer, CommandNoted), decided=answer is not None)
         weakref.finalize(run, self.subscriber.unwatch, watch).atexit = False
         return run
 
@@ -395,31 +395,61 @@ class Client:
         """
         return await events_of(self.log, instance_id)
 
-    async def subscribe(self, patterns: Iterable[str] = ("*",)) -> AsyncIterator[EventRecord]:
-        """Events of all instances from now on, as they are accepted.
+    def subscribe(
+        self,
+        types: Iterable[str] = ("*",),
+        *,
+        instance_id: str | None = None,
+        workflow: str | None = None,
+        since: str | None = None,
+        name: str | None = None,
+    ) -> Subscription:
+        """Events as they are accepted, one after the other: ``async for event in client.subscribe(…)``.
 
         Args:
-            patterns: Types of events, with wildcards: ``workflow.*``.
+            types: Types of events, with wildcards: ``workflow.*``. ``task.*`` means ``step.*``.
+            instance_id: Only events of this instance.
+            workflow: Only events of instances of this definition.
+            since: ``start``, or the ``position`` that an event carried, to go on behind it; without it, from now.
+            name: A durable name: go on behind what this name has processed, at least once for each event. Where the
+                name is new, it begins where ``since`` says. Let one reader at a time use it.
+
+        Returns:
+            Begins with the first event that is asked for, or on entering it with ``async with``.
 
         Raises:
+            PatternError: A pattern matches no type of event.
+            PositionError: Once it begins: ``since`` is no position of this log.
+            PositionGoneError: Retention has deleted what comes next.
             LogError: No more can be read, or the engine of this process has stopped.
         """
-        wanted = tuple(patterns)
-        arrived: asyncio.Queue[Accepted | BaseException] = asyncio.Queue()
-        stop = await self.subscriber.listen(arrived.put_nowait, arrived.put_nowait)
-        try:
-            while True:
-                accepted = await arrived.get()
-                if isinstance(accepted, LogClosedError):
-                    return
-                if isinstance(accepted, BaseException):
-                    raise accepted
-                partition = partition_for(accepted.transition.instance_id, self.log.partitions)
-                for record in event_records(accepted.transition, partition, accepted.record.offset):
-                    if any(fnmatch.fnmatchcase(record.type, pattern) for pattern in wanted):
-                        yield record
-        finally:
-            stop()
+        subscription = Subscription(
+            self.log,
+            types,
+            instance_id=instance_id,
+            workflow=workflow,
+            since=since,
+            name=name,
+            endings=self.subscriber.when_ended,
+        )
+        self._subscriptions.add(subscription)
+        return subscription
+
+    async def subscriptions(self) -> list[SubscriptionInfo]:
+        """All durable names, with how far each has come and how many records it is behind."""
+        return await Bookmarks(self.log).all()
+
+    async def forget_subscription(self, name: str) -> bool:
+        """Forget how far a durable name has come; who uses it next begins anew.
+
+        Returns:
+            Whether there was such a name.
+        """
+        bookmarks = Bookmarks(self.log)
+        if await bookmarks.of(name) is None:
+            return False
+        await bookmarks.store(name, "", time.time_ns() // 1_000_000)
+        return True
 
     def lost(self, failed: asyncio.Future[None]) -> None:
         """The engine or worker of this process has stopped by itself: whoever waits for it is told why."""
@@ -428,7 +458,8 @@ class Client:
             self.subscriber.fail(error)
 
     async def close(self) -> None:
-        """Let go of the log."""
+        """Let go of the log. Durable names' positions are stored first."""
+        await asyncio.gather(*(one.settle() for one in self._subscriptions), return_exceptions=True)
         await self.views.models.close()
         await self.subscriber.close()
         await self.log.close()

@@ -110,6 +110,14 @@ class SenderError(StepwellError):
     """What is said of who asks for something, or from where, is no name."""
 
 
+class PositionError(StepwellError):
+    """A position from which events were to be read is none, or none of this log."""
+
+
+class PositionGoneError(PositionError):
+    """Retention has deleted what comes after a position: who went on behind it would miss events."""
+
+
 class CommandRejectedError(StepwellError):
     """The engine decided that a command cannot be followed.
 
@@ -142,6 +150,42 @@ class WorkflowFailedError(StepwellError):
         self.error_type = error_type
         self.step_id = step_id
         super().__init__(message, place=instance_id)
+
+
+class UnknownClaimError(StepwellError):
+    """No step was ever lent under this claim; or that was long ago, by another server, or before a restart.
+
+    Args:
+        claim: The claim.
+    """
+
+    def __init__(self, claim: str) -> None:
+        self.claim = claim
+        super().__init__(
+            "this server knows no such claim",
+            place=claim[:100],
+            remedy="Drop the step: whoever lent it has given it back, and it is run again.",
+        )
+
+
+class LeaseLostError(StepwellError):
+    """A remote worker speaks of a step that is not in its hands any more.
+
+    Args:
+        claim: What it was lent under.
+        reason: ``expired``, ``released``, ``cancelled``, ``timed_out``, ``settled`` (this claim has had its outcome)
+            or ``lost`` (the server had trouble with the log).
+        message: The same for people.
+    """
+
+    def __init__(self, claim: str, reason: str, message: str) -> None:
+        self.claim = claim
+        self.reason = reason
+        super().__init__(message, place=claim, remedy="Drop the step; nothing that is said of it now counts.")
+
+
+class TooManyWorkersError(StepwellError):
+    """More different remote workers ask for steps than one server serves."""
 
 
 class LogError(StepwellError):

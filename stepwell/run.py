@@ -10,12 +10,18 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One instance, for whoever started it or attached to it."""
+    """One instance, for whoever started it or attached to it.
 
-    def __init__(self, client: Client, instance_id: str, *, existed: bool = False) -> None:
+    Attributes:
+        existed: Whether the start found an instance of this id.
+        decided: Whether an engine has answered the start; otherwise it is in the log, and the next one will.
+    """
+
+    def __init__(self, client: Client, instance_id: str, *, existed: bool = False, decided: bool = True) -> None:
         self._client = client
         self.id = instance_id
         self.existed = existed
+        self.decided = decided
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"

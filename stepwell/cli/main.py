@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli import approval_verbs, registry_verbs, service_verbs, template_verbs, view_verbs
+from stepwell.cli import (
+    approval_verbs,
+    registry_verbs,
+    service_verbs,
+    template_verbs,
+    view_verbs,
+    web_verbs,
+    webhook_verbs,
+)
 from stepwell.cli.options import (
     Concurrency,
     Dialect,
@@ -322,6 +330,8 @@ app.add_typer(approval_verbs.app)
 app.add_typer(template_verbs.app)
 app.add_typer(service_verbs.app)
 app.add_typer(registry_verbs.app)
+app.add_typer(web_verbs.app)
+app.add_typer(webhook_verbs.app)
 
 
 def entry() -> None:

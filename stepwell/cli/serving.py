@@ -70,7 +70,7 @@ async def engine(
     about: dict[str, Any] = {"name": named, "max_runs": most}
     if directory is not None:
         about["workflows"] = str(directory)
-    return await _serve("engine", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
+    return await serve("engine", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
 
 
 async def worker(
@@ -113,7 +113,7 @@ async def worker(
         "concurrency": at_once,
         "handlers": ",".join(_own(handlers.names(), handlers.prefixes)) or "built-in step types only",
     }
-    return await _serve("worker", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
+    return await serve("worker", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
 
 
 def _named(name: str | None) -> str:
@@ -122,7 +122,7 @@ def _named(name: str | None) -> str:
     return name or ""
 
 
-async def _serve(
+async def serve(
     role: str,
     attempt_on: Callable[[Log], Attempt],
     about: Mapping[str, Any],
@@ -131,19 +131,26 @@ async def _serve(
     as_json: bool,
     log: str | None,
 ) -> int:
+    """Run a part until it is stopped, waiting out trouble with its log; return the exit status.
+
+    Args:
+        role: What the part is: ``engine``.
+        attempt_on: Makes, for a log, what runs the part once.
+        about: What is told of it when it starts.
+    """
     url = log or os.environ.get(VARIABLE) or DEFAULT_URL
     logger = telling.Logger(f"stepwell.{role}")
     try:
-        async with _opened(url, retry_for) as opened:
+        async with opened(url, retry_for) as log_:
             logger.info(
                 "started",
                 role=role,
                 log=without_password(url),
-                partitions=opened.partitions,
+                partitions=log_.partitions,
                 pid=os.getpid(),
                 **about,
             )
-            attempt = attempt_on(opened)
+            attempt = attempt_on(log_)
             joined = asyncio.Event()
 
             def join(at_work: Callable[[], None]) -> Awaitable[None]:
@@ -154,7 +161,7 @@ async def _serve(
                 return attempt(is_at_work)
 
             part = asyncio.ensure_future(supervise(role, join, retry_for=retry_for))
-            watch = asyncio.ensure_future(_watch_crew(role, opened, joined, logger, retry_for))
+            watch = asyncio.ensure_future(_watch_crew(role, log_, joined, logger, retry_for))
             try:
                 await asyncio.wait((part, watch), return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError:
@@ -169,22 +176,23 @@ async def _serve(
     except asyncio.CancelledError:
         pass  # before anything was begun
     except StepwellError as error:
-        return _ended_by(error, role, logger, as_json=as_json)
+        return ended_by(error, role, logger, as_json=as_json)
     logger.info("stopped", role=role)
     return STOPPED
 
 
 @contextlib.asynccontextmanager
-async def _opened(url: str, retry_for: float) -> AsyncIterator[Log]:
-    opened = await open_patiently(lambda: open_log(url), retry_for=retry_for)
+async def opened(url: str, retry_for: float) -> AsyncIterator[Log]:
+    """The log of a process that runs for long: trouble that may pass is waited out before it begins."""
+    found = await open_patiently(lambda: open_log(url), retry_for=retry_for)
     try:
-        yield opened
+        yield found
     finally:
         with contextlib.suppress(LogError):  # what mattered was told before
-            await opened.close()
+            await found.close()
 
 
-def _ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_json: bool) -> int:
+def ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_json: bool) -> int:
     """Say why it ends; return the exit status."""
     status = AWAY if isinstance(error, OutOfPatienceError) else BAD_INPUT
     if as_json:

@@ -18,6 +18,8 @@ class StepContext:
         workflow: Name of its definition.
         version: The definition's version.
         step_id: The step.
+        type: Its type: ``python``, as a rule.
+        handler: What its definition calls the handler; empty for a built-in type.
         run: Number of this run, unique within the instance.
         attempt: 1 for the first attempt.
         max_attempts: How many there may be.
@@ -34,6 +36,8 @@ class StepContext:
         self.workflow = item.workflow
         self.version = item.version
         self.step_id = step.step_id
+        self.type = step.step_type
+        self.handler = step.handler
         self.run = step.run
         self.attempt = step.attempt
         self.max_attempts = step.max_attempts

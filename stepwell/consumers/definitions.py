@@ -241,6 +241,10 @@ class Definitions:
             self._plans[definition] = plan
         return plan
 
+    def by_prefix(self, prefix: str) -> Plan | None:
+        """The definition whose hash begins so, compiled; of several, the one that was read first."""
+        return next((self.by_hash(digest) for digest in self._definitions if digest.startswith(prefix)), None)
+
     def resolve(self, workflow: str, version: str | None) -> Plan | None:
         """A definition by name and version, active or not; without a version, the active one registered last."""
         found = self._version(workflow, version) if version is not None else self._current(workflow)

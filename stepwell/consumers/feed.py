@@ -23,20 +23,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from stepwell.consumers.names import Names
 from stepwell.consumers.reading import EventReader, place, read_range
 from stepwell.consumers.supervisor import FATAL
 from stepwell.consumers.takeover import SurpriseError, load_snapshot
 from stepwell.core.acceptance import Acceptance
 from stepwell.errors import LogClosedError, LogCorruptedError
 from stepwell.log.port import EVENTS, FEED, Log, Membership, NewRecord
-from stepwell.schemas.events import (
-    Transition,
-    WorkflowCancelled,
-    WorkflowCompleted,
-    WorkflowFailed,
-    WorkflowReopened,
-    WorkflowStarted,
-)
+from stepwell.schemas.events import Transition
 from stepwell.schemas.feed import FeedHead, FeedPosition, feed_headers, feed_position, feed_value
 from stepwell.telling import Logger
 
@@ -49,27 +43,6 @@ _TAIL: Final = 500  # records of the feed to look at for the newest position: mo
 _FIRST_PAUSE: Final = 0.05  # seconds; doubled for each further surprise
 _LONGEST_PAUSE: Final = 2.0
 _WENT_WELL: Final = 10.0  # seconds after which trouble is new trouble
-
-_ENDS: Final = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled)
-
-
-class _Names:
-    """The workflows' names of the instances that are live."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, str] = {}
-
-    def of(self, transition: Transition) -> str:
-        """The name for a transition's events; empty where it is not known."""
-        name = self.known.get(transition.instance_id, "")
-        for event in transition.events:
-            if isinstance(event, WorkflowStarted):
-                name = self.known[transition.instance_id] = event.workflow
-            elif isinstance(event, WorkflowReopened):
-                name = self.known[transition.instance_id] = str(event.state.get("workflow", ""))
-            elif isinstance(event, _ENDS):
-                self.known.pop(transition.instance_id, None)
-        return name
 
 
 class FeedSession:
@@ -90,7 +63,7 @@ class FeedSession:
         self._reached = reached
         self._partition = partition
         self._source = source
-        self._names = _Names()
+        self._names = Names()
         self._reader = EventReader(log, partition)
         self._last: FeedPosition | None = None
         self._end = 0  # of the feed's partition, as far as this session knows

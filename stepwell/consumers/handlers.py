@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
@@ -120,14 +120,18 @@ class Handlers:
         prefixes: Modules, or prefixes of them, from which definitions may name functions by dotted path. Nothing
             else is ever imported because a definition says so.
         builtin: Handlers of the built-in step types, by type.
+        installed: Whether step types that installed packages bring are among them.
     """
 
     def __init__(
         self,
         prefixes: Iterable[str] = (),
         builtin: Mapping[str, Callable[[Any, StepContext], Any]] | None = None,
+        *,
+        installed: bool = True,
     ) -> None:
         self.prefixes = tuple(prefixes)
+        self._with_installed = installed
         self._registered: dict[str, Handler] = {}
         self._imported: dict[str, Handler] = {}
         self._builtin = {kind: Handler(kind, function) for kind, function in (builtin or {}).items()}
@@ -161,7 +165,10 @@ class Handlers:
 
     def names(self) -> list[str]:
         """All registered names, built-in types, and step types that installed packages bring."""
-        return sorted({*self._registered, *self._builtin, *installed_types()})
+        return sorted({*self._registered, *self._builtin, *self._types()})
+
+    def _types(self) -> Collection[str]:
+        return installed_types() if self._with_installed else ()
 
     def agents(self) -> list[str]:
         """The agents that have a handler of their own: each is the name of a queue."""
@@ -183,7 +190,7 @@ class Handlers:
             name in self._registered
             or is_within(name, self.prefixes)
             or is_agent_task(name)
-            or ("." not in name and name in installed_types())
+            or ("." not in name and name in self._types())
         )
 
     def find(self, step_type: str, name: str) -> Handler:
@@ -224,6 +231,8 @@ class Handlers:
         return found
 
     def _installed(self, name: str) -> Handler | None:
+        if not self._with_installed:
+            return None
         try:
             found = find_type(name)
         except StepTypeError as error:

@@ -21,7 +21,10 @@ class EventRecord(Struct, frozen=True):
         type: Such as ``step.succeeded``.
         at: Milliseconds since 1970.
         partition: Where it is in the log,
-        offset: and at which record.
+        offset: and at which record,
+        number: and as which of the record's events, from 0.
+        position: How far a subscription has come with it, to go on behind it later; empty elsewhere.
+        workflow: The name of the instance's definition, where a subscription knows it.
     """
 
     instance_id: str
@@ -31,6 +34,9 @@ class EventRecord(Struct, frozen=True):
     event: Event
     partition: int = 0
     offset: int = -1
+    number: int = 0
+    position: str = ""
+    workflow: str = ""
 
 
 async def accepted_of(log: Log, instance_id: str) -> list[Accepted]:
@@ -92,6 +98,7 @@ def event_records(transition: Transition, partition: int, offset: int) -> list[E
             event=event,
             partition=partition,
             offset=offset,
+            number=number - transition.sequence,
         )
         for number, event in enumerate(transition.events, transition.sequence)
     ]

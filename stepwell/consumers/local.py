@@ -32,6 +32,7 @@ class LocalRuntime:
         definitions: Shared with whoever else in this process reads them.
         standby: Decide only while no other engine does. A process that is here for one instance would take
             partitions over from those that are here to stay, and give them back a moment later.
+        grace: When stopped, seconds that steps under way get to finish.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class LocalRuntime:
         worker: bool = True,
         definitions: Definitions | None = None,
         standby: bool = False,
+        grace: float = 0.0,
     ) -> None:
         self._log = log
         self.handlers = Handlers(prefixes, BUILTIN)
@@ -57,6 +59,7 @@ class LocalRuntime:
         self._hand_back = hand_back
         self._definitions = definitions or Definitions(log)
         self._standby = standby
+        self._grace = grace
         self._parts: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None]
 
@@ -86,7 +89,7 @@ class LocalRuntime:
             only=self._only,
             hand_back=self._hand_back,
         )
-        await worker.run(at_work)
+        await worker.run(at_work, grace=self._grace)
 
     def _ended(self, part: asyncio.Task[None]) -> None:
         error = None if part.cancelled() else part.exception()
@@ -94,7 +97,7 @@ class LocalRuntime:
             self.failed.set_exception(error)
 
     async def stop(self) -> None:
-        """Stop both: steps under way go back to the queue, partitions to the group."""
+        """Stop both: steps that do not finish in time go back to the queue, partitions to the group."""
         for part in reversed(self._parts):  # the worker first, so that its last outcomes are decided
             part.cancel()
             await asyncio.gather(part, return_exceptions=True)

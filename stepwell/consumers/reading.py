@@ -18,6 +18,7 @@ from stepwell.core.acceptance import (
     Stamp,
     read_stamp,
 )
+from stepwell.errors import LogCorruptedError
 from stepwell.log.port import EVENTS, Log, Record
 from stepwell.schemas.codec import decode_snapshotted, decode_transition
 from stepwell.schemas.events import PartitionSnapshotted, Transition
@@ -71,6 +72,12 @@ class EventReader:
         if stamp is None or stamp.snapshot < 0:
             return None
         found = await self._log.read(EVENTS, self.partition, stamp.snapshot, limit=1)
+        if not found or found[0].offset != stamp.snapshot:
+            raise LogCorruptedError(
+                "the newest snapshot's record was deleted, and what it stood for before it",
+                place=place(self.partition, stamp.snapshot),
+                remedy="Restore the log from a backup. Nothing behind the newest snapshot may be deleted.",
+            )
         self.snapshot = decode_snapshotted(found[0].value, place(self.partition, stamp.snapshot))
         self.snapshot_at = stamp.snapshot
         return self._restart(self.snapshot)
@@ -152,6 +159,17 @@ class EventReader:
             and record.headers.get(KIND) == TRANSITION
             and record.offset not in self.refused
         ]
+
+
+def accepted_or_claim(reader: EventReader, record: Record) -> tuple[bool, bool]:
+    """Have a reader take a record: whether it is an instance's transition that counts, and whether it counts at all.
+
+    Behind what counts (a claim, a snapshot's record and a transition that was accepted) the rule can be followed by
+    whoever knows no more than this record; behind what does not, it cannot.
+    """
+    before = reader.acceptance
+    is_transition = reader.take(record)
+    return is_transition, reader.acceptance != before
 
 
 async def newest_stamp(log: Log, partition: int, end: int) -> Stamp | None:

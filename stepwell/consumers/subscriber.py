@@ -101,6 +101,7 @@ class Subscriber:
         self._watches: dict[str, Watch] = {}
         self._answers: dict[str, asyncio.Future[Event]] = {}
         self._everything: list[Audience] = []
+        self._endings: list[Callable[[BaseException], None]] = []
         self._broken: BaseException | None = None
         self._starting = asyncio.Lock()
 
@@ -151,6 +152,8 @@ class Subscriber:
         """Nothing more is to be expected: whoever waits, now or later, gets this error."""
         self._broken = error
         self._tell(error)
+        for ended in tuple(self._endings):
+            ended(error)
 
     def _tell(self, error: BaseException) -> None:
         for future in self._answers.values():
@@ -225,6 +228,13 @@ class Subscriber:
         if self._broken is not None:
             failed(self._broken)
         return lambda: self._everything.remove(audience)
+
+    def when_ended(self, ended: Callable[[BaseException], None]) -> Callable[[], None]:
+        """Have it told, once, why nothing more is to be expected; call what is returned to stop that."""
+        self._endings.append(ended)
+        if self._broken is not None:
+            ended(self._broken)
+        return lambda: self._endings.remove(ended)
 
     async def close(self) -> None:
         """Stop following; whoever still waits is told."""

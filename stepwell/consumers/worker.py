@@ -22,6 +22,7 @@ from stepwell.consumers.engine import process_name
 from stepwell.consumers.failures import describe
 from stepwell.consumers.given_up import GivenUp, covers
 from stepwell.consumers.handlers import Handler, Handlers
+from stepwell.consumers.outbox import Outbox, place
 from stepwell.consumers.reading import EventReader
 from stepwell.consumers.reports import OUTCOME_SHARE, Outcome, completed, failed, returned, timed_out
 from stepwell.consumers.signs import SignsOfLife
@@ -44,6 +45,10 @@ PASS_ON_EVERY: Final = 0.25  # seconds between two looks at what is at hand and 
 REMEMBERED: Final = 10_000  # runs and cancellations that a worker remembers, to know repeats
 
 _Key = tuple[str, int, int]  # instance, when it began, run
+
+
+class GivenBack(BaseException):
+    """Raised by a handler: the step is to go back to its queue unsettled, as if its worker had died."""
 
 
 class _Run:
@@ -98,9 +103,6 @@ class Worker:
         self._given_up = GivenUp(log)
         self._readers: dict[int, EventReader] = {}  # where steps were sent again
         self._reading = asyncio.Lock()
-        self._outbox: list[tuple[Delivery, Outcome | None]] = []
-        # Deliveries whose outcomes are on their way; and the repeat of one, to be settled once they are safe.
-        self._reporting: dict[tuple[str, int], Delivery | None] = {}
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._signs = SignsOfLife(self._say, self._limit, self._name)
         self._stopping = False
@@ -108,6 +110,7 @@ class Worker:
         self._threads: ThreadPoolExecutor | None = None
         self._elsewhere: Elsewhere
         self._queue: WorkQueue
+        self._outbox: Outbox
         self._failure: asyncio.Future[None]
 
     async def run(self, at_work: Callable[[], None] | None = None, *, grace: float = 0.0) -> None:
@@ -131,9 +134,9 @@ class Worker:
         }
         self._elsewhere = Elsewhere(self._log, self._queues, about)
         await self._given_up.catch_up()  # before the first step is taken: it may be cancelled already
-        # What is at hand already goes before what is more urgent, so a worker of one step has nothing at hand.
-        prefetch = self.concurrency + self.concurrency // 2
+        prefetch = self._prefetch()
         self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
+        self._outbox = Outbox(self._log, self._queue, self._reported)
         if at_work is not None:
             at_work()
         taking = asyncio.ensure_future(self._take(self._queue))
@@ -182,13 +185,17 @@ class Worker:
         for task in self._asking:
             task.cancel()
         await asyncio.gather(*(run.task for run in self._runs.values()), *self._asking, return_exceptions=True)
-        self._flush()
+        self._outbox.flush()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
         with suppress(LogError):  # the log strikes us off once it can, and what ended us is told
             await self._queue.close()
 
     # --- taking ---------------------------------------------------------------------------------------------
+
+    def _prefetch(self) -> int:
+        # What is at hand already goes before what is more urgent, so a worker of one step has nothing at hand.
+        return self.concurrency + self.concurrency // 2
 
     def _accepts(self, delivery: Delivery) -> bool:
         if self._stopping:
@@ -218,13 +225,10 @@ class Worker:
         at_work = self._runs.get(key)
         # Where the queue took us for dead, it may give out anew, to us, what we have in hand. Settling that would
         # forget the record before its outcome is safe.
-        if at_work and _place(delivery) == _place(at_work.delivery):
-            return
-        if _place(delivery) in self._reporting:
-            self._reporting[_place(delivery)] = delivery
+        if (at_work and place(delivery) == place(at_work.delivery)) or self._outbox.is_repeat(delivery):
             return
         if at_work or key in self._settled or self._given_up.covers(item):
-            self._settle(delivery, None)
+            self._outbox.settle(delivery, None)
             return
         try:
             found = self._handlers.find(item.step.step_type, item.step.handler)
@@ -251,7 +255,7 @@ class Worker:
                 self._elsewhere.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
             self._release([delivery])
         else:
-            self._settle(delivery, returned(item, reason))
+            self._outbox.settle(delivery, returned(item, reason))
 
     def _put_aside(self, delivery: Delivery, reason: str) -> None:
         """Move what cannot be decoded to the dead letters. If it was a step, its timeout will be noticed."""
@@ -288,15 +292,27 @@ class Worker:
                 outcome = completed(item, result, ctx.updates, watch.effort(), self._limit)
         except BaseException as error:  # whatever a handler raises is its failure, not the worker's end
             ctx.cancel()
-            if run.task.cancelling() and not run.cancelled:  # the worker stops: somebody else shall run it
+            stops = bool(run.task.cancelling()) and not run.cancelled
+            if stops or isinstance(error, GivenBack):  # somebody else shall run it
                 self._end(run, busy)
                 self._release([run.delivery])
+                self._ended(run.ctx, None, None)
                 return
             effort = watch.effort()
             outcome = timed_out(item, effort) if limit.expired() else failed(item, describe(error), effort)
         self._end(run, busy)
         self._remember(item)
-        self._settle(run.delivery, None if run.cancelled else outcome)  # else nobody waits for it any more
+        outcome = None if run.cancelled else outcome  # else nobody waits for it any more
+        sent = self._outbox.settle(run.delivery, outcome)
+        self._ended(run.ctx, None if outcome is None else outcome[0], sent)
+
+    def _ended(self, ctx: StepContext, outcome: Command | None, sent: asyncio.Future[None] | None) -> None:
+        """A run has left this worker's hands.
+
+        Args:
+            outcome: What is reported; None if nobody waits for it any more.
+            sent: Done once that is in the log; None if the step was given back instead.
+        """
 
     async def _is_wanted(self, item: WorkItem) -> bool:
         """Whether the log still waits for a run that was sent again: its first sending may be settled by now."""
@@ -338,36 +354,6 @@ class Worker:
 
     # --- reporting ------------------------------------------------------------------------------------------
 
-    def _settle(self, delivery: Delivery, outcome: Outcome | None) -> None:
-        """Report an outcome, together with all others of the same turn of the loop."""
-        if not self._outbox:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._outbox.append((delivery, outcome))
-        self._reporting[_place(delivery)] = None
-
-    def _flush(self) -> None:
-        outbox, self._outbox = self._outbox, []
-        if not outbox:
-            return
-        records: dict[int, list[NewRecord]] = {}
-        for _, outcome in outbox:
-            if outcome is not None:
-                command, value = outcome
-                partition = partition_for(command.instance_id, self._log.partitions)
-                records.setdefault(partition, []).append(NewRecord(command.instance_id, value))
-        outgoing = [Outgoing(COMMANDS, partition, batch) for partition, batch in records.items()]
-        deliveries = [delivery for delivery, _ in outbox]
-        future = self._queue.settle(deliveries, outgoing)
-        future.add_done_callback(lambda done: self._settle_repeats(deliveries, done))
-        future.add_done_callback(self._reported)
-
-    def _settle_repeats(self, deliveries: list[Delivery], future: asyncio.Future[None]) -> None:
-        repeats = [self._reporting.pop(_place(delivery), None) for delivery in deliveries]
-        if not future.cancelled() and future.exception() is None:
-            for repeat in repeats:
-                if repeat is not None:
-                    self._settle(repeat, None)
-
     def _reported(self, future: asyncio.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
         if error is not None and not isinstance(error, LogClosedError) and not self._failure.done():
@@ -394,8 +380,3 @@ class Worker:
 def _key(item: WorkItem) -> _Key:
     """What a run is known by."""
     return item.instance_id, item.began, item.step.run
-
-
-def _place(delivery: Delivery) -> tuple[str, int]:
-    """What a queue's record is known by."""
-    return delivery.queue, delivery.token

@@ -108,6 +108,13 @@ class Bench:
         found = (self.hand.pop((one.queue, one.token), None) for one in deliveries)
         return [entry for entry in found if entry is not None]
 
+    def decline(self) -> list[Delivery]:
+        """Take into the hand what others have given to us, and was not taken: to be released."""
+        given = list(self.given.values())
+        self.given.clear()
+        self.keep(given)
+        return [entry.delivery for entry in given]
+
     def keep(self, entries: Iterable[Entry]) -> None:
         """Take back into the hand."""
         self.hand.update({(entry.delivery.queue, entry.delivery.token): entry for entry in entries})

@@ -147,8 +147,11 @@ class KafkaQueue:
             shelf = self._bench.shelf(entry.spot)
             if shelf is None:
                 back.append(entry.spot)
-            elif shelf.put_back(entry.spot[2]) is not None and not self._passing.give(entry):
-                self._bench.put(entry)
+                continue
+            # Another object than ours, where we were given the record before its partition.
+            waiting = shelf.put_back(entry.spot[2])
+            if waiting is not None and not self._passing.give(waiting):
+                self._bench.put(waiting)
         self._passing.offer()
         self._bench.arrived.fire()
         if not back:
@@ -156,6 +159,15 @@ class KafkaQueue:
             return done
         said = self._passing.say(Note(self._bench.name, back=back))
         return asyncio.ensure_future(self._said(said))
+
+    def resize(self, prefetch: int) -> None:
+        """As the port says."""
+        self._bench.prefetch = prefetch
+        if self._bench.free <= 0:
+            self._passing.offer()
+            back = self.release(self._bench.decline())
+            back.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard when we leave, at last
+        self._bench.arrived.fire()
 
     @staticmethod
     async def _said(said: Future[Sequence[int]]) -> None:

@@ -156,6 +156,11 @@ class Consumer:
         self._log.submit(work)
         return work.future
 
+    def resize(self, prefetch: int) -> None:
+        """As the port says."""
+        self._prefetch = prefetch
+        self._free([])
+
     def _free(self, tokens: list[int]) -> None:
         self._held.difference_update(tokens)
         if not self._nothing_waits:

@@ -176,6 +176,11 @@ class SimulatedConsumer:
 
         return self._log.submit(f"release {len(deliveries)}", [], land)
 
+    def resize(self, prefetch: int) -> None:
+        """As the port says."""
+        self._prefetch = prefetch
+        self._log.storage.queued.fire()
+
     async def close(self) -> None:
         """As the port says."""
         if not self.closed:

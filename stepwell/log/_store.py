@@ -23,7 +23,7 @@ from stepwell.errors import (
     LogLockedError,
     LogVersionError,
 )
-from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, DEFINITIONS, EVENTS, SNAPSHOTS, STARTS
+from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, DEFINITIONS, EVENTS, SNAPSHOTS, STARTS, SUBSCRIPTIONS
 
 Durability = Literal["full", "normal"]
 
@@ -47,6 +47,7 @@ _TOPICS: Final = {
     CONTROL: 5,
     DEAD_LETTERS: 6,
     STARTS: 7,
+    SUBSCRIPTIONS: 8,  # files that were made without it number it when it is first written to
 }
 
 _SCHEMA: Final = f"""

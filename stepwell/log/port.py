@@ -23,8 +23,9 @@ STARTS: Final = "starts"  # commands that may wait until there is room for them:
 EVENTS: Final = "events"
 DEFINITIONS: Final = "definitions"  # one partition
 SNAPSHOTS: Final = "snapshots"
-DEAD_LETTERS: Final = "dead-letters"  # commands and work that could not be decoded
+DEAD_LETTERS: Final = "dead-letters"  # commands and work that could not be decoded, events nobody would take
 CONTROL: Final = "control"  # one partition; every worker reads all of it
+SUBSCRIPTIONS: Final = "subscriptions"  # one partition; how far each durable name has come
 FEED: Final = "feed"  # optional: accepted events one by one, for those who are not Stepwell
 
 WORKERS: Final = "workers"  # the group that those who consume are in
@@ -127,6 +128,12 @@ class WorkQueue(Protocol):
     def release(self, deliveries: Sequence[Delivery]) -> Future[None]:
         """Hand records back unsettled, for any worker to take."""
 
+    def resize(self, prefetch: int) -> None:
+        """Change how many records may be in this worker's hands at once; 0 for none.
+
+        What is on its way already may still come; what is more than that stays until it is settled or released.
+        """
+
     async def close(self) -> None:
         """Leave; what was taken and not settled goes back to the queue."""
 
@@ -191,7 +198,7 @@ class Log(Protocol):
         """Become a worker of these queues.
 
         Args:
-            prefetch: How many records may be in this worker's hands at once.
+            prefetch: How many records may be in this worker's hands at once; ``resize`` changes it.
             accepts: Which records this worker can do anything with. Advice: a log that cannot look into its
                 queues (Kafka) delivers others too.
             about: What other processes are told about this worker.

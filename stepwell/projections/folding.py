@@ -127,14 +127,14 @@ def project(changes: Changes, tracked: Tracked, transition: Transition, place: i
         if error is not None:
             changes.errors.append(_error_row(number, at, event, error))
         elif type(event) is WorkflowStarted:
-            changes.inputs[number] = input_hash(event.input)
-            for name, scalar in fields_of(event.input, "input").items():
-                changes.fields[number, name, scalar] = True
+            _index_input(changes, number, event.input)
     if state is None:  # nothing but answers for one that is not there
         return
     row = instance_row(state, at)
     if tracked.row is None:
         changes.fresh.add(number)
+        if number not in changes.inputs:  # reopened by an event that brings it along: the beginning is not known here
+            _index_input(changes, number, state.input)
     move(changes.counts, {} if tracked.row is None else counts_of(tracked.row), counts_of(row))
     for attempt in ended:
         move(changes.counts, {}, step_counts_of(row, attempt))
@@ -154,12 +154,16 @@ def take_over(changes: Changes, tracked: Tracked, state: InstanceState, at: int)
     tracked.state, tracked.row, tracked.attempts = state, instance_row(state, at), attempts_of(state)
     changes.bases[number] = (at, state)
     changes.fresh.add(number)
-    changes.inputs[number] = input_hash(state.input)
     changes.instances[number] = tracked.row
     move(changes.counts, {}, counts_of(tracked.row))
     for attempt in tracked.attempts.values():
         changes.attempts[number, attempt.sequence] = attempt
-    for name, scalar in fields_of(state.input, "input").items():
+    _index_input(changes, number, state.input)
+
+
+def _index_input(changes: Changes, number: int, payload: Any) -> None:
+    changes.inputs[number] = input_hash(payload)
+    for name, scalar in fields_of(payload, "input").items():
         changes.fields[number, name, scalar] = True
 
 

@@ -167,10 +167,11 @@ class Projector:
             proof_of(last.timestamp, last.value),
         )  # fmt: skip
         try:
-            changes = await self._fold(partition, accepted)
-            if middle is not None and ends:
-                await self._take_over(changes, middle)
-            await self._store.write(changes, {partition: (before, after)})
+            async with self._store.transaction():
+                changes = await self._fold(partition, accepted)
+                if middle is not None and ends:
+                    await self._take_over(changes, middle)
+                await self._store.write(changes, partition, before, after)
         except OvertakenError:
             await self.begin()
             return
@@ -199,8 +200,8 @@ class Projector:
             after = Position(records[-1].offset + 1, at=records[-1].timestamp)
         if after != before:
             await definitions.catch_up()
-            moves = {DEFINITIONS_PARTITION: (before, after)}
-            await self._store.write(changes, moves, definitions=definitions.summaries())
+            async with self._store.transaction():
+                await self._store.write(changes, DEFINITIONS_PARTITION, before, after, definitions.summaries())
             self.positions[DEFINITIONS_PARTITION] = after
             self.progressed.set()
             self.progressed.clear()
@@ -258,7 +259,8 @@ class Projector:
             raise AnotherLogError  # what lies between is missing here: the rest has to be read anew
         _logger.info("older records are gone", partition=partition, first=first)
         start = Position(first, _IN_THE_MIDDLE.epoch, _IN_THE_MIDDLE.index)
-        await self._store.write(Changes(), {partition: (self.positions[partition], start)})
+        async with self._store.transaction():
+            await self._store.write(Changes(), partition, self.positions[partition], start)
         self.positions[partition] = start
         await self._look_in_the_middle(partition)
 

@@ -1,8 +1,7 @@
 """The file of the read models: opening and making it, and writing what a batch of events led to.
 
-Rows and the position up to which the log was followed are written in one transaction (law 7), and only where the
-file stands at the position that the batch begins at: so whoever else writes the same file, and whenever this process
-dies, every event counts once.
+Rows and the position up to which the log was followed are written in one transaction (law 7), and only where nobody
+else has written since: so however many write the same file, and whenever this process dies, every event counts once.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -72,6 +71,7 @@ class Store:
     def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
         self.path = path
         self.connection = connection
+        self._turn = 0  # how many transactions there have been
         self._next_instance = 1
         self._next_error = 1
         self._workflows: dict[str, int] = {}
@@ -98,6 +98,7 @@ class Store:
 
     async def refresh(self) -> None:
         """Learn what others may have written: the numbers given out so far."""
+        self._turn = await self._number("SELECT value FROM meta WHERE name = 'turn'")
         self._next_instance = 1 + await self._number("SELECT max(number) FROM instances")
         self._next_error = 1 + await self._number("SELECT max(number) FROM errors")
         self._workflows = dict(await self.all("SELECT name, number FROM workflows"))
@@ -105,7 +106,7 @@ class Store:
 
     async def _number(self, query: str) -> int:
         rows = await self.all(query)
-        return int(rows[0][0] or 0)
+        return int(rows[0][0] or 0) if rows else 0
 
     async def all(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Every row of a query."""
@@ -141,31 +142,21 @@ class Store:
         values = await self.all(query, (number,))
         return refold(tracked, (decode_transition(value, f"history {place}") for value, place in values))
 
-    async def write(
-        self,
-        changes: Changes,
-        moves: dict[int, tuple[Position, Position]],
-        definitions: Iterable[RegisteredVersion] | None = None,
-    ) -> None:
-        """Write what a batch changes, and where the partitions stand afterwards.
-
-        Args:
-            moves: For each partition that was read: where it stood, and where it stands.
-            definitions: All that are registered, where that has changed.
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """A transaction for whoever wrote last: nobody else writes meanwhile, and all of it counts or nothing.
 
         Raises:
-            OvertakenError: A partition does not stand where it did; nothing is written.
+            OvertakenError: Somebody else has written meanwhile; nothing is written.
             ReadModelsError: The file cannot be written.
         """
         try:
             await self.connection.execute("BEGIN IMMEDIATE")
             try:
-                for partition, (before, after) in moves.items():
-                    await self._move(partition, before, after)
-                await self._put(changes)
-                if definitions is not None:
-                    await self._put_definitions(definitions)
+                await self._take_turn()
+                yield
                 await self.connection.execute("COMMIT")
+                self._turn += 1
             except BaseException:
                 with suppress(sqlite3.Error):
                     await asyncio.shield(self.connection.execute("ROLLBACK"))
@@ -174,6 +165,41 @@ class Store:
             with suppress(sqlite3.Error):
                 await self.refresh()  # numbers given out in vain
             raise told(error, self.path) from error
+
+    async def _take_turn(self) -> None:
+        """Refuse where anybody has written since we looked: what is at hand here may be old."""
+        if await self._number("SELECT value FROM meta WHERE name = 'turn'") != self._turn:
+            raise OvertakenError
+        await self.connection.execute(
+            "INSERT OR REPLACE INTO meta(name, value) VALUES ('turn', ?)", (self._turn + 1,)
+        )
+
+    async def write(
+        self,
+        changes: Changes,
+        partition: int,
+        before: Position,
+        after: Position,
+        definitions: Iterable[RegisteredVersion] | None = None,
+    ) -> None:
+        """Write, within a transaction, what a batch changes, and where its partition stands afterwards.
+
+        Args:
+            before: Where it stood.
+            definitions: All that are registered, where that has changed.
+
+        Raises:
+            OvertakenError: It stands elsewhere.
+        """
+        if (await self.positions()).get(partition, Position()) != before:
+            raise OvertakenError
+        await self.connection.execute(
+            "INSERT OR REPLACE INTO positions(partition, offset, epoch, number, at, proof) VALUES (?, ?, ?, ?, ?, ?)",
+            (partition, *after),
+        )
+        await self._put(changes)
+        if definitions is not None:
+            await self._put_definitions(definitions)
 
     async def _put_definitions(self, versions: Iterable[RegisteredVersion]) -> None:
         rows = [
@@ -185,16 +211,6 @@ class Store:
         ]  # fmt: skip
         await self.connection.execute("DELETE FROM definitions")
         await self._many(tables.PUT_DEFINITION, rows)
-
-    async def _move(self, partition: int, before: Position, after: Position) -> None:
-        rows = await self.all("SELECT offset, epoch, number FROM positions WHERE partition = ?", (partition,))
-        stands = tuple(rows[0]) if rows else (0, -1, 0)
-        if stands != (before.offset, before.epoch, before.number):
-            raise OvertakenError
-        await self.connection.execute(
-            "INSERT OR REPLACE INTO positions(partition, offset, epoch, number, at, proof) VALUES (?, ?, ?, ?, ?, ?)",
-            (partition, *after),
-        )
 
     async def _put(self, changes: Changes) -> None:
         fresh, known = [], []

@@ -74,19 +74,30 @@ def feed_value(head: FeedHead, event: Event) -> bytes:
     return encode(head)[:-1] + b"," + encode(event)[1:]
 
 
-def feed_headers(head: FeedHead, event: Event, position: FeedPosition, source: str) -> dict[str, str]:
-    """The headers of an event in the feed.
+def attributes(head: FeedHead, event: Event, where: str, source: str) -> dict[str, str]:
+    """The attributes of an event as CloudEvents 1.0 calls them.
 
     An answer outside any history has no sequence of its own, so its id names the record that it comes from.
+
+    Args:
+        where: ``OFFSET.NUMBER``.
+        source: Whose events they are.
     """
+    return {
+        "specversion": "1.0",
+        "id": f"{head.instance_id}:{head.sequence}" + ("" if head.sequence else f":{where}"),
+        "source": source,
+        "type": event_type(event),
+        "subject": head.instance_id,
+        "time": rfc3339(head.at),
+    }
+
+
+def feed_headers(head: FeedHead, event: Event, position: FeedPosition, source: str) -> dict[str, str]:
+    """The headers of an event in the feed."""
     where = f"{position.offset}.{position.number}"
     return {
-        "ce_specversion": "1.0",
-        "ce_id": f"{head.instance_id}:{head.sequence}" + ("" if head.sequence else f":{where}"),
-        "ce_source": source,
-        "ce_type": event_type(event),
-        "ce_subject": head.instance_id,
-        "ce_time": rfc3339(head.at),
+        **{f"ce_{name}": value for name, value in attributes(head, event, where, source).items()},
         "content-type": CONTENT_TYPE,
         POSITION: where,
         STAMP: f"{position.epoch}.{position.turn}",

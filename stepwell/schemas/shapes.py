@@ -74,6 +74,15 @@ def shape_problems(data: dict[str, Any]) -> list[Problem]:
     return sorted(found, key=lambda problem: order.get(str(problem.path[0]), -1) if problem.path else -1)
 
 
+def struct_problems(data: Any, struct: type[msgspec.Struct], path: Path) -> list[Problem]:
+    """Everything about plain data that is no such struct's shape.
+
+    Args:
+        path: Where the data is in its document.
+    """
+    return list(_struct(data, struct, path))
+
+
 def _struct(data: Any, struct: type[msgspec.Struct], path: Path) -> Iterator[Problem]:
     if not isinstance(data, dict):
         yield Problem(path, f"expected a mapping, not {_kind(data)}")

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from stepwell.connecting import connect
 from stepwell.consumers.engine import Engine
@@ -239,13 +240,16 @@ async def test_instances_are_found_by_what_they_are_and_in_pages(client):
 async def test_a_subscription_gives_the_events_that_its_patterns_name(client, open_log):
     async with client_on(await open_log()) as other:
         heard = {name: [] for name in ("workflow.*", "step.succeeded,workflow.failed", "*")}
+        begun = []
 
         async def listen(name):
-            async for record in other.subscribe(name.split(",")):
-                heard[name].append(record)
+            async with other.subscribe(name.split(",")) as events:
+                begun.append(name)
+                async for record in events:
+                    heard[name].append(replace(record, position="", workflow=""))
 
         listeners = [asyncio.ensure_future(listen(name)) for name in heard]
-        await until(lambda: len(other.subscriber._everything) == 3)
+        await until(lambda: len(begun) == 3)
         await finished(client, "w", {"n": 1}, id="one")
         await finished(client, "w", {"fail": "b"}, id="two")
         history = [*await client.history("one"), *await client.history("two")]
@@ -259,7 +263,7 @@ async def test_a_subscription_gives_the_events_that_its_patterns_name(client, op
         assert [record.type for record in heard["step.succeeded,workflow.failed"]] == [
             *["step.succeeded"] * 3, "workflow.failed",
         ]  # fmt: skip
-        assert not other.subscriber._everything, "who has gone hears nothing"
+        assert not other.subscriber._endings, "who has gone is told nothing"
 
 
 async def test_who_still_waits_when_a_client_closes_is_told(log):
@@ -268,14 +272,16 @@ async def test_who_still_waits_when_a_client_closes_is_told(log):
     await client.register(SLEEPY)
     heard = Counter()
 
+    events = client.subscribe()
+
     async def listen():
-        async for record in client.subscribe():
+        async for record in events:
             heard[record.type] += 1
         return "ended"
 
     async with running(Engine(log).run()):
         listener = asyncio.ensure_future(listen())
-        await until(lambda: client.subscriber._everything)
+        await until(lambda: events.position)
         run = await client.start("sleepy")
         waiting = asyncio.ensure_future(run.result())
         await until(lambda: heard == {"workflow.started": 1, "step.waiting": 1})

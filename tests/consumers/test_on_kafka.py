@@ -8,13 +8,14 @@ import secrets
 
 import pytest
 
+from stepwell.client import Client
 from stepwell.connecting import connect
-from stepwell.consumers import snapshotting
+from stepwell.consumers import bookmarks, snapshotting
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
 from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
-from stepwell.log.port import COMMANDS, EVENTS, SNAPSHOTS
+from stepwell.log.port import COMMANDS, EVENTS, SNAPSHOTS, SUBSCRIPTIONS
 from tests.workbench import client_on, handlers_of, running, steps, until, workflow
 
 
@@ -127,3 +128,37 @@ async def test_a_snapshot_is_taken_and_what_it_supersedes_is_deleted(processes, 
 async def run_one(client):
     run = await client.start("w", {"n": 1})
     return run.result(timeout=30)
+
+
+async def test_a_durable_name_goes_on_in_another_process(processes):
+    first, second, engine_log = await processes(), await processes(), await processes()
+    async with running(Engine(engine_log).run(), Worker(engine_log, HANDLERS).run()), client_on(engine_log) as client:
+        await client.register(CHAIN)
+        got = []
+        reader = Client(first)
+        events = reader.subscribe("workflow.*", name="billing", since="start")
+        for number in range(4):
+            await (await client.start("w", {"n": number}, id=f"run-{number}")).result(timeout=30)
+        got += [await anext(events) for _ in range(5)]
+        await asyncio.wait_for(events.settle(), 30)
+        await first._shut(tidy=False)  # killed while it works on the fifth
+        async with Client(second).subscribe("workflow.*", name="billing") as again:
+            got = got[:4] + [await anext(again) for _ in range(4)]
+        expected = [(f"run-{number}", kind) for number in range(4) for kind in ("completed", "started")]
+        assert sorted((event.instance_id, event.type.partition(".")[2]) for event in got) == expected
+        (info,) = await client.subscriptions()
+        assert (info.name, info.position.count("-")) == ("billing", 1)
+        assert await client.forget_subscription("billing")
+
+
+async def test_the_topic_of_positions_does_not_grow(processes, monkeypatch):
+    monkeypatch.setattr(bookmarks, "_SPARE", 10)
+    log = await processes()
+    names = bookmarks.Bookmarks(log)
+    await names.store("idle", "1-1", 1)
+    for at in range(60):
+        await names.store("busy", f"{at}-x", at)
+    for reader in (names, bookmarks.Bookmarks(await processes())):
+        assert [await reader.of(name) for name in ("idle", "busy", "other")] == ["1-1", "59-x", None]
+    (first,) = await log.read(SUBSCRIPTIONS, 0, 0, limit=1)
+    assert await log.end(SUBSCRIPTIONS, 0) - first.offset < 30

@@ -101,6 +101,46 @@ class QueueContract(OnStorage):
         await worker.settle(taken[:1])
         assert values(await self._take(worker, 1)) == ["c"]
 
+    async def test_a_worker_that_is_resized_has_as_much_in_hand_as_it_was_last_told(self, log, storage):
+        other = await storage.open()
+        worker = await log.consume(["q"], prefetch=1)
+        await log.enqueue("q", records("a", "b", "c"))
+        taken = await self._take(worker, 1)
+        await self._nothing_more(worker)
+        waiting = asyncio.ensure_future(self._take(worker, 2, storage.patience))
+        await asyncio.sleep(0)
+        worker.resize(3)
+        taken += await waiting
+        assert values(taken) == ["a", "b", "c"]
+        worker.resize(0)
+        await worker.settle(taken)
+        await log.enqueue("q", records("d"))
+        await self._nothing_more(worker)
+        second = await other.consume(["q"], prefetch=1)
+        assert values(await self._take(second, 1, storage.patience)) == ["d"]
+
+    async def test_what_came_while_a_worker_was_made_smaller_can_still_be_taken_or_goes_to_others(self, log, storage):
+        other = await storage.open()
+        worker, second = await log.consume(["q"], prefetch=4), await other.consume(["q"], prefetch=4)
+        enqueued = [log.enqueue("q", records(str(number))) for number in range(8)]
+        await enqueued[0]
+        worker.resize(0)
+        seen: list[str] = []
+
+        async def work(one) -> None:
+            while True:
+                taken = await one.take(4)
+                await one.release(taken) if one is worker else await one.settle(taken)
+                seen.extend(values(taken) if one is second else [])
+
+        tasks = [asyncio.ensure_future(work(one)) for one in (worker, second)]
+        async with asyncio.timeout(4 * storage.patience):
+            while len(seen) < 8:
+                await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        assert sorted(seen) == [str(number) for number in range(8)]
+
     async def test_what_one_worker_has_no_hand_free_for_goes_to_another(self, log, storage):
         other = await storage.open()
         first = await log.consume(["q"], prefetch=1)

@@ -17,6 +17,7 @@ from stepwell.schemas.definitions import Definition
 
 EXAMPLES = ("parallel", "residency", "weather_pipeline")
 BUILT = {"builder": "plan_walk"}  # written in Python
+FOREIGN = ("node_worker",)  # its handlers are in another language: test_node_worker.py
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -26,7 +27,7 @@ def definition(name):
     return msgspec.convert(yaml.safe_load((FOLDER / name / "workflow.yaml").read_text()), Definition, strict=True)
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, *BUILT])
+@pytest.mark.parametrize("name", [*EXAMPLES, *BUILT, *FOREIGN])
 def test_the_definition_is_canonical_and_its_graph_is_sound(name):
     plan = compile_plan(definition(name))
     assert sum(map(len, plan.batches)) + len(plan.definition.error_handlers) == len(plan.steps)
@@ -56,13 +57,15 @@ def test_every_shipped_input_fits_the_schema_and_names_files_that_exist(path):
         assert key not in data or Path(data[key]).is_file()
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, *BUILT])
+@pytest.mark.parametrize("name", [*EXAMPLES, *BUILT, *FOREIGN])
 def test_the_readme_gives_the_command_and_names_files_that_exist(name):
     text = (FOLDER / name / "README.md").read_text()
-    python = f"stepwell run examples/{name}/workflow.py"
-    assert (
-        python if name in BUILT else f"stepwell run examples/{name}/workflow.yaml --handlers examples.{name}.handlers"
-    ) in text
+    command = f"stepwell run examples/{name}/workflow.yaml --handlers examples.{name}.handlers"
+    if name in BUILT:
+        command = f"stepwell run examples/{name}/workflow.py"
+    elif name in FOREIGN:
+        command = f"stepwell register examples/{name}/workflow.yaml"
+    assert command in text
     for target in re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r"@(examples/\S+?\.json)", text):
         place = FOLDER.parent / target if target.startswith("examples/") else FOLDER / name / target
         assert place.exists(), target

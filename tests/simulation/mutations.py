@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers import deciding, delivering, owner, takeover, worker
+from stepwell.consumers import deciding, delivering, outbox, owner, takeover, worker
 from stepwell.consumers.delivering import Deliveries
 from stepwell.consumers.engine import Engine
+from stepwell.consumers.outbox import Outbox
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.reading import EventReader
 from stepwell.consumers.snapshotting import Covered
 from stepwell.consumers.subscriber import Subscriber
-from stepwell.consumers.worker import Worker
 from stepwell.core import decide as deciding_core
 from stepwell.core import evolve as evolving
 from stepwell.core import evolve_steps, outcomes
@@ -247,15 +247,15 @@ class _Careless:
         self.settle = settle
 
 
-def _flush_through(worker: Worker, settle: Callable[[Any, Any], Any]) -> None:
-    queue, worker._queue = worker._queue, _Careless(settle)  # type: ignore[assignment]
+def _flush_through(box: Outbox, settle: Callable[[Any, Any], Any]) -> None:
+    queue, box._queue = box._queue, _Careless(settle)  # type: ignore[assignment]
     try:
-        _flush(worker)
+        _flush(box)
     finally:
-        worker._queue = queue
+        box._queue = queue
 
 
-def _settles_first(self: Worker) -> None:
+def _settles_first(self: Outbox) -> None:
     """Deliveries are forgotten, then their outcomes are appended."""
     queue = self._queue
 
@@ -268,7 +268,7 @@ def _settles_first(self: Worker) -> None:
     _flush_through(self, settle)
 
 
-def _loses_some_outcomes(self: Worker) -> None:
+def _loses_some_outcomes(self: Outbox) -> None:
     """Of two outcomes for one partition in one turn of the loop, only one is reported."""
     queue = self._queue
 
@@ -278,7 +278,7 @@ def _loses_some_outcomes(self: Worker) -> None:
     _flush_through(self, settle)
 
 
-_flush = Worker._flush
+_flush = Outbox.flush
 
 
 # --- the others -------------------------------------------------------------------------------------------------
@@ -368,11 +368,13 @@ MUTATIONS: dict[str, Mutation] = {
     "a retry has its old run's number": Mutation([(Decision, "again", _same_run)]),
     "a rollback keeps the context": Mutation([(evolving._EVOLVE, evolving.WorkflowRolledBack, _keeps_the_context)]),
     "deliveries settled before their outcomes": Mutation(
-        [(Worker, "_flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
+        [(Outbox, "flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
     ),
-    "outcomes of one turn lost": Mutation([(Worker, "_flush", _loses_some_outcomes)]),
+    "outcomes of one turn lost": Mutation([(Outbox, "flush", _loses_some_outcomes)]),
     "a delivery that came twice settled at once": Mutation(
-        [(worker, "_place", lambda _: (object(), 0))], 200, Bias(chaos=("mistake", "kill", "stop"), every=0.5)
+        [(module, "place", lambda _: (object(), 0)) for module in (outbox, worker)],
+        200,
+        Bias(chaos=("mistake", "kill", "stop"), every=0.5),
     ),
     "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),

@@ -31,8 +31,6 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
@@ -52,6 +50,7 @@ from stepwell.consumers.builtin._http_call import (
 )
 from stepwell.consumers.builtin.addresses import AllowList
 from stepwell.consumers.context import StepContext
+from stepwell.consumers.retry_after import retry_after_seconds
 from stepwell.core.values import shorten
 
 __all__ = [
@@ -369,19 +368,5 @@ async def _unexpected(call: Call, response: httpx.Response) -> HTTPStatusError:
         message,
         status=response.status_code,
         url=call.shown_url,
-        retry_after=_seconds(response.headers.get("retry-after", "")),
+        retry_after=retry_after_seconds(response.headers.get("retry-after", "")),
     )
-
-
-def _seconds(retry_after: str) -> float | None:
-    """The header ``Retry-After`` in seconds from now (RFC 9110, 10.2.3); None where it says nothing of use."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        then = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=UTC)
-    return max((then - datetime.now(UTC)).total_seconds(), 0.0)

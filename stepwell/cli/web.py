@@ -1,0 +1,174 @@
+"""``stepwell serve`` and ``stepwell token``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from stepwell import telling
+from stepwell.cli.looking import print_json
+from stepwell.cli.outward import MissingExtraError
+from stepwell.cli.session import UsageError, import_handlers
+from stepwell.errors import StepwellError
+from stepwell.log.urls import DEFAULT_URL, VARIABLE, without_password
+
+if TYPE_CHECKING:
+    from stepwell.client import Client
+    from stepwell.consumers.local import LocalRuntime
+    from stepwell.server.tokens import TokenFile
+
+DEFAULT_TOKENS: Final = Path(".stepwell/tokens")
+_STOPPED: Final = 0
+
+
+async def serve(
+    *,
+    host: str,
+    port: int,
+    tokens: Path | None,
+    http_only: bool,
+    workflows: Path | None,
+    modules: Sequence[str],
+    queues: Sequence[str],
+    concurrency: int | None,
+    grace: float,
+    retry_for: float,
+    as_json: bool,
+    log: str | None,
+) -> int:
+    """Serve HTTP, with an engine and a worker in the same process unless told otherwise; return the exit status."""
+    from stepwell.cli.registering import chosen_directory, tell  # noqa: PLC0415 - start-up time
+    from stepwell.cli.serving import ended_by, opened  # noqa: PLC0415
+    from stepwell.client import Client  # noqa: PLC0415
+    from stepwell.consumers.folder import Folder  # noqa: PLC0415
+
+    _check_extra()
+    from stepwell.server.access import Access  # noqa: PLC0415 - an extra
+    from stepwell.server.app import create_app  # noqa: PLC0415
+    from stepwell.server.listening import check_exposure, listen, serving, url_of  # noqa: PLC0415
+
+    access = Access(_known_tokens(tokens))
+    check_exposure(host, access)
+    if http_only and (workflows is not None or modules):
+        place = "--workflows" if workflows is not None else "--handlers"
+        raise UsageError("is for the engine and worker that --http-only leaves out", place=place)
+    directory = None if http_only else chosen_directory(workflows)
+    prefixes = import_handlers(modules)
+    listening = listen(host, port)
+    telling.configure(as_json=as_json)
+    logger = telling.Logger("stepwell.server")
+    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    client: Client | None = None
+    runtime: LocalRuntime | None = None
+    try:
+        async with opened(url, retry_for) as log_:
+            client = Client(log_)
+            try:
+                if directory is not None:
+                    tell(await Folder(client.registry, directory).look(), logger)
+                if not http_only:
+                    runtime = await _run_parts(client, prefixes, queues, concurrency, grace)
+                async with serving(create_app(client, access=access), listening) as running:
+                    logger.info(
+                        "listening",
+                        url=url_of(listening),
+                        docs=f"{url_of(listening)}/docs",
+                        access="everybody on this machine" if access.open else "tokens",
+                        log=without_password(url),
+                        parts="http" if http_only else "http, engine, worker",
+                        pid=os.getpid(),
+                    )
+                    await _until_stopped(running, runtime, logger)
+            finally:
+                if runtime is not None:
+                    await runtime.stop()
+                await client.subscriber.close()
+    except asyncio.CancelledError:
+        pass  # stopped before it had begun
+    except StepwellError as error:
+        return ended_by(error, "server", logger, as_json=as_json)
+    finally:
+        listening.close()
+    logger.info("stopped", role="server")
+    return _STOPPED
+
+
+async def _run_parts(
+    client: Client, prefixes: Sequence[str], queues: Sequence[str], concurrency: int | None, grace: float
+) -> LocalRuntime:
+    from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415 - start-up time
+
+    runtime = LocalRuntime(
+        client.log,
+        prefixes=prefixes,
+        queues=queues,
+        concurrency=concurrency,
+        hand_back=True,
+        definitions=client.registry,
+        grace=grace,
+    )
+    await runtime.start()
+    runtime.failed.add_done_callback(client.lost)
+    return runtime
+
+
+async def _until_stopped(running: asyncio.Future[None], runtime: LocalRuntime | None, logger: telling.Logger) -> None:
+    watched = {running} if runtime is None else {running, runtime.failed}
+    try:
+        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        logger.info("stopping")
+        return
+    for part in done:
+        part.result()
+
+
+def _known_tokens(named: Path | None) -> TokenFile | None:
+    from stepwell.server.tokens import TokenError, TokenFile  # noqa: PLC0415 - an extra's
+
+    path = named or (DEFAULT_TOKENS if DEFAULT_TOKENS.exists() else None)
+    if path is None:
+        return None
+    found = TokenFile(path)
+    if not len(found):
+        raise TokenError(
+            "holds no token, so nobody could do anything",
+            place=str(path),
+            remedy=f"`stepwell token NAME --role admin --tokens {path}` adds one.",
+        )
+    return found
+
+
+def _check_extra() -> None:
+    try:
+        import litestar  # noqa: F401, PLC0415 - an extra
+        import uvicorn  # noqa: F401, PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"the server needs {error.name}, which is not installed",
+            place="stepwell serve",
+            remedy="pip install 'stepwell[server]'",
+        ) from None
+
+
+async def token(name: str, role: str, path: Path | None, *, as_json: bool) -> int:
+    """Make a token, and print it: the only time that anybody sees it."""
+    from stepwell.core.suggestions import suggest  # noqa: PLC0415 - start-up time
+    from stepwell.server.tokens import Role, make_token  # noqa: PLC0415
+
+    roles = [str(one) for one in Role]
+    if role not in roles:
+        message = f"there is no role {role!r}{suggest(role, roles)} (there are: {', '.join(roles)})"
+        raise UsageError(message, place="--role")
+    file = path or DEFAULT_TOKENS
+    made = make_token(file, name, Role(role))
+    if as_json:
+        print_json({"name": name, "role": role, "token": made, "file": str(file)})
+        return 0
+    print(made)
+    print(f"{name} may use it as {role}. It is shown once: {file} holds only its SHA-256.", file=sys.stderr)
+    return 0

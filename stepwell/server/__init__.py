@@ -1,0 +1,1 @@
+"""The HTTP front door: what ``stepwell.Client`` can do, for programs in any language. Needs ``stepwell[server]``."""

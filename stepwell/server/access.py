@@ -1,0 +1,197 @@
+"""Who may ask for what: tokens with roles, and what a route demands.
+
+A token is 32 random bytes that its holder sends as ``Authorization: Bearer``. The server knows only the SHA-256 of
+each, from a file of lines ``NAME ROLE SHA256``. Without any tokens the server listens on loopback alone and whoever
+reaches it may do everything; then the danger is a web page in a browser of this machine, so requests that come from
+other sites (``Origin``) or under a foreign name (``Host``: DNS rebinding) are refused.
+
+Every route says what it demands by ``guards=[requires(Role.VIEWER)]``. One that says nothing answers nobody.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from msgspec import Struct
+
+from stepwell.errors import visible
+from stepwell.server.problems import RefusedError
+from stepwell.server.tokens import Role, TokenFile
+
+__all__ = ["LOCAL", "Access", "Actor", "Demand", "Role", "requires"]
+
+
+class Actor(Struct, frozen=True):
+    """Who asks.
+
+    Attributes:
+        name: The name of their token; ``local`` where there are no tokens.
+        via: Where the request came from, such as ``http 192.0.2.7``.
+    """
+
+    name: str
+    role: Role
+    via: str = "http"
+
+
+class _Kind(StrEnum):
+    PUBLIC = "public"
+
+
+PUBLIC: Final = _Kind.PUBLIC
+"""What a route demands that answers everybody: the descriptions of this API, which hold nothing of anybody's."""
+
+LOCAL: Final = "local"
+
+_COVERS: Final[dict[Role, frozenset[Role]]] = {
+    Role.VIEWER: frozenset({Role.VIEWER}),
+    Role.OPERATOR: frozenset({Role.VIEWER, Role.OPERATOR}),
+    Role.APPROVER: frozenset({Role.VIEWER, Role.APPROVER}),
+    Role.WORKER: frozenset({Role.WORKER}),
+    Role.ADMIN: frozenset(Role),
+}
+"""What each role may ask for: an operator steers and an approver decides, and neither does the other's work."""
+
+
+class Demand:
+    """What a route demands of whoever asks; made by ``requires``.
+
+    Attributes:
+        role: The role, or ``PUBLIC``.
+    """
+
+    def __init__(self, role: Role | _Kind) -> None:
+        self.role = role
+
+    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        """Refuse whoever has not the role. Called by Litestar, after ``Access.guard`` has found out who asks.
+
+        Raises:
+            RefusedError: 403.
+        """
+        if self.role is PUBLIC:
+            return
+        actor: Actor = connection.state.actor
+        if self.role not in _COVERS[actor.role]:
+            raise RefusedError(
+                HTTPStatus.FORBIDDEN,
+                f"{actor.name} is {_a(actor.role)}, and this is for {' or '.join(able(self.role))}",
+                remedy="Use a token whose role may do it; `stepwell token NAME --role ROLE` makes one.",
+            )
+
+
+def requires(role: Role | _Kind) -> Demand:
+    """What a route demands: ``guards=[requires(Role.VIEWER)]``."""
+    return Demand(role)
+
+
+def demand_of(handler: BaseRouteHandler) -> Demand | None:
+    """What a route demands; None if it does not say."""
+    return next((guard for layer in reversed(handler.ownership_layers) for guard in layer.guards or ()
+                 if isinstance(guard, Demand)), None)  # fmt: skip
+
+
+class Access:
+    """Finds out who asks.
+
+    Args:
+        tokens: Where tokens are looked up; None where everybody on this machine may do everything.
+    """
+
+    def __init__(self, tokens: TokenFile | None = None) -> None:
+        self._tokens = tokens
+        self._demands: dict[int, Demand | None] = {}
+
+    @property
+    def open(self) -> bool:
+        """Whether there are no tokens, so that whoever reaches the server may do everything."""
+        return self._tokens is None
+
+    def guard(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Find out who asks, and leave it in ``request.state.actor``. Litestar calls it before every handler.
+
+        Raises:
+            RefusedError: 401 without a token that is known; 403 for requests from other sites, and on routes that
+                do not say what they demand.
+        """
+        if connection.scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
+            return  # Litestar's own, which tells the methods of a path
+        if self._tokens is None:
+            self._check_site(connection)
+        demand = demand_of(handler)
+        if demand is None:
+            raise RefusedError(HTTPStatus.FORBIDDEN, "this route does not say who may use it, so nobody may")
+        address = connection.scope.get("client")
+        via = f"http {address[0]}" if address else "http"
+        if self._tokens is None:
+            connection.state.actor = Actor(LOCAL, Role.ADMIN, via)
+        elif demand.role is not PUBLIC:
+            connection.state.actor = self._known(connection, self._tokens, via)
+
+    def _known(self, connection: ASGIConnection[Any, Any, Any, Any], tokens: TokenFile, via: str) -> Actor:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise _unauthorized("a token is needed")
+        found = tokens.find(token.strip())
+        if found is None:
+            raise _unauthorized("this token is not known")
+        return Actor(found.name, found.role, via)
+
+    def _check_site(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        host = connection.headers.get("host", "")
+        if not is_loopback(_name(f"//{host}")):
+            raise RefusedError(
+                HTTPStatus.FORBIDDEN,
+                f"without access tokens this server answers under names of this machine only, not {visible(host)!r}",
+                remedy="Use http://localhost or http://127.0.0.1; or start `stepwell serve` with --tokens.",
+            )
+        origin = connection.headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).netloc != host
+        if foreign or connection.headers.get("sec-fetch-site") == "cross-site":
+            raise RefusedError(
+                HTTPStatus.FORBIDDEN,
+                "without access tokens this server takes no requests from pages of other sites"
+                + (f" ({visible(origin)})" if origin else ""),
+                remedy="Start `stepwell serve` with --tokens, and send one with the request.",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address means this machine, whoever resolves it."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _unauthorized(message: str) -> RefusedError:
+    return RefusedError(
+        HTTPStatus.UNAUTHORIZED,
+        message,
+        remedy="Send `Authorization: Bearer TOKEN`; `stepwell token NAME --role ROLE` makes one.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def able(role: Role | _Kind) -> list[str]:
+    """The roles that may do what this one is demanded for."""
+    return [str(one) for one in Role if role in _COVERS[one]] if role is not PUBLIC else ["everybody"]
+
+
+def _a(role: Role) -> str:
+    return f"{'an' if role[0] in 'aeiou' else 'a'} {role}"

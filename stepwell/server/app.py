@@ -1,0 +1,74 @@
+"""The Litestar application: routers, who may use them, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from litestar import Litestar, Request
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+
+from stepwell.client import Client
+from stepwell.consumers.lending import Lending
+from stepwell.server import definitions, health, instances, named, stream, submitting, work
+from stepwell.server.access import Access, Actor
+from stepwell.server.describing import describe
+from stepwell.server.pages import pages
+from stepwell.server.problems import answer
+from stepwell.server.reading import StrictRequest, tell_methods
+
+MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
+
+ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
+    definitions.router,
+    instances.router,
+    submitting.router,
+    named.router,
+    work.router,
+    stream.router,
+    health.router,
+)
+
+
+def create_app(client: Client, *, access: Access, more: Sequence[ControllerRouterHandler] = ()) -> Litestar:
+    """The application.
+
+    Handlers are given ``client: NamedDependency[Client]`` and ``actor: NamedDependency[Actor]``: who asks, which is
+    also in ``request.state.actor``. Each says what it demands by ``guards=[requires(Role.VIEWER)]``.
+
+    Args:
+        client: Asks the engines, and reads the log. It belongs to the event loop that serves the application.
+        access: Finds out who asks.
+        more: Routers besides our own.
+    """
+    routers = [*ROUTERS, *more]
+    lending = Lending(client.log)
+    dependencies = {
+        "client": Provide(lambda: client, sync_to_thread=False, use_cache=True),
+        "access": Provide(lambda: access, sync_to_thread=False, use_cache=True),
+        "lending": Provide(lambda: lending, sync_to_thread=False, use_cache=True),
+        "actor": Provide(_actor, sync_to_thread=False),
+    }
+    return Litestar(
+        [*routers, pages(lambda: describe(routers, dependencies))],
+        dependencies=dependencies,
+        # Set before it stops, for answers that have no end; and ended before that, for those that wait.
+        state=State({"stopping": asyncio.Event(), "lending": lending}),
+        guards=[access.guard],
+        exception_handlers={Exception: answer},
+        on_shutdown=[lending.close],
+        before_request=tell_methods,
+        request_class=StrictRequest,
+        request_max_body_size=MOST_BODY,
+        logging_config=None,
+        openapi_config=None,
+        debug=False,
+    )
+
+
+def _actor(request: Request[Any, Any, Any]) -> Actor:
+    actor: Actor = request.state.actor
+    return actor

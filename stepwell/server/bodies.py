@@ -1,0 +1,289 @@
+"""What requests of the native API hold, and what they are answered with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from stepwell.consumers.definitions import RegisteredVersion
+from stepwell.consumers.histories import EventRecord
+from stepwell.consumers.views import InstanceView
+from stepwell.core.plan import Plan
+from stepwell.schemas.blueprint import Parameter
+from stepwell.schemas.commands import InstanceId, Priority
+from stepwell.schemas.definitions import LONGEST_SECONDS, Definition
+from stepwell.schemas.events import ErrorInfo
+from stepwell.server.problems import Problem
+
+MOST_STARTS = 1_000  # of one batch: as many as a client has on their way at once
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Reason = Annotated[str, Meta(max_length=10_000)]
+
+
+class Start(Struct, frozen=True, forbid_unknown_fields=True):
+    """A start of an instance.
+
+    Attributes:
+        workflow: Name of a registered definition.
+        version: Of the definition; without one, the active version that was registered last.
+        input: Any JSON value; a mapping as a rule.
+        id: What the instance is to be called. Starting the same id again finds the instance that exists.
+        priority: 0 to 100; higher runs first under load.
+        timeout_seconds: For the whole instance; without one, what the definition says.
+    """
+
+    workflow: Name
+    version: Name | None = None
+    input: Any = {}
+    id: InstanceId | None = None
+    priority: Priority = 0
+    timeout_seconds: Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)] | None = None
+
+
+class Started(Struct, frozen=True, omit_defaults=True):
+    """What became of a start.
+
+    Attributes:
+        existed: Whether there was an instance of this id already; the start has changed nothing then.
+        decided: Whether an engine has taken the start. Otherwise it is in the log, and will have its turn.
+        instance: How the instance is, where the request said `wait`; its status tells whether it has ended.
+    """
+
+    instance_id: str
+    existed: bool
+    decided: bool
+    instance: InstanceView | None = None
+
+
+class Batch(Struct, frozen=True, forbid_unknown_fields=True):
+    """Several starts; each is taken or refused on its own."""
+
+    starts: Annotated[list[Start], Meta(min_length=1, max_length=MOST_STARTS)]
+
+
+class BatchEntry(Struct, frozen=True, omit_defaults=True):
+    """What became of one start of a batch.
+
+    Attributes:
+        status: The HTTP status that it would have had alone.
+        problem: Why it was refused.
+    """
+
+    status: int
+    started: Started | None = None
+    problem: Problem | None = None
+
+
+class BatchAnswer(Struct, frozen=True):
+    """What became of the starts of a batch, in their order."""
+
+    results: list[BatchEntry]
+
+
+class Registered(Struct, frozen=True):
+    """What became of a registration.
+
+    Attributes:
+        hash: What instances are pinned to.
+        dialect: How the definition is written.
+        is_new: Whether this version was not known before.
+        active: Whether starts may take it.
+    """
+
+    name: str
+    version: str
+    hash: str
+    dialect: str
+    is_new: bool
+    active: bool
+
+
+class PlanView(Struct, frozen=True):
+    """In which order the steps of a definition run.
+
+    Attributes:
+        batches: Ids of the steps that could run at once if nothing failed and nothing was limited.
+        error_handlers: Ids of the steps whose failure is handled.
+        handlers: What workers must have registered.
+    """
+
+    batches: list[list[str]]
+    error_handlers: list[str]
+    handlers: list[str]
+
+
+def plan_view(plan: Plan) -> PlanView:
+    """The plan of a compiled definition."""
+    batches = [list(batch) for batch in plan.batches]
+    return PlanView(batches, sorted(plan.definition.error_handlers), sorted(plan.handlers))
+
+
+class Validated(Struct, frozen=True):
+    """A definition that is valid, and not registered for that.
+
+    Attributes:
+        dialect: How it is written.
+        definition: The same in the canonical form.
+    """
+
+    name: str
+    version: str
+    hash: str
+    dialect: str
+    plan: PlanView
+    definition: Definition
+
+
+class DefinitionList(Struct, frozen=True):
+    """Registered versions, those of one name in the order of registration."""
+
+    definitions: list[RegisteredVersion]
+
+
+class DefinitionView(Struct, frozen=True):
+    """A registered version.
+
+    Attributes:
+        definition: In the canonical form, with its steps.
+    """
+
+    about: RegisteredVersion
+    plan: PlanView
+    definition: Definition
+
+
+class Switch(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a version is activated or deactivated; recorded."""
+
+    reason: Reason = ""
+
+
+class Switched(Struct, frozen=True):
+    """A version that was activated or deactivated.
+
+    Attributes:
+        changed: Whether it was otherwise before.
+    """
+
+    name: str
+    version: str
+    active: bool
+    changed: bool
+
+
+class Result(Struct, frozen=True):
+    """How an instance has ended, or that it has not yet.
+
+    Attributes:
+        status: As in `InstanceView`.
+        finished: Whether it has ended.
+        error: Why it failed.
+    """
+
+    instance_id: str
+    status: str
+    finished: bool
+    output: Any = None
+    error: ErrorInfo | None = None
+
+
+class History(Struct, frozen=True):
+    """What happened to an instance, in order.
+
+    Attributes:
+        more: Whether there are events after these; ask again with `after` the last one's sequence.
+    """
+
+    events: list[EventRecord]
+    more: bool
+
+
+class Why(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why an instance is paused or cancelled; recorded."""
+
+    reason: Reason = ""
+
+
+class Resume(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to go on.
+
+    Attributes:
+        skip_failed: Go on without the steps that failed, instead of running them anew.
+    """
+
+    skip_failed: bool = False
+
+
+class Rollback(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to return to.
+
+    Attributes:
+        to: An event's sequence, a checkpoint's name, a settled step's id, `latest` or `start`.
+        pause: Stay paused there.
+    """
+
+    to: int | str = "latest"
+    pause: bool = False
+
+
+class Decision(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person has decided about a step that waits for approval.
+
+    Attributes:
+        step_id: The step; may be left out where only one waits.
+        by: Who decides. With access tokens it is the token's name, and another one is refused.
+        comment: Recorded with it.
+    """
+
+    step_id: Annotated[str, Meta(max_length=200)] = ""
+    by: Annotated[str, Meta(max_length=200)] = ""
+    comment: Reason = ""
+
+
+class Steered(Struct, frozen=True):
+    """A command that an engine has followed.
+
+    Attributes:
+        command: What was asked: `cancel`, `pause`, …
+    """
+
+    instance_id: str
+    command: str
+
+
+class TemplateView(Struct, frozen=True, omit_defaults=True):
+    """A template that workflows can be created from.
+
+    Attributes:
+        parameters: By name.
+        source: `shipped`, or its file.
+    """
+
+    template: str
+    version: str
+    description: str
+    parameters: dict[str, Parameter]
+    use_for: list[str] = []
+    agents: dict[str, str] = {}
+    input_example: Any = None
+    source: str = ""
+
+
+class TemplateList(Struct, frozen=True):
+    """The templates that the server knows."""
+
+    templates: list[TemplateView]
+
+
+class Creation(Struct, frozen=True, forbid_unknown_fields=True):
+    """A workflow to be created from a template.
+
+    Attributes:
+        parameters: Values of the template's parameters, by name.
+        name: What to call the workflow; without one, as the template.
+    """
+
+    parameters: dict[str, Any] = {}
+    name: Annotated[str, Meta(max_length=200)] = ""

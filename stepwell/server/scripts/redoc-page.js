@@ -1,0 +1,2 @@
+// ReDoc on the description of this server.
+Redoc.init("openapi.json", { hideDownloadButton: false, nativeScrollbars: true }, document.getElementById("docs"));

@@ -1,0 +1,96 @@
+"""Starts: what every route that starts an instance has in common."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from http import HTTPStatus
+from typing import Any, Final
+
+from stepwell.client import Client
+from stepwell.errors import UnknownInstanceError
+from stepwell.ids import new_id
+from stepwell.run import Run
+from stepwell.server.access import Actor
+from stepwell.server.bodies import Start, Started
+from stepwell.server.problems import RefusedError
+
+LONGEST_WAIT: Final = 300  # seconds that a request may wait for an end; whoever wants more asks again
+LONGEST_KEY: Final = 1_000  # characters of an idempotency key
+
+
+def id_of_key(workflow: str, key: str) -> str:
+    """The instance id that a workflow and an idempotency key stand for: the same whoever computes it (UUID 8)."""
+    digest = hashlib.sha256(f"{workflow}\0{key}".encode()).digest()
+    value = int.from_bytes(digest[:16], "big")
+    value = value & ~(0xF << 76) | 0x8 << 76
+    value = value & ~(0b11 << 62) | 0b10 << 62
+    return str(uuid.UUID(int=value))
+
+
+async def start(client: Client, asked: Start, _actor: Actor, *, key: str = "", wait: float = 0.0) -> Started:
+    """Start an instance.
+
+    Args:
+        key: An idempotency key, which stands for the instance's id where the start names none.
+        wait: How many seconds to wait for its end.
+
+    Raises:
+        RefusedError: The key was used with another input or version.
+        StepwellError: What ``Client.start`` raises; but where no engine answers in time, the answer says so.
+    """
+    instance_id = asked.id or (id_of_key(asked.workflow, key) if key else new_id())
+    run = await _run(client, asked, instance_id)
+    if key and run.existed:
+        await _check_same(client, asked, instance_id)
+    if not wait:
+        return Started(instance_id, run.existed, run.decided)
+    return Started(instance_id, run.existed, run.decided, instance=await _waited(client, run, wait))
+
+
+async def _run(client: Client, asked: Start, instance_id: str) -> Run:
+    try:
+        return await client.start(
+            asked.workflow,
+            asked.input,
+            id=instance_id,
+            version=asked.version,
+            priority=asked.priority,
+            timeout_seconds=asked.timeout_seconds,
+        )
+    except TimeoutError:
+        return Run(client, instance_id, decided=False)
+
+
+async def _check_same(client: Client, asked: Start, instance_id: str) -> None:
+    found = await client.get(instance_id)
+    given = {} if asked.input is None else asked.input
+    if found.input != given or (asked.version is not None and found.version != asked.version):
+        raise RefusedError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "this idempotency key was used for a start with another input or version",
+            place="Idempotency-Key",
+            remedy=f"Use another key. The instance of this one is {instance_id}.",
+        )
+
+
+async def _waited(client: Client, run: Run, seconds: float) -> Any:
+    """The instance at its end, or as it is when the time is over; None if no engine has decided the start."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    try:
+        return await run.result(timeout=seconds)
+    except TimeoutError:
+        pass
+    try:
+        async with asyncio.timeout(max(1.0, deadline - asyncio.get_running_loop().time())):
+            return await client.get(run.id)
+    except (UnknownInstanceError, TimeoutError):
+        return None
+
+
+def status_of(started: Started) -> HTTPStatus:
+    """201 for what was started, 200 for what existed, 202 for what no engine has decided yet."""
+    if not started.decided and started.instance is None:
+        return HTTPStatus.ACCEPTED
+    return HTTPStatus.OK if started.existed else HTTPStatus.CREATED

@@ -1,0 +1,180 @@
+"""The file of access tokens: lines ``NAME ROLE SHA256``, never a token itself."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from stepwell.errors import StepwellError, visible
+from stepwell.telling import Logger
+
+VARIABLE: Final = "STEPWELL_TOKENS"
+_PREFIX: Final = "stepwell_"  # so that scanners for leaked secrets can know one when they see it
+_LOOK_EVERY: Final = 1.0  # seconds between two looks whether the file has changed
+_NAME: Final = re.compile(r"[^\s#\x00-\x1f\x7f]{1,200}\Z")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
+_logger = Logger("stepwell.server")
+
+
+class Role(StrEnum):
+    """What a token's holder may do.
+
+    A viewer reads. An operator reads, registers, starts and steers. An approver reads, approves and rejects. A
+    worker claims steps and reports on them, and nothing else. An admin may do everything.
+    """
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    WORKER = "worker"
+    ADMIN = "admin"
+
+
+class TokenError(StepwellError):
+    """The file of tokens cannot be used, or what is to be written into it makes no sense."""
+
+
+class Token(Struct, frozen=True):
+    """What is known of a token.
+
+    Attributes:
+        name: Who holds it.
+        digest: Its SHA-256, in hexadecimal.
+    """
+
+    name: str
+    role: Role
+    digest: str
+
+
+class TokenFile:
+    """The tokens of a file, read anew when it changes: who is taken out of it is refused within a second.
+
+    Args:
+        clock: Seconds that never go back.
+
+    Raises:
+        TokenError: It cannot be read, or a line of it makes no sense.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._looked = clock()
+        self._stamp = _stamp(path)
+        self._tokens = read_tokens(path)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def find(self, token: str) -> Token | None:
+        """What is known of a token; None if it is unknown. Takes the same time whichever it is."""
+        self._look()
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+        found = None
+        for known in self._tokens:
+            if hmac.compare_digest(known.digest, digest):
+                found = known
+        return found
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now - self._looked < _LOOK_EVERY:
+            return
+        self._looked = now
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        try:
+            self._tokens = read_tokens(self._path)
+        except TokenError as error:  # half written, perhaps; whoever was let in before still is
+            _logger.warning("access tokens cannot be read, the former ones stay", error=error.sentence)
+        else:
+            self._stamp = stamp
+            _logger.info("access tokens read anew", tokens=len(self._tokens))
+
+
+def read_tokens(path: Path) -> list[Token]:
+    """The tokens of a file.
+
+    Raises:
+        TokenError: It cannot be read, or a line of it makes no sense.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "`stepwell token NAME --role ROLE` makes a token, and the file with it."
+        raise TokenError(f"cannot be read: {_reason(error)}", place=str(path), remedy=remedy) from None
+    tokens: list[Token] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            tokens.append(_token(line.split(), f"{path}:{number}"))
+    names = [token.name for token in tokens]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise TokenError(f"two tokens are called {twice!r}", place=str(path), remedy="Give each a name of its own.")
+    return tokens
+
+
+def make_token(path: Path, name: str, role: Role) -> str:
+    """Make a token, and add it to a file, which is made if it does not exist.
+
+    Returns:
+        The token: nobody will ever know it again.
+
+    Raises:
+        TokenError: The name makes no sense or is taken, or the file cannot be read or written.
+    """
+    if not _NAME.match(name):
+        raise TokenError("a name is a word of at most 200 characters, without `#`", place=visible(name[:200]))
+    if path.exists() and any(known.name == name for known in read_tokens(path)):
+        raise TokenError(
+            f"there is a token {name!r} already", place=str(path), remedy="Take its line out to revoke it."
+        )
+    token = _PREFIX + secrets.token_urlsafe(32)
+    line = f"{name} {role} {hashlib.sha256(token.encode()).hexdigest()}\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(number, "r+b") as file:
+            before = file.read()
+            file.write((b"\n" if before and not before.endswith(b"\n") else b"") + line.encode())
+            file.flush()
+            os.fsync(number)
+    except OSError as error:
+        raise TokenError(f"cannot be written: {_reason(error)}", place=str(path)) from None
+    return token
+
+
+def _token(words: list[str], place: str) -> Token:
+    remedy = "A line is `NAME ROLE SHA256`; `stepwell token NAME --role ROLE` adds one."
+    if len(words) != 3:
+        raise TokenError(f"has {len(words)} words instead of three", place=place, remedy=remedy)
+    name, role, digest = words
+    if role not in list(Role):
+        raise TokenError(f"there is no role {role!r}; roles: {', '.join(Role)}", place=place, remedy=remedy)
+    if not _DIGEST.match(digest):
+        raise TokenError("the last word is no SHA-256 of 64 hexadecimal digits", place=place, remedy=remedy)
+    return Token(name, Role(role), digest)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0)
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from importlib import resources
+
+import pytest
+
+from tests.server.conftest import problem
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LOADS = re.compile(
+    r"""(?:src|href|srcset|action|data)\s*=\s*["']?(?:https?:)?//|@import\s|(?<!new )url\(\s*["']?(?:https?:)?//"""
+    r"""|importScripts\(\s*["'](?:https?:)?//|\bimport\(\s*["'](?:https?:)?//|\bsrc:\s*["'](?:https?:)?//""",
+    re.IGNORECASE,
+)
+
+
+def files(*folders):
+    server = resources.files("stepwell.server")
+    return {entry.name: entry for folder in folders for entry in server.joinpath(folder).iterdir()}
+
+
+@pytest.mark.rows("D5")
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_a_page_and_all_that_it_loads_come_from_this_server(http, page):
+    answer = await http.get(page)
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'self'")
+    assert "http" not in policy
+    assert "unsafe-eval" not in policy
+    assert not LOADS.search(answer.text)
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
+    assets = [name for name in loaded if name.startswith("assets/")]
+    assert set(loaded) - set(assets) == {"data:,"}
+    for name in assets:
+        found = await http.get(f"/{name}")
+        assert found.status_code == 200
+        assert found.headers["content-type"].startswith(("text/javascript", "text/css"))
+
+
+@pytest.mark.rows("D5")
+def test_no_asset_names_a_foreign_host_to_load_from():
+    for name, entry in files("assets", "scripts").items():
+        if not name.endswith(".txt"):
+            found = LOADS.search(entry.read_text(encoding="utf-8"))
+            assert found is None, f"{name}: {found}"
+
+
+def test_the_licences_of_the_pages_come_with_them():
+    texts = {name: entry.read_text(encoding="utf-8") for name, entry in files("assets").items() if "LICENSE" in name}
+    assert "Apache License" in texts["swagger-ui.LICENSE.txt"]
+    assert "The MIT License" in texts["redoc.LICENSE.txt"]
+    assert {"swagger-ui-bundle.js.LICENSE.txt", "redoc.standalone.js.LICENSE.txt"} <= texts.keys()
+
+
+async def test_no_other_file_is_served(http):
+    for name in ("app.py", "..%2Fapp.py", "%2Fetc%2Fpasswd", "nothing.js", "redoc.standalone.js.map"):
+        problem(await http.get(f"/assets/{name}"), 404)
+
+
+@pytest.mark.rows("D5")
+async def test_the_description_names_every_operation_and_how_errors_are_told(http):
+    answer = await http.get("/openapi.json")
+    assert answer.headers["content-type"] == "application/vnd.oai.openapi+json"
+    described = answer.json()
+    assert described["openapi"].startswith("3.1")
+    operations = [operation for item in described["paths"].values() for operation in item.values()]
+    assert {"start", "submit", "trigger", "health", "approve"} <= {found["operationId"] for found in operations}
+    for operation in operations:
+        assert operation["description"]
+        assert "For " in operation["description"]
+        assert list(operation["responses"]["4XX"]["content"]) == ["application/problem+json"]
+    assert described["components"]["schemas"]["Problem"]["properties"]["remedy"]
+    assert "/openapi.json" not in described["paths"]
+
+
+@pytest.mark.rows("D5")
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+@pytest.mark.parametrize(
+    ("page", "shown"), [("/docs", 'class="opblock-summary-path'), ("/redoc", 'id="tag/instances/operation/approve"')]
+)
+async def test_a_real_browser_without_a_network_shows_the_operations(http, tmp_path, page, shown):
+    chromium = await asyncio.create_subprocess_exec(
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}",
+        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+        "--virtual-time-budget=20000", "--enable-logging=stderr", "--dump-dom", f"{str(http.base_url).rstrip('/')}{page}",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, err = await asyncio.wait_for(chromium.communicate(), 60)
+    finally:
+        if chromium.returncode is None:
+            chromium.kill()
+            await chromium.wait()
+    dom, said = out.decode(), err.decode()
+    assert shown in dom, said[-2000:]
+    assert "/v1/instances/{instance_id}/approve" in re.sub(r"\u200b|<[^>]*>", "", dom)
+    refused = [line for line in said.splitlines() if "CONSOLE" in line and ("Refused" in line or "violates" in line)]
+    assert refused == []
