@@ -12,8 +12,9 @@ import aiosqlite
 import msgspec
 from msgspec import Struct
 
+from stepwell.core.suggestions import suggest
 from stepwell.projections import tables
-from stepwell.projections.counting import HOUR
+from stepwell.projections.counting import HOUR, OF_WORKERS
 from stepwell.projections.filters import (
     MOST_ON_A_PAGE,
     Cursor,
@@ -28,11 +29,15 @@ from stepwell.projections.filters import (
 from stepwell.projections.finding import Finder, phrase
 from stepwell.projections.folding import input_hash
 from stepwell.projections.rows import AttemptRow, InstanceRow
-from stepwell.projections.statistics import Hour, WorkflowStatistics, statistics_of
+from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics, statistics_of
 from stepwell.projections.store import connect, told
 
 _slots = msgspec.json.Decoder(dict[int, int]).decode
 _ATTEMPTS: Final = ", ".join(f"a.{name}" for name in tables.ATTEMPT_COLUMNS)
+
+
+WORK: Final = ("ready", "running", "waiting")
+"""The statuses of what is under way."""
 
 
 class Work(AttemptRow, frozen=True, gc=False, kw_only=True):
@@ -136,8 +141,7 @@ class Queries:
             FilterError: The question makes no sense.
         """
         wanted, order = checked(wanted), checked_order(order)
-        if not 1 <= limit <= MOST_ON_A_PAGE:
-            raise FilterError(f"a page has 1 to {MOST_ON_A_PAGE:,} rows", place="limit")
+        _check_limit(limit)
         behind = read_cursor(cursor, order) if cursor else None
         try:
             found = await self._finder.find(wanted, order, behind, limit, exact=exact)
@@ -165,7 +169,19 @@ class Queries:
         return [AttemptRow(*row) for row in await self.all(query, (instance_id,))]
 
     async def work(self, *, status: Sequence[str] = (), queue: str = "", limit: int = 50) -> list[Work]:
-        """Attempts that are ready, running or waiting, those that have been so for the longest first."""
+        """Attempts that are ready, running or waiting, those that have been so for the longest first.
+
+        Raises:
+            FilterError: The question makes no sense.
+        """
+        for one in status:
+            if one not in WORK:
+                raise FilterError(
+                    f"nothing under way has the status {one!r}{suggest(one, WORK)}",
+                    place="status",
+                    remedy=f"They are {', '.join(WORK)}.",
+                )
+        _check_limit(limit)
         conditions, parameters = ["a.finished_at = 0"], list[Any]()
         if status:
             conditions.append(f"a.status IN ({', '.join('?' * len(status))})")
@@ -192,7 +208,7 @@ class Queries:
         Args:
             steps: Those of their steps as well.
         """
-        conditions, parameters = ["1"], list[Any]()
+        conditions, parameters = ["workflow <> ?"], list[Any]([OF_WORKERS])
         for column, value in (("workflow", workflow), ("version", version)):
             if value is not None:
                 conditions.append(f"{column} = ?")
@@ -205,6 +221,22 @@ class Queries:
         )
         rows = await self.all(query, parameters)
         return statistics_of((*row[:4], _slots(row[4])) for row in rows)
+
+    async def workers(self) -> list[WorkerStatistics]:
+        """What each worker has done, by name."""
+        query = "SELECT version, measure, count FROM counts WHERE workflow = ? AND step_id = ''"
+        found: dict[str, dict[str, int]] = {}
+        for worker, measure, count in await self.all(query, (OF_WORKERS,)):
+            found.setdefault(worker, {})[measure] = count
+        return [
+            WorkerStatistics(
+                worker=worker,
+                runs=did.get("runs", 0),
+                failures=did.get("failures", 0),
+                busy_seconds=did.get("busy", 0) / 1000,
+            )
+            for worker, did in sorted(found.items())
+        ]
 
     async def hours(self, since: int, workflow: str | None = None) -> list[Hour]:
         """What happened in each hour from a time on, in milliseconds since 1970; none where nothing happened."""
@@ -222,8 +254,9 @@ class Queries:
         """Errors, the newest first.
 
         Raises:
-            FilterError: The text is too short to be looked for.
+            FilterError: The text is too short to be looked for, or the limit is none.
         """
+        _check_limit(limit)
         conditions, parameters = ["1"], list[Any]()
         if instance_id is not None:
             conditions.append("e.instance IN (SELECT number FROM instances WHERE id = ?)")
@@ -242,7 +275,12 @@ class Queries:
     async def audit(
         self, by: str, instance_id: str, since: int | None, before: int | None, limit: int
     ) -> list[AuditRow]:
-        """Who asked for what, the newest first."""
+        """Who asked for what, the newest first.
+
+        Raises:
+            FilterError: The limit is none.
+        """
+        _check_limit(limit)
         conditions, parameters = ["1"], list[Any]()
         for condition, value in (
             ("by = ?", by or None), ("instance_id = ?", instance_id or None), ("at >= ?", since), ("at < ?", before),
@@ -277,3 +315,8 @@ class Queries:
     async def close(self) -> None:
         """Let go of the file."""
         await self._connection.close()
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MOST_ON_A_PAGE:
+        raise FilterError(f"a page has 1 to {MOST_ON_A_PAGE:,} rows", place="limit")

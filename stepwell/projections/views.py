@@ -10,7 +10,7 @@ from stepwell.projections.filters import InstanceFilter, InstancePage, Order
 from stepwell.projections.models import Lag, ReadModels
 from stepwell.projections.queries import AuditRow, ErrorEntry, Queries, Work
 from stepwell.projections.rows import AttemptRow, InstanceRow
-from stepwell.projections.statistics import Hour, WorkflowStatistics
+from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics
 
 Time = datetime | int
 """A time: with its zone, or as milliseconds since 1970."""
@@ -147,6 +147,10 @@ class Views:
             steps: Those of their steps as well.
         """
         return await (await self._queries(fresh=fresh)).statistics(workflow, version, steps=steps)
+
+    async def workers(self, *, fresh: bool = True) -> list[WorkerStatistics]:
+        """What each worker has done, by name, those that have left, too."""
+        return await (await self._queries(fresh=fresh)).workers()
 
     async def hours(self, since: Time, workflow: str | None = None, *, fresh: bool = True) -> list[Hour]:
         """What happened in each hour from a time on; hours in which nothing happened are left out."""

@@ -45,6 +45,7 @@ async def finished(client, *args, **kwargs):
 # --- results --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rows("R10")
 async def test_a_result_holds_what_became_of_every_step(client):
     view = await finished(client, "w", {"n": 1}, id="one", priority=7)
     assert (view.instance_id, view.workflow, view.version, view.status) == ("one", "w", "1", "completed")
@@ -119,6 +120,7 @@ async def test_a_payload_that_nobody_could_read_is_refused_at_once(client, log):
     assert await log.end(COMMANDS, 0) == end
 
 
+@pytest.mark.rows("R10")
 async def test_without_an_engine_a_start_returns_at_once_and_the_next_engine_decides_it(log):
     async with client_on(log) as client:
         await client.register(CHAIN)
