@@ -172,12 +172,11 @@ async def look(client: Client, *, fresh: bool = False) -> Seen:
     busy: dict[Version, UnderWay] = {}
     lag: Lag | None = None
     try:
-        models = client.views.models
-        queries = await (models.catch_up() if fresh else models.queries())
-        statistics = await queries.statistics()
-        lately = await recent(queries, now - WINDOW_HOURS * 3_600_000)
-        busy = await under_way(queries, now - TAKEN_MS)
-        lag = await models.lag()
+        async with client.views.asking(fresh=fresh) as queries:
+            statistics = await queries.statistics()
+            lately = await recent(queries, now - WINDOW_HOURS * 3_600_000)
+            busy = await under_way(queries, now - TAKEN_MS)
+        lag = await client.views.lag()
         views = _read_models(lag)
     except StepwellError as error:
         views = _views_trouble(error)

@@ -154,7 +154,6 @@ async def models_status(*, as_json: bool, log: str | None) -> int:
     """Print where the read models are, and how far behind."""
     async with client_of(log) as client:
         models = client.views.models
-        await models.queries()  # there are some now
         lag, directory = await models.lag(), models.directory
     files = [
         {"file": str(path), "bytes": path.stat().st_size}

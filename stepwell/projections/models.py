@@ -12,7 +12,8 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -79,57 +80,81 @@ class ReadModels:
         if self._task is None:
             self._task = asyncio.ensure_future(self._follow())
 
-    async def queries(self) -> Queries:
-        """What can be asked, of the newest generation.
+    @asynccontextmanager
+    async def asking(
+        self, *, offsets: Mapping[int, int] | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Queries]:
+        """What can be asked, of the newest generation, for as long as the block runs.
+
+        Args:
+            offsets: For each partition, the offset behind the last record that must be in: read your own write.
+            timeout: Seconds to wait for that at most.
 
         Raises:
+            TimeoutError: It is not yet; ``lag`` says how far it is.
             ReadModelsError: The read models cannot be used.
             LogError: The log cannot be read.
         """
+        async with asyncio.timeout(timeout):
+            queries = await self._hold()
+            while not await self._has(queries, offsets or {}):
+                await self._release(queries)
+                await self._news()
+                queries = await self._hold()
+        try:
+            yield queries
+        except ReadModelsDamagedError:
+            queries.path.with_suffix(".damaged").touch()  # whoever writes will see it
+            raise
+        finally:
+            await self._release(queries)
+
+    async def _hold(self) -> Queries:
         await self.start()
         await self._until(self._opened.is_set)
         now = time.monotonic()
         async with self._reopening:
             if self._queries is None or (now - self._looked >= _LOOK_EVERY and self._is_outdated(self._queries)):
-                newest = self.newest()
-                before, self._queries = self._queries, await Queries.open(self._path(newest))
-                if before is not None:
-                    await before.close()
+                newest = await Queries.open(self._path(self.newest()))
+                await self._retire()
+                self._queries = newest
             self._looked = now
+            self._queries.users += 1
             return self._queries
+
+    async def _release(self, queries: Queries) -> None:
+        queries.users -= 1
+        if not queries.users and queries is not self._queries:
+            await queries.close()
+
+    async def _retire(self) -> None:
+        """Let nobody else ask what was opened last; the last who does closes it."""
+        queries, self._queries = self._queries, None
+        if queries is not None and not queries.users:
+            await queries.close()
 
     def _is_outdated(self, queries: Queries) -> bool:
         return queries.path != self._path(self.newest()) or not queries.path.exists()
 
-    async def catch_up(self, *, timeout: float | None = None) -> Queries:
-        """Wait until everything that is in the log now is in the read models.
-
-        Args:
-            timeout: Seconds to wait at most.
-
-        Raises:
-            TimeoutError: It is not yet; ``lag`` says how far it is.
-            ReadModelsError, LogError: It never will be.
-        """
+    async def ends(self) -> dict[int, int]:
+        """Where the log ends now, as offsets to wait for."""
         ends = {partition: await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)}
-        ends[DEFINITIONS_PARTITION] = await self._log.end(DEFINITIONS, 0)  # tags are looked up there
-        return await self.wait_for(ends, timeout=timeout)
+        return {**ends, DEFINITIONS_PARTITION: await self._log.end(DEFINITIONS, 0)}  # tags are looked up there
 
-    async def wait_for(self, offsets: dict[int, int], *, timeout: float | None = None) -> Queries:
-        """Wait until partitions were followed up to these offsets: read your own write.
+    async def catch_up(self, *, timeout: float | None = None) -> None:
+        """Wait until everything that is in the log now is in the read models; errors as of ``asking``."""
+        async with self.asking(offsets=await self.ends(), timeout=timeout):
+            pass
 
-        Args:
-            offsets: For each partition, the offset behind the last record that must be in.
-            timeout: Seconds to wait at most.
-        """
-        queries = await self.queries()
-        async with asyncio.timeout(timeout):
-            while True:
-                queries = await self.queries()
-                stands = await self._stands(queries)
-                if all(stands.get(partition, 0) >= offset for partition, offset in offsets.items()):
-                    return queries
-                await self._news()
+    async def _has(self, queries: Queries, offsets: Mapping[int, int]) -> bool:
+        if not offsets:
+            return True
+        try:
+            stands = await self._stands(queries)
+        except BaseException:
+            await self._release(queries)
+            raise
+        return all(stands.get(partition, 0) >= offset for partition, offset in offsets.items())
 
     async def _stands(self, queries: Queries) -> dict[int, int]:
         if self._projector is not None and self._projector.path == queries.path and self._projector.positions:
@@ -159,8 +184,8 @@ class ReadModels:
 
     async def lag(self) -> Lag:
         """How far behind the read models are."""
-        queries = await self.queries()
-        stands = dict(await queries.all("SELECT partition, offset FROM positions"))
+        async with self.asking() as queries:
+            stands = dict(await queries.all("SELECT partition, offset FROM positions"))
         partitions = {
             partition: (stands.get(partition, 0), await self._log.end(EVENTS, partition))
             for partition in range(self._log.partitions)
@@ -185,7 +210,7 @@ class ReadModels:
 
     def _drop_older(self, than: int) -> None:
         """Delete generations that nobody needs any more; where one is in use, a later look will."""
-        for path in self.directory.glob("*.db*"):
+        for path in self.directory.glob("*.d*"):
             number = path.name.partition(".")[0]
             if number.isdecimal() and int(number) < than:
                 with contextlib.suppress(OSError):
@@ -199,11 +224,11 @@ class ReadModels:
         while True:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                if self.newest():
-                    self._opened.set()
                 with _lock(self.directory / "writer.lock") as held:
                     if held:
                         await self._write()
+                    elif self.newest():
+                        self._opened.set()
                 await asyncio.sleep(_LOOK_EVERY)
             except LogClosedError as error:
                 self._problem = error
@@ -233,15 +258,11 @@ class ReadModels:
                 why = "they follow another log, or a former one" if isinstance(error, AnotherLogError) else str(error)
                 _logger.warning("making the read models anew from the log", reason=why, directory=str(self.directory))
                 generation += 1
-                await asyncio.shield(self._forget_queries())
+                self._opened.clear()
+                async with self._reopening:
+                    await self._retire()
             else:
                 generation = self.newest()
-
-    async def _forget_queries(self) -> None:
-        async with self._reopening:
-            queries, self._queries = self._queries, None
-            if queries is not None:
-                await queries.close()
 
     async def _write_generation(self, generation: int) -> None:
         store = await Store.open(self._path(generation))
@@ -288,6 +309,8 @@ class ReadModels:
         """Look now and then: it is another process that makes a newer one, or deletes this."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
+            if self._path(generation).with_suffix(".damaged").exists():
+                raise ReadModelsDamagedError("the file is damaged", place=str(self._path(generation)))
             if self.newest() > generation or not self._path(generation).exists():
                 return
 
@@ -350,7 +373,9 @@ class ReadModels:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._forget_queries()
+            self._task = None
+        self._opened.clear()
+        await self._retire()
 
 
 class _lock:  # noqa: N801 - used as a statement

@@ -30,7 +30,7 @@ from stepwell.projections.finding import Finder, phrase
 from stepwell.projections.folding import input_hash
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics, statistics_of
-from stepwell.projections.store import connect, told
+from stepwell.projections.store import check_version, connect, told
 
 _slots = msgspec.json.Decoder(dict[int, int]).decode
 _ATTEMPTS: Final = ", ".join(f"a.{name}" for name in tables.ATTEMPT_COLUMNS)
@@ -92,10 +92,16 @@ class AuditRow(Struct, frozen=True):
 
 
 class Queries:
-    """Reads one file of read models. Queries that come at once wait for each other."""
+    """Reads one file of read models. Queries that come at once wait for each other.
+
+    Attributes:
+        path: The file.
+        users: How many are asking.
+    """
 
     def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
         self.path = path
+        self.users = 0
         self._connection = connection
         self._finder = Finder(connection)
 
@@ -104,9 +110,16 @@ class Queries:
         """Open a file that is there.
 
         Raises:
+            ReadModelsVersionError: It is of a newer Stepwell.
             ReadModelsError: It cannot be read.
         """
-        return cls(path, await connect(path, read_only=True))
+        queries = cls(path, await connect(path, read_only=True))
+        try:
+            check_version((await queries.all("PRAGMA user_version"))[0][0], path)
+        except BaseException:
+            await queries.close()
+            raise
+        return queries
 
     async def all(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Every row of a query.

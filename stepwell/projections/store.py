@@ -321,13 +321,7 @@ async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
         version = tables.SCHEMA_VERSION
     elif application != tables.APPLICATION_ID:
         raise ReadModelsDamagedError("this SQLite file holds no read models of Stepwell", place=str(path))
-    if version > tables.SCHEMA_VERSION:
-        raise ReadModelsVersionError(
-            f"read models of version {version}; this Stepwell knows versions up to {tables.SCHEMA_VERSION}",
-            place=str(path),
-            remedy="Update Stepwell (pip install --upgrade stepwell), or let this one keep its own: "
-            "STEPWELL_VIEWS=DIR.",
-        )
+    check_version(version, path)
     while version < tables.SCHEMA_VERSION:
         if version not in tables.MIGRATIONS:
             raise ReadModelsDamagedError(f"read models of version {version} must be made anew", place=str(path))
@@ -335,6 +329,21 @@ async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
         version += 1
     await connection.execute(f"PRAGMA user_version = {version}")
     await connection.execute("COMMIT")
+
+
+def check_version(version: int, path: Path) -> None:
+    """Refuse a file that only a newer Stepwell can read.
+
+    Raises:
+        ReadModelsVersionError: It is one.
+    """
+    if version > tables.SCHEMA_VERSION:
+        raise ReadModelsVersionError(
+            f"read models of version {version}; this Stepwell knows versions up to {tables.SCHEMA_VERSION}",
+            place=str(path),
+            remedy="Update Stepwell (pip install --upgrade stepwell), or let this one keep its own: "
+            "STEPWELL_VIEWS=DIR.",
+        )
 
 
 async def _script(connection: aiosqlite.Connection, text: str) -> None:
@@ -357,7 +366,11 @@ def told(error: BaseException, path: Path) -> BaseException:
         return error
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return ReadModelsDamagedError(f"the file is damaged: {error}", place=str(path))
+        return ReadModelsDamagedError(
+            f"the file is damaged: {error}",
+            place=str(path),
+            remedy="Ask again in a moment: it is made anew from the log.",
+        )
     remedy = {
         sqlite3.SQLITE_FULL: "Make room on the disk; nothing is lost, the log has everything.",
         sqlite3.SQLITE_READONLY: "Let this user write there, or name another directory: STEPWELL_VIEWS=DIR.",
