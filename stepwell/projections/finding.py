@@ -95,7 +95,7 @@ class Finder:
         if cursor is None and len(rows) <= limit:
             return Found(rows, len(rows), True)
         most = None if exact or candidates is not None else _COUNTED_SLOWLY if rare else COUNTED
-        total, is_exact = await self._total(wanted, workflows, arms, plain, most)
+        total, is_exact = await self._total(wanted, workflows, arms, plain, order, most)
         return Found(rows, total, is_exact)
 
     async def _workflows(self, wanted: InstanceFilter) -> list[int] | None:
@@ -163,7 +163,7 @@ class Finder:
         behind = "" if cursor is None else f" AND ({column}, number) {key} (?, ?)"
         one = (
             f"SELECT * FROM (SELECT {column} AS key, number, {INSTANCE_COLUMNS} FROM instances WHERE "
-            "{conditions}" + f"{behind} ORDER BY {column} {direction}, number {direction} LIMIT {limit + 1})"
+            "{conditions}" + f"{behind} ORDER BY {_by(order)} LIMIT {limit + 1})"
         )
         texts, parameters = [], list[Any]()
         for arm in arms:
@@ -179,13 +179,15 @@ class Finder:
         workflows: list[int] | None,
         arms: list[_Conditions],
         plain: _Conditions,
+        order: str,
         most: int | None,
     ) -> tuple[int, bool]:
         if not plain.texts:
             return await self._counted(wanted, workflows), True
         total = 0
         for arm in arms:
-            limit = "" if most is None else f" LIMIT {most + 1 - total}"
+            # Counted in the order of the page: that is the way on which enough of them were just found.
+            limit = "" if most is None else f" ORDER BY {_by(order)} LIMIT {most + 1 - total}"
             query = f"SELECT count(*) FROM (SELECT 1 FROM instances WHERE {arm} AND {plain}{limit})"
             total += (await self._all(query, [*arm.parameters, *plain.parameters]))[0][0]
             if most is not None and total > most:
@@ -204,6 +206,11 @@ class Finder:
 
     async def _all(self, query: str, parameters: Any = ()) -> list[Any]:
         return list(await self._connection.execute_fetchall(query, parameters))
+
+
+def _by(order: str) -> str:
+    column, direction = KEYS[order.lstrip("-")], "DESC" if order.startswith("-") else "ASC"
+    return f"{column} {direction}, number {direction}"
 
 
 def phrase(text: str) -> str:
@@ -232,10 +239,12 @@ def _range(column: str, low: int | None, high: int | None, *, walked: bool) -> _
     Args:
         walked: Whether this is the index that is walked along; else it is hidden from SQLite while another is.
     """
-    texts, parameters = [f"{column} > 0"] if column == "finished_at" else [], []
+    texts, parameters = [], list[int]()
+    if low is None and column == "finished_at":
+        texts.append(f"{column} > 0")  # those that go on have 0 there
     if low is not None:
         texts.append(f"{column} >= ?")
-        parameters.append(low)
+        parameters.append(max(low, 1) if column == "finished_at" else low)
     if high is not None:
         texts.append(f"{column} {'<' if column == 'finished_at' else '<='} ?")
         parameters.append(high)

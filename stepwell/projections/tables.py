@@ -40,7 +40,7 @@ CREATE INDEX instances_by_status ON instances(status, started_at);
 CREATE INDEX instances_by_workflow ON instances(workflow, started_at);
 CREATE INDEX instances_by_both ON instances(workflow, status, started_at);
 CREATE INDEX instances_by_priority ON instances(priority, started_at);
-CREATE INDEX instances_by_end ON instances(finished_at) WHERE finished_at > 0;
+CREATE INDEX instances_by_end ON instances(finished_at);
 CREATE INDEX instances_by_parent ON instances(parent) WHERE parent <> '';
 CREATE INDEX instances_by_input ON instances(input_hash);
 -- Every attempt at every step. Inputs and outputs are not here a second time: `history` has them.
