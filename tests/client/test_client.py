@@ -170,6 +170,7 @@ async def test_commands_at_the_same_time_each_get_their_own_answer(client):
 # --- looking --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rows("T5")
 async def test_a_history_holds_every_event_in_order(client):
     await finished(client, "w", {"n": 1}, id="one")
     history = await client.history("one")
@@ -200,6 +201,19 @@ async def test_a_replay_shows_the_instance_right_after_any_event(client):
     assert seen[-1] == end == await client.replay("one")
     with pytest.raises(UnknownInstanceError):
         await client.replay("one", to=0)
+
+
+@pytest.mark.rows("O6", "R15")
+async def test_a_workflow_is_created_started_looked_at_and_cancelled_from_python(client):
+    await client.register(workflow({"id": "s", "type": "wait", "config": {"seconds": 600}}, name="ours"))
+    run = await client.start("ours", {"n": 1})
+    assert (await client.get(run.id)).status == "running"
+    page, total = await client.instances(status="running", workflow="ours")
+    assert ([row.instance_id for row in page], total) == ([run.id], 1)
+    await client.cancel(run.id, "no longer needed")
+    assert (await client.get(run.id)).status == "cancelled"
+    (figures,) = await client.statistics("ours")
+    assert (figures.total, figures.cancelled, figures.running, figures.success_rate) == (1, 1, 0, 0.0)
 
 
 async def test_instances_are_found_by_what_they_are_and_in_pages(client):

@@ -196,7 +196,8 @@ async def test_a_rebuild_serves_the_old_until_the_new_is_there(client):
     asking = asyncio.ensure_future(ask())
     told = []
     assert await client.views.rebuild(lambda followed, wanted: told.append((followed, wanted))) == 2
-    await until(lambda: client.views.models._projector.path.name == "2.db")
+    models = client.views.models
+    await until(lambda: models._projector is not None and models._projector.path.name == "2.db")
     await run(client, "more")
     assert "more" in await ids(client.views)
     asking.cancel()
