@@ -22,6 +22,7 @@ from msgspec import Struct
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogUnavailableError
 from stepwell.log.port import DEFINITIONS, EVENTS, Log, Record
+from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
@@ -224,7 +225,7 @@ class ReadModels:
         while True:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                with _lock(self.directory / "writer.lock") as held:
+                with lock_of(self.directory / "writer.lock") as held:
                     if held:
                         await self._write()
                     elif self.newest():
@@ -327,7 +328,7 @@ class ReadModels:
             ReadModelsError: Somebody else is at it already, or the files cannot be written.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with _lock(self.directory / "rebuild.lock") as held:
+        with lock_of(self.directory / "rebuild.lock") as held:
             if not held:
                 raise ReadModelsError(
                     "another process is making them anew already", place=str(self.directory), remedy="Wait for it."
@@ -376,32 +377,6 @@ class ReadModels:
             self._task = None
         self._opened.clear()
         await self._retire()
-
-
-class _lock:  # noqa: N801 - used as a statement
-    """Holds a lock on a file for as long as its block runs, if nobody else does.
-
-    SQLite's exclusive lock works on every platform, and is gone with its process, however that ends.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def __enter__(self) -> bool:
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-        try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            connection.close()
-            return False
-        self._connection = connection
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        if self._connection is not None:
-            self._connection.close()
 
 
 def _refused(error: BaseException, directory: Path) -> ReadModelsError:
