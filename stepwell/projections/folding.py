@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -181,12 +181,11 @@ def _move_output(changes: Changes, number: int, before: InstanceState | None, af
         changes.fields[number, name, scalar] = True
 
 
-_WRONG: Final = (StepFailed, StepRetryScheduled, WorkflowFailed)
-
-
 def _error_of(event: Event) -> ErrorInfo | None:
-    if isinstance(event, _WRONG):
+    if isinstance(event, (StepFailed, StepRetryScheduled)):
         return event.error
+    if isinstance(event, WorkflowFailed):
+        return None if event.step_id else event.error  # a step's was told when the step failed
     if isinstance(event, IncidentRaised):
         return ErrorInfo(type=event.code, message=event.message)
     return None
@@ -217,3 +216,21 @@ def begins_anew(transition: Transition) -> bool:
 def reopens(transition: Transition) -> bool:
     """Whether a transition brings the instance's state along."""
     return isinstance(transition.events[0], WorkflowReopened)
+
+
+def attempts_in(transitions: Iterable[Transition]) -> list[AttemptRow]:
+    """Every attempt at every step of one instance, in the order in which they began, folded from its history.
+
+    The same rows as the read models hold, for who reads the log itself.
+    """
+    tracked, rows = Tracked(0), dict[int, AttemptRow]()
+    for transition in transitions:
+        if not transition.sequence:
+            continue
+        if begins_anew(transition):
+            tracked, rows = Tracked(0), {}
+        for sequence, event in enumerate(transition.events, transition.sequence):
+            tracked.state = evolve(tracked.state, event, transition.at, transition.instance_id)
+            for row in follow_attempts(tracked.attempts, event, sequence, transition.at, tracked.state):
+                rows[row.sequence] = row
+    return [rows[sequence] for sequence in sorted(rows)]

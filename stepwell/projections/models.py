@@ -40,7 +40,7 @@ class Lag(Struct, frozen=True):
 
     Attributes:
         records: Records not followed yet.
-        seconds: Age of the newest event that was followed, while there are others; 0.0 where there are none.
+        seconds: How long ago the oldest record was appended that was not followed yet; 0.0 where there is none.
         partitions: For each partition, the offset that is read next and the log's end.
         generation: Number of the file, one more with every rebuild.
         problem: Why nothing is followed; empty if all is well.
@@ -131,7 +131,7 @@ class ReadModels:
                 await self._news()
 
     async def _stands(self, queries: Queries) -> dict[int, int]:
-        if self._projector is not None and self._projector.positions:
+        if self._projector is not None and self._projector.path == queries.path and self._projector.positions:
             return {partition: position.offset for partition, position in self._projector.positions.items()}
         return dict(await queries.all("SELECT partition, offset FROM positions"))
 
@@ -159,17 +159,18 @@ class ReadModels:
     async def lag(self) -> Lag:
         """How far behind the read models are."""
         queries = await self.queries()
-        rows = await queries.all("SELECT partition, offset, at FROM positions")
-        stands = {partition: offset for partition, offset, _ in rows}
+        stands = dict(await queries.all("SELECT partition, offset FROM positions"))
         partitions = {
             partition: (stands.get(partition, 0), await self._log.end(EVENTS, partition))
             for partition in range(self._log.partitions)
         }
-        behind = sum(max(0, end - offset) for offset, end in partitions.values())
-        newest = max((at for _, _, at in rows), default=0)
-        seconds = max(0.0, time.time() - newest / 1000) if behind and newest else 0.0
+        behind = {partition: offset for partition, (offset, end) in partitions.items() if offset < end}
+        records = sum(partitions[partition][1] - offset for partition, offset in behind.items())
+        oldest = [await self._log.read(EVENTS, partition, offset, limit=1) for partition, offset in behind.items()]
+        appended = min((found[0].timestamp for found in oldest if found), default=0)
+        seconds = max(0.0, time.time() - appended / 1000) if appended else 0.0
         problem = "" if self._problem is None else str(self._problem)
-        return Lag(behind, round(seconds, 3), partitions, self.newest(), problem)
+        return Lag(records, round(seconds, 3), partitions, self.newest(), problem)
 
     # --- generations ----------------------------------------------------------------------------------------
 

@@ -63,18 +63,24 @@ class Projector:
     Args:
         log: The log.
         store: The open file. While the projector works, nobody else uses it.
+
+    Attributes:
+        path: The file's.
+        positions: Where each partition stands.
+        progressed: Set for a moment after every transaction.
     """
 
     def __init__(self, log: Log, store: Store) -> None:
         self._log = log
         self._store = store
+        self.path = store.path
         self._readers: dict[int, EventReader] = {}
         self.positions: dict[int, Position] = {}
         self._hand: OrderedDict[str, Tracked] = OrderedDict()
         self._steps = 0
         self._ended: set[str] = set()
         self._middles: dict[int, _Middle] = {}
-        self.progressed = asyncio.Event()  # set after every transaction
+        self.progressed = asyncio.Event()
 
     async def begin(self) -> None:
         """Take up the log where the file stands.
