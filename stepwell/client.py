@@ -19,7 +19,7 @@ from stepwell.consumers.bookmarks import Bookmarks, SubscriptionInfo
 from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
 from stepwell.consumers.histories import EventRecord, events_of, state_of
-from stepwell.consumers.subscriber import Subscriber
+from stepwell.consumers.subscriber import Answer, Subscriber
 from stepwell.consumers.subscriptions import Subscription
 from stepwell.consumers.views import InstanceView, view
 from stepwell.core.checked import compile_loaded
@@ -248,11 +248,14 @@ class Client:
             # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
             watch = await self.subscriber.watch(instance_id, history=False)
             try:
-                answer = await self.send(command)
+                answer = await self.ask(command)
             except BaseException:
                 self.subscriber.unwatch(watch)
                 raise
-        run = Run(self, instance_id, existed=isinstance(answer, CommandNoted), decided=answer is not None)
+        run = Run(self, instance_id, decided=False)
+        if answer is not None:
+            existed = isinstance(answer.event, CommandNoted)
+            run = Run(self, instance_id, existed=existed, position=answer.position)
         weakref.finalize(run, self.subscriber.unwatch, watch).atexit = False
         return run
 
@@ -331,6 +334,11 @@ class Client:
             CommandRejectedError: The engine will not follow it, or could not even read it.
             TimeoutError: No answer yet; the command is in the log and will be decided.
         """
+        answer = await self.ask(command, timeout=timeout)
+        return None if answer is None else answer.event
+
+    async def ask(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Answer | None:
+        """The same as ``send``; the answer says where it is in the log."""
         return await self._asking.send(command, sender=self.sender, timeout=timeout)
 
     async def engine_is_live(self) -> bool:

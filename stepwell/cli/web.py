@@ -45,6 +45,7 @@ async def serve(
     from stepwell.cli.serving import ended_by, opened  # noqa: PLC0415
     from stepwell.client import Client  # noqa: PLC0415
     from stepwell.consumers.folder import Folder  # noqa: PLC0415
+    from stepwell.projections.places import views_directory  # noqa: PLC0415
 
     _check_extra()
     from stepwell.server.access import Access  # noqa: PLC0415 - an extra
@@ -66,7 +67,7 @@ async def serve(
     runtime: LocalRuntime | None = None
     try:
         async with opened(url, retry_for) as log_:
-            client = Client(log_)
+            client = Client(log_, views=views_directory(url))
             try:
                 if directory is not None:
                     tell(await Folder(client.registry, directory).look(), logger)
@@ -86,6 +87,7 @@ async def serve(
             finally:
                 if runtime is not None:
                     await runtime.stop()
+                await client.views.models.close()
                 await client.subscriber.close()
     except asyncio.CancelledError:
         pass  # stopped before it had begun

@@ -6,13 +6,13 @@ import asyncio
 from typing import Final
 
 from stepwell.consumers.engine import ENGINES
-from stepwell.consumers.subscriber import Subscriber
+from stepwell.consumers.subscriber import Answer, Subscriber
 from stepwell.errors import CommandRejectedError, visible
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import Command, StartWorkflow
-from stepwell.schemas.events import CommandRejected, Event
+from stepwell.schemas.events import CommandRejected
 from stepwell.schemas.sender import NOBODY, Sender
 
 ANSWER_TIMEOUT: Final = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
@@ -33,14 +33,14 @@ class Asking:
 
     async def send(
         self, command: Command, *, sender: Sender = NOBODY, timeout: float = ANSWER_TIMEOUT
-    ) -> Event | None:
+    ) -> Answer | None:
         """Send a command and wait for its answer.
 
         Args:
             sender: Who asks; stands in the headers of the command, and of what answers it.
 
         Returns:
-            The event that answers it; None where no engine is live to answer.
+            What answers it; None where no engine is live to answer.
 
         Raises:
             CommandRejectedError: The engine will not follow it, or could not even read it.
@@ -64,15 +64,17 @@ class Asking:
         try:
             topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
             await self._log.append(topic, partition, [NewRecord(instance_id, value, sender.headers)])
-            event = await self._answered(instance_id, answer, timeout)
+            found = await self._answered(instance_id, answer, timeout)
         finally:
             self._subscriber.give_up(command_id)
             self._subscriber.unwatch(watch)
-        if isinstance(event, CommandRejected):
-            raise CommandRejectedError(event.code, event.message, instance_id=instance_id)
-        return event
+        if found is not None and isinstance(found.event, CommandRejected):
+            raise CommandRejectedError(
+                found.event.code, found.event.message, instance_id=instance_id, position=found.position
+            )
+        return found
 
-    async def _answered(self, instance_id: str, answer: asyncio.Future[Event], timeout: float) -> Event | None:
+    async def _answered(self, instance_id: str, answer: asyncio.Future[Answer], timeout: float) -> Answer | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         patience = FIRST_LOOK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from stepwell.consumers.reading import Accepted, EventReader
 from stepwell.core.evolve import fold
@@ -16,6 +17,25 @@ from stepwell.schemas.events import Event, Transition
 Listener = Callable[[Transition], None]
 Condition = Callable[[InstanceState], bool]
 Audience = tuple[Callable[[Accepted], None], Callable[[BaseException], None]]  # of everything, and of its end
+
+
+class Answer(NamedTuple):
+    """What answered a command, and where it is in the log.
+
+    Attributes:
+        event: What the command led to, a rejection, or a note.
+        partition: Of the topic ``events``,
+        offset: and the record's there.
+    """
+
+    event: Event
+    partition: int
+    offset: int
+
+    @property
+    def position(self) -> str:
+        """The same as text: ``PARTITION@OFFSET``. Who has followed the log behind it has seen what was answered."""
+        return f"{self.partition}@{self.offset}"
 
 
 class Watch:
@@ -99,7 +119,7 @@ class Subscriber:
         self._readers: dict[int, EventReader] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._watches: dict[str, Watch] = {}
-        self._answers: dict[str, asyncio.Future[Event]] = {}
+        self._answers: dict[str, asyncio.Future[Answer]] = {}
         self._everything: list[Audience] = []
         self._endings: list[Callable[[BaseException], None]] = []
         self._broken: BaseException | None = None
@@ -134,7 +154,7 @@ class Subscriber:
                     if watch is not None:
                         watch.take(transition)
                     if self._answers:
-                        self._answer(transition)
+                        self._answer(transition, reader.partition, record.offset)
                     for listener, _ in self._everything:
                         listener(Accepted(record, transition))
                 whole = True
@@ -164,12 +184,12 @@ class Subscriber:
         for _, failed in self._everything:
             failed(error)
 
-    def _answer(self, transition: Transition) -> None:
+    def _answer(self, transition: Transition, partition: int, offset: int) -> None:
         for event in transition.events:
             command_id = getattr(event, "command_id", "")
             future = self._answers.pop(command_id, None) if command_id else None
             if future is not None and not future.done():
-                future.set_result(event)
+                future.set_result(Answer(event, partition, offset))
 
     def failed(self, instance_id: str) -> BaseException | None:
         """Why an instance cannot be followed any more; None while it can."""
@@ -201,9 +221,9 @@ class Subscriber:
         if watch.users <= 0 and self._watches.get(watch.instance_id) is watch:
             del self._watches[watch.instance_id]
 
-    def expect(self, command_id: str) -> asyncio.Future[Event]:
-        """The event that will answer a command: what it led to, a rejection, or a note."""
-        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+    def expect(self, command_id: str) -> asyncio.Future[Answer]:
+        """What will answer a command."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if self._broken is not None:
             future.set_exception(self._broken)
         self._answers[command_id] = future

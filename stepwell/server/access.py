@@ -23,6 +23,7 @@ from msgspec import Struct
 from stepwell.errors import visible
 from stepwell.server.problems import RefusedError
 from stepwell.server.tokens import Role, TokenFile
+from stepwell.telling import Logger
 
 __all__ = ["LOCAL", "Access", "Actor", "Demand", "Role", "requires"]
 
@@ -48,6 +49,7 @@ PUBLIC: Final = _Kind.PUBLIC
 """What a route demands that answers everybody: the descriptions of this API, which hold nothing of anybody's."""
 
 LOCAL: Final = "local"
+_logger = Logger("stepwell.server")
 
 _COVERS: Final[dict[Role, frozenset[Role]]] = {
     Role.VIEWER: frozenset({Role.VIEWER}),
@@ -79,6 +81,10 @@ class Demand:
             return
         actor: Actor = connection.state.actor
         if self.role not in _COVERS[actor.role]:
+            _logger.warning(
+                "refused: this role may not do it",
+                by=actor.name, role=str(actor.role), route=_route(connection), via=actor.via,
+            )  # fmt: skip
             raise RefusedError(
                 HTTPStatus.FORBIDDEN,
                 f"{actor.name} is {_a(actor.role)}, and this is for {' or '.join(able(self.role))}",
@@ -140,6 +146,7 @@ class Access:
             raise _unauthorized("a token is needed")
         found = tokens.find(token.strip())
         if found is None:
+            _logger.warning("refused: this token is not known", route=_route(connection), via=via)
             raise _unauthorized("this token is not known")
         return Actor(found.name, found.role, via)
 
@@ -177,6 +184,12 @@ def _name(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def _route(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """What was asked for, as a log may say it: the path itself could hold anything."""
+    scope: Any = connection.scope
+    return f"{scope['method']} {scope.get('path_template', '')}"
 
 
 def _unauthorized(message: str) -> RefusedError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from litestar import Litestar, Request
@@ -13,7 +14,8 @@ from litestar.types import ControllerRouterHandler
 
 from stepwell.client import Client
 from stepwell.consumers.lending import Lending
-from stepwell.server import definitions, health, instances, named, stream, submitting, work
+from stepwell.schemas.sender import tidy
+from stepwell.server import definitions, health, instances, named, queries, stream, submitting, work
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
 from stepwell.server.pages import pages
@@ -28,6 +30,7 @@ ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     submitting.router,
     named.router,
     work.router,
+    queries.router,
     stream.router,
     health.router,
 )
@@ -47,7 +50,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
     routers = [*ROUTERS, *more]
     lending = Lending(client.log)
     dependencies = {
-        "client": Provide(lambda: client, sync_to_thread=False, use_cache=True),
+        "client": Provide(_acting(client, access), sync_to_thread=False),
         "access": Provide(lambda: access, sync_to_thread=False, use_cache=True),
         "lending": Provide(lambda: lending, sync_to_thread=False, use_cache=True),
         "actor": Provide(_actor, sync_to_thread=False),
@@ -67,6 +70,21 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         openapi_config=None,
         debug=False,
     )
+
+
+def _acting(client: Client, access: Access) -> Callable[[Request[Any, Any, Any]], Client]:
+    """What gives handlers the client of whoever asks: what it sends is recorded under their name and address."""
+
+    @functools.lru_cache(maxsize=1_000)
+    def of(actor: Actor) -> Client:
+        # Without tokens nobody knows who it is; a name with odd characters shall not be in the way of its holder.
+        return client.acting(by="" if access.open else tidy(actor.name), via=actor.via)
+
+    def acting(request: Request[Any, Any, Any]) -> Client:
+        actor: Actor | None = request.state.get("actor")
+        return client if actor is None else of(actor)
+
+    return acting
 
 
 def _actor(request: Request[Any, Any, Any]) -> Actor:

@@ -15,7 +15,7 @@ from tests.server.conftest import fine, problem, served
 from tests.workbench import workflow
 
 DECISIONS = ("approve", "reject")
-READING_POSTS = {"/v1/validate"}
+READING_POSTS = {"/v1/validate", "/v1/cached"}
 PAGES = {"/docs", "/redoc", "/openapi.json", "/assets/{name:str}"}
 MAY = {
     Role.VIEWER: {Role.VIEWER},
@@ -40,6 +40,8 @@ def expected(method, path):
     """What a route should demand, by what it does."""
     if path in PAGES or path.replace(":str", "") in PAGES or path.startswith("/assets/"):
         return PUBLIC
+    if path == "/v1/audit":
+        return Role.ADMIN
     if path.startswith("/v1/work/"):
         return Role.WORKER
     if path.endswith(DECISIONS):

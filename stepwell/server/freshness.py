@@ -1,0 +1,191 @@
+"""How far the answers are behind the log, and waiting until they are not: read your own write.
+
+Read models follow the log. Answers come at once, from what is there, and ``Stepwell-Lag`` says how many records are
+missing. Every answer to a command carries ``Stepwell-Position``; whoever gives that back waits until it is followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from litestar import Litestar, Request, Response
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.response.base import ASGIResponse
+
+from stepwell.client import Client
+from stepwell.core.suggestions import suggest
+from stepwell.errors import visible
+from stepwell.projections.views import Views
+from stepwell.server.problems import POSITION, NotYetError, RefusedError
+
+LAG: Final = "Stepwell-Lag"
+LONGEST_WAIT: Final = 5.0  # seconds; who is behind for longer catches up by the minute, and is asked again
+FIELDS: Final = ("input.", "output.")  # how parameters begin that name fields
+
+_ONE: Final = re.compile(r"(0|[1-9][0-9]{0,9})@(0|[1-9][0-9]{0,17})")  # ASCII digits, and within 63 bits
+_PATTERN: Final = r"^[0-9]{1,5}@[0-9]{1,15}(,[0-9]{1,5}@[0-9]{1,15})*$"
+_SHOWN: Final = 60  # characters of a wrong position or name that a message quotes
+_TAKES_FIELDS: Final = "stepwell_fields"
+_ASKED: Final = ("fresh", "after")
+
+TAKES_FIELDS: Final[dict[str, Any]] = {_TAKES_FIELDS: True}
+"""For the ``opt`` of a route that takes fields of inputs and outputs as parameters, whatever they are called."""
+
+Fresh = Annotated[
+    bool, QueryParameter(description="Wait until all that is in the log when it is asked is in the answer.")
+]
+After = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=_PATTERN, max_length=1_000, description=f"Wait for this: `{POSITION}` of an answer to a command."
+    ),
+]
+GivenPosition = Annotated[
+    str | None,
+    HeaderParameter(name=POSITION, pattern=_PATTERN, max_length=1_000, description="The same as `after`."),
+]
+
+POSITION_HEADER: Final = ResponseHeader(
+    POSITION,
+    description="Where the answer is in the log, `PARTITION@OFFSET`; several of a batch, by commas. "
+    "Routes that read take it as `after`.",
+    documentation_only=True,
+)
+LAG_HEADER: Final = ResponseHeader(
+    LAG, description="How many records of the log are not in the answer yet.", documentation_only=True
+)
+
+
+def position_headers(positions: Iterable[str]) -> dict[str, str]:
+    """The header of an answer to commands.
+
+    Args:
+        positions: Of their answers; empty ones are left out, and of each partition the last one is enough.
+    """
+    newest = latest(position for position in positions if position)
+    return {POSITION: ",".join(f"{partition}@{offset}" for partition, offset in newest.items())} if newest else {}
+
+
+def latest(positions: Iterable[str]) -> dict[int, int]:
+    """The largest offset of each partition."""
+    found: dict[int, int] = {}
+    for position in positions:
+        partition, _, offset = position.partition("@")
+        found[int(partition)] = max(int(offset), found.get(int(partition), -1))
+    return dict(sorted(found.items()))
+
+
+def read_positions(text: str, partitions: int, place: str) -> dict[int, int]:
+    """Read positions, as ``position_headers`` writes them.
+
+    Raises:
+        RefusedError: 400: there are none, or of no log with so many partitions.
+    """
+    remedy = f"Give back what an answer to a command said as {POSITION}, unchanged."
+    parts = [part.strip() for part in text.split(",")]
+    if not all(map(_ONE.fullmatch, parts)):
+        raise RefusedError(
+            HTTPStatus.BAD_REQUEST,
+            f"is no position: {visible(text[:_SHOWN])!r}; one is PARTITION@OFFSET",
+            place=place,
+            remedy=remedy,
+        )
+    found = latest(parts)
+    if max(found) >= partitions:
+        raise RefusedError(
+            HTTPStatus.BAD_REQUEST,
+            f"this log has the partitions 0 to {partitions - 1}, and no {max(found)}",
+            place=place,
+            remedy=remedy,
+        )
+    return found
+
+
+async def read_views(
+    request: Request[Any, Any, Any],
+    client: NamedDependency[Client],
+    fresh: Fresh = False,
+    after: After = None,
+    given: GivenPosition = None,
+) -> Views:
+    """What a route reads from, once it is as fresh as the request wants it: the dependency ``views``.
+
+    Raises:
+        RefusedError: 400: the position is none, or there are parameters that the route does not know.
+        NotYetError: It was not so fresh in time.
+    """
+    check_parameters(request)
+    models = client.views.models
+    offsets: dict[int, int] = {}
+    for place, text in (("after", after), (POSITION, given)):
+        for partition, offset in read_positions(text, client.log.partitions, place).items() if text else ():
+            offsets[partition] = max(offset + 1, offsets.get(partition, 0))
+    try:
+        async with asyncio.timeout(LONGEST_WAIT):
+            if offsets:
+                await models.wait_for(offsets)
+            if fresh:
+                await models.catch_up()
+            request.state.lag = await models.behind()
+    except TimeoutError:
+        raise NotYetError(
+            f"the read models have not come so far within {LONGEST_WAIT:g} s",
+            place="after" if after else POSITION if given else "fresh" if fresh else "",
+            remedy="Ask again later; GET /v1/lag says how far they are.",
+        ) from None
+    return client.views
+
+
+class LaggingResponse(Response[Any]):
+    """An answer of the read models, which says how far behind the log it is."""
+
+    def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **more: Any) -> ASGIResponse:
+        """As the class above, with the header."""
+        self.headers[LAG] = str(request.state.lag)
+        return super().to_asgi_response(app, request, **more)
+
+
+def check_parameters(request: Request[Any, Any, Any]) -> None:
+    """Refuse parameters that a route does not know: a filter that is misspelt must not find everything.
+
+    Raises:
+        RefusedError: 400.
+    """
+    handler = request.route_handler
+    known = _known(handler)
+    counted: dict[str, int] = {}
+    for name, _ in request.query_params.multi_items():
+        counted[name] = counted.get(name, 0) + 1
+    for name, count in counted.items():
+        if handler.opt.get(_TAKES_FIELDS) and name.startswith(FIELDS):
+            continue
+        shown = visible(name[:_SHOWN])
+        if name not in known:
+            raise RefusedError(
+                HTTPStatus.BAD_REQUEST,
+                f"there is no such parameter{suggest(name[:_SHOWN], known)}",
+                place=shown,
+                remedy=f"It takes {', '.join(sorted(known))}.",
+            )
+        if count > 1 and not known[name]:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "is given more than once", place=shown)
+
+
+@functools.cache
+def _known(handler: BaseRouteHandler) -> Mapping[str, bool]:
+    """The query parameters of a route, and whether they may be repeated."""
+    found = dict.fromkeys(_ASKED, False) if "views" in handler.parsed_fn_signature.parameters else {}
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        if isinstance(field.kwarg_definition, QueryParameter):
+            found[field.kwarg_definition.name or name] = field.is_non_string_sequence or any(
+                inner.is_non_string_sequence for inner in field.inner_types
+            )
+    return found
