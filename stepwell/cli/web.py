@@ -148,6 +148,7 @@ def _known_tokens(named: Path | None) -> TokenFile | None:
 def _check_extra() -> None:
     try:
         import litestar  # noqa: F401, PLC0415 - an extra
+        import prometheus_client  # noqa: F401, PLC0415
         import uvicorn  # noqa: F401, PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError(

@@ -92,8 +92,8 @@ def token(
         typer.Option(
             "--role",
             metavar="ROLE",
-            help="viewer: reads; operator: also starts and steers; approver: also decides; "
-            "worker: claims steps; admin.",
+            help="monitor: health and metrics; viewer: reads; operator: also starts and steers; "
+            "approver: also decides; worker: claims steps; admin.",
         ),
     ],
     tokens: Tokens = None,

@@ -52,9 +52,10 @@ LOCAL: Final = "local"
 _logger = Logger("stepwell.server")
 
 _COVERS: Final[dict[Role, frozenset[Role]]] = {
-    Role.VIEWER: frozenset({Role.VIEWER}),
-    Role.OPERATOR: frozenset({Role.VIEWER, Role.OPERATOR}),
-    Role.APPROVER: frozenset({Role.VIEWER, Role.APPROVER}),
+    Role.MONITOR: frozenset({Role.MONITOR}),
+    Role.VIEWER: frozenset({Role.MONITOR, Role.VIEWER}),
+    Role.OPERATOR: frozenset({Role.MONITOR, Role.VIEWER, Role.OPERATOR}),
+    Role.APPROVER: frozenset({Role.MONITOR, Role.VIEWER, Role.APPROVER}),
     Role.WORKER: frozenset({Role.WORKER}),
     Role.ADMIN: frozenset(Role),
 }

@@ -15,9 +15,10 @@ from litestar.types import ControllerRouterHandler
 from stepwell.client import Client
 from stepwell.consumers.lending import Lending
 from stepwell.schemas.sender import tidy
-from stepwell.server import definitions, health, instances, named, queries, stream, submitting, work
+from stepwell.server import definitions, health, instances, metrics, named, queries, stream, submitting, work
 from stepwell.server.access import Access, Actor
 from stepwell.server.describing import describe
+from stepwell.server.metrics import Exporter, Meter
 from stepwell.server.pages import pages
 from stepwell.server.problems import answer
 from stepwell.server.reading import StrictRequest, tell_methods
@@ -33,6 +34,7 @@ ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     queries.router,
     stream.router,
     health.router,
+    metrics.router,
 )
 
 
@@ -48,14 +50,16 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         more: Routers besides our own.
     """
     routers = [*ROUTERS, *more]
-    lending = Lending(client.log)
+    lending, meter = Lending(client.log), Meter()
+    exporter = Exporter(meter)
     dependencies = {
         "client": Provide(_acting(client, access), sync_to_thread=False),
         "access": Provide(lambda: access, sync_to_thread=False, use_cache=True),
         "lending": Provide(lambda: lending, sync_to_thread=False, use_cache=True),
+        "exporter": Provide(lambda: exporter, sync_to_thread=False, use_cache=True),
         "actor": Provide(_actor, sync_to_thread=False),
     }
-    return Litestar(
+    app = _Measured(
         [*routers, pages(lambda: describe(routers, dependencies))],
         dependencies=dependencies,
         # Set before it stops, for answers that have no end; and ended before that, for those that wait.
@@ -70,6 +74,19 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         openapi_config=None,
         debug=False,
     )
+    app.meter = meter
+    return app
+
+
+class _Measured(Litestar):
+    """An application whose requests are counted: around everything, so that errors are counted as they are told."""
+
+    __slots__ = ("meter",)
+    meter: Meter
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As the class above."""
+        await super().__call__(scope, receive, self.meter.watch(scope, send) if scope["type"] == "http" else send)
 
 
 def _acting(client: Client, access: Access) -> Callable[[Request[Any, Any, Any]], Client]:

@@ -111,6 +111,8 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
         operation["requestBody"] = body
     elif "requestBody" in operation and handler.parsed_fn_signature.parameters["data"].is_optional:
         operation["requestBody"]["required"] = False
+    for parameter in operation.get("parameters", ()):
+        _say_what_is_given(parameter)
     operation.setdefault("parameters", []).extend(handler.opt.get(MORE_PARAMETERS, ()))
     demand = demand_of(handler)
     if demand is not None:
@@ -130,3 +132,11 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
             "content": problem,
         },
     )
+
+
+def _say_what_is_given(parameter: dict[str, Any]) -> None:
+    """Take null out of what a parameter may be: it is left out, for "null" would be a text."""
+    schema = parameter.get("schema", {})
+    given = [one for one in schema.get("oneOf", ()) if one.get("type") != "null"]
+    if len(given) == 1:
+        parameter["schema"] = {**{key: value for key, value in schema.items() if key != "oneOf"}, **given[0]}

@@ -20,7 +20,7 @@ _MOST_FIELDS: Final = 20  # as many as are looked up of an input or output
 _LONGEST: Final = 1_000  # characters of a text to look for
 _TIME: Final = (
     r"^([0-9]{1,15}|[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?(Z|[-+ ][0-9]{2}:?[0-9]{2})?)?)$"
+    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[-+ ][0-9]{2}:?[0-9]{2})?)?)$"
 )
 _OFFSET: Final = re.compile(r" (\d\d:?\d\d)\Z")  # whose plus a form's encoding has made a space
 
@@ -28,7 +28,7 @@ _OFFSET: Final = re.compile(r" (\d\d:?\d\d)\Z")  # whose plus a form's encoding 
 def time_parameter(description: str) -> Any:
     """A parameter that is a time."""
     return QueryParameter(
-        pattern=_TIME,
+        schema_extra={"pattern": _TIME},
         description=f"{description} ISO 8601, in UTC where it names no zone, or milliseconds since 1970.",
     )
 

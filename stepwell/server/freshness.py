@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from litestar import Litestar, Request, Response
 from litestar.datastructures import ResponseHeader
@@ -31,10 +31,9 @@ LONGEST_WAIT: Final = 5.0  # seconds; who is behind for longer catches up by the
 FIELDS: Final = ("input.", "output.")  # how parameters begin that name fields
 
 _ONE: Final = re.compile(r"(0|[1-9][0-9]{0,9})@(0|[1-9][0-9]{0,17})")  # ASCII digits, and within 63 bits
-_PATTERN: Final = r"^[0-9]{1,5}@[0-9]{1,15}(,[0-9]{1,5}@[0-9]{1,15})*$"
+_PATTERN: Final = r"^[0-9]{1,5}@[0-9]{1,15}(,[0-9]{1,5}@[0-9]{1,15}){0,9}$"
 _SHOWN: Final = 60  # characters of a wrong position or name that a message quotes
 _TAKES_FIELDS: Final = "stepwell_fields"
-_ASKED: Final = ("fresh", "after")
 
 TAKES_FIELDS: Final[dict[str, Any]] = {_TAKES_FIELDS: True}
 """For the ``opt`` of a route that takes fields of inputs and outputs as parameters, whatever they are called."""
@@ -45,12 +44,12 @@ Fresh = Annotated[
 After = Annotated[
     str | None,
     QueryParameter(
-        pattern=_PATTERN, max_length=1_000, description=f"Wait for this: `{POSITION}` of an answer to a command."
+        schema_extra={"pattern": _PATTERN}, description=f"Wait for this: `{POSITION}` of an answer to a command."
     ),
 ]
 GivenPosition = Annotated[
     str | None,
-    HeaderParameter(name=POSITION, pattern=_PATTERN, max_length=1_000, description="The same as `after`."),
+    HeaderParameter(name=POSITION, schema_extra={"pattern": _PATTERN}, description="The same as `after`."),
 ]
 
 POSITION_HEADER: Final = ResponseHeader(
@@ -125,8 +124,10 @@ async def read_views(
     check_parameters(request)
     models = client.views.models
     offsets: dict[int, int] = {}
-    for place, text in (("after", after), (POSITION, given)):
-        for partition, offset in read_positions(text, client.log.partitions, place).items() if text else ():
+    for place, text in (("after", after), (POSITION, given or None)):  # an empty header is as good as none
+        if text is None:
+            continue
+        for partition, offset in read_positions(text, client.log.partitions, place).items():
             offsets[partition] = max(offset + 1, offsets.get(partition, 0))
     try:
         async with asyncio.timeout(LONGEST_WAIT):
@@ -175,17 +176,29 @@ def check_parameters(request: Request[Any, Any, Any]) -> None:
                 place=shown,
                 remedy=f"It takes {', '.join(sorted(known))}.",
             )
-        if count > 1 and not known[name]:
+        if count > 1 and not known[name].repeatable:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "is given more than once", place=shown)
+        if not known[name].is_text and "null" in request.query_params.getall(name):
+            # Litestar would take it for nothing.
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "is null", place=shown, remedy="Leave it out instead.")
 
 
 @functools.cache
-def _known(handler: BaseRouteHandler) -> Mapping[str, bool]:
-    """The query parameters of a route, and whether they may be repeated."""
-    found = dict.fromkeys(_ASKED, False) if "views" in handler.parsed_fn_signature.parameters else {}
+def _known(handler: BaseRouteHandler) -> Mapping[str, _Kind]:
+    """The query parameters of a route that reads."""
+    found = {"fresh": _Kind(repeatable=False, is_text=False), "after": _Kind(repeatable=False, is_text=True)}
     for name, field in handler.parsed_fn_signature.parameters.items():
         if isinstance(field.kwarg_definition, QueryParameter):
-            found[field.kwarg_definition.name or name] = field.is_non_string_sequence or any(
-                inner.is_non_string_sequence for inner in field.inner_types
+            kinds = (field, *field.inner_types)
+            found[field.kwarg_definition.name or name] = _Kind(
+                repeatable=any(kind.is_non_string_sequence for kind in kinds),
+                is_text=any(kind.annotation is str for kind in kinds),
             )
     return found
+
+
+class _Kind(NamedTuple):
+    """How a parameter may be given."""
+
+    repeatable: bool
+    is_text: bool

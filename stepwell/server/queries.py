@@ -15,7 +15,6 @@ from stepwell.consumers.histories import accepted_of, unknown_instance
 from stepwell.core.alerts import Alert
 from stepwell.overview import alerts_of
 from stepwell.projections.folding import attempts_in
-from stepwell.projections.models import Lag
 from stepwell.projections.queries import AuditRow, ErrorEntry, Work
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkflowStatistics
@@ -77,6 +76,36 @@ class AlertList(Struct, frozen=True):
     """What somebody should look at, the critical first."""
 
     alerts: list[Alert]
+
+
+class PartitionLag(Struct, frozen=True):
+    """How far one partition was followed.
+
+    Attributes:
+        offset: Of the record that is read next.
+        end: The log's.
+    """
+
+    partition: int
+    offset: int
+    end: int
+
+
+class LagView(Struct, frozen=True):
+    """How far the read models are behind the log.
+
+    Attributes:
+        records: Records that were not followed yet.
+        seconds: How long ago the oldest of them was appended.
+        generation: One more with every rebuild.
+        problem: Why nothing is followed; empty if all is well.
+    """
+
+    records: int
+    seconds: float
+    generation: int
+    problem: str
+    partitions: list[PartitionLag]
 
 
 class CacheQuestion(Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,9 +234,11 @@ async def list_audit(
 
 
 @get("/v1/lag", guards=[requires(Role.VIEWER)], operation_id="getLag")
-async def lag(views: NamedDependency[Views]) -> Lag:
+async def lag(views: NamedDependency[Views]) -> LagView:
     """How far the read models are behind the log."""
-    return await views.lag()
+    found = await views.lag()
+    partitions = [PartitionLag(number, *places) for number, places in sorted(found.partitions.items())]
+    return LagView(found.records, found.seconds, found.generation, found.problem, partitions)
 
 
 @get("/v1/alerts", guards=[requires(Role.VIEWER)], operation_id="listAlerts")
