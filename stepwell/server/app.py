@@ -21,7 +21,7 @@ from stepwell.server.describing import describe
 from stepwell.server.metrics import Exporter, Meter
 from stepwell.server.pages import pages
 from stepwell.server.problems import answer
-from stepwell.server.reading import StrictRequest, tell_methods
+from stepwell.server.reading import StrictRequest, prepare
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 
@@ -67,7 +67,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         guards=[access.guard],
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],
-        before_request=tell_methods,
+        before_request=prepare,
         request_class=StrictRequest,
         request_max_body_size=MOST_BODY,
         logging_config=None,

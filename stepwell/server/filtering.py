@@ -13,8 +13,8 @@ from litestar.params import QueryParameter
 
 from stepwell.errors import visible
 from stepwell.projections.filters import FilterError
-from stepwell.server.freshness import FIELDS
 from stepwell.server.problems import RefusedError
+from stepwell.server.reading import FIELDS
 
 _MOST_FIELDS: Final = 20  # as many as are looked up of an input or output
 _LONGEST: Final = 1_000  # characters of a text to look for
@@ -52,7 +52,7 @@ FIELDS_PARAMETER: Final[dict[str, Any]] = {
         "type": "object",
         "maxProperties": _MOST_FIELDS,
         "propertyNames": {"pattern": r"^(input|output)\.[A-Za-z0-9_]{1,50}(\.[A-Za-z0-9_]{1,50}){0,2}$"},
-        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 100},
+        "additionalProperties": {"type": "string"},
     },
 }
 """How a description says it: an object whose keys are parameters of their own."""

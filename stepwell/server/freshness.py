@@ -7,36 +7,29 @@ missing. Every answer to a command carries ``Stepwell-Position``; whoever gives 
 from __future__ import annotations
 
 import asyncio
-import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from litestar import Litestar, Request, Response
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.handlers import BaseRouteHandler
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 
 from stepwell.client import Client
-from stepwell.core.suggestions import suggest
 from stepwell.errors import visible
 from stepwell.projections.views import Views
 from stepwell.server.problems import POSITION, NotYetError, RefusedError
+from stepwell.server.reading import check_parameters
 
 LAG: Final = "Stepwell-Lag"
 LONGEST_WAIT: Final = 5.0  # seconds; who is behind for longer catches up by the minute, and is asked again
-FIELDS: Final = ("input.", "output.")  # how parameters begin that name fields
 
 _ONE: Final = re.compile(r"(0|[1-9][0-9]{0,9})@(0|[1-9][0-9]{0,17})")  # ASCII digits, and within 63 bits
 _PATTERN: Final = r"^[0-9]{1,5}@[0-9]{1,15}(,[0-9]{1,5}@[0-9]{1,15}){0,9}$"
 _SHOWN: Final = 60  # characters of a wrong position or name that a message quotes
-_TAKES_FIELDS: Final = "stepwell_fields"
-
-TAKES_FIELDS: Final[dict[str, Any]] = {_TAKES_FIELDS: True}
-"""For the ``opt`` of a route that takes fields of inputs and outputs as parameters, whatever they are called."""
 
 Fresh = Annotated[
     bool, QueryParameter(description="Wait until all that is in the log when it is asked is in the answer.")
@@ -44,14 +37,10 @@ Fresh = Annotated[
 After = Annotated[
     str | None,
     QueryParameter(
-        schema_extra={"pattern": _PATTERN}, description=f"Wait for this: `{POSITION}` of an answer to a command."
+        schema_extra={"pattern": _PATTERN},
+        description=f"Wait for this: `{POSITION}` of an answer to a command. It may be given as a header, too.",
     ),
 ]
-GivenPosition = Annotated[
-    str | None,
-    HeaderParameter(name=POSITION, schema_extra={"pattern": _PATTERN}, description="The same as `after`."),
-]
-
 POSITION_HEADER: Final = ResponseHeader(
     POSITION,
     description="Where the answer is in the log, `PARTITION@OFFSET`; several of a batch, by commas. "
@@ -113,7 +102,6 @@ async def read_views(
     client: NamedDependency[Client],
     fresh: Fresh = False,
     after: After = None,
-    given: GivenPosition = None,
 ) -> Views:
     """What a route reads from, once it is as fresh as the request wants it: the dependency ``views``.
 
@@ -122,9 +110,10 @@ async def read_views(
         NotYetError: It was not so fresh in time.
     """
     check_parameters(request)
+    given = request.headers.get(POSITION.lower())
     models = client.views.models
     offsets: dict[int, int] = {}
-    for place, text in (("after", after), (POSITION, given or None)):  # an empty header is as good as none
+    for place, text in (("after", after), (POSITION, given)):
         if text is None:
             continue
         for partition, offset in read_positions(text, client.log.partitions, place).items():
@@ -152,53 +141,3 @@ class LaggingResponse(Response[Any]):
         """As the class above, with the header."""
         self.headers[LAG] = str(request.state.lag)
         return super().to_asgi_response(app, request, **more)
-
-
-def check_parameters(request: Request[Any, Any, Any]) -> None:
-    """Refuse parameters that a route does not know: a filter that is misspelt must not find everything.
-
-    Raises:
-        RefusedError: 400.
-    """
-    handler = request.route_handler
-    known = _known(handler)
-    counted: dict[str, int] = {}
-    for name, _ in request.query_params.multi_items():
-        counted[name] = counted.get(name, 0) + 1
-    for name, count in counted.items():
-        if handler.opt.get(_TAKES_FIELDS) and name.startswith(FIELDS):
-            continue
-        shown = visible(name[:_SHOWN])
-        if name not in known:
-            raise RefusedError(
-                HTTPStatus.BAD_REQUEST,
-                f"there is no such parameter{suggest(name[:_SHOWN], known)}",
-                place=shown,
-                remedy=f"It takes {', '.join(sorted(known))}.",
-            )
-        if count > 1 and not known[name].repeatable:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "is given more than once", place=shown)
-        if not known[name].is_text and "null" in request.query_params.getall(name):
-            # Litestar would take it for nothing.
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "is null", place=shown, remedy="Leave it out instead.")
-
-
-@functools.cache
-def _known(handler: BaseRouteHandler) -> Mapping[str, _Kind]:
-    """The query parameters of a route that reads."""
-    found = {"fresh": _Kind(repeatable=False, is_text=False), "after": _Kind(repeatable=False, is_text=True)}
-    for name, field in handler.parsed_fn_signature.parameters.items():
-        if isinstance(field.kwarg_definition, QueryParameter):
-            kinds = (field, *field.inner_types)
-            found[field.kwarg_definition.name or name] = _Kind(
-                repeatable=any(kind.is_non_string_sequence for kind in kinds),
-                is_text=any(kind.annotation is str for kind in kinds),
-            )
-    return found
-
-
-class _Kind(NamedTuple):
-    """How a parameter may be given."""
-
-    repeatable: bool
-    is_text: bool

@@ -24,7 +24,8 @@ from stepwell.server.filtering import (
     time_of,
     time_parameter,
 )
-from stepwell.server.freshness import LAG_HEADER, TAKES_FIELDS, LaggingResponse, read_views
+from stepwell.server.freshness import LAG_HEADER, LaggingResponse, read_views
+from stepwell.server.reading import TAKES_FIELDS
 
 InstanceStatus = Literal["running", "paused", "completed", "failed", "cancelled"]
 

@@ -29,7 +29,7 @@ def key(name, **labels):
 @pytest.mark.rows("D4")
 async def test_metrics_count_instances_steps_work_and_requests(http, gate):
     await registered(http, one_step())
-    await registered(http, workflow({"id": "a", "handler": "fail", "retry": {"max_attempts": 2, "backoff": "fixed"}},
+    await registered(http, workflow({"id": "a", "handler": "fail", "retry": {"max_attempts": 2, "initial_delay_seconds": 0}},
                                     name="bad"))  # fmt: skip
     await registered(http, workflow({"id": "a", "handler": "gate"}, name="slow"))
     for name in ("w", "w", "bad"):
