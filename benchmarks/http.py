@@ -109,7 +109,11 @@ async def client(port: int, starts: int, pages: int) -> dict[str, Any]:
     await call(port, [start] * _WARM_UP, b"201")
     cpu = time.process_time()
     seconds, took = await call(port, [start] * starts, b"201")
-    found = {"starts": starts, **figures(seconds, took), "client_cpu": round((time.process_time() - cpu) / seconds, 2)}
+    found = {
+        "starts": starts,
+        **figures(seconds, took),
+        "client_cpu": round((time.process_time() - cpu) / seconds, 2),
+    }
     if pages:
         await call(port, [request("GET", "/v1/instances?limit=1&fresh=true")], b"200")
         page = request("GET", "/v1/instances?status=completed&limit=50")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from stepwell.consumers.engine import ENGINES
@@ -58,16 +59,13 @@ class Asking:
         except ValueError as error:  # an engine could only put it aside, and nobody would answer
             raise CommandRejectedError("invalid_command", str(error), instance_id=instance_id[:200]) from None
         partition = partition_for(instance_id, self._log.partitions)
-        # Answers are looked for in what is read for some watch, so there must be one.
-        watch = await self._subscriber.watch(instance_id, history=False)
-        answer = self._subscriber.expect(command_id)
+        answer = await self._subscriber.expect(instance_id, command_id)
         try:
             topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
             await self._log.append(topic, partition, [NewRecord(instance_id, value, sender.headers)])
             found = await self._answered(instance_id, answer, timeout)
         finally:
-            self._subscriber.give_up(command_id)
-            self._subscriber.unwatch(watch)
+            self._subscriber.give_up(instance_id, command_id)
         if found is not None and isinstance(found.event, CommandRejected):
             raise CommandRejectedError(
                 found.event.code, found.event.message, instance_id=instance_id, position=found.position
@@ -78,10 +76,19 @@ class Asking:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         patience = FIRST_LOOK
-        while not answer.done():
-            done, _ = await asyncio.wait((answer,), timeout=min(patience, max(0.0, deadline - loop.time())))
-            if done:
-                break
+        while True:
+            # A future of its own, so that the timer does not end the answer; asyncio.wait would cost twice as much.
+            waiting: asyncio.Future[None] = loop.create_future()
+            end = partial(_end, waiting)
+            timer = loop.call_later(min(patience, max(0.0, deadline - loop.time())), end)
+            answer.add_done_callback(end)
+            try:
+                await waiting
+            finally:
+                timer.cancel()
+                answer.remove_done_callback(end)
+            if answer.done():
+                return answer.result()
             if not await self.engine_is_live():
                 return None
             patience = 1.0
@@ -89,8 +96,12 @@ class Asking:
                 raise TimeoutError(
                     f"{instance_id}: no answer within {timeout:g} s; the command is in the log and will be decided"
                 )
-        return answer.result()
 
     async def engine_is_live(self) -> bool:
         """Whether any engine works on this log right now."""
         return bool(await self._log.members(ENGINES))
+
+
+def _end(waiting: asyncio.Future[None], _: object = None) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

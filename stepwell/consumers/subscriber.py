@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -120,6 +121,7 @@ class Subscriber:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._watches: dict[str, Watch] = {}
         self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self._asked: Counter[str] = Counter()  # instances from which answers are expected
         self._everything: list[Audience] = []
         self._endings: list[Callable[[BaseException], None]] = []
         self._broken: BaseException | None = None
@@ -127,6 +129,9 @@ class Subscriber:
 
     async def follow(self, partition: int) -> EventReader:
         """Start to follow a partition, from its end as of now; or go on where reading it failed."""
+        task = self._tasks.get(partition)
+        if task is not None and not task.done():
+            return self._readers[partition]
         async with self._starting:
             task = self._tasks.get(partition)
             if task is not None and not task.done():
@@ -148,7 +153,7 @@ class Subscriber:
                 whole = False
                 for record in records:
                     watch = self._watches.get(record.key)
-                    if watch is None and not self._everything:
+                    if watch is None and record.key not in self._asked and not self._everything:
                         continue
                     transition = reader.decode(record)
                     if watch is not None:
@@ -221,17 +226,30 @@ class Subscriber:
         if watch.users <= 0 and self._watches.get(watch.instance_id) is watch:
             del self._watches[watch.instance_id]
 
-    def expect(self, command_id: str) -> asyncio.Future[Answer]:
-        """What will answer a command."""
+    async def expect(self, instance_id: str, command_id: str) -> asyncio.Future[Answer]:
+        """What will answer a command. Every call needs a ``give_up``.
+
+        Args:
+            instance_id: Whom the command is for.
+        """
+        self._asked[instance_id] += 1
+        try:
+            await self.follow(partition_for(instance_id, self._log.partitions))
+        except BaseException:
+            self.give_up(instance_id, command_id)
+            raise
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if self._broken is not None:
             future.set_exception(self._broken)
         self._answers[command_id] = future
         return future
 
-    def give_up(self, command_id: str) -> None:
+    def give_up(self, instance_id: str, command_id: str) -> None:
         """Expect an answer no more."""
         self._answers.pop(command_id, None)
+        self._asked[instance_id] -= 1
+        if self._asked[instance_id] <= 0:
+            del self._asked[instance_id]
 
     async def listen(
         self, listener: Callable[[Accepted], None], failed: Callable[[BaseException], None]

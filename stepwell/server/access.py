@@ -49,6 +49,7 @@ PUBLIC: Final = _Kind.PUBLIC
 """What a route demands that answers everybody: the descriptions of this API, which hold nothing of anybody's."""
 
 LOCAL: Final = "local"
+_ACTOR: Final = "actor"
 _logger = Logger("stepwell.server")
 
 _COVERS: Final[dict[Role, frozenset[Role]]] = {
@@ -82,7 +83,7 @@ class Demand:
         """
         if self.role is PUBLIC:
             return
-        actor: Actor = connection.state.actor
+        actor = actor_of(connection)
         if self.role not in _COVERS[actor.role]:
             _logger.warning(
                 "refused: this role may not do it",
@@ -93,6 +94,12 @@ class Demand:
                 f"{actor.name} is {_a(actor.role)}, and this is for {' or '.join(able(self.role))}",
                 remedy="Use a token whose role may do it; `stepwell token NAME --role ROLE` makes one.",
             )
+
+
+def actor_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Actor:
+    """Who asks, once the guard has found out."""
+    found: Actor = connection.scope["state"][_ACTOR]  # `connection.state` would make a copy for every look
+    return found
 
 
 def requires(role: Role | _Kind) -> Demand:
@@ -115,33 +122,40 @@ class Access:
 
     def __init__(self, tokens: TokenFile | None = None) -> None:
         self._tokens = tokens
-        self._demands: dict[int, Demand | None] = {}
+        self._demands: dict[BaseRouteHandler, Demand | None] = {}
 
     @property
     def open(self) -> bool:
         """Whether there are no tokens, so that whoever reaches the server may do everything."""
         return self._tokens is None
 
-    async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Find out who asks, and leave it in ``request.state.actor``. Litestar calls it before every handler.
 
         Raises:
             RefusedError: 401 without a token that is known; 403 for requests from other sites, and on routes that
                 do not say what they demand.
         """
-        if connection.scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
+        scope: Any = connection.scope
+        if scope["method"] == "OPTIONS":
             return  # Litestar's own, which tells the methods of a path
         if self._tokens is None:
             self._check_site(connection)
-        demand = demand_of(handler)
+        handler: BaseRouteHandler = scope["route_handler"]  # what is given is a copy of it
+        demand = self._demand_of(handler)
         if demand is None:
             raise RefusedError(HTTPStatus.FORBIDDEN, "this route does not say who may use it, so nobody may")
-        address = connection.scope.get("client")
+        address = scope.get("client")
         via = f"http {address[0]}" if address else "http"
         if self._tokens is None:
-            connection.state.actor = Actor(LOCAL, Role.ADMIN, via)
+            scope["state"][_ACTOR] = Actor(LOCAL, Role.ADMIN, via)
         elif demand.role is not PUBLIC:
-            connection.state.actor = self._known(connection, self._tokens, via)
+            scope["state"][_ACTOR] = self._known(connection, self._tokens, via)
+
+    def _demand_of(self, handler: BaseRouteHandler) -> Demand | None:
+        if handler not in self._demands:
+            self._demands[handler] = demand_of(handler)
+        return self._demands[handler]
 
     def _known(self, connection: ASGIConnection[Any, Any, Any, Any], tokens: TokenFile, via: str) -> Actor:
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")

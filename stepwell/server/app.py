@@ -16,7 +16,7 @@ from stepwell.client import Client
 from stepwell.consumers.lending import Lending
 from stepwell.schemas.sender import tidy
 from stepwell.server import definitions, health, instances, metrics, named, queries, stream, submitting, work
-from stepwell.server.access import Access, Actor
+from stepwell.server.access import Access, Actor, actor_of
 from stepwell.server.describing import describe
 from stepwell.server.metrics import Exporter, Meter
 from stepwell.server.pages import pages
@@ -98,12 +98,10 @@ def _acting(client: Client, access: Access) -> Callable[[Request[Any, Any, Any]]
         return client.acting(by="" if access.open else tidy(actor.name), via=actor.via)
 
     def acting(request: Request[Any, Any, Any]) -> Client:
-        actor: Actor | None = request.state.get("actor")
-        return client if actor is None else of(actor)
+        return of(actor_of(request)) if "actor" in request.scope["state"] else client
 
     return acting
 
 
 def _actor(request: Request[Any, Any, Any]) -> Actor:
-    actor: Actor = request.state.actor
-    return actor
+    return actor_of(request)

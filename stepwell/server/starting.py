@@ -66,7 +66,7 @@ async def start(client: Client, asked: Start, *, key: str = "", wait: float = 0.
         StepwellError: What ``Client.start`` raises; but where no engine answers in time, the answer says so.
     """
     instance_id = asked.id or (id_of_key(asked.workflow, key) if key else new_id())
-    run = await _run(client, asked, instance_id)
+    run = await _run(client, asked, instance_id, watch=wait > 0)
     if key and run.existed:
         await _check_same(client, asked, instance_id)
     if not wait:
@@ -79,7 +79,7 @@ async def start(client: Client, asked: Start, *, key: str = "", wait: float = 0.
     return Begun(Started(instance_id, run.existed, run.decided, instance=found), position)
 
 
-async def _run(client: Client, asked: Start, instance_id: str) -> Run:
+async def _run(client: Client, asked: Start, instance_id: str, *, watch: bool) -> Run:
     try:
         return await client.start(
             asked.workflow,
@@ -88,6 +88,7 @@ async def _run(client: Client, asked: Start, instance_id: str) -> Run:
             version=asked.version,
             priority=asked.priority,
             timeout_seconds=asked.timeout_seconds,
+            watch=watch,
         )
     except TimeoutError:
         return Run(client, instance_id, decided=False)

@@ -87,8 +87,7 @@ async def noted(log, count):
 async def test_a_sender_s_own_command_id_is_kept(open_log):
     log = await open_log(partitions=2)
     async with stage(log, HANDLERS, CHAIN) as client:
-        answer = client.subscriber.expect("mine")
-        await client.subscriber.watch("y", history=False)
+        answer = await client.subscriber.expect("y", "mine")
         await misplace(log, StartWorkflow("y", workflow="w", command_id="mine"))
         found = await asyncio.wait_for(answer, 30)
     assert isinstance(found.event, WorkflowStarted)
