@@ -41,6 +41,7 @@ FOLDER_WORKLOADS: dict[str, OnFolder] = {
     "W6": volume.w6,
     "W7": volume.w7,
     "W9": http.w9,
+    "W9-apart": lambda folder: http.w9(folder, apart=True),
     "FLOOD": lambda folder: flood.flood(f"file:{folder}/log.db", 200_000),
     "COMPILE": language.compile_large,
     "EXPR": language.conditions,

@@ -123,10 +123,10 @@ async def client(port: int, starts: int, pages: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(folder: str) -> AsyncIterator[tuple[int, int]]:
+async def serving(folder: str, *, apart: bool) -> AsyncIterator[tuple[int, int]]:
     """``stepwell serve``; yields its port and its process id."""
     words = [sys.executable, "-m", "stepwell", "serve", "--port", "0", "--log", f"file:{folder}/log.db", "--json"]
-    words += ["--handlers", "benchmarks.common", "--concurrency", "200"]
+    words += ["--handlers", "benchmarks.common", "--concurrency", "200", *(["--apart"] if apart else [])]
     with tempfile.TemporaryFile() as told:
         server = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE, stderr=told)
         assert server.stdout is not None
@@ -150,9 +150,9 @@ def _cpu_of(pid: int) -> float:
     return total
 
 
-async def w9(folder: str, starts: int = 10_000, pages: int = 2_000) -> dict[str, Any]:
+async def w9(folder: str, starts: int = 10_000, pages: int = 2_000, *, apart: bool = False) -> dict[str, Any]:
     """Starts of a workflow of one step by 32 connections, and then pages of 50 instances."""
-    async with serving(folder) as (port, pid):
+    async with serving(folder, apart=apart) as (port, pid):
         await call(
             port,
             [request("POST", "/v1/definitions", {"name": "one", "steps": [{"id": "a", "handler": NOOP}]})],
