@@ -105,21 +105,17 @@ def figures(seconds: float, took: list[float]) -> dict[str, float]:
 
 async def client(port: int, starts: int, pages: int) -> dict[str, Any]:
     """What the process of the client does; its figures go to stdout."""
-    start = request("POST", "/v1/instances", {"workflow": "one", "input": {"n": 1}})
-    await call(port, [start] * _WARM_UP, b"201")
+    if starts:
+        requests, expected = (
+            [request("POST", "/v1/instances", {"workflow": "one", "input": {"n": 1}})] * starts,
+            b"201",
+        )
+    else:
+        requests, expected = [request("GET", "/v1/instances?status=completed&limit=50")] * pages, b"200"
     cpu = time.process_time()
-    seconds, took = await call(port, [start] * starts, b"201")
-    found = {
-        "starts": starts,
-        **figures(seconds, took),
-        "client_cpu": round((time.process_time() - cpu) / seconds, 2),
-    }
-    if pages:
-        await call(port, [request("GET", "/v1/instances?limit=1&fresh=true")], b"200")
-        page = request("GET", "/v1/instances?status=completed&limit=50")
-        seconds, took = await call(port, [page] * pages, b"200")
-        found["pages"] = figures(seconds, took)
-    return found
+    seconds, took = await call(port, requests, expected)
+    cpu = time.process_time() - cpu
+    return {**figures(seconds, took), "client_cpu": round(cpu / seconds, 2)}
 
 
 @asynccontextmanager
@@ -153,21 +149,37 @@ def _cpu_of(pid: int) -> float:
 async def w9(folder: str, starts: int = 10_000, pages: int = 2_000, *, apart: bool = False) -> dict[str, Any]:
     """Starts of a workflow of one step by 32 connections, and then pages of 50 instances."""
     async with serving(folder, apart=apart) as (port, pid):
-        await call(
-            port,
-            [request("POST", "/v1/definitions", {"name": "one", "steps": [{"id": "a", "handler": NOOP}]})],
-            b"201",
-        )
-        cpu, began = _cpu_of(pid), time.perf_counter()
-        words = [sys.executable, "-m", "benchmarks.http", str(port), str(starts), str(pages)]
-        caller = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
-        out, _ = await caller.communicate()
-        must(caller.returncode == 0, "the client has failed")
-        found: dict[str, Any] = json.loads(out)
-        found["server_cpu"] = round((_cpu_of(pid) - cpu) / (time.perf_counter() - began), 2)
+        definition = {"name": "one", "steps": [{"id": "a", "handler": NOOP}]}
+        await call(port, [request("POST", "/v1/definitions", definition)], b"201")
+        await _called(port, pid, _WARM_UP, 0)
+        started = await _called(port, pid, starts, 0)
+        fresh = request("GET", "/v1/instances?limit=1&fresh=true")
+        while (await _answer(port, fresh)) != 200:  # made from nothing, the read models need a moment
+            pass
+        listed = await _called(port, pid, 0, pages)
     async with stepwell.connect(f"file:{folder}/log.db", embedded=False) as client_:
-        found["finished"] = sum(one.completed for one in await client_.statistics("one"))
-    return {"connections": CONNECTIONS, **found}
+        finished = sum(one.completed for one in await client_.statistics("one"))
+    must(finished >= starts, f"{finished} finished")
+    return {"connections": CONNECTIONS, "starts": starts, **started, "pages": listed}
+
+
+async def _called(port: int, pid: int, starts: int, pages: int) -> dict[str, Any]:
+    """The figures of a client in a process of its own, and what the server's CPUs did meanwhile."""
+    before = _cpu_of(pid)
+    words = [sys.executable, "-m", "benchmarks.http", str(port), str(starts), str(pages)]
+    caller = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
+    out, _ = await caller.communicate()
+    must(caller.returncode == 0, "the client has failed")
+    found: dict[str, Any] = json.loads(out)
+    return {**found, "server_cpu_ms_each": round((_cpu_of(pid) - before) / (starts or pages) * 1000, 3)}
+
+
+async def _answer(port: int, asked: bytes) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(asked.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    answer = await reader.read()
+    writer.close()
+    return int(answer.split()[1])
 
 
 if __name__ == "__main__":

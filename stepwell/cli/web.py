@@ -113,9 +113,7 @@ async def _until_decided(client: Client, failed: asyncio.Future[None]) -> None:
     """Wait a while for the engine in the other process, so that the first starts are answered with its decision."""
     deadline = asyncio.get_running_loop().time() + _PATIENCE
     while asyncio.get_running_loop().time() < deadline and not await client.engine_is_live():
-        await asyncio.wait(
-            (failed,), timeout=_LOOK_EVERY
-        )  # nobody is told who is live
+        await asyncio.wait((failed,), timeout=_LOOK_EVERY)  # nobody is told who is live
         if failed.done():
             failed.result()
 
