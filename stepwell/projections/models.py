@@ -183,6 +183,12 @@ class ReadModels:
         if self._problem is not None:
             raise self._problem
 
+    async def behind(self) -> int:
+        """How many records are not followed yet: what ``lag`` says, and nothing else."""
+        stands = await self._stands(await self.queries())
+        ends = [await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)]
+        return sum(max(0, end - stands.get(partition, 0)) for partition, end in enumerate(ends))
+
     async def lag(self) -> Lag:
         """How far behind the read models are."""
         async with self.asking() as queries:

@@ -29,10 +29,12 @@ _logger = Logger("stepwell.server")
 class Role(StrEnum):
     """What a token's holder may do.
 
-    A viewer reads. An operator reads, registers, starts and steers. An approver reads, approves and rejects. A
-    worker claims steps and reports on them, and nothing else. An admin may do everything.
+    A monitor reads health and metrics, and nothing else. A viewer reads. An operator reads, registers, starts and
+    steers. An approver reads, approves and rejects. A worker claims steps and reports on them, and nothing else. An
+    admin may do everything.
     """
 
+    MONITOR = "monitor"
     VIEWER = "viewer"
     OPERATOR = "operator"
     APPROVER = "approver"

@@ -15,12 +15,13 @@ from tests.server.conftest import fine, problem, served
 from tests.workbench import workflow
 
 DECISIONS = ("approve", "reject")
-READING_POSTS = {"/v1/validate"}
+READING_POSTS = {"/v1/validate", "/v1/cached"}
 PAGES = {"/docs", "/redoc", "/openapi.json", "/assets/{name:str}"}
 MAY = {
-    Role.VIEWER: {Role.VIEWER},
-    Role.OPERATOR: {Role.VIEWER, Role.OPERATOR},
-    Role.APPROVER: {Role.VIEWER, Role.APPROVER},
+    Role.MONITOR: {Role.MONITOR},
+    Role.VIEWER: {Role.MONITOR, Role.VIEWER},
+    Role.OPERATOR: {Role.MONITOR, Role.VIEWER, Role.OPERATOR},
+    Role.APPROVER: {Role.MONITOR, Role.VIEWER, Role.APPROVER},
     Role.WORKER: {Role.WORKER},
     Role.ADMIN: set(Role),
 }
@@ -40,6 +41,10 @@ def expected(method, path):
     """What a route should demand, by what it does."""
     if path in PAGES or path.replace(":str", "") in PAGES or path.startswith("/assets/"):
         return PUBLIC
+    if path in {"/v1/health", "/metrics"}:
+        return Role.MONITOR
+    if path == "/v1/audit":
+        return Role.ADMIN
     if path.startswith("/v1/work/"):
         return Role.WORKER
     if path.endswith(DECISIONS):
