@@ -185,7 +185,8 @@ class ReadModels:
 
     async def behind(self) -> int:
         """How many records are not followed yet: what ``lag`` says, and nothing else."""
-        stands = await self._stands(await self.queries())
+        async with self.asking() as queries:
+            stands = await self._stands(queries)
         ends = [await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)]
         return sum(max(0, end - stands.get(partition, 0)) for partition, end in enumerate(ends))
 
