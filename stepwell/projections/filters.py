@@ -14,7 +14,7 @@ from stepwell.core.state import WorkflowStatus
 from stepwell.core.suggestions import suggest
 from stepwell.errors import StepwellError
 from stepwell.projections.fields import DEEPEST, LONGEST_NAME, LONGEST_VALUE, field_value
-from stepwell.projections.rows import InstanceRow
+from stepwell.projections.rows import LONGEST_TEXT, InstanceRow
 
 Order = Literal["-created", "created", "-finished", "finished", "-priority", "priority"]
 ORDERS: Final = ("-created", "created", "-finished", "finished", "-priority", "priority")
@@ -100,6 +100,8 @@ def checked(wanted: InstanceFilter) -> InstanceFilter:
             )
     if 0 < len(wanted.error) < LEAST_TEXT:
         raise FilterError(f"a text of {LEAST_TEXT} characters at least is looked for", place="error")
+    if len(wanted.error) > LONGEST_TEXT or "\0" in wanted.error:  # SQLite takes a text to end at a zero
+        raise FilterError(f"a text of {LONGEST_TEXT:,} characters at most, without NUL, is looked for", place="error")
     for name in ("priority_min", "priority_max"):
         number = getattr(wanted, name)
         if number is not None and not 0 <= number <= 100:
@@ -128,6 +130,9 @@ class InstancePage(list[InstanceRow]):
         self.total_is_exact = exact
 
 
+_Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what SQLite can compare with
+
+
 class Cursor(Struct, frozen=True, array_like=True):
     """Behind which row the next page begins.
 
@@ -138,8 +143,8 @@ class Cursor(Struct, frozen=True, array_like=True):
     """
 
     order: str
-    key: int
-    number: int
+    key: _Integer
+    number: _Integer
 
 
 def write_cursor(cursor: Cursor) -> str:
