@@ -193,9 +193,9 @@ async def test_lag_tells_how_long_the_oldest_record_waits_not_how_long_nothing_h
     async with stage(log, handlers_of(work=work), one_step()) as client:
         await client.start("w", {}, id="one")
         await ends(client, "one")
-        queries = await client.views.models.catch_up()
-        assert (await client.views.models.lag()).seconds == 0.0
-        last = (await queries.all("SELECT max(at) FROM positions"))[0][0]
+        async with client.views.asking(fresh=True) as queries:
+            assert (await client.views.models.lag()).seconds == 0.0
+            last = (await queries.all("SELECT max(at) FROM positions"))[0][0]
     async with client_on(log) as client:  # nothing follows from here on
         models = client.views.models
         models.start = _nothing
