@@ -412,8 +412,12 @@ class _lock:  # noqa: N801 - used as a statement
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError as error:
             connection.close()
+            if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+                self._path.unlink(missing_ok=True)  # nobody holds what is no lock; the next look makes one
+            elif not isinstance(error, sqlite3.OperationalError):
+                raise
             return False
         self._connection = connection
         return True

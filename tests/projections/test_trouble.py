@@ -129,3 +129,12 @@ async def test_an_id_that_is_used_again_within_a_batch_is_weighed_once(log, tmp_
     at_hand = [tracked.state for tracked in projector._hand.values() if tracked.state is not None]
     assert projector._steps == sum(4 + len(state.steps) for state in at_hand)
     await store.close()
+
+
+async def test_a_lock_that_is_damaged_is_made_anew(log, tmp_path):
+    (tmp_path / "views").mkdir()
+    (tmp_path / "views" / "writer.lock").write_bytes(b"none of ours" * 1_000)
+    models = ReadModels(log, tmp_path / "views", Definitions(log))
+    page, total = await asyncio.wait_for(Views(models).instances(), 20)
+    assert (list(page), total) == ([], 0)
+    await models.close()
