@@ -473,6 +473,6 @@ class Client:
     async def close(self) -> None:
         """Let go of the log. Durable names' positions are stored first."""
         await asyncio.gather(*(one.settle() for one in self._subscriptions), return_exceptions=True)
-        await self.views.models.close()
+        await self.views.models.close(for_good=True)
         await self.subscriber.close()
         await self.log.close()

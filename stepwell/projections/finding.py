@@ -131,17 +131,7 @@ class Finder:
                 )
             )
         if wanted.error:
-            pattern = f"%{_escaped(wanted.error)}%"
-            found.append(
-                _Rare(
-                    "SELECT DISTINCT instance AS number FROM error_texts JOIN errors ON errors.number = "
-                    "error_texts.rowid WHERE error_texts MATCH ?",
-                    "EXISTS (SELECT 1 FROM errors WHERE errors.instance = instances.number AND "
-                    "(message LIKE ? ESCAPE '\\' OR kind LIKE ? ESCAPE '\\'))",
-                    (phrase(wanted.error),),
-                    (pattern, pattern),
-                )
-            )
+            found.append(_text(wanted.error))
         for column, low, high in (
             ("priority", wanted.priority_min, wanted.priority_max),
             ("finished_at", wanted.finished_after, wanted.finished_before),
@@ -216,6 +206,24 @@ def _by(order: str) -> str:
 def phrase(text: str) -> str:
     """A text as FTS5 looks for it: as it stands, without any operators."""
     return '"' + text.replace('"', '""') + '"'
+
+
+def _text(text: str) -> _Rare:
+    """A text in errors, without regard to case."""
+    numbers = (
+        "SELECT DISTINCT instance AS number FROM error_texts JOIN errors ON errors.number = "
+        "error_texts.rowid WHERE error_texts MATCH ?"
+    )
+    if not text.isascii():  # LIKE knows the case of ASCII only
+        return _Rare(numbers, f"number IN ({numbers})", (phrase(text),), (phrase(text),))
+    pattern = f"%{_escaped(text)}%"
+    return _Rare(
+        numbers,
+        "EXISTS (SELECT 1 FROM errors WHERE errors.instance = instances.number AND "
+        "(message LIKE ? ESCAPE '\\' OR kind LIKE ? ESCAPE '\\'))",
+        (phrase(text),),
+        (pattern, pattern),
+    )
 
 
 def _plain(wanted: InstanceFilter, order: str) -> _Conditions:

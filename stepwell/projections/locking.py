@@ -22,12 +22,15 @@ def lock_of(path: Path) -> Iterator[bool]:
     """
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
             held = True
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        except sqlite3.DatabaseError as error:
+            code = error.sqlite_errorcode & 0xFF
+            if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+                path.unlink(missing_ok=True)  # nobody holds what is no lock; the next look makes one
+            elif code not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 raise
             held = False
         yield held

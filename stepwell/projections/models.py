@@ -74,10 +74,16 @@ class ReadModels:
         self._projector: Projector | None = None
         self._problem: BaseException | None = None
         self._looked = 0.0
+        self._closed = False
         self._reopening = asyncio.Lock()
 
     async def start(self) -> None:
-        """Begin to follow the log; whoever is first in this directory writes, the others only read."""
+        """Begin to follow the log; whoever is first in this directory writes, the others only read.
+
+        Raises:
+            LogClosedError: They were closed for good.
+        """
+        self._check_open()
         if self._task is None:
             self._task = asyncio.ensure_future(self._follow())
 
@@ -115,6 +121,7 @@ class ReadModels:
         await self._until(self._opened.is_set)
         now = time.monotonic()
         async with self._reopening:
+            self._check_open()
             if self._queries is None or (now - self._looked >= _LOOK_EVERY and self._is_outdated(self._queries)):
                 newest = await Queries.open(self._path(self.newest()))
                 await self._retire()
@@ -179,7 +186,12 @@ class ReadModels:
             self._raise_problem()
             await asyncio.sleep(_POLL_EVERY)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosedError("the client was closed")
+
     def _raise_problem(self) -> None:
+        self._check_open()
         if self._problem is not None:
             raise self._problem
 
@@ -236,6 +248,7 @@ class ReadModels:
                     if held:
                         await self._write()
                     elif self.newest():
+                        self._problem = None  # whoever writes has none, or tells it
                         self._opened.set()
                 await asyncio.sleep(_LOOK_EVERY)
             except LogClosedError as error:
@@ -376,14 +389,20 @@ class ReadModels:
             if followed == before:
                 break
 
-    async def close(self) -> None:
-        """Stop following, and let go of the files."""
+    async def close(self, *, for_good: bool = False) -> None:
+        """Stop following, and let go of the files.
+
+        Args:
+            for_good: Answer nobody any more, those included who wait; else the next question begins anew.
+        """
+        self._closed = self._closed or for_good
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         self._opened.clear()
-        await self._retire()
+        async with self._reopening:  # whoever opens a file at this moment leaves none open
+            await self._retire()
 
 
 def _refused(error: BaseException, directory: Path) -> ReadModelsError:

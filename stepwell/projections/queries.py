@@ -125,10 +125,13 @@ class Queries:
         """Every row of a query.
 
         Raises:
+            FilterError: A parameter is none that SQLite knows.
             ReadModelsError: The file cannot be read.
         """
         try:
             return list(await self._connection.execute_fetchall(query, parameters))
+        except _ODD:
+            raise _refused() from None
         except sqlite3.Error as error:
             raise told(error, self.path) from error
 
@@ -158,6 +161,8 @@ class Queries:
         behind = read_cursor(cursor, order) if cursor else None
         try:
             found = await self._finder.find(wanted, order, behind, limit, exact=exact)
+        except _ODD:
+            raise _refused() from None
         except sqlite3.Error as error:
             raise told(error, self.path) from error
         names = dict(await self.all("SELECT number, name FROM workflows"))
@@ -170,6 +175,8 @@ class Queries:
 
     async def instance(self, instance_id: str) -> InstanceRow | None:
         """One instance's row; None if there is none."""
+        if not instance_id:  # a filter would take it for any
+            return None
         page = await self.instances(InstanceFilter(id=instance_id), limit=1)
         return page[0] if page else None
 
@@ -281,7 +288,7 @@ class Queries:
         query = (
             "SELECT i.id, w.name, e.at, e.step_id, e.run, e.kind, e.message FROM errors e "
             "JOIN instances i ON i.number = e.instance JOIN workflows w ON w.number = i.workflow "
-            f"WHERE {' AND '.join(conditions)} ORDER BY e.number DESC LIMIT ?"
+            f"WHERE {' AND '.join(conditions)} ORDER BY e.at DESC, e.number DESC LIMIT ?"
         )
         return [ErrorEntry(*row) for row in await self.all(query, (*parameters, limit))]
 
@@ -328,6 +335,14 @@ class Queries:
     async def close(self) -> None:
         """Let go of the file."""
         await self._connection.close()
+
+
+_ODD: Final = (UnicodeEncodeError, OverflowError)
+"""What binding a parameter raises: it holds halves of characters (surrogates), or is beyond 64 bits."""
+
+
+def _refused() -> FilterError:
+    return FilterError("a text that is no Unicode, or a number beyond 64 bits, cannot be looked for")
 
 
 def _check_limit(limit: int) -> None:

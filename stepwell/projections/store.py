@@ -296,18 +296,26 @@ async def connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connectio
     target = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}"
     try:
         connection = await aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
-        await connection.execute("PRAGMA mmap_size = 268435456")
-        await connection.execute("PRAGMA cache_size = -32000")
-        if read_only:
-            await connection.execute("PRAGMA query_only = 1")
-        else:
-            await connection.execute("PRAGMA journal_mode = WAL")
-            # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
-            await connection.execute("PRAGMA synchronous = NORMAL")
-            await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+        try:
+            await _set_up(connection, read_only=read_only)
+        except BaseException:
+            await asyncio.shield(connection.close())  # its thread would keep the program from ever ending
+            raise
     except sqlite3.Error as error:
         raise told(error, path) from error
     return connection
+
+
+async def _set_up(connection: aiosqlite.Connection, *, read_only: bool) -> None:
+    await connection.execute("PRAGMA mmap_size = 268435456")
+    await connection.execute("PRAGMA cache_size = -32000")
+    if read_only:
+        await connection.execute("PRAGMA query_only = 1")
+    else:
+        await connection.execute("PRAGMA journal_mode = WAL")
+        # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
+        await connection.execute("PRAGMA synchronous = NORMAL")
+        await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
 
 
 async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:

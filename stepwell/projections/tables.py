@@ -66,6 +66,7 @@ CREATE TABLE errors(
   number INTEGER PRIMARY KEY, instance INTEGER NOT NULL, at INTEGER NOT NULL, step_id TEXT NOT NULL,
   run INTEGER NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL);
 CREATE INDEX errors_by_instance ON errors(instance);
+CREATE INDEX errors_by_time ON errors(at);
 CREATE VIRTUAL TABLE error_texts USING fts5(
   kind, message, content='errors', content_rowid='number', tokenize='trigram');
 CREATE TABLE counts(

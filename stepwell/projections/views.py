@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from stepwell.projections.filters import InstanceFilter, InstancePage, Order
+from stepwell.projections.filters import FilterError, InstanceFilter, InstancePage, Order
 from stepwell.projections.models import Lag, ReadModels
 from stepwell.projections.queries import AuditRow, ErrorEntry, Queries, Work
 from stepwell.projections.rows import AttemptRow, InstanceRow
@@ -18,8 +18,16 @@ Time = datetime | int
 
 
 def milliseconds(time: Time | None) -> int | None:
-    """A time as milliseconds since 1970; a datetime without a zone is taken for one of this machine's."""
-    return int(time.timestamp() * 1000) if isinstance(time, datetime) else time
+    """A time as milliseconds since 1970; a datetime without a zone is taken for one of this machine's.
+
+    Raises:
+        FilterError: It is neither.
+    """
+    if isinstance(time, datetime):
+        return int(time.timestamp() * 1000)
+    if time is not None and type(time) is not int:
+        raise FilterError(f"{time!r} is no time: give a datetime, or milliseconds since 1970")
+    return time
 
 
 class Views:

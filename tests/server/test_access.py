@@ -127,6 +127,7 @@ async def test_without_tokens_pages_of_other_sites_are_refused(http):
     for headers in (
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://[::1"},
         {"Origin": "http://localhost:1"},
         {"Sec-Fetch-Site": "cross-site"},
     ):
