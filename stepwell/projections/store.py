@@ -294,8 +294,9 @@ async def connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connectio
         ReadModelsError: The file cannot be opened.
     """
     target = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}"
+    connection = aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
     try:
-        connection = await aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
+        await connection
         await connection.execute("PRAGMA mmap_size = 268435456")
         await connection.execute("PRAGMA cache_size = -32000")
         if read_only:
@@ -305,7 +306,8 @@ async def connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connectio
             # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
             await connection.execute("PRAGMA synchronous = NORMAL")
             await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
-    except sqlite3.Error as error:
+    except BaseException as error:
+        connection.stop()  # its thread, too, where we are cancelled: the process would never end
         raise told(error, path) from error
     return connection
 
