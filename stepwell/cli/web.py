@@ -180,6 +180,16 @@ def _check_extra() -> None:
         ) from None
 
 
+def fast_loop() -> asyncio.AbstractEventLoop:
+    """An event loop for many connections: uvloop's, which takes a fifth less of the CPU; else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - an extra, and not for every platform
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
 async def token(name: str, role: str, path: Path | None, *, as_json: bool) -> int:
     """Make a token, and print it: the only time that anybody sees it."""
     from stepwell.core.suggestions import suggest  # noqa: PLC0415 - start-up time

@@ -85,7 +85,8 @@ def serve(
             retry_for=retry_for,
             as_json=as_json,
             log=log,
-        )
+        ),
+        web.fast_loop,
     )
 
 

@@ -294,14 +294,12 @@ async def connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connectio
         ReadModelsError: The file cannot be opened.
     """
     target = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}"
+    connection = aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
     try:
-        connection = await aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
-        try:
-            await _set_up(connection, read_only=read_only)
-        except BaseException:
-            await asyncio.shield(connection.close())  # its thread would keep the program from ever ending
-            raise
-    except sqlite3.Error as error:
+        await connection
+        await _set_up(connection, read_only=read_only)
+    except BaseException as error:
+        connection.stop()  # its thread, too, where we are cancelled: the process would never end
         raise told(error, path) from error
     return connection
 
