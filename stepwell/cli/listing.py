@@ -96,7 +96,7 @@ async def _widened(client: Client, wanted: InstanceFilter, named: dict[str, str]
     unset = InstanceFilter()
     for name, option in named.items():
         wider = msgspec.structs.replace(wanted, **{name: getattr(unset, name)})
-        _, total = await client.views.find(wider, limit=1, exact=False, fresh=False)
+        _, total = await client.views.find(wider, limit=1, fresh=False)
         if total:
             lines.append(f"  without {option}: {total:,}")
     if len(lines) == 1 and len(named) > 1:

@@ -189,6 +189,8 @@ def _resources(seen: Observation) -> Part:
     if seen.slots <= 0:
         if seen.waiting > 0:
             return _part("resources", 0.0, f"no worker is live, and {_runs(seen.waiting)} for one")
+        if seen.slots_used > 0:
+            return _part("resources", None, "no worker is live, and those that had steps in hand are gone")
         return _part("resources", None, "no worker is live, and nothing waits for one")
     use = min(1.0, _count(seen.slots_used) / seen.slots)
     score = 100 - (100 - USE_AT_FULL) * max(0.0, use - USE_BEST) / (1 - USE_BEST)

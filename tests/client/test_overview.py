@@ -9,7 +9,7 @@ from stepwell.client import Client
 from stepwell.consumers.crew import Crew, LiveWorker
 from stepwell.core.health import health
 from stepwell.log.port import EVENTS, NewRecord
-from stepwell.overview import _observations, alerts_of, health_of, overview_of
+from stepwell.overview import _observations, _workers, alerts_of, health_of, overview_of
 from stepwell.projections.filters import FilterError
 from stepwell.projections.projector import Projector
 from stepwell.projections.recent import Recent, UnderWay
@@ -221,3 +221,14 @@ async def test_steps_in_the_hands_of_workers_are_counted_against_their_slots(log
         gate.open.set()
         await ends(client, "one")
     assert part(report, "workers").words == "1 is live; steps in their hands: 1 of 3"
+
+
+@pytest.mark.rows("O8")
+def test_a_step_in_the_hands_of_a_worker_that_died_is_critical_while_no_worker_is_live():
+    nobody = Crew([], [], 1, [])
+    found = _workers(nobody, {("w", "1"): UnderWay(running=1)})
+    assert (found.level, found.code) == ("critical", "no_worker")
+    assert found.words == "none is live, and steps are in the hands of workers that are gone: 1"
+    both = _workers(nobody, {("w", "1"): UnderWay(running=1, ready=2, late=2)})
+    assert "steps wait for one: 2, and steps are in the hands" in both.words
+    assert _workers(nobody, {("w", "1"): UnderWay(waiting=3)}).level == "healthy", "people and time need no worker"
