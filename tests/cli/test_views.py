@@ -118,7 +118,7 @@ def test_history_takes_task_for_step(ran: Inside):
     meant = ran.json("history", "o1", "--types", "step.*")["events"]
     assert meant
     assert ran.json("history", "o1", "--types", "task.*")["events"] == meant
-    assert "no event is of this type" in ran("history", "o1", "--types", "task.nothing", status=2).stderr
+    assert "no event is of this type" in ran("history", "o1", "--types", "task.nothing", status=2)
 
 
 def test_a_log_without_instances_says_so(inside: Inside):
@@ -384,3 +384,31 @@ def test_a_reader_that_leaves_ends_the_verb_quietly(shell: Shell, verb: str):
     process.stderr.close()
     assert process.wait(timeout=30) in (0, 141)
     assert error == ""
+
+
+def test_read_models_that_are_made_anew_are_told_in_a_sentence_without_colours(ran: Inside):
+    ran("list")
+    (ran.directory / ".stepwell/log.db").rename(ran.directory / "old.db")
+    for end in ("-wal", "-shm"):
+        (ran.directory / f".stepwell/log.db{end}").unlink(missing_ok=True)
+    ran("run", "gate.json", "--id", "g2", status=3)
+    told = ran("list")
+    assert "warning: making the read models anew from the log: they follow another log, or a former one" in told
+    assert "\x1b" not in told
+    assert "[warning" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--error ab", "error: --error: a text of 3 characters at least is looked for"),
+        ("--cursor nonsense", "error: --cursor: is no cursor"),
+        ("--input a.b.c.d.e.f.g.h.i.j=1", "error: --input a.b.c"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_names_its_option(ran: Inside, words: str, message: str):
+    assert message in ran("list", *words.split(), status=2)
+
+
+def test_the_processor_time_of_steps_is_labelled_as_a_sum(ran: Inside):
+    assert ran.out("stats", "order", "--steps").splitlines()[4].endswith("cpu in all")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from stepwell.core.alerts import alerts
-from stepwell.core.health import NOTHING_YET, FEW, WEIGHTS, Observation, health, is_few, level_of
+from stepwell.core.health import FEW, NOTHING_YET, WEIGHTS, Observation, health, is_few, level_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/health.md").read_text(encoding="utf-8")
 WELL = Observation(
