@@ -64,7 +64,7 @@ def _workflow_table(found: list[WorkflowStatistics]) -> list[str]:
 def _step_table(found: list[StepStatistics]) -> list[str]:
     titles = (
         "step", "attempts", "succeeded", "failed", "retried", "skipped", "failure rate", "average", "p50", "p95",
-        "p99", "cpu",
+        "p99", "cpu in all",
     )  # fmt: skip
     rows = [
         (

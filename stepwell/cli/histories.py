@@ -38,7 +38,10 @@ async def history(
         types: Only of these types, with wildcards.
         full: Cut nothing.
     """
-    wanted = [part.strip() for text in types for part in text.split(",") if part.strip()]
+    from stepwell.consumers.patterns import meant_by  # noqa: PLC0415 - start-up time
+
+    given = [part.strip() for text in types for part in text.split(",") if part.strip()]
+    wanted = [meant_by(pattern) for pattern in given]
     _check(wanted)
     async with client_of(log) as client:
         if follow:

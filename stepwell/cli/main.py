@@ -33,6 +33,7 @@ from stepwell.cli.options import (
     check_id,
 )
 from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
+from stepwell.telling import in_sentences
 
 app = typer.Typer(
     name="stepwell",
@@ -347,7 +348,8 @@ def command() -> int:
     """
     as_json = "--json" in sys.argv[1:]
     try:
-        app()
+        with in_sentences():
+            app()
     except SystemExit as ended:
         wrong = getattr(ended.__context__, "format_message", None)  # what typer has just told on stderr
         if as_json and ended.code == BAD_INPUT and wrong is not None:

@@ -45,7 +45,7 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
         raise LogError(
             f"{scheme!r} is no kind of log" if colon else "the log's URL has no scheme",
             place=url,
-            remedy=f"Write file:PATH, such as {DEFAULT_URL if colon else f'file:{url}'}.",
+            remedy=f"Write file:PATH, such as {DEFAULT_URL if colon else f'file:{url}'}, or kafka://HOST:PORT.",
         )
     text, _, query = rest.partition("?")
     if text.startswith("//"):

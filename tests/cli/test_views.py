@@ -108,6 +108,19 @@ def test_an_empty_list_says_which_filter_to_leave_out(ran: Inside):
     assert "leave out several" in ran.out("list", "--status", "running", "--workflow", "order", "--tag", "weekly")
 
 
+def test_the_hints_of_an_empty_list_count_exactly(ran: Inside, monkeypatch):
+    for name, cap in (("FEW", 0), ("COUNTED", 1), ("_COUNTED_SLOWLY", 1)):
+        monkeypatch.setattr(f"stepwell.projections.finding.{name}", cap)
+    assert "  without --tag: 3" in ran.out("list", "--tag", "nothing").splitlines()
+
+
+def test_history_takes_task_for_step(ran: Inside):
+    meant = ran.json("history", "o1", "--types", "step.*")["events"]
+    assert meant
+    assert ran.json("history", "o1", "--types", "task.*")["events"] == meant
+    assert "no event is of this type" in ran("history", "o1", "--types", "task.nothing", status=2)
+
+
 def test_a_log_without_instances_says_so(inside: Inside):
     inside.write("gate.json", GATE)
     inside("register", "gate.json")
@@ -226,14 +239,14 @@ def test_health_and_alerts_exit_with_1_while_something_is_critical(ran: Inside):
     report = ran.json("health", status=1)
     assert report["level"] == "critical"
     scores = {one["workflow"]: one["level"] for one in report["workflows"]}
-    assert (scores["broken"], scores["order"]) == ("critical", "critical")
+    assert (scores["broken"], scores["order"]) == ("warning", "warning")
     shown = ran.out("health", status=1)
     assert "✘  engines      critical" in shown
     assert "stepwell engine" in shown
     found = ran.json("alerts", status=1)["alerts"]
     assert {"failing", "no_engine"} <= {alert["code"] for alert in found}
     assert found[0]["level"] == "critical"
-    assert "✘ critical  failing" in ran.out("alerts", status=1)
+    assert "! warning   failing" in ran.out("alerts", status=1)
 
 
 @pytest.mark.rows("O8")
@@ -318,7 +331,12 @@ def test_debug_prints_the_cause_and_the_commands_with_the_right_log(ran: Inside)
     assert f"stepwell history b1 --log {log}" in shown
     assert 'approval: step "ask" waits for approval by ann' in ran.out("debug", "g1")
     found = ran.json("debug", "g1")
-    assert [finding["code"] for finding in found["findings"]] == ["no_engine", "approval"]
+    assert [finding["code"] for finding in found["findings"]] == ["approval", "no_engine"]
+    remedies = [remedy["command"] for finding in found["findings"] for remedy in finding["remedies"]]
+    assert remedies[0].startswith("stepwell approve g1")
+    shown = ran.out("status", "g1")
+    assert "It waits for a person: `stepwell approve g1`" in shown
+    assert "stepwell run" not in shown, "that would end with exit status 3"
 
 
 def test_debug_of_what_completed_and_of_what_nobody_has_decided(ran: Inside):
@@ -366,3 +384,31 @@ def test_a_reader_that_leaves_ends_the_verb_quietly(shell: Shell, verb: str):
     process.stderr.close()
     assert process.wait(timeout=30) in (0, 141)
     assert error == ""
+
+
+def test_read_models_that_are_made_anew_are_told_in_a_sentence_without_colours(ran: Inside):
+    ran("list")
+    (ran.directory / ".stepwell/log.db").rename(ran.directory / "old.db")
+    for end in ("-wal", "-shm"):
+        (ran.directory / f".stepwell/log.db{end}").unlink(missing_ok=True)
+    ran("run", "gate.json", "--id", "g2", status=3)
+    told = ran("list")
+    assert "warning: making the read models anew from the log: they follow another log, or a former one" in told
+    assert "\x1b" not in told
+    assert "[warning" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--error ab", "error: --error: a text of 3 characters at least is looked for"),
+        ("--cursor nonsense", "error: --cursor: is no cursor"),
+        ("--input a.b.c.d.e.f.g.h.i.j=1", "error: --input a.b.c"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_names_its_option(ran: Inside, words: str, message: str):
+    assert message in ran("list", *words.split(), status=2)
+
+
+def test_the_processor_time_of_steps_is_labelled_as_a_sum(ran: Inside):
+    assert ran.out("stats", "order", "--steps").splitlines()[4].endswith("cpu in all")

@@ -9,7 +9,7 @@ from stepwell.client import Client
 from stepwell.consumers.crew import Crew, LiveWorker
 from stepwell.core.health import health
 from stepwell.log.port import EVENTS, NewRecord
-from stepwell.overview import _observations, alerts_of, health_of, overview_of
+from stepwell.overview import _observations, _workers, alerts_of, health_of, overview_of
 from stepwell.projections.filters import FilterError
 from stepwell.projections.projector import Projector
 from stepwell.projections.recent import Recent, UnderWay
@@ -51,10 +51,10 @@ async def test_a_log_on_which_nothing_has_run_is_healthy_without_engine_and_work
 async def test_workflows_have_scores_of_what_they_did_and_the_worst_comes_first(log):
     bad = workflow({"id": "a", "handler": "fails"}, name="bad")
     async with stage(log, handlers_of(work=work, fails=fails), one_step(), bad) as client:
-        for number in range(3):
+        for number in range(5):
             await client.start("w", {}, id=f"good-{number}")
             await client.start("bad", {}, id=f"bad-{number}")
-        await ends(client, *(f"{kind}-{number}" for kind in ("good", "bad") for number in range(3)))
+        await ends(client, *(f"{kind}-{number}" for kind in ("good", "bad") for number in range(5)))
         report = await health_of(client, fresh=True)
         found = await alerts_of(client)
     assert [(one.workflow, one.score, one.level) for one in report.workflows] == [
@@ -62,7 +62,7 @@ async def test_workflows_have_scores_of_what_they_did_and_the_worst_comes_first(
     ]  # fmt: skip
     assert report.level == "critical"
     assert all(part.level == "healthy" for part in report.parts)
-    assert {alert.code for alert in found} == {"failing", "error_prone", "unhealthy"}
+    assert {alert.code for alert in found} == {"failing"}
     assert all(alert.level == "critical" and alert.workflow == "bad" for alert in found)
 
 
@@ -221,3 +221,14 @@ async def test_steps_in_the_hands_of_workers_are_counted_against_their_slots(log
         gate.open.set()
         await ends(client, "one")
     assert part(report, "workers").words == "1 is live; steps in their hands: 1 of 3"
+
+
+@pytest.mark.rows("O8")
+def test_a_step_in_the_hands_of_a_worker_that_died_is_critical_while_no_worker_is_live():
+    nobody = Crew([], [], 1, [])
+    found = _workers(nobody, {("w", "1"): UnderWay(running=1)})
+    assert (found.level, found.code) == ("critical", "no_worker")
+    assert found.words == "none is live, and steps are in the hands of workers that are gone: 1"
+    both = _workers(nobody, {("w", "1"): UnderWay(running=1, ready=2, late=2)})
+    assert "steps wait for one: 2, and steps are in the hands" in both.words
+    assert _workers(nobody, {("w", "1"): UnderWay(waiting=3)}).level == "healthy", "people and time need no worker"
