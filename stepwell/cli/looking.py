@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stepwell.client import Client
+    from stepwell.consumers.histories import EventRecord
     from stepwell.consumers.views import InstanceView
     from stepwell.core.plan import Plan
 
@@ -149,8 +150,8 @@ async def _shown(client: Client, instance_id: str, to: int | None) -> InstanceVi
     """
     try:
         shown = await client.replay(instance_id, to if to is None or to > 0 else None)
-    except UnknownInstanceError:
-        shown = await _undecided(client, instance_id)
+    except UnknownInstanceError as unknown:
+        shown = await _undecided(client, instance_id, unknown)
     if to is not None and not 0 < to <= shown.sequence:
         there = (
             f"there are only {shown.sequence} events, numbered from 1" if shown.sequence else "there are no events"
@@ -159,10 +160,9 @@ async def _shown(client: Client, instance_id: str, to: int | None) -> InstanceVi
     return shown
 
 
-async def _undecided(client: Client, instance_id: str) -> InstanceView:
+async def _undecided(client: Client, instance_id: str, unknown: UnknownInstanceError) -> InstanceView:
     """An instance whose start is in the log, but that no engine has decided about."""
-    from stepwell.consumers.histories import unknown_instance  # noqa: PLC0415 - start-up time
-    from stepwell.consumers.views import InstanceView, StepView  # noqa: PLC0415
+    from stepwell.consumers.views import InstanceView, StepView  # noqa: PLC0415 - start-up time
     from stepwell.log.partitioner import partition_for  # noqa: PLC0415
     from stepwell.log.port import COMMANDS, STARTS  # noqa: PLC0415
     from stepwell.schemas.codec import decode_command  # noqa: PLC0415
@@ -196,7 +196,7 @@ async def _undecided(client: Client, instance_id: str) -> InstanceView:
             raise CommandRejectedError(
                 answer.code, f"its start was rejected: {answer.message}", instance_id=instance_id
             )
-    raise unknown_instance(instance_id)
+    raise unknown
 
 
 def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
@@ -254,6 +254,12 @@ async def history(instance_id: str, *, as_json: bool, log: str | None) -> int:
     """Print an instance's events."""
     async with client_of(log) as client:
         records = await client.history(instance_id)
+    print_events(instance_id, records, as_json=as_json)
+    return 0
+
+
+def print_events(instance_id: str, records: Sequence[EventRecord], *, as_json: bool) -> None:
+    """Print events, one a line."""
     if as_json:
         events = [
             {
@@ -263,7 +269,7 @@ async def history(instance_id: str, *, as_json: bool, log: str | None) -> int:
             for record in records
         ]  # fmt: skip
         print_json({"instance_id": instance_id, "events": events})
-        return 0
+        return
     width = len(str(records[-1].sequence))
     for record in records:
         at = datetime.fromtimestamp(record.at / 1000).astimezone()
@@ -271,7 +277,6 @@ async def history(instance_id: str, *, as_json: bool, log: str | None) -> int:
         kind = shown.pop("type")
         words = "  ".join(f"{key}={short(_plain(value), 72)}" for key, value in shown.items())
         print(f"{record.sequence:>{width}}  {at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}  {kind:<22} {words}")
-    return 0
 
 
 def _plain(value: Any) -> str:

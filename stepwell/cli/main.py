@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli import approval_verbs, registry_verbs, service_verbs, template_verbs, web_verbs, webhook_verbs
+from stepwell.cli import (
+    approval_verbs,
+    archive_verbs,
+    registry_verbs,
+    service_verbs,
+    template_verbs,
+    web_verbs,
+    webhook_verbs,
+)
 from stepwell.cli.options import (
     Concurrency,
     Dialect,
@@ -370,6 +378,7 @@ app.add_typer(service_verbs.app)
 app.add_typer(registry_verbs.app)
 app.add_typer(web_verbs.app)
 app.add_typer(webhook_verbs.app)
+app.add_typer(archive_verbs.app)
 
 
 def entry() -> None:

@@ -20,11 +20,11 @@ from msgspec import Struct
 
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogUnavailableError
-from stepwell.log.port import DEFINITIONS, EVENTS, Log, Record
+from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
-from stepwell.projections.tables import DEFINITIONS_PARTITION
+from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.projections")
@@ -72,6 +72,7 @@ class ReadModels:
         self._projector: Projector | None = None
         self._problem: BaseException | None = None
         self._looked = 0.0
+        self._gives_back = True  # whether the file may have pages to give back: one who was killed may have left some
         self._reopening = asyncio.Lock()
 
     async def start(self) -> None:
@@ -256,6 +257,7 @@ class ReadModels:
                 for partition in range(self._log.partitions)
             ]
             readers.append(asyncio.ensure_future(self._copy_definitions(projector, lock)))
+            readers.append(asyncio.ensure_future(self._clean_up(projector, store, lock)))
             readers.append(asyncio.ensure_future(self._until_newer(generation)))
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -281,6 +283,39 @@ class ReadModels:
                 await projector.copy_definitions(self._definitions)
             copied = projector.positions.get(DEFINITIONS_PARTITION, Position()).offset
             await self._log.read(DEFINITIONS, 0, copied, limit=1, wait=None)
+
+    async def _clean_up(self, projector: Projector, store: Store, lock: asyncio.Lock) -> None:
+        """Take out what is cleaned away, and give the space back."""
+        while True:
+            async with lock:
+                found = await projector.clean_up()
+            while not found and self._gives_back:
+                async with lock:
+                    self._gives_back = await store.give_back()
+            if found:
+                self._gives_back = True
+                projector.progressed.set()
+                projector.progressed.clear()
+                continue
+            followed = projector.positions.get(CLEANUPS_PARTITION, Position()).offset
+            if await self._log.end(CLEANUPS, 0) > followed:  # what it is about has not all been read yet
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_EVERY):
+                        await projector.progressed.wait()
+            else:
+                await self._log.read(CLEANUPS, 0, followed, limit=1, wait=None)
+
+    async def cleaned(self, offset: int, *, timeout: float) -> Queries:
+        """Wait until the cleanup that ends before an offset of its topic was followed.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Raises:
+            TimeoutError: It is not yet.
+            ReadModelsError, LogError: It never will be.
+        """
+        return await self.wait_for({CLEANUPS_PARTITION: offset}, timeout=timeout)
 
     async def _until_newer(self, generation: int) -> None:
         """Look now and then: it is another process that makes a newer one, or deletes this."""
@@ -342,6 +377,8 @@ class ReadModels:
                 told(followed, wanted)
             if followed == before:
                 break
+        while await projector.clean_up():
+            pass
 
     async def close(self) -> None:
         """Stop following, and let go of the files."""
