@@ -260,13 +260,12 @@ class Cleaner:
         self, queries: Queries, plan: PartitionPlan, report: CleanupReport, most: int
     ) -> CleanedUp | None:
         """The next instances that go, about so many; None where no more may, because one of them was reopened."""
-        done, ends = self._cleanups.cut(plan.partition), False
-        cut = done
-        while cut == done and not ends:  # what was reopened goes as a whole: it may take more of them
+        numbers, ends = list[int](), False
+        while not numbers and not ends:  # what was reopened goes as a whole: it may take more of them
             cut, ends = await self._furthest(queries, plan, report.finished_before, most)
-            cut, _ = await unsplit(queries, plan.partition, done, cut)
+            cut, _ = await unsplit(queries, plan.partition, self._cleanups.cut(plan.partition), cut)
+            numbers = await began_before(queries, plan.partition, cut)
             most *= 2
-        numbers = await began_before(queries, plan.partition, cut)
         if not numbers:
             return None
         counts = await counted(queries, numbers)

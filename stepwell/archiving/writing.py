@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gzip
 import hashlib
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -44,6 +44,9 @@ from stepwell.projections.rows import InstanceRow
 from stepwell.projections.tables import OFFSET_BITS, OFFSETS
 from stepwell.schemas.definitions import Definition, encode_definition
 
+if sys.platform != "win32":
+    import fcntl
+
 _BLOCK: Final = 1 << 20  # bytes that are compressed and written at once, in a thread
 _PAGE: Final = 500
 
@@ -66,7 +69,8 @@ class _File:
         self._digest = hashlib.sha256()
         self._file: IO[bytes] = self.part.open("ab")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if sys.platform != "win32":
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
             raise ArchiveError(
@@ -107,6 +111,8 @@ class _File:
         else:
             os.link(self.part, self.path)  # fails where somebody has made it meanwhile
             self.part.unlink()
+        if sys.platform == "win32":
+            return  # where directories cannot be flushed
         directory = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -302,9 +308,9 @@ def _is_there(path: Path) -> ArchiveError:
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileExistsError:
-        raise _is_there(path) from None
     except OSError as error:
+        if isinstance(error, FileExistsError) and path.exists():
+            raise _is_there(path) from None
         raise ArchiveError(
             f"the archive cannot be written: {error.strerror or error}",
             place=str(path),

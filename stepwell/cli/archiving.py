@@ -76,6 +76,7 @@ def _list(opened: Archive, *, as_json: bool) -> int:
     from stepwell.archiving.reading import summary_of  # noqa: PLC0415 - start-up time
 
     if as_json:  # one at a time: an archive may be larger than memory
+        opened.check()  # first: half an object is none
         header = msgspec.to_builtins(opened.header)
         first = True
         for one in opened.summaries():
@@ -130,7 +131,7 @@ async def cleanup(
     if file is None and not no_archive and not dry_run:
         raise UsageError(
             "what is deleted is gone for good",
-            remedy="Say where to keep it, --archive FILE, or that nobody needs it, --no-archive. --dry-run only tells.",
+            remedy="Say where to keep it, --archive FILE, or that nobody needs it, --no-archive; --dry-run tells.",
         )
     asks = not yes and not dry_run
     if asks and (as_json or not sys.stdin.isatty()):

@@ -3,14 +3,17 @@
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from stepwell.client import Client
+from stepwell.core.evolve import fold
 from stepwell.log.local import LocalLog
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS
 from stepwell.projections.projector import Projector
 from stepwell.projections.store import Store
-from tests.projections.worlds import file_of, histories, write_all
+from stepwell.schemas.events import WorkflowReopened
+from tests.projections.worlds import Writer, file_of, histories
 
 LATER = 1 << 50  # a time after everything that happens in a test
 
@@ -30,6 +33,20 @@ async def client(log):
     await made.subscriber.close()
 
 
+@pytest.fixture
+async def files(tmp_path):
+    """Opens files of read models, and closes them."""
+    stores = []
+
+    async def opened(path):
+        stores.append(await Store.open(path))
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        await store.close()
+
+
 async def write_more(writers, rnd, found):
     """Write further histories, interleaved at random, behind what is there."""
     left = {name: list(transitions) for name, transitions in found.items()}
@@ -41,15 +58,47 @@ async def write_more(writers, rnd, found):
             del left[name]
 
 
-async def world(log, seed, instances=10):
-    """A log with histories, snapshots behind them, and a little more behind those."""
+async def world(log, seed, waves=3, instances=8):
+    """A log with histories in waves, a snapshot behind each; few are live at its end, for then nothing could go."""
     rnd = random.Random(seed)
-    found = histories(rnd, instances)
-    writers = await write_all(log, rnd, found)
+    found = {}
+    writers = {partition: Writer(log, partition, rnd) for partition in range(log.partitions)}
+    for wave in range(waves):
+        more = {
+            name: transitions
+            for name, transitions in histories(rnd, instances, prefix=f"w{wave}-").items()
+            if ended(transitions) or rnd.random() < 0.15 * wave
+        }
+        await write_more(writers, rnd, more)
+        await take_snapshots(writers)
+        found |= more
+    return rnd, found, writers
+
+
+def ended(transitions):
+    return not fold(transitions).live
+
+
+async def crowd(log, seed, count):
+    """Many instances that have finished, each with one of a few histories; a snapshot behind them."""
+    rnd = random.Random(seed)
+    kinds = [one for one in histories(rnd, 20).values() if ended(one) and len(one) > 2 and not reopened(one)]
+    writers = {partition: Writer(log, partition, random.Random(1)) for partition in range(log.partitions)}
+    found = {}
+    for number in range(count):
+        name = f"c{number}"
+        found[name] = [replace(one, instance_id=name) for one in rnd.choice(kinds)]
+        for transition in found[name]:
+            await writers[partition_for(name, log.partitions)].write(transition)
     await take_snapshots(writers)
-    more = histories(rnd, 3, prefix="late-")
-    await write_more(writers, rnd, more)
-    return rnd, found | more, writers
+    last = {f"last-{number}": [replace(one, instance_id=f"last-{number}") for one in kinds[0]] for number in range(8)}
+    await write_more(writers, rnd, last)
+    return found | last
+
+
+def reopened(transitions):
+    """Whether a state is in the history, in which the instance's id stands once more."""
+    return any(isinstance(event, WorkflowReopened) for one in transitions for event in one.events)
 
 
 async def take_snapshots(writers):
@@ -58,9 +107,9 @@ async def take_snapshots(writers):
             await writer.take_snapshot()
 
 
-async def rebuilt(log, folder):
+async def rebuilt(log, files, folder):
     """Read models that were made anew from what the log holds now."""
-    store = await Store.open(file_of(folder))
+    store = await files(file_of(folder))
     projector = Projector(log, store)
     await projector.begin()
     await projector.catch_up()
@@ -69,6 +118,18 @@ async def rebuilt(log, folder):
     return store
 
 
+async def file_behind(client, files):
+    """The file that a client's read models are in."""
+    queries = await client.views.models.catch_up()
+    return await files(queries.path)
+
+
 async def first_of(log, partition):
     records = await log.read(EVENTS, partition, 0, limit=1)
     return records[0].offset if records else 0
+
+
+def figures(statistics):
+    """Statistics but for where the archived ones are counted."""
+    return [(one.workflow, one.total, one.completed, one.failed, one.cancelled, one.success_rate, one.duration,
+             one.steps) for one in statistics]  # fmt: skip
