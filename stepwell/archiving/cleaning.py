@@ -25,7 +25,7 @@ from stepwell.archiving.writing import write_archive
 from stepwell.consumers.cleanups import Cleanups
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import ArchiveError, RecordTooLargeError, StepwellError
-from stepwell.log.port import CLEANUPS, CONTROL, EVENTS, Log
+from stepwell.log.port import CONTROL, EVENTS, Log
 from stepwell.projections.cleaning import began_before, counted, kept, place_of
 from stepwell.projections.models import ReadModels
 from stepwell.projections.queries import Queries
@@ -313,7 +313,7 @@ class Cleaner:
     async def _followed(self) -> None:
         """Wait until the read models of this machine have followed the newest cleanup."""
         try:
-            await self._models.cleaned(await self._log.end(CLEANUPS, 0), timeout=_PATIENCE)
+            await self._models.catch_up(timeout=_PATIENCE)
         except TimeoutError:
             raise ReadModelsError(
                 "the read models do not follow the cleanup",

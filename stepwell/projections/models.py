@@ -113,13 +113,15 @@ class ReadModels:
             ReadModelsError, LogError: It never will be.
         """
         ends = {partition: await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)}
+        ends[CLEANUPS_PARTITION] = await self._log.end(CLEANUPS, 0)
         return await self.wait_for(ends, timeout=timeout)
 
     async def wait_for(self, offsets: dict[int, int], *, timeout: float | None = None) -> Queries:
         """Wait until partitions were followed up to these offsets: read your own write.
 
         Args:
-            offsets: For each partition, the offset behind the last record that must be in.
+            offsets: For each partition, the offset behind the last record that must be in. ``CLEANUPS_PARTITION``
+                stands for the topic ``cleanups``.
             timeout: Seconds to wait at most.
         """
         queries = await self.queries()
@@ -304,18 +306,6 @@ class ReadModels:
                         await projector.progressed.wait()
             else:
                 await self._log.read(CLEANUPS, 0, followed, limit=1, wait=None)
-
-    async def cleaned(self, offset: int, *, timeout: float) -> Queries:
-        """Wait until the cleanup that ends before an offset of its topic was followed.
-
-        Args:
-            timeout: Seconds to wait at most.
-
-        Raises:
-            TimeoutError: It is not yet.
-            ReadModelsError, LogError: It never will be.
-        """
-        return await self.wait_for({CLEANUPS_PARTITION: offset}, timeout=timeout)
 
     async def _until_newer(self, generation: int) -> None:
         """Look now and then: it is another process that makes a newer one, or deletes this."""

@@ -125,7 +125,9 @@ async def file_behind(client, files):
 
 
 async def first_of(log, partition):
-    records = await log.read(EVENTS, partition, 0, limit=1)
+    """The oldest record that is there: in the file itself, for a log object keeps the newest in memory."""
+    source = log.reader if isinstance(log, LocalLog) else log
+    records = await source.read(EVENTS, partition, 0, limit=1)
     return records[0].offset if records else 0
 
 
