@@ -22,7 +22,7 @@ from stepwell.consumers.bookmarks import Bookmarks, SubscriptionInfo
 from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
 from stepwell.consumers.histories import EventRecord, events_of, state_of
-from stepwell.consumers.subscriber import Subscriber
+from stepwell.consumers.subscriber import Answer, Subscriber
 from stepwell.consumers.subscriptions import Subscription
 from stepwell.consumers.views import InstanceView, view
 from stepwell.core.checked import compile_loaded
@@ -37,7 +37,6 @@ from stepwell.ids import new_id
 from stepwell.log.port import Log
 from stepwell.projections.models import ReadModels
 from stepwell.projections.places import views_directory
-from stepwell.projections.queries import Queries
 from stepwell.projections.views import Time, Views, milliseconds
 from stepwell.run import Run
 from stepwell.schemas.commands import (
@@ -202,6 +201,7 @@ class Client:
         version: str | None = None,
         priority: int = 0,
         timeout_seconds: float | None = None,
+        watch: bool = True,
     ) -> Run:
         """Start an instance.
 
@@ -213,6 +213,8 @@ class Client:
             version: Of the definition; without one, the active version that was registered last.
             priority: 0 to 100; higher runs first under load.
             timeout_seconds: For the whole instance; without one, what the definition says.
+            watch: Follow it from its first event on, so that ``run.result`` has nothing to read anew. False costs
+                less, for who does not wait for its end.
 
         Returns:
             Once an engine has answered; or at once, where no engine is live: the start is in the log then, and
@@ -241,23 +243,28 @@ class Client:
                 command_id=self._make_id(),
             )
             try:
-                return await self._started(command)
+                return await self._started(command, watch=watch)
             except CommandRejectedError as refused:
                 if version is not None or refused.code != INACTIVE_VERSION:
                     raise  # else it was deactivated meanwhile: choose again
 
-    async def _started(self, command: StartWorkflow) -> Run:
+    async def _started(self, command: StartWorkflow, *, watch: bool) -> Run:
         instance_id = command.instance_id
         async with self._starting:
             # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
-            watch = await self.subscriber.watch(instance_id, history=False)
+            watched = await self.subscriber.watch(instance_id, history=False) if watch else None
             try:
-                answer = await self.send(command)
+                answer = await self.ask(command)
             except BaseException:
-                self.subscriber.unwatch(watch)
+                if watched is not None:
+                    self.subscriber.unwatch(watched)
                 raise
-        run = Run(self, instance_id, existed=isinstance(answer, CommandNoted), decided=answer is not None)
-        weakref.finalize(run, self.subscriber.unwatch, watch).atexit = False
+        run = Run(self, instance_id, decided=False)
+        if answer is not None:
+            existed = isinstance(answer.event, CommandNoted)
+            run = Run(self, instance_id, existed=existed, position=answer.position)
+        if watched is not None:
+            weakref.finalize(run, self.subscriber.unwatch, watched).atexit = False
         return run
 
     async def _exists(self, instance_id: str) -> bool:
@@ -335,6 +342,11 @@ class Client:
             CommandRejectedError: The engine will not follow it, or could not even read it.
             TimeoutError: No answer yet; the command is in the log and will be decided.
         """
+        answer = await self.ask(command, timeout=timeout)
+        return None if answer is None else answer.event
+
+    async def ask(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Answer | None:
+        """The same as ``send``; the answer says where it is in the log."""
         return await self._asking.send(command, sender=self.sender, timeout=timeout)
 
     async def engine_is_live(self) -> bool:
@@ -497,7 +509,7 @@ class Client:
         """
         before = milliseconds(finished_before) or 0
         chosen = (status,) if isinstance(status, str) else tuple(status)
-        queries = await Queries.open((await self.views.models.catch_up()).path)
+        queries = await self.views.models.own()
         try:
             await self.registry.catch_up()
             what = Chosen(finished_before=before, workflow=workflow, status=chosen)
@@ -535,6 +547,6 @@ class Client:
     async def close(self) -> None:
         """Let go of the log. Durable names' positions are stored first."""
         await asyncio.gather(*(one.settle() for one in self._subscriptions), return_exceptions=True)
-        await self.views.models.close()
+        await self.views.models.close(for_good=True)
         await self.subscriber.close()
         await self.log.close()

@@ -145,11 +145,15 @@ class CommandRejectedError(StepwellError):
         code: A stable word for programs, such as ``already_finished``.
         message: The same for people.
         instance_id: The instance that was asked.
+        position: Where the rejection is in the log, ``PARTITION@OFFSET``; empty where the engine was not asked.
     """
 
-    def __init__(self, code: str, message: str, *, instance_id: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, *, instance_id: str = "", remedy: str = "", position: str = ""
+    ) -> None:
         self.code = code
         self.instance_id = instance_id
+        self.position = position
         super().__init__(message, place=instance_id, remedy=remedy)
 
 

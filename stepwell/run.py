@@ -15,13 +15,17 @@ class Run:
     Attributes:
         existed: Whether the start found an instance of this id.
         decided: Whether an engine has answered the start; otherwise it is in the log, and the next one will.
+        position: Where the answer is in the log, ``PARTITION@OFFSET``; empty where none has answered.
     """
 
-    def __init__(self, client: Client, instance_id: str, *, existed: bool = False, decided: bool = True) -> None:
+    def __init__(
+        self, client: Client, instance_id: str, *, existed: bool = False, decided: bool = True, position: str = ""
+    ) -> None:
         self._client = client
         self.id = instance_id
         self.existed = existed
         self.decided = decided
+        self.position = position
 
     def __repr__(self) -> str:
         return f"Run({self.id!r})"

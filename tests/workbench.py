@@ -86,6 +86,7 @@ async def client_on(log):
     try:
         yield client
     finally:
+        await client.views.models.close()
         await client.subscriber.close()
 
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -104,7 +104,7 @@ class Cleaner:
             ReadModelsError, LogError: Something cannot be read or written; what was done before is done.
         """
         await self._cleanups.catch_up()
-        queries = await self._open()
+        queries = await self._models.own()
         try:
             resumed = archive is not None and await asyncio.to_thread(archive.exists)
             if resumed and archive is not None:
@@ -135,10 +135,6 @@ class Cleaner:
     @property
     def _everywhere(self) -> range:
         return range(self._log.partitions)
-
-    async def _open(self) -> Queries:
-        """The read models, with all that has happened by now; a connection that nobody else uses."""
-        return await Queries.open((await self._models.catch_up()).path)
 
     async def _plan(self, queries: Queries, before: int) -> list[PartitionPlan]:
         names = await needed_by_names(self._log)
@@ -210,7 +206,7 @@ class Cleaner:
     # --- cleaning -------------------------------------------------------------------------------------------
 
     async def _clean(self, report: CleanupReport, plans: list[PartitionPlan]) -> CleanupReport:
-        views = (await self._models.queries()).path
+        views = await self._path()
         log_before, views_before = log_size(self._log), size_of(views)
         for partition in self._everywhere:  # of one who was killed
             if self._cleanups.cut(partition):
@@ -227,13 +223,13 @@ class Cleaner:
             instances=self._instances,
             transitions=self._transitions,
             log=Freed(before=log_before or 0, after=log_after or 0) if both else None,
-            read_models=Freed(before=views_before, after=size_of((await self._models.queries()).path)),
+            read_models=Freed(before=views_before, after=size_of(await self._path())),
         )
 
     async def _clean_partition(self, plan: PartitionPlan, report: CleanupReport) -> None:
         most = _ROUND
         while plan.instances and self._cleanups.cut(plan.partition) < plan.cut:
-            queries = await self._open()
+            queries = await self._models.own()
             try:
                 cleanup = await self._round(queries, plan, report, most)
             finally:
@@ -324,16 +320,20 @@ class Cleaner:
 
     async def _given_back(self) -> None:
         """Wait until whoever writes the read models has given the space back, or for a while."""
-        path = (await self._models.queries()).path
         before = -1
         while (free := await self._free()) and free != before:
             before = free
             await asyncio.sleep(0.5)  # another process may do it: there is nothing to wait on
-        await asyncio.to_thread(checkpoint, path)
+        await asyncio.to_thread(checkpoint, await self._path())
 
     async def _free(self) -> int:
-        rows: list[Any] = await (await self._models.queries()).all("PRAGMA freelist_count")
+        async with self._models.asking() as queries:
+            rows = await queries.all("PRAGMA freelist_count")
         return int(rows[0][0])
+
+    async def _path(self) -> Path:
+        async with self._models.asking() as queries:
+            return queries.path
 
     async def _forget_old_requests(self) -> None:
         """Let the log forget what was asked of handlers that ran long ago; Kafka does so by itself."""

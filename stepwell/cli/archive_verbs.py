@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -13,22 +12,9 @@ from stepwell.cli.session import finish
 
 app = typer.Typer(rich_markup_mode=None)
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-
-
-def seconds_of(text: str) -> float:
-    """An age as it is written in the terminal: a number and a unit."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", text, re.ASCII)
-    if found is None:
-        raise typer.BadParameter(f"{text[:40]!r} is no age; write 90d, 12h, 30m, 45s or 2w.")
-    return float(found[1]) * _UNITS[found[2]]
-
-
 Age = Annotated[
-    float,
-    typer.Option(
-        "--older-than", metavar="AGE", parser=seconds_of, help="Finished longer ago than this: 90d, 12h, 2w."
-    ),
+    str,
+    typer.Option("--older-than", metavar="AGE", help="What finished longer ago, 90d, 12h, 2w; or before 2026-08-01."),
 ]
 
 

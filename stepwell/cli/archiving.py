@@ -6,15 +6,16 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from stepwell.cli.asking import asking, local_time, time_of
 from stepwell.cli.drawing import SIGNS, count, seconds
-from stepwell.cli.looking import print_events, print_instance, print_json
-from stepwell.cli.session import UsageError, client_of
+from stepwell.cli.histories import print_events
+from stepwell.cli.looking import print_instance, print_json
+from stepwell.cli.session import UsageError
 
 if TYPE_CHECKING:
     from stepwell.archiving.cleaning import CleanupReport
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 _STATUSES = ("completed", "failed", "cancelled")
 
 
-def _before(older_than: float) -> int:
-    return int((time.time() - older_than) * 1000)
+def _before(older_than: str) -> int:
+    before = time_of(older_than, "--older-than")
+    if before is None or before > time.time() * 1000:
+        raise UsageError("is in the future", place="--older-than", remedy="Give an age, 90d, or a time that is over.")
+    return before
 
 
 async def archive(
     file: Path,
-    older_than: float,
+    older_than: str,
     *,
     workflow: str,
     status: Sequence[str],
@@ -45,7 +49,7 @@ async def archive(
                 f"is no status of a finished one; there are {', '.join(_STATUSES)}", place=f"--status {one}"
             )
     before = _before(older_than)
-    async with client_of(log) as client:
+    async with asking(log) as client:
         written = await client.archive(file, finished_before=before, workflow=workflow, status=status, force=force)
     size = file.stat().st_size
     if as_json:
@@ -88,7 +92,7 @@ def _list(opened: Archive, *, as_json: bool) -> int:
     found = 0
     for one in opened.summaries():
         line = one.summary
-        started = datetime.fromtimestamp(line.started_at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        started = local_time(line.started_at)
         took = seconds((line.finished_at - line.started_at) / 1000)
         sign = SIGNS.get(line.status, ("▶", ""))[0]
         print(f"{sign} {line.id:<36}  {line.workflow} {line.version}  {line.status:<9}  {started}  {took}".rstrip())
@@ -116,7 +120,7 @@ def _show(one: ArchivedInstance, *, history: bool, to: int | None, as_json: bool
 
 
 async def cleanup(
-    older_than: float,
+    older_than: str,
     file: Path | None,
     *,
     no_archive: bool,
@@ -137,7 +141,7 @@ async def cleanup(
     if asks and (as_json or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked here", remedy="Say --yes; --dry-run shows beforehand what would go.")
     before = _before(older_than)
-    async with client_of(log) as client:
+    async with asking(log) as client:
         if dry_run or asks:
             report = await client.cleanup(finished_before=before, archive=file, dry_run=True)
             if not as_json:
@@ -207,7 +211,8 @@ def held_words(held: HeldBack, report: CleanupReport, plan: PartitionPlan) -> st
 
 
 def _day(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
+    """A time as it is shown: long before and long after 2026, too."""
+    return local_time(at)
 
 
 def _bytes(size: int) -> str:

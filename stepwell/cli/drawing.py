@@ -126,7 +126,7 @@ def short(value: Any, length: int = 60) -> str:
 def headline(view: InstanceView, now: int) -> str:
     """An instance in one line."""
     took = seconds(max(0, (view.finished_at or now) - view.started_at) / 1000) if view.started_at else ""
-    return f"{view.workflow} {view.version} · {view.instance_id} · {view.status}" + (f" · {took}" if took else "")
+    return visible(" · ".join(filter(None, (f"{view.workflow} {view.version}", view.instance_id, view.status, took))))
 
 
 def failure(view: InstanceView) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, now_ms, seconds, short, step_words
 from stepwell.errors import visible
@@ -35,15 +35,23 @@ _ROOM = 6  # lines of the screen left for what stands around the tree
 
 
 @contextlib.asynccontextmanager
-async def progress(watch: Watch, plan: Plan, *, quiet: bool) -> AsyncIterator[None]:
-    """Show an instance's progress on stderr for as long as the block lasts."""
+async def progress(
+    watch: Watch, plan: Plan, *, quiet: bool, stream: TextIO | None = None, interval: float = 1 / _FRAMES_A_SECOND
+) -> AsyncIterator[None]:
+    """Show an instance's progress for as long as the block lasts.
+
+    Args:
+        stream: Where; on stderr unless this says otherwise.
+        interval: Seconds between two drawings of the tree.
+    """
+    shown = stream or sys.stderr
     if quiet:
         yield
-    elif sys.stderr.isatty():
-        async with _tree(watch, plan):
+    elif shown.isatty():
+        async with _tree(watch, plan, shown, interval):
             yield
     else:
-        lines = _Lines(watch)
+        lines = _Lines(watch, shown)
         watch.listeners.append(lines.take)
         try:
             yield
@@ -54,7 +62,8 @@ async def progress(watch: Watch, plan: Plan, *, quiet: bool) -> AsyncIterator[No
 class _Lines:
     """The compact form."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, stream: TextIO) -> None:
+        self._stream = stream
         self._started = watch.state.started_at if watch.state else 0
         # What was under way before somebody watched took its time, too.
         steps = watch.state.steps if watch.state else {}
@@ -66,9 +75,8 @@ class _Lines:
                 self._started = transition.at
             words = self._words(event, transition.at)
             if words:
-                print(
-                    f"{(transition.at - self._started) / 1000:8.2f} s  {visible(words)}", file=sys.stderr, flush=True
-                )
+                passed = (transition.at - self._started) / 1000
+                print(f"{passed:8.2f} s  {visible(words)}", file=self._stream, flush=True)
 
     def _words(self, event: Any, at: int) -> str:
         step_id = getattr(event, "step_id", "")
@@ -114,11 +122,11 @@ def _said(event: StepFailed | StepRetryScheduled) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _tree(watch: Watch, plan: Plan) -> AsyncIterator[None]:
+async def _tree(watch: Watch, plan: Plan, stream: TextIO, interval: float) -> AsyncIterator[None]:
     from rich.console import Console  # noqa: PLC0415 - start-up time
     from rich.live import Live  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    console = Console(file=stream)
     order = levels(plan)
     live = Live(console=console, auto_refresh=False, transient=False)
 
@@ -128,7 +136,7 @@ async def _tree(watch: Watch, plan: Plan) -> AsyncIterator[None]:
     async def repeat() -> None:
         while True:
             refresh()
-            await asyncio.sleep(1 / _FRAMES_A_SECOND)
+            await asyncio.sleep(interval)
 
     with live:
         task = asyncio.ensure_future(repeat())

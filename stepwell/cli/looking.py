@@ -1,12 +1,9 @@
-"""Verbs that only look: validate, plan, status, list, history, replay."""
+"""Verbs that look at definitions, and at one instance: validate, plan, status, replay."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import shlex
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,24 +18,21 @@ from stepwell.cli.drawing import (
     levels,
     now_ms,
     plan_lines,
-    seconds,
     short,
     step_words,
 )
 from stepwell.cli.session import UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import definition_of, given, is_python
-from stepwell.errors import CommandRejectedError, UnknownInstanceError, visible
+from stepwell.errors import UnknownInstanceError, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from stepwell.client import Client
-    from stepwell.consumers.histories import EventRecord
     from stepwell.consumers.views import InstanceView
     from stepwell.core.plan import Plan
-
-_STATUSES = ("running", "paused", "completed", "failed", "cancelled")
+    from stepwell.projections.rows import AttemptRow
 
 
 def print_json(value: Any) -> None:
@@ -118,29 +112,57 @@ def _compiled(file: Path, dialect: str | None) -> tuple[Plan, str]:
     return compile_loaded(loaded), loaded.dialect
 
 
-async def status(instance_id: str, to: int | None, *, replayed: bool = False, as_json: bool, log: str | None) -> int:
-    """Show an instance, as it is or as it was."""
+async def status(
+    instance_id: str,
+    to: int | None,
+    *,
+    replayed: bool = False,
+    attempts: bool = False,
+    as_json: bool,
+    log: str | None,
+) -> int:
+    """Show an instance, as it is or as it was.
+
+    Args:
+        to: As it was after this event.
+        attempts: Every attempt at its steps as well.
+    """
+    rows: list[AttemptRow] = []
     async with client_of(log) as client:
-        shown = await _shown(client, instance_id, to)
+        shown = await shown_instance(client, instance_id, to)
         await client.registry.catch_up()
         compiled = client.registry.resolve(shown.workflow, shown.version)
         live = await client.engine_is_live()
+        if attempts:
+            rows = await _attempts(client, instance_id)
     if as_json:
-        print_json(shown)
+        print_json({**msgspec.to_builtins(shown), "attempts": rows} if attempts else shown)
         return 0
     if replayed:
         print(f"as of event {shown.sequence}:")
     print_instance(shown, compiled)
+    if attempts:
+        from stepwell.cli.debugging import attempt_lines  # noqa: PLC0415 - start-up time
+
+        print("\n" + ("\n".join(attempt_lines(rows)) if rows else "no attempts yet"))
     if shown.status == "pending":
         print("  Its start is in the log and has not been decided yet.")
     if not replayed and not shown.finished and not live:
         begins = "decides and runs" if shown.status == "pending" else "goes on with"
         here, run = at(log), f"stepwell run FILE --id {shlex.quote(instance_id)}"
-        print(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it.")
+        print(visible(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it."))
     return 0
 
 
-async def _shown(client: Client, instance_id: str, to: int | None) -> InstanceView:
+async def _attempts(client: Client, instance_id: str) -> list[AttemptRow]:
+    from stepwell.consumers.histories import accepted_of  # noqa: PLC0415 - start-up time
+    from stepwell.projections.folding import attempts_in  # noqa: PLC0415
+
+    found = await accepted_of(client.log, instance_id)
+    return attempts_in(accepted.transition for accepted in found)
+
+
+async def shown_instance(client: Client, instance_id: str, to: int | None) -> InstanceView:
     """An instance as it is, or as it was after one of its events.
 
     Raises:
@@ -150,53 +172,16 @@ async def _shown(client: Client, instance_id: str, to: int | None) -> InstanceVi
     """
     try:
         shown = await client.replay(instance_id, to if to is None or to > 0 else None)
-    except UnknownInstanceError as unknown:
-        shown = await _undecided(client, instance_id, unknown)
+    except UnknownInstanceError:
+        from stepwell.consumers.undecided import undecided  # noqa: PLC0415 - start-up time
+
+        shown = await undecided(client.log, client.registry, instance_id)
     if to is not None and not 0 < to <= shown.sequence:
         there = (
             f"there are only {shown.sequence} events, numbered from 1" if shown.sequence else "there are no events"
         )
         raise UsageError(there, place=f"--to {to}")
     return shown
-
-
-async def _undecided(client: Client, instance_id: str, unknown: UnknownInstanceError) -> InstanceView:
-    """An instance whose start is in the log, but that no engine has decided about."""
-    from stepwell.consumers.views import InstanceView, StepView  # noqa: PLC0415 - start-up time
-    from stepwell.log.partitioner import partition_for  # noqa: PLC0415
-    from stepwell.log.port import COMMANDS, STARTS  # noqa: PLC0415
-    from stepwell.schemas.codec import decode_command  # noqa: PLC0415
-    from stepwell.schemas.commands import StartWorkflow  # noqa: PLC0415
-    from stepwell.schemas.events import CommandRejected  # noqa: PLC0415
-
-    rejected: dict[str, CommandRejected] = {}
-    with contextlib.suppress(UnknownInstanceError):
-        answers = [record.event for record in await client.history(instance_id)]
-        rejected = {answer.command_id: answer for answer in answers if isinstance(answer, CommandRejected)}
-    partition = partition_for(instance_id, client.log.partitions)
-    asked = [await client.log.read_key(topic, partition, instance_id) for topic in (COMMANDS, STARTS)]
-    for record in itertools.chain.from_iterable(asked):
-        with contextlib.suppress(msgspec.DecodeError):  # an engine will put it among the dead letters
-            command = decode_command(record.value)
-            if not isinstance(command, StartWorkflow) or command.command_id in rejected:
-                continue
-            await client.registry.catch_up()
-            wanted = client.registry.resolve(command.workflow, command.version)
-            return InstanceView(
-                instance_id=instance_id,
-                workflow=command.workflow,
-                version=command.version or "",
-                status="pending",
-                steps={step_id: StepView("pending") for step_id in wanted.steps} if wanted else {},
-                input=command.input,
-                priority=command.priority,
-            )
-    for answer in reversed(rejected.values()):
-        if answer.command == "StartWorkflow":
-            raise CommandRejectedError(
-                answer.code, f"its start was rejected: {answer.message}", instance_id=instance_id
-            )
-    raise unknown
 
 
 def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
@@ -223,63 +208,3 @@ def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
         print(f"  checkpoints: {named}")
     if shown.output is not None:
         print(f"  output: {short(json.dumps(shown.output, ensure_ascii=False), 200)}")
-
-
-async def list_instances(
-    workflow: str | None, wanted: str | None, limit: int, cursor: str | None, *, as_json: bool, log: str | None
-) -> int:
-    """List instances."""
-    if wanted is not None and wanted not in _STATUSES:
-        raise UsageError(f"is no status; there are {', '.join(_STATUSES)}", place=f"--status {wanted}")
-    async with client_of(log) as client:
-        page, total = await client.instances(workflow=workflow, status=wanted or (), limit=limit, cursor=cursor)
-    if as_json:
-        print_json({"total": total, "instances": list(page), "next": page.next})
-        return 0
-    named = [f"{summary.workflow} {summary.version}" for summary in page]
-    width = max(map(len, named), default=0)
-    for summary, name in zip(page, named, strict=True):
-        started = datetime.fromtimestamp(summary.started_at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        took = seconds((summary.finished_at - summary.started_at) / 1000) if summary.finished_at else ""
-        sign = SIGNS.get(summary.status, ("▶", ""))[0]
-        print(f"{sign} {summary.instance_id:<36}  {name:<{width}}  {summary.status:<9}  {started}  {took}".rstrip())
-    if page.next:
-        print(f"… of {total:,}; the next ones: --cursor {page.next}")
-    elif not total:
-        print("no instances")
-    return 0
-
-
-async def history(instance_id: str, *, as_json: bool, log: str | None) -> int:
-    """Print an instance's events."""
-    async with client_of(log) as client:
-        records = await client.history(instance_id)
-    print_events(instance_id, records, as_json=as_json)
-    return 0
-
-
-def print_events(instance_id: str, records: Sequence[EventRecord], *, as_json: bool) -> None:
-    """Print events, one a line."""
-    if as_json:
-        events = [
-            {
-                "sequence": record.sequence, "at": record.at, "partition": record.partition,
-                "offset": record.offset, **msgspec.to_builtins(record.event),
-            }
-            for record in records
-        ]  # fmt: skip
-        print_json({"instance_id": instance_id, "events": events})
-        return
-    width = len(str(records[-1].sequence))
-    for record in records:
-        at = datetime.fromtimestamp(record.at / 1000).astimezone()
-        shown = msgspec.to_builtins(record.event)
-        kind = shown.pop("type")
-        words = "  ".join(f"{key}={short(_plain(value), 72)}" for key, value in shown.items())
-        print(f"{record.sequence:>{width}}  {at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}  {kind:<22} {words}")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict) and "type" in value and "message" in value:
-        return f"{value['type']}: {value['message']}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

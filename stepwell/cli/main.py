@@ -14,6 +14,7 @@ from stepwell.cli import (
     registry_verbs,
     service_verbs,
     template_verbs,
+    view_verbs,
     web_verbs,
     webhook_verbs,
 )
@@ -220,53 +221,6 @@ def start(
 
 
 @app.command()
-def status(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
-    """Show an instance: its steps, times, attempts and errors.
-
-    \b
-    stepwell status order-1
-    """
-    from stepwell.cli import looking  # noqa: PLC0415
-
-    finish(lambda: looking.status(instance_id, None, as_json=as_json, log=log))
-
-
-@app.command("list")
-def list_(
-    workflow: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this workflow.")] = None,
-    status: Annotated[
-        str | None,
-        typer.Option(metavar="STATUS", help="Only running, paused, completed, failed or cancelled ones."),
-    ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000, help="How many to show.")] = 20,
-    cursor: Annotated[str | None, typer.Option(metavar="TEXT", help="Go on where a page before ended.")] = None,
-    as_json: Json = False,
-    log: Log = None,
-) -> None:
-    """List instances, the newest first.
-
-    \b
-    stepwell list --status failed
-    """
-    from stepwell.cli import looking  # noqa: PLC0415
-
-    finish(lambda: looking.list_instances(workflow, status, limit, cursor, as_json=as_json, log=log))
-
-
-@app.command()
-def history(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
-    """Print everything that ever happened to an instance, one event a line.
-
-    \b
-    stepwell history order-1
-    stepwell history order-1 --json | jq '.events[] | select(.type == "step.failed")'
-    """
-    from stepwell.cli import looking  # noqa: PLC0415
-
-    finish(lambda: looking.history(instance_id, as_json=as_json, log=log))
-
-
-@app.command()
 def replay(
     instance_id: Id,
     to: Annotated[int | None, typer.Option("--to", metavar="N", help="Stop after event N.")] = None,
@@ -372,6 +326,7 @@ def rollback(
     )
 
 
+app.add_typer(view_verbs.app)
 app.add_typer(approval_verbs.app)
 app.add_typer(template_verbs.app)
 app.add_typer(service_verbs.app)

@@ -52,8 +52,14 @@ def at(log: str | None) -> str:
     return f" --log {shlex.quote(log)}" if log else ""
 
 
-def drive(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Run a verb's coroutine to its exit status; Ctrl-C and SIGTERM raise ``Interrupted`` inside it."""
+def drive(
+    work: Callable[[], Coroutine[Any, Any, int]], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> int:
+    """Run a verb's coroutine to its exit status; Ctrl-C and SIGTERM raise ``Interrupted`` inside it.
+
+    Args:
+        loop_factory: Makes the event loop; asyncio's own without one.
+    """
 
     async def guarded() -> int:
         loop = asyncio.get_running_loop()
@@ -82,13 +88,16 @@ def drive(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    return asyncio.run(guarded())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(guarded())
 
 
-def finish(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
-    """Run a verb's coroutine, and end the verb with its exit status."""
+def finish(
+    work: Callable[[], Coroutine[Any, Any, int]], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> NoReturn:
+    """Run a verb's coroutine, and end the verb with its exit status; arguments as of ``drive``."""
     try:
-        status = drive(work)
+        status = drive(work, loop_factory)
     except OSError as error:
         raise told_apart(error) from error  # typer would take a closed pipe for exit status 1: "failed"
     raise typer.Exit(status)
@@ -330,4 +339,9 @@ def parse_input(text: str | None, params: Iterable[str]) -> Any:
             data[key] = json.loads(value)
         except ValueError:
             data[key] = value
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        remedy = "A character beyond U+FFFF is two escapes, \\ud83d\\ude00; and the terminal has to speak UTF-8."
+        raise UsageError("holds half of a character (a surrogate)", place="the input", remedy=remedy) from None
     return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TOKENS: Final = Path(".stepwell/tokens")
 _STOPPED: Final = 0
+_PATIENCE: Final = 10.0  # seconds until it listens all the same; starts are accepted then, and decided later
+_LOOK_EVERY: Final = 0.05  # seconds
 
 
 async def serve(
@@ -31,6 +34,7 @@ async def serve(
     port: int,
     tokens: Path | None,
     http_only: bool,
+    apart: bool,
     workflows: Path | None,
     modules: Sequence[str],
     queues: Sequence[str],
@@ -40,11 +44,13 @@ async def serve(
     as_json: bool,
     log: str | None,
 ) -> int:
-    """Serve HTTP, with an engine and a worker in the same process unless told otherwise; return the exit status."""
-    from stepwell.cli.registering import chosen_directory, tell  # noqa: PLC0415 - start-up time
+    """Serve HTTP, with an engine and a worker, in the same process unless told otherwise; return the exit status."""
+    from stepwell.cli.apart import apart as beside  # noqa: PLC0415 - start-up time
+    from stepwell.cli.registering import chosen_directory, tell  # noqa: PLC0415
     from stepwell.cli.serving import ended_by, opened  # noqa: PLC0415
     from stepwell.client import Client  # noqa: PLC0415
     from stepwell.consumers.folder import Folder  # noqa: PLC0415
+    from stepwell.projections.places import views_directory  # noqa: PLC0415
 
     _check_extra()
     from stepwell.server.access import Access  # noqa: PLC0415 - an extra
@@ -53,8 +59,8 @@ async def serve(
 
     access = Access(_known_tokens(tokens))
     check_exposure(host, access)
-    if http_only and (workflows is not None or modules):
-        place = "--workflows" if workflows is not None else "--handlers"
+    if http_only and (workflows is not None or modules or apart):
+        place = "--workflows" if workflows is not None else "--handlers" if modules else "--apart"
         raise UsageError("is for the engine and worker that --http-only leaves out", place=place)
     directory = None if http_only else chosen_directory(workflows)
     prefixes = import_handlers(modules)
@@ -62,31 +68,38 @@ async def serve(
     telling.configure(as_json=as_json)
     logger = telling.Logger("stepwell.server")
     url = log or os.environ.get(VARIABLE) or DEFAULT_URL
-    client: Client | None = None
-    runtime: LocalRuntime | None = None
     try:
-        async with opened(url, retry_for) as log_:
-            client = Client(log_)
-            try:
-                if directory is not None:
-                    tell(await Folder(client.registry, directory).look(), logger)
-                if not http_only:
-                    runtime = await _run_parts(client, prefixes, queues, concurrency, grace)
-                async with serving(create_app(client, access=access), listening) as running:
-                    logger.info(
-                        "listening",
-                        url=url_of(listening),
-                        docs=f"{url_of(listening)}/docs",
-                        access="everybody on this machine" if access.open else "tokens",
-                        log=without_password(url),
-                        parts="http" if http_only else "http, engine, worker",
-                        pid=os.getpid(),
+        async with opened(url, retry_for) as log_, contextlib.AsyncExitStack() as stack:
+            client = Client(log_, views=views_directory(url))
+            stack.push_async_callback(client.subscriber.close)
+            stack.push_async_callback(client.views.models.close)
+            await client.views.models.start()  # before anybody asks: others may read the file beside us
+            if directory is not None:
+                tell(await Folder(client.registry, directory).look(), logger)
+            failed: asyncio.Future[None] | None = None
+            if apart:
+                failed = await stack.enter_async_context(
+                    beside(
+                        modules=modules, queues=queues, concurrency=concurrency, grace=grace, retry_for=retry_for,
+                        as_json=as_json, url=url,
                     )
-                    await _until_stopped(running, runtime, logger)
-            finally:
-                if runtime is not None:
-                    await runtime.stop()
-                await client.subscriber.close()
+                )  # fmt: skip
+                await _until_decided(client, failed)
+            elif not http_only:
+                runtime = await _run_parts(client, prefixes, queues, concurrency, grace)
+                stack.push_async_callback(runtime.stop)
+                failed = runtime.failed
+            async with serving(create_app(client, access=access), listening) as running:
+                logger.info(
+                    "listening",
+                    url=url_of(listening),
+                    docs=f"{url_of(listening)}/docs",
+                    access="everybody on this machine" if access.open else "tokens",
+                    log=without_password(url),
+                    parts="http" if http_only else "http; engine, worker" if apart else "http, engine, worker",
+                    pid=os.getpid(),
+                )
+                await _until_stopped(running, failed, logger)
     except asyncio.CancelledError:
         pass  # stopped before it had begun
     except StepwellError as error:
@@ -95,6 +108,15 @@ async def serve(
         listening.close()
     logger.info("stopped", role="server")
     return _STOPPED
+
+
+async def _until_decided(client: Client, failed: asyncio.Future[None]) -> None:
+    """Wait a while for the engine in the other process, so that the first starts are answered with its decision."""
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while asyncio.get_running_loop().time() < deadline and not await client.engine_is_live():
+        await asyncio.wait((failed,), timeout=_LOOK_EVERY)  # nobody is told who is live
+        if failed.done():
+            failed.result()
 
 
 async def _run_parts(
@@ -116,8 +138,10 @@ async def _run_parts(
     return runtime
 
 
-async def _until_stopped(running: asyncio.Future[None], runtime: LocalRuntime | None, logger: telling.Logger) -> None:
-    watched = {running} if runtime is None else {running, runtime.failed}
+async def _until_stopped(
+    running: asyncio.Future[None], failed: asyncio.Future[None] | None, logger: telling.Logger
+) -> None:
+    watched = {running} if failed is None else {running, failed}
     try:
         done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
@@ -146,6 +170,7 @@ def _known_tokens(named: Path | None) -> TokenFile | None:
 def _check_extra() -> None:
     try:
         import litestar  # noqa: F401, PLC0415 - an extra
+        import prometheus_client  # noqa: F401, PLC0415
         import uvicorn  # noqa: F401, PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError(
@@ -153,6 +178,16 @@ def _check_extra() -> None:
             place="stepwell serve",
             remedy="pip install 'stepwell[server]'",
         ) from None
+
+
+def fast_loop() -> asyncio.AbstractEventLoop:
+    """An event loop for many connections: uvloop's, which takes a fifth less of the CPU; else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - an extra, and not for every platform
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 async def token(name: str, role: str, path: Path | None, *, as_json: bool) -> int:

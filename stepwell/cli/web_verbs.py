@@ -36,6 +36,9 @@ def serve(
     http_only: Annotated[
         bool, typer.Option("--http-only", help="No engine and no worker: they run elsewhere.")
     ] = False,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="Engine and worker in a process of their own, so that two cores are used.")
+    ] = False,
     workflows: Annotated[
         Path | None,
         typer.Option(
@@ -62,6 +65,7 @@ def serve(
 
     \b
     stepwell serve --handlers shop.steps
+    stepwell serve --handlers shop.steps --apart
     stepwell token ops --role operator && stepwell serve --host 0.0.0.0 --http-only --log kafka://broker:9092
     """
     from stepwell.cli import web  # noqa: PLC0415 - start-up time
@@ -72,7 +76,39 @@ def serve(
             port=port,
             tokens=tokens,
             http_only=http_only,
+            apart=apart,
             workflows=workflows,
+            modules=handlers or [],
+            queues=queue or ["default"],
+            concurrency=concurrency,
+            grace=grace,
+            retry_for=retry_for,
+            as_json=as_json,
+            log=log,
+        ),
+        web.fast_loop,
+    )
+
+
+@app.command(hidden=True)
+def serve_parts(
+    handlers: Modules = None,
+    queue: Annotated[list[str] | None, typer.Option("--queue", metavar="NAME", help="Queues to work on.")] = None,
+    concurrency: Concurrency = None,
+    grace: Annotated[float, typer.Option("--grace", metavar="SECONDS", min=0, help="As of serve.")] = 20.0,
+    retry_for: RetryFor = 300.0,
+    as_json: Lines = False,
+    log: Log = None,
+) -> None:
+    """Run what `stepwell serve --apart` runs beside it; ends when standard input does.
+
+    \b
+    stepwell serve --apart
+    """
+    from stepwell.cli import apart  # noqa: PLC0415 - start-up time
+
+    finish(
+        lambda: apart.parts(
             modules=handlers or [],
             queues=queue or ["default"],
             concurrency=concurrency,
@@ -92,8 +128,8 @@ def token(
         typer.Option(
             "--role",
             metavar="ROLE",
-            help="viewer: reads; operator: also starts and steers; approver: also decides; "
-            "worker: claims steps; admin.",
+            help="monitor: health and metrics; viewer: reads; operator: also starts and steers; "
+            "approver: also decides; worker: claims steps; admin.",
         ),
     ],
     tokens: Tokens = None,

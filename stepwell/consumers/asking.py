@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from stepwell.consumers.engine import ENGINES
-from stepwell.consumers.subscriber import Subscriber
+from stepwell.consumers.subscriber import Answer, Subscriber
 from stepwell.errors import CommandRejectedError, visible
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import Command, StartWorkflow
-from stepwell.schemas.events import CommandRejected, Event
+from stepwell.schemas.events import CommandRejected
 from stepwell.schemas.sender import NOBODY, Sender
 
 ANSWER_TIMEOUT: Final = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
@@ -33,14 +34,14 @@ class Asking:
 
     async def send(
         self, command: Command, *, sender: Sender = NOBODY, timeout: float = ANSWER_TIMEOUT
-    ) -> Event | None:
+    ) -> Answer | None:
         """Send a command and wait for its answer.
 
         Args:
             sender: Who asks; stands in the headers of the command, and of what answers it.
 
         Returns:
-            The event that answers it; None where no engine is live to answer.
+            What answers it; None where no engine is live to answer.
 
         Raises:
             CommandRejectedError: The engine will not follow it, or could not even read it.
@@ -58,28 +59,36 @@ class Asking:
         except ValueError as error:  # an engine could only put it aside, and nobody would answer
             raise CommandRejectedError("invalid_command", str(error), instance_id=instance_id[:200]) from None
         partition = partition_for(instance_id, self._log.partitions)
-        # Answers are looked for in what is read for some watch, so there must be one.
-        watch = await self._subscriber.watch(instance_id, history=False)
-        answer = self._subscriber.expect(command_id)
+        answer = await self._subscriber.expect(instance_id, command_id)
         try:
             topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
             await self._log.append(topic, partition, [NewRecord(instance_id, value, sender.headers)])
-            event = await self._answered(instance_id, answer, timeout)
+            found = await self._answered(instance_id, answer, timeout)
         finally:
-            self._subscriber.give_up(command_id)
-            self._subscriber.unwatch(watch)
-        if isinstance(event, CommandRejected):
-            raise CommandRejectedError(event.code, event.message, instance_id=instance_id)
-        return event
+            self._subscriber.give_up(instance_id, command_id)
+        if found is not None and isinstance(found.event, CommandRejected):
+            raise CommandRejectedError(
+                found.event.code, found.event.message, instance_id=instance_id, position=found.position
+            )
+        return found
 
-    async def _answered(self, instance_id: str, answer: asyncio.Future[Event], timeout: float) -> Event | None:
+    async def _answered(self, instance_id: str, answer: asyncio.Future[Answer], timeout: float) -> Answer | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         patience = FIRST_LOOK
-        while not answer.done():
-            done, _ = await asyncio.wait((answer,), timeout=min(patience, max(0.0, deadline - loop.time())))
-            if done:
-                break
+        while True:
+            # A future of its own, so that the timer does not end the answer; asyncio.wait would cost twice as much.
+            waiting: asyncio.Future[None] = loop.create_future()
+            end = partial(_end, waiting)
+            timer = loop.call_later(min(patience, max(0.0, deadline - loop.time())), end)
+            answer.add_done_callback(end)
+            try:
+                await waiting
+            finally:
+                timer.cancel()
+                answer.remove_done_callback(end)
+            if answer.done():
+                return answer.result()
             if not await self.engine_is_live():
                 return None
             patience = 1.0
@@ -87,8 +96,12 @@ class Asking:
                 raise TimeoutError(
                     f"{instance_id}: no answer within {timeout:g} s; the command is in the log and will be decided"
                 )
-        return answer.result()
 
     async def engine_is_live(self) -> bool:
         """Whether any engine works on this log right now."""
         return bool(await self._log.members(ENGINES))
+
+
+def _end(waiting: asyncio.Future[None], _: object = None) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from stepwell.consumers.reading import Accepted, EventReader
 from stepwell.core.evolve import fold
@@ -16,6 +18,25 @@ from stepwell.schemas.events import Event, Transition
 Listener = Callable[[Transition], None]
 Condition = Callable[[InstanceState], bool]
 Audience = tuple[Callable[[Accepted], None], Callable[[BaseException], None]]  # of everything, and of its end
+
+
+class Answer(NamedTuple):
+    """What answered a command, and where it is in the log.
+
+    Attributes:
+        event: What the command led to, a rejection, or a note.
+        partition: Of the topic ``events``,
+        offset: and the record's there.
+    """
+
+    event: Event
+    partition: int
+    offset: int
+
+    @property
+    def position(self) -> str:
+        """The same as text: ``PARTITION@OFFSET``. Who has followed the log behind it has seen what was answered."""
+        return f"{self.partition}@{self.offset}"
 
 
 class Watch:
@@ -99,7 +120,8 @@ class Subscriber:
         self._readers: dict[int, EventReader] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._watches: dict[str, Watch] = {}
-        self._answers: dict[str, asyncio.Future[Event]] = {}
+        self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self._asked: Counter[str] = Counter()  # instances from which answers are expected
         self._everything: list[Audience] = []
         self._endings: list[Callable[[BaseException], None]] = []
         self._broken: BaseException | None = None
@@ -107,6 +129,9 @@ class Subscriber:
 
     async def follow(self, partition: int) -> EventReader:
         """Start to follow a partition, from its end as of now; or go on where reading it failed."""
+        task = self._tasks.get(partition)
+        if task is not None and not task.done():
+            return self._readers[partition]
         async with self._starting:
             task = self._tasks.get(partition)
             if task is not None and not task.done():
@@ -128,13 +153,13 @@ class Subscriber:
                 whole = False
                 for record in records:
                     watch = self._watches.get(record.key)
-                    if watch is None and not self._everything:
+                    if watch is None and record.key not in self._asked and not self._everything:
                         continue
                     transition = reader.decode(record)
                     if watch is not None:
                         watch.take(transition)
                     if self._answers:
-                        self._answer(transition)
+                        self._answer(transition, reader.partition, record.offset)
                     for listener, _ in self._everything:
                         listener(Accepted(record, transition))
                 whole = True
@@ -164,12 +189,12 @@ class Subscriber:
         for _, failed in self._everything:
             failed(error)
 
-    def _answer(self, transition: Transition) -> None:
+    def _answer(self, transition: Transition, partition: int, offset: int) -> None:
         for event in transition.events:
             command_id = getattr(event, "command_id", "")
             future = self._answers.pop(command_id, None) if command_id else None
             if future is not None and not future.done():
-                future.set_result(event)
+                future.set_result(Answer(event, partition, offset))
 
     def failed(self, instance_id: str) -> BaseException | None:
         """Why an instance cannot be followed any more; None while it can."""
@@ -201,17 +226,30 @@ class Subscriber:
         if watch.users <= 0 and self._watches.get(watch.instance_id) is watch:
             del self._watches[watch.instance_id]
 
-    def expect(self, command_id: str) -> asyncio.Future[Event]:
-        """The event that will answer a command: what it led to, a rejection, or a note."""
-        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+    async def expect(self, instance_id: str, command_id: str) -> asyncio.Future[Answer]:
+        """What will answer a command. Every call needs a ``give_up``.
+
+        Args:
+            instance_id: Whom the command is for.
+        """
+        self._asked[instance_id] += 1
+        try:
+            await self.follow(partition_for(instance_id, self._log.partitions))
+        except BaseException:
+            self.give_up(instance_id, command_id)
+            raise
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if self._broken is not None:
             future.set_exception(self._broken)
         self._answers[command_id] = future
         return future
 
-    def give_up(self, command_id: str) -> None:
+    def give_up(self, instance_id: str, command_id: str) -> None:
         """Expect an answer no more."""
         self._answers.pop(command_id, None)
+        self._asked[instance_id] -= 1
+        if self._asked[instance_id] <= 0:
+            del self._asked[instance_id]
 
     async def listen(
         self, listener: Callable[[Accepted], None], failed: Callable[[BaseException], None]

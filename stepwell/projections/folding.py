@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -168,8 +168,19 @@ def _index_input(changes: Changes, number: int, payload: Any) -> None:
 
 
 def input_hash(value: Any) -> bytes:
-    """What equal inputs have in common, whatever the order of their keys."""
-    return hashlib.blake2b(_encode(value), digest_size=16).digest()
+    """What equal inputs have in common, whatever the order of their keys, and whether 1 is written 1.0."""
+    encoded = _encode(value)
+    if b".0" in encoded:
+        encoded = _encode(_whole(value))
+    return hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _move_output(changes: Changes, number: int, before: InstanceState | None, after: InstanceState) -> None:
@@ -181,12 +192,11 @@ def _move_output(changes: Changes, number: int, before: InstanceState | None, af
         changes.fields[number, name, scalar] = True
 
 
-_WRONG: Final = (StepFailed, StepRetryScheduled, WorkflowFailed)
-
-
 def _error_of(event: Event) -> ErrorInfo | None:
-    if isinstance(event, _WRONG):
+    if isinstance(event, (StepFailed, StepRetryScheduled)):
         return event.error
+    if isinstance(event, WorkflowFailed):
+        return None if event.step_id else event.error  # a step's was told when the step failed
     if isinstance(event, IncidentRaised):
         return ErrorInfo(type=event.code, message=event.message)
     return None
@@ -217,3 +227,21 @@ def begins_anew(transition: Transition) -> bool:
 def reopens(transition: Transition) -> bool:
     """Whether a transition brings the instance's state along."""
     return isinstance(transition.events[0], WorkflowReopened)
+
+
+def attempts_in(transitions: Iterable[Transition]) -> list[AttemptRow]:
+    """Every attempt at every step of one instance, in the order in which they began, folded from its history.
+
+    The same rows as the read models hold, for who reads the log itself.
+    """
+    tracked, rows = Tracked(0), dict[int, AttemptRow]()
+    for transition in transitions:
+        if not transition.sequence:
+            continue
+        if begins_anew(transition):
+            tracked, rows = Tracked(0), {}
+        for sequence, event in enumerate(transition.events, transition.sequence):
+            tracked.state = evolve(tracked.state, event, transition.at, transition.instance_id)
+            for row in follow_attempts(tracked.attempts, event, sequence, transition.at, tracked.state):
+                rows[row.sequence] = row
+    return [rows[sequence] for sequence in sorted(rows)]

@@ -12,7 +12,8 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from msgspec import Struct
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogUnavailableError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
+from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
@@ -40,7 +42,7 @@ class Lag(Struct, frozen=True):
 
     Attributes:
         records: Records not followed yet.
-        seconds: Age of the newest event that was followed, while there are others; 0.0 where there are none.
+        seconds: How long ago the oldest record was appended that was not followed yet; 0.0 where there is none.
         partitions: For each partition, the offset that is read next and the log's end.
         generation: Number of the file, one more with every rebuild.
         problem: Why nothing is followed; empty if all is well.
@@ -72,69 +74,108 @@ class ReadModels:
         self._projector: Projector | None = None
         self._problem: BaseException | None = None
         self._looked = 0.0
+        self._closed = False
         self._gives_back = True  # whether the file may have pages to give back: one who was killed may have left some
         self._reopening = asyncio.Lock()
 
     async def start(self) -> None:
-        """Begin to follow the log; whoever is first in this directory writes, the others only read."""
+        """Begin to follow the log; whoever is first in this directory writes, the others only read.
+
+        Raises:
+            LogClosedError: They were closed for good.
+        """
+        self._check_open()
         if self._task is None:
             self._task = asyncio.ensure_future(self._follow())
 
-    async def queries(self) -> Queries:
-        """What can be asked, of the newest generation.
+    @asynccontextmanager
+    async def asking(
+        self, *, offsets: Mapping[int, int] | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Queries]:
+        """What can be asked, of the newest generation, for as long as the block runs.
+
+        Args:
+            offsets: For each partition, the offset behind the last record that must be in: read your own write.
+            timeout: Seconds to wait for that at most.
 
         Raises:
+            TimeoutError: It is not yet; ``lag`` says how far it is.
             ReadModelsError: The read models cannot be used.
             LogError: The log cannot be read.
         """
+        async with asyncio.timeout(timeout):
+            queries = await self._hold()
+            while not await self._has(queries, offsets or {}):
+                await self._release(queries)
+                await self._news()
+                queries = await self._hold()
+        try:
+            yield queries
+        except ReadModelsDamagedError:
+            queries.path.with_suffix(".damaged").touch()  # whoever writes will see it
+            raise
+        finally:
+            await self._release(queries)
+
+    async def _hold(self) -> Queries:
         await self.start()
         await self._until(self._opened.is_set)
         now = time.monotonic()
         async with self._reopening:
+            self._check_open()
             if self._queries is None or (now - self._looked >= _LOOK_EVERY and self._is_outdated(self._queries)):
-                newest = self.newest()
-                before, self._queries = self._queries, await Queries.open(self._path(newest))
-                if before is not None:
-                    await before.close()
+                newest = await Queries.open(self._path(self.newest()))
+                await self._retire()
+                self._queries = newest
             self._looked = now
+            self._queries.users += 1
             return self._queries
+
+    async def _release(self, queries: Queries) -> None:
+        queries.users -= 1
+        if not queries.users and queries is not self._queries:
+            await queries.close()
+
+    async def _retire(self) -> None:
+        """Let nobody else ask what was opened last; the last who does closes it."""
+        queries, self._queries = self._queries, None
+        if queries is not None and not queries.users:
+            await queries.close()
 
     def _is_outdated(self, queries: Queries) -> bool:
         return queries.path != self._path(self.newest()) or not queries.path.exists()
 
-    async def catch_up(self, *, timeout: float | None = None) -> Queries:
-        """Wait until everything that is in the log now is in the read models.
-
-        Args:
-            timeout: Seconds to wait at most.
-
-        Raises:
-            TimeoutError: It is not yet; ``lag`` says how far it is.
-            ReadModelsError, LogError: It never will be.
-        """
+    async def ends(self) -> dict[int, int]:
+        """Where the log ends now, as offsets to wait for."""
         ends = {partition: await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)}
         ends[CLEANUPS_PARTITION] = await self._log.end(CLEANUPS, 0)
-        return await self.wait_for(ends, timeout=timeout)
+        return {**ends, DEFINITIONS_PARTITION: await self._log.end(DEFINITIONS, 0)}  # tags are looked up there
 
-    async def wait_for(self, offsets: dict[int, int], *, timeout: float | None = None) -> Queries:
-        """Wait until partitions were followed up to these offsets: read your own write.
+    async def catch_up(self, *, timeout: float | None = None) -> None:
+        """Wait until everything that is in the log now is in the read models; errors as of ``asking``."""
+        async with self.asking(offsets=await self.ends(), timeout=timeout):
+            pass
 
-        Args:
-            offsets: For each partition, the offset behind the last record that must be in. ``CLEANUPS_PARTITION``
-                stands for the topic ``cleanups``.
-            timeout: Seconds to wait at most.
+    async def own(self) -> Queries:
+        """A connection of one's own to the newest generation, with all in it that is in the log now.
+
+        Whoever asks for it closes it; it stays what it is though a newer generation may come.
         """
-        queries = await self.queries()
-        async with asyncio.timeout(timeout):
-            while True:
-                queries = await self.queries()
-                stands = await self._stands(queries)
-                if all(stands.get(partition, 0) >= offset for partition, offset in offsets.items()):
-                    return queries
-                await self._news()
+        async with self.asking(offsets=await self.ends()) as queries:
+            return await Queries.open(queries.path)
+
+    async def _has(self, queries: Queries, offsets: Mapping[int, int]) -> bool:
+        if not offsets:
+            return True
+        try:
+            stands = await self._stands(queries)
+        except BaseException:
+            await self._release(queries)
+            raise
+        return all(stands.get(partition, 0) >= offset for partition, offset in offsets.items())
 
     async def _stands(self, queries: Queries) -> dict[int, int]:
-        if self._projector is not None and self._projector.positions:
+        if self._projector is not None and self._projector.path == queries.path and self._projector.positions:
             return {partition: position.offset for partition, position in self._projector.positions.items()}
         return dict(await queries.all("SELECT partition, offset FROM positions"))
 
@@ -155,24 +196,37 @@ class ReadModels:
             self._raise_problem()
             await asyncio.sleep(_POLL_EVERY)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosedError("the client was closed")
+
     def _raise_problem(self) -> None:
+        self._check_open()
         if self._problem is not None:
             raise self._problem
 
+    async def behind(self) -> int:
+        """How many records are not followed yet: what ``lag`` says, and nothing else."""
+        async with self.asking() as queries:
+            stands = await self._stands(queries)
+        ends = [await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)]
+        return sum(max(0, end - stands.get(partition, 0)) for partition, end in enumerate(ends))
+
     async def lag(self) -> Lag:
         """How far behind the read models are."""
-        queries = await self.queries()
-        rows = await queries.all("SELECT partition, offset, at FROM positions")
-        stands = {partition: offset for partition, offset, _ in rows}
+        async with self.asking() as queries:
+            stands = dict(await queries.all("SELECT partition, offset FROM positions"))
         partitions = {
             partition: (stands.get(partition, 0), await self._log.end(EVENTS, partition))
             for partition in range(self._log.partitions)
         }
-        behind = sum(max(0, end - offset) for offset, end in partitions.values())
-        newest = max((at for _, _, at in rows), default=0)
-        seconds = max(0.0, time.time() - newest / 1000) if behind and newest else 0.0
+        behind = {partition: offset for partition, (offset, end) in partitions.items() if offset < end}
+        records = sum(partitions[partition][1] - offset for partition, offset in behind.items())
+        oldest = [await self._log.read(EVENTS, partition, offset, limit=1) for partition, offset in behind.items()]
+        appended = min((found[0].timestamp for found in oldest if found), default=0)
+        seconds = max(0.0, time.time() - appended / 1000) if appended else 0.0
         problem = "" if self._problem is None else str(self._problem)
-        return Lag(behind, round(seconds, 3), partitions, self.newest(), problem)
+        return Lag(records, round(seconds, 3), partitions, self.newest(), problem)
 
     # --- generations ----------------------------------------------------------------------------------------
 
@@ -186,7 +240,7 @@ class ReadModels:
 
     def _drop_older(self, than: int) -> None:
         """Delete generations that nobody needs any more; where one is in use, a later look will."""
-        for path in self.directory.glob("*.db*"):
+        for path in self.directory.glob("*.d*"):
             number = path.name.partition(".")[0]
             if number.isdecimal() and int(number) < than:
                 with contextlib.suppress(OSError):
@@ -200,11 +254,12 @@ class ReadModels:
         while True:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                if self.newest():
-                    self._opened.set()
-                with _lock(self.directory / "writer.lock") as held:
+                with lock_of(self.directory / "writer.lock") as held:
                     if held:
                         await self._write()
+                    elif self.newest():
+                        self._problem = None  # whoever writes has none, or tells it
+                        self._opened.set()
                 await asyncio.sleep(_LOOK_EVERY)
             except LogClosedError as error:
                 self._problem = error
@@ -234,15 +289,11 @@ class ReadModels:
                 why = "they follow another log, or a former one" if isinstance(error, AnotherLogError) else str(error)
                 _logger.warning("making the read models anew from the log", reason=why, directory=str(self.directory))
                 generation += 1
-                await asyncio.shield(self._forget_queries())
+                self._opened.clear()
+                async with self._reopening:
+                    await self._retire()
             else:
                 generation = self.newest()
-
-    async def _forget_queries(self) -> None:
-        async with self._reopening:
-            queries, self._queries = self._queries, None
-            if queries is not None:
-                await queries.close()
 
     async def _write_generation(self, generation: int) -> None:
         store = await Store.open(self._path(generation))
@@ -311,6 +362,8 @@ class ReadModels:
         """Look now and then: it is another process that makes a newer one, or deletes this."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
+            if self._path(generation).with_suffix(".damaged").exists():
+                raise ReadModelsDamagedError("the file is damaged", place=str(self._path(generation)))
             if self.newest() > generation or not self._path(generation).exists():
                 return
 
@@ -327,7 +380,7 @@ class ReadModels:
             ReadModelsError: Somebody else is at it already, or the files cannot be written.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with _lock(self.directory / "rebuild.lock") as held:
+        with lock_of(self.directory / "rebuild.lock") as held:
             if not held:
                 raise ReadModelsError(
                     "another process is making them anew already", place=str(self.directory), remedy="Wait for it."
@@ -370,38 +423,20 @@ class ReadModels:
         while await projector.clean_up():
             pass
 
-    async def close(self) -> None:
-        """Stop following, and let go of the files."""
+    async def close(self, *, for_good: bool = False) -> None:
+        """Stop following, and let go of the files.
+
+        Args:
+            for_good: Answer nobody any more, those included who wait; else the next question begins anew.
+        """
+        self._closed = self._closed or for_good
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._forget_queries()
-
-
-class _lock:  # noqa: N801 - used as a statement
-    """Holds a lock on a file for as long as its block runs, if nobody else does.
-
-    SQLite's exclusive lock works on every platform, and is gone with its process, however that ends.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def __enter__(self) -> bool:
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-        try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            connection.close()
-            return False
-        self._connection = connection
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        if self._connection is not None:
-            self._connection.close()
+            self._task = None
+        self._opened.clear()
+        async with self._reopening:  # whoever opens a file at this moment leaves none open
+            await self._retire()
 
 
 def _refused(error: BaseException, directory: Path) -> ReadModelsError:

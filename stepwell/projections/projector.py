@@ -65,18 +65,24 @@ class Projector:
     Args:
         log: The log.
         store: The open file. While the projector works, nobody else uses it.
+
+    Attributes:
+        path: The file's.
+        positions: Where each partition stands.
+        progressed: Set for a moment after every transaction.
     """
 
     def __init__(self, log: Log, store: Store) -> None:
         self._log = log
         self._store = store
+        self.path = store.path
         self._readers: dict[int, EventReader] = {}
         self.positions: dict[int, Position] = {}
         self._hand: OrderedDict[str, Tracked] = OrderedDict()
         self._steps = 0
         self._ended: set[str] = set()
         self._middles: dict[int, _Middle] = {}
-        self.progressed = asyncio.Event()  # set after every transaction
+        self.progressed = asyncio.Event()
 
     async def begin(self) -> None:
         """Take up the log where the file stands.
@@ -86,11 +92,13 @@ class Projector:
         """
         self._forget()
         self.positions = await self._store.positions()
+        await self._check(DEFINITIONS, 0, self.positions.get(DEFINITIONS_PARTITION, Position()))
+        await self._check(CLEANUPS, 0, self.positions.get(CLEANUPS_PARTITION, Position()))
         if any(partition >= self._log.partitions for partition in self.positions):
             raise AnotherLogError
         for partition in range(self._log.partitions):
             position = self.positions.setdefault(partition, Position())
-            await self._check(partition, position)
+            await self._check(EVENTS, partition, position)
             reader = self._readers[partition] = EventReader(self._log, partition)
             reader.position = position.offset
             reader.acceptance = Acceptance(position.epoch, position.number)
@@ -103,13 +111,13 @@ class Projector:
         self._middles.clear()
         self._steps = 0
 
-    async def _check(self, partition: int, position: Position) -> None:
+    async def _check(self, topic: str, partition: int, position: Position) -> None:
         """Whether the record before a position is the one that was read there."""
         if not position.offset:
             return
-        if position.offset > await self._log.end(EVENTS, partition):
+        if position.offset > await self._log.end(topic, partition):
             raise AnotherLogError
-        records = await self._log.read(EVENTS, partition, position.offset - 1, limit=1)
+        records = await self._log.read(topic, partition, position.offset - 1, limit=1)
         if not records or records[0].offset != position.offset - 1:
             return  # it is gone, and nothing can be compared
         if position.proof and proof_of(records[0].timestamp, records[0].value) != position.proof:
@@ -190,12 +198,19 @@ class Projector:
                 entry = audit_definition(record.key, record.value, record.headers, at=at, partition=0, offset=offset)
                 if entry is not None:
                     changes.audit.append(entry)
-            after = Position(records[-1].offset + 1, at=records[-1].timestamp)
+            last = records[-1]
+            after = Position(last.offset + 1, at=last.timestamp, proof=proof_of(last.timestamp, last.value))
         if after != before:
             await definitions.catch_up()
-            async with self._store.transaction():
-                await self._store.write(changes, DEFINITIONS_PARTITION, before, after, definitions.summaries())
+            try:
+                async with self._store.transaction():
+                    await self._store.write(changes, DEFINITIONS_PARTITION, before, after, definitions.summaries())
+            except OvertakenError:
+                await self.begin()
+                return
             self.positions[DEFINITIONS_PARTITION] = after
+            self.progressed.set()
+            self.progressed.clear()
 
     async def clean_up(self) -> bool:
         """Take out what the next cleanup says, once all of it was read; whether there was one.
@@ -210,7 +225,8 @@ class Projector:
             counts = cleanup.number == before.number + 1  # else another one came first
             if counts and self.positions[cleanup.partition].offset < cleanup.upto:
                 return False
-            after = Position(record.offset + 1, number=before.number + counts, at=cleanup.at)
+            proof = proof_of(record.timestamp, record.value)
+            after = Position(record.offset + 1, number=before.number + counts, at=cleanup.at, proof=proof)
             changes, reopened = Changes(), dict[str, Tracked]()
             try:
                 async with self._store.transaction():
@@ -253,6 +269,7 @@ class Projector:
                     remedy="Restore the log from a backup.",
                 )
             if tracked is None or (tracked.state is not None and begins_anew(transition)):
+                self._steps -= 0 if tracked is None else _size(tracked.state)
                 tracked = self._hand[instance_id] = Tracked(self._store.new_number())
             steps = _size(tracked.state)
             project(changes, tracked, transition, partition << OFFSET_BITS | record.offset, record.value)
@@ -286,8 +303,12 @@ class Projector:
             raise AnotherLogError  # what lies between is missing here: the rest has to be read anew
         _logger.info("older records are gone", partition=partition, first=first)
         start = Position(first, _IN_THE_MIDDLE.epoch, _IN_THE_MIDDLE.index)
-        async with self._store.transaction():
-            await self._store.write(Changes(), partition, self.positions[partition], start)
+        try:
+            async with self._store.transaction():
+                await self._store.write(Changes(), partition, self.positions[partition], start)
+        except OvertakenError:
+            await self.begin()
+            return
         self.positions[partition] = start
         await self._look_in_the_middle(partition)
 

@@ -315,21 +315,27 @@ async def connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connectio
         ReadModelsError: The file cannot be opened.
     """
     target = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}"
+    connection = aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
     try:
-        connection = await aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
-        await connection.execute("PRAGMA mmap_size = 268435456")
-        await connection.execute("PRAGMA cache_size = -32000")
-        if read_only:
-            await connection.execute("PRAGMA query_only = 1")
-        else:
-            await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file that is about to be made
-            await connection.execute("PRAGMA journal_mode = WAL")
-            # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
-            await connection.execute("PRAGMA synchronous = NORMAL")
-            await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
-    except sqlite3.Error as error:
+        await connection
+        await _set_up(connection, read_only=read_only)
+    except BaseException as error:
+        connection.stop()  # its thread, too, where we are cancelled: the process would never end
         raise told(error, path) from error
     return connection
+
+
+async def _set_up(connection: aiosqlite.Connection, *, read_only: bool) -> None:
+    await connection.execute("PRAGMA mmap_size = 268435456")
+    await connection.execute("PRAGMA cache_size = -32000")
+    if read_only:
+        await connection.execute("PRAGMA query_only = 1")
+    else:
+        await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file that is about to be made
+        await connection.execute("PRAGMA journal_mode = WAL")
+        # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
+        await connection.execute("PRAGMA synchronous = NORMAL")
+        await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
 
 
 async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
@@ -343,13 +349,7 @@ async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
         version = tables.SCHEMA_VERSION
     elif application != tables.APPLICATION_ID:
         raise ReadModelsDamagedError("this SQLite file holds no read models of Stepwell", place=str(path))
-    if version > tables.SCHEMA_VERSION:
-        raise ReadModelsVersionError(
-            f"read models of version {version}; this Stepwell knows versions up to {tables.SCHEMA_VERSION}",
-            place=str(path),
-            remedy="Update Stepwell (pip install --upgrade stepwell), or let this one keep its own: "
-            "STEPWELL_VIEWS=DIR.",
-        )
+    check_version(version, path)
     while version < tables.SCHEMA_VERSION:
         if version not in tables.MIGRATIONS:
             raise ReadModelsDamagedError(f"read models of version {version} must be made anew", place=str(path))
@@ -357,6 +357,21 @@ async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
         version += 1
     await connection.execute(f"PRAGMA user_version = {version}")
     await connection.execute("COMMIT")
+
+
+def check_version(version: int, path: Path) -> None:
+    """Refuse a file that only a newer Stepwell can read.
+
+    Raises:
+        ReadModelsVersionError: It is one.
+    """
+    if version > tables.SCHEMA_VERSION:
+        raise ReadModelsVersionError(
+            f"read models of version {version}; this Stepwell knows versions up to {tables.SCHEMA_VERSION}",
+            place=str(path),
+            remedy="Update Stepwell (pip install --upgrade stepwell), or let this one keep its own: "
+            "STEPWELL_VIEWS=DIR.",
+        )
 
 
 async def _script(connection: aiosqlite.Connection, text: str) -> None:
@@ -379,7 +394,11 @@ def told(error: BaseException, path: Path) -> BaseException:
         return error
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return ReadModelsDamagedError(f"the file is damaged: {error}", place=str(path))
+        return ReadModelsDamagedError(
+            f"the file is damaged: {error}",
+            place=str(path),
+            remedy="Ask again in a moment: it is made anew from the log.",
+        )
     remedy = {
         sqlite3.SQLITE_FULL: "Make room on the disk; nothing is lost, the log has everything.",
         sqlite3.SQLITE_READONLY: "Let this user write there, or name another directory: STEPWELL_VIEWS=DIR.",

@@ -42,7 +42,7 @@ CREATE INDEX instances_by_status ON instances(status, started_at);
 CREATE INDEX instances_by_workflow ON instances(workflow, started_at);
 CREATE INDEX instances_by_both ON instances(workflow, status, started_at);
 CREATE INDEX instances_by_priority ON instances(priority, started_at);
-CREATE INDEX instances_by_end ON instances(finished_at) WHERE finished_at > 0;
+CREATE INDEX instances_by_end ON instances(finished_at);
 CREATE INDEX instances_by_parent ON instances(parent) WHERE parent <> '';
 CREATE INDEX instances_by_input ON instances(input_hash);
 -- Every attempt at every step. Inputs and outputs are not here a second time: `history` has them.
@@ -68,6 +68,7 @@ CREATE TABLE errors(
   number INTEGER PRIMARY KEY, instance INTEGER NOT NULL, at INTEGER NOT NULL, step_id TEXT NOT NULL,
   run INTEGER NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL);
 CREATE INDEX errors_by_instance ON errors(instance);
+CREATE INDEX errors_by_time ON errors(at);
 CREATE VIRTUAL TABLE error_texts USING fts5(
   kind, message, content='errors', content_rowid='number', tokenize='trigram');
 CREATE TABLE counts(

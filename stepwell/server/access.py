@@ -23,6 +23,7 @@ from msgspec import Struct
 from stepwell.errors import visible
 from stepwell.server.problems import RefusedError
 from stepwell.server.tokens import Role, TokenFile
+from stepwell.telling import Logger
 
 __all__ = ["LOCAL", "Access", "Actor", "Demand", "Role", "requires"]
 
@@ -48,11 +49,14 @@ PUBLIC: Final = _Kind.PUBLIC
 """What a route demands that answers everybody: the descriptions of this API, which hold nothing of anybody's."""
 
 LOCAL: Final = "local"
+_ACTOR: Final = "actor"
+_logger = Logger("stepwell.server")
 
 _COVERS: Final[dict[Role, frozenset[Role]]] = {
-    Role.VIEWER: frozenset({Role.VIEWER}),
-    Role.OPERATOR: frozenset({Role.VIEWER, Role.OPERATOR}),
-    Role.APPROVER: frozenset({Role.VIEWER, Role.APPROVER}),
+    Role.MONITOR: frozenset({Role.MONITOR}),
+    Role.VIEWER: frozenset({Role.MONITOR, Role.VIEWER}),
+    Role.OPERATOR: frozenset({Role.MONITOR, Role.VIEWER, Role.OPERATOR}),
+    Role.APPROVER: frozenset({Role.MONITOR, Role.VIEWER, Role.APPROVER}),
     Role.WORKER: frozenset({Role.WORKER}),
     Role.ADMIN: frozenset(Role),
 }
@@ -69,21 +73,33 @@ class Demand:
     def __init__(self, role: Role | _Kind) -> None:
         self.role = role
 
-    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Refuse whoever has not the role. Called by Litestar, after ``Access.guard`` has found out who asks.
+
+        It is a coroutine function because Litestar calls others in a thread, which costs more than all the rest.
 
         Raises:
             RefusedError: 403.
         """
         if self.role is PUBLIC:
             return
-        actor: Actor = connection.state.actor
+        actor = actor_of(connection)
         if self.role not in _COVERS[actor.role]:
+            _logger.warning(
+                "refused: this role may not do it",
+                by=actor.name, role=str(actor.role), route=_route(connection), via=actor.via,
+            )  # fmt: skip
             raise RefusedError(
                 HTTPStatus.FORBIDDEN,
                 f"{actor.name} is {_a(actor.role)}, and this is for {' or '.join(able(self.role))}",
                 remedy="Use a token whose role may do it; `stepwell token NAME --role ROLE` makes one.",
             )
+
+
+def actor_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Actor:
+    """Who asks, once the guard has found out."""
+    found: Actor = connection.scope["state"][_ACTOR]  # `connection.state` would make a copy for every look
+    return found
 
 
 def requires(role: Role | _Kind) -> Demand:
@@ -106,33 +122,51 @@ class Access:
 
     def __init__(self, tokens: TokenFile | None = None) -> None:
         self._tokens = tokens
-        self._demands: dict[int, Demand | None] = {}
+        self._demands: dict[BaseRouteHandler, Demand | None] = {}
 
     @property
     def open(self) -> bool:
         """Whether there are no tokens, so that whoever reaches the server may do everything."""
         return self._tokens is None
 
-    def guard(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    def still(self, actor: Actor, authorization: str) -> bool:
+        """Whether somebody who was let in would be let in now: of answers that have no end.
+
+        Args:
+            authorization: The header that they came with.
+        """
+        if self._tokens is None:
+            return True
+        found = self._tokens.find(authorization.partition(" ")[2].strip())
+        return found is not None and (found.name, found.role) == (actor.name, actor.role)
+
+    async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Find out who asks, and leave it in ``request.state.actor``. Litestar calls it before every handler.
 
         Raises:
             RefusedError: 401 without a token that is known; 403 for requests from other sites, and on routes that
                 do not say what they demand.
         """
-        if connection.scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
+        scope: Any = connection.scope
+        if scope["method"] == "OPTIONS":
             return  # Litestar's own, which tells the methods of a path
         if self._tokens is None:
             self._check_site(connection)
-        demand = demand_of(handler)
+        handler: BaseRouteHandler = scope["route_handler"]  # what is given is a copy of it
+        demand = self._demand_of(handler)
         if demand is None:
             raise RefusedError(HTTPStatus.FORBIDDEN, "this route does not say who may use it, so nobody may")
-        address = connection.scope.get("client")
+        address = scope.get("client")
         via = f"http {address[0]}" if address else "http"
         if self._tokens is None:
-            connection.state.actor = Actor(LOCAL, Role.ADMIN, via)
+            scope["state"][_ACTOR] = Actor(LOCAL, Role.ADMIN, via)
         elif demand.role is not PUBLIC:
-            connection.state.actor = self._known(connection, self._tokens, via)
+            scope["state"][_ACTOR] = self._known(connection, self._tokens, via)
+
+    def _demand_of(self, handler: BaseRouteHandler) -> Demand | None:
+        if handler not in self._demands:
+            self._demands[handler] = demand_of(handler)
+        return self._demands[handler]
 
     def _known(self, connection: ASGIConnection[Any, Any, Any, Any], tokens: TokenFile, via: str) -> Actor:
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
@@ -140,6 +174,7 @@ class Access:
             raise _unauthorized("a token is needed")
         found = tokens.find(token.strip())
         if found is None:
+            _logger.warning("refused: this token is not known", route=_route(connection), via=via)
             raise _unauthorized("this token is not known")
         return Actor(found.name, found.role, via)
 
@@ -152,7 +187,7 @@ class Access:
                 remedy="Use http://localhost or http://127.0.0.1; or start `stepwell serve` with --tokens.",
             )
         origin = connection.headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc != host
+        foreign = origin is not None and _place(origin) != host
         if foreign or connection.headers.get("sec-fetch-site") == "cross-site":
             raise RefusedError(
                 HTTPStatus.FORBIDDEN,
@@ -172,11 +207,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _place(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
 def _name(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def _route(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """What was asked for, as a log may say it: the path itself could hold anything."""
+    scope: Any = connection.scope
+    return f"{scope['method']} {scope.get('path_template', '')}"
 
 
 def _unauthorized(message: str) -> RefusedError:

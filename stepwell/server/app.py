@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from litestar import Litestar, Request
@@ -13,12 +14,14 @@ from litestar.types import ControllerRouterHandler
 
 from stepwell.client import Client
 from stepwell.consumers.lending import Lending
-from stepwell.server import definitions, health, instances, named, stream, submitting, work
-from stepwell.server.access import Access, Actor
+from stepwell.schemas.sender import tidy
+from stepwell.server import definitions, health, instances, metrics, named, queries, stream, submitting, work
+from stepwell.server.access import Access, Actor, actor_of
 from stepwell.server.describing import describe
+from stepwell.server.metrics import Exporter, Meter
 from stepwell.server.pages import pages
 from stepwell.server.problems import answer
-from stepwell.server.reading import StrictRequest, tell_methods
+from stepwell.server.reading import StrictRequest, prepare
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 
@@ -28,8 +31,10 @@ ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     submitting.router,
     named.router,
     work.router,
+    queries.router,
     stream.router,
     health.router,
+    metrics.router,
 )
 
 
@@ -45,14 +50,16 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         more: Routers besides our own.
     """
     routers = [*ROUTERS, *more]
-    lending = Lending(client.log)
+    lending, meter = Lending(client.log), Meter()
+    exporter = Exporter(meter)
     dependencies = {
-        "client": Provide(lambda: client, sync_to_thread=False, use_cache=True),
+        "client": Provide(_acting(client, access), sync_to_thread=False),
         "access": Provide(lambda: access, sync_to_thread=False, use_cache=True),
         "lending": Provide(lambda: lending, sync_to_thread=False, use_cache=True),
+        "exporter": Provide(lambda: exporter, sync_to_thread=False, use_cache=True),
         "actor": Provide(_actor, sync_to_thread=False),
     }
-    return Litestar(
+    app = _Measured(
         [*routers, pages(lambda: describe(routers, dependencies))],
         dependencies=dependencies,
         # Set before it stops, for answers that have no end; and ended before that, for those that wait.
@@ -60,15 +67,41 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         guards=[access.guard],
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],
-        before_request=tell_methods,
+        before_request=prepare,
         request_class=StrictRequest,
         request_max_body_size=MOST_BODY,
         logging_config=None,
         openapi_config=None,
         debug=False,
     )
+    app.meter = meter
+    return app
+
+
+class _Measured(Litestar):
+    """An application whose requests are counted: around everything, so that errors are counted as they are told."""
+
+    __slots__ = ("meter",)
+    meter: Meter
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As the class above."""
+        await super().__call__(scope, receive, self.meter.watch(scope, send) if scope["type"] == "http" else send)
+
+
+def _acting(client: Client, access: Access) -> Callable[[Request[Any, Any, Any]], Client]:
+    """What gives handlers the client of whoever asks: what it sends is recorded under their name and address."""
+
+    @functools.lru_cache(maxsize=1_000)
+    def of(actor: Actor) -> Client:
+        # Without tokens nobody knows who it is; a name with odd characters shall not be in the way of its holder.
+        return client.acting(by="" if access.open else tidy(actor.name), via=actor.via)
+
+    def acting(request: Request[Any, Any, Any]) -> Client:
+        return of(actor_of(request)) if "actor" in request.scope["state"] else client
+
+    return acting
 
 
 def _actor(request: Request[Any, Any, Any]) -> Actor:
-    actor: Actor = request.state.actor
-    return actor
+    return actor_of(request)

@@ -194,7 +194,7 @@ async def add(client: Client, plan: Plan, dialect: str, *, activate: bool = True
     definition = plan.definition
     await client.registry.catch_up()
     is_new = client.registry.resolve(definition.name, definition.version) is None
-    await client.registry.register(definition, plan, activate=activate)
+    await client.registry.register(definition, plan, activate=activate, sender=client.sender)
     active = client.registry.is_active(definition.name, definition.version)
     made = Registered(definition.name, definition.version, plan.hash, dialect, is_new=is_new, active=active)
     return Response(made, status_code=HTTPStatus.CREATED if is_new else HTTPStatus.OK)

@@ -19,6 +19,8 @@ from stepwell.server.access import able, demand_of
 from stepwell.server.problems import MEDIA_TYPE, Problem
 
 _BODY: Final = "stepwell_request_body"
+MORE_PARAMETERS: Final = "stepwell_parameters"
+"""In the ``opt`` of a route that reads parameters by itself: their descriptions."""
 DEFINITION_BODY: Final[dict[str, Any]] = {
     _BODY: {
         "required": True,
@@ -39,6 +41,7 @@ _TAGS: Final = {
     "instances": "Start, look at and steer instances.",
     "definitions": "Register and look at definitions.",
     "work": "Claim steps and report on them: for workers in any language.",
+    "queries": "What many instances do and did, how well, and who asked for it: docs/queries.md.",
     "events": "What happens, as it happens: server-sent events.",
     "health": "Whether everything runs.",
     "submit and trigger": "Graphs that are submitted first and triggered later.",
@@ -108,6 +111,9 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
         operation["requestBody"] = body
     elif "requestBody" in operation and handler.parsed_fn_signature.parameters["data"].is_optional:
         operation["requestBody"]["required"] = False
+    for parameter in operation.get("parameters", ()):
+        _say_what_is_given(parameter)
+    operation.setdefault("parameters", []).extend(handler.opt.get(MORE_PARAMETERS, ()))
     demand = demand_of(handler)
     if demand is not None:
         words = f"For {', '.join(able(demand.role))}."
@@ -120,5 +126,17 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
     retry = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}}
     responses.setdefault(
         "503",
-        {"description": "The log is away, or no engine has answered.", "headers": retry, "content": problem},
+        {
+            "description": "The log is away, no engine has answered, or the read models are not so far yet.",
+            "headers": retry,
+            "content": problem,
+        },
     )
+
+
+def _say_what_is_given(parameter: dict[str, Any]) -> None:
+    """Take null out of what a parameter may be: it is left out, for "null" would be a text."""
+    schema = parameter.get("schema", {})
+    given = [one for one in schema.get("oneOf", ()) if one.get("type") != "null"]
+    if len(given) == 1:
+        parameter["schema"] = {**{key: value for key, value in schema.items() if key != "oneOf"}, **given[0]}

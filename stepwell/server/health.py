@@ -1,8 +1,9 @@
-"""``GET /v1/health``: the log, the engines and the workers, each on its own."""
+"""``GET /v1/health``: the log, the engines, the workers and the read models, each on its own."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, Literal
 
@@ -11,70 +12,73 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from stepwell.client import Client
-from stepwell.errors import LogError
+from stepwell.core.health import Health, Level
+from stepwell.overview import Report, health_of
 from stepwell.server.access import Role, requires
 from stepwell.server.problems import RETRY_AFTER
 
 _PATIENCE: Final = 5.0  # seconds; who asks for health wants to hear of trouble, not to wait it out
 
-Status = Literal["up", "down"]
+Status = Literal["up", "degraded", "down"]
+_STATUSES: Final[Mapping[Level, Status]] = {"healthy": "up", "warning": "degraded", "critical": "down"}
 
 
 class PartHealth(Struct, frozen=True, omit_defaults=True):
     """How one part is.
 
     Attributes:
-        detail: Why it is down.
-        live: How many of them are live, where there may be several.
-        names: What they call themselves.
+        status: ``down``: it is needed, and does not work; ``degraded``: it works, and somebody should look.
+        words: What was seen.
+        code: Of the alert that this is, where it is not up.
+        remedy: What to do.
     """
 
     status: Status
-    detail: str = ""
-    live: int | None = None
-    names: list[str] = []
+    words: str
+    code: str = ""
+    remedy: str = ""
 
 
-class Health(Struct, frozen=True):
+class HealthReport(Struct, frozen=True):
     """How everything is.
 
     Attributes:
-        status: ``down`` if any part is.
-        parts: ``log``, ``engines``, ``workers``.
+        status: The worst of the parts.
+        parts: ``log``, ``engines``, ``workers``, ``read_models``; only ``log`` where it does not answer.
+        workflows: Scores of every version that has run within 24 hours or is live, the lowest first: docs/health.md.
+            However low, they are no reason for a 503: this server works.
     """
 
     status: Status
     parts: dict[str, PartHealth]
+    workflows: list[Health]
 
 
-async def look(client: Client) -> Health:
+async def look(client: Client) -> HealthReport:
     """Look how everything is."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            crew = await client.crew()
-    except (LogError, TimeoutError) as error:
-        detail = error.sentence if isinstance(error, LogError) else f"no answer within {_PATIENCE:g} s"
-        unknown = PartHealth("down", "not known while the log is away")
-        return Health("down", {"log": PartHealth("down", detail), "engines": unknown, "workers": unknown})
-    engines, workers = [engine.name for engine in crew.engines], [worker.name for worker in crew.workers]
-    lacking = f"partitions without a live owner: {', '.join(map(str, crew.unowned))}" if crew.unowned else ""
-    if not engines:
-        lacking = "no engine is live: nothing is decided"
-    parts = {
-        "log": PartHealth("up"),
-        "engines": PartHealth("down" if lacking else "up", lacking, len(engines), engines),
-        "workers": PartHealth(
-            "up" if workers else "down", "" if workers else "no worker is live: steps wait", len(workers), workers
-        ),
-    }
-    return Health("down" if any(part.status == "down" for part in parts.values()) else "up", parts)
+            return _report(await health_of(client))
+    except TimeoutError:
+        silent = PartHealth("down", f"no answer within {_PATIENCE:g} s", "no_log", "Look at the log first.")
+        return HealthReport("down", {"log": silent}, [])
 
 
-@get("/v1/health", guards=[requires(Role.VIEWER)], tags=["health"], operation_id="health")
-async def health(client: NamedDependency[Client]) -> Response[Health]:
-    """Whether the log can be reached, and engines and workers are live; 503 if anything is down."""
+def _report(found: Report) -> HealthReport:
+    parts = {part.name: PartHealth(_STATUSES[part.level], part.words, part.code, part.remedy) for part in found.parts}
+    statuses = {part.status for part in parts.values()}
+    worst: Status = "down" if "down" in statuses else "degraded" if "degraded" in statuses else "up"
+    return HealthReport(worst, parts, found.workflows)
+
+
+@get("/v1/health", guards=[requires(Role.MONITOR)], tags=["health"], operation_id="health")
+async def health(client: NamedDependency[Client]) -> Response[HealthReport]:
+    """Whether the log, engines, workers and read models work, and how well workflows do; 503 if a part is down.
+
+    An engine or worker that is not there is down once something waits for it.
+    """
     found = await look(client)
-    if found.status == "up":
+    if found.status != "down":
         return Response(found)
     headers = {"Retry-After": RETRY_AFTER}
     return Response(found, status_code=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)

@@ -42,8 +42,10 @@ from stepwell.server.bodies import (
     Why,
 )
 from stepwell.server.describing import also
-from stepwell.server.problems import RefusedError, UndecidedError, problem_of
-from stepwell.server.starting import LONGEST_KEY, LONGEST_WAIT, start, status_of
+from stepwell.server.freshness import POSITION_HEADER, position_headers
+from stepwell.server.listing import list_instances
+from stepwell.server.problems import POSITION, RefusedError, UndecidedError, problem_of
+from stepwell.server.starting import LONGEST_KEY, LONGEST_WAIT, start
 
 _MOST_EVENTS: Final = 10_000  # of one answer
 
@@ -60,13 +62,12 @@ Id = FromPath[str]
 
 
 @post(
-    "/v1/instances", guards=[requires(Role.OPERATOR)], operation_id="start",
+    "/v1/instances", guards=[requires(Role.OPERATOR)], operation_id="start", response_headers=[POSITION_HEADER],
     responses=also(HTTPStatus.OK, Started, "There is an instance of this id already; nothing was changed")
     | also(HTTPStatus.ACCEPTED, Started, "In the log; no engine has decided it yet"),
 )  # fmt: skip
 async def start_one(
     client: NamedDependency[Client],
-    actor: NamedDependency[Actor],
     data: JSONBody[Start],
     key: Key = None,
     wait: Annotated[
@@ -74,27 +75,34 @@ async def start_one(
     ] = 0.0,
 ) -> Response[Started]:
     """Start an instance. The same id again, or the same `Idempotency-Key`, finds the instance that exists."""
-    started = await start(client, data, actor, key=key or "", wait=wait)
-    headers = {"Location": f"/v1/instances/{quote(started.instance_id, safe='')}"}
-    return Response(started, status_code=status_of(started), headers=headers)
+    begun = await start(client, data, key=key or "", wait=wait)
+    location = f"/v1/instances/{quote(begun.started.instance_id, safe='')}"
+    return Response(begun.started, status_code=begun.status, headers={"Location": location, **begun.headers})
 
 
-@post("/v1/instances/batch", guards=[requires(Role.OPERATOR)], operation_id="startBatch", status_code=HTTPStatus.OK)
+@post(
+    "/v1/instances/batch", guards=[requires(Role.OPERATOR)], operation_id="startBatch", status_code=HTTPStatus.OK,
+    response_headers=[POSITION_HEADER],
+)  # fmt: skip
 async def start_batch(
-    client: NamedDependency[Client], actor: NamedDependency[Actor], data: JSONBody[Batch], key: Key = None
-) -> BatchAnswer:
+    client: NamedDependency[Client], data: JSONBody[Batch], key: Key = None
+) -> Response[BatchAnswer]:
     """Start several instances; each is taken or refused on its own. A key covers the batch in its order."""
+    positions: list[str] = []
 
     async def one(number: int, asked: Start) -> BatchEntry:
         own = f"{key}\0{number}" if key else ""
         try:
-            started = await start(client, asked, actor, key=own)
+            begun = await start(client, asked, key=own)
         except StepwellError as error:
-            problem, _ = problem_of(error)
+            problem, headers = problem_of(error)
+            positions.append(headers.get(POSITION, ""))
             return BatchEntry(problem.status, problem=problem)
-        return BatchEntry(status_of(started).value, started)
+        positions.append(begun.position)
+        return BatchEntry(begun.status.value, begun.started)
 
-    return BatchAnswer(list(await asyncio.gather(*(one(number, asked) for number, asked in enumerate(data.starts)))))
+    found = await asyncio.gather(*(one(number, asked) for number, asked in enumerate(data.starts)))
+    return Response(BatchAnswer(list(found)), headers=position_headers(positions))
 
 
 @get("/v1/instances/{instance_id:str}", guards=[requires(Role.VIEWER)], operation_id="getInstance")
@@ -153,77 +161,73 @@ async def replay(
 
 @post(
     "/v1/instances/{instance_id:str}/cancel", guards=[requires(Role.OPERATOR)], operation_id="cancel",
-    status_code=HTTPStatus.OK,
+    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
 )  # fmt: skip
 async def cancel(
     client: NamedDependency[Client],
-    actor: NamedDependency[Actor],
     instance_id: Id,
     data: JSONBody[Why | None] = None,
     key: Key = None,
-) -> Steered:
+) -> Response[Steered]:
     """End an instance; handlers that run are told."""
     reason = data.reason if data else ""
     command = CancelWorkflow(instance_id, reason, command_id=_command_id("cancel", instance_id, key))
-    return await steer(client, actor, command, "cancel", again=key is not None)
+    return await steer(client, command, "cancel", again=key is not None)
 
 
 @post(
     "/v1/instances/{instance_id:str}/pause", guards=[requires(Role.OPERATOR)], operation_id="pause",
-    status_code=HTTPStatus.OK,
+    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
 )  # fmt: skip
 async def pause(
     client: NamedDependency[Client],
-    actor: NamedDependency[Actor],
     instance_id: Id,
     data: JSONBody[Why | None] = None,
     key: Key = None,
-) -> Steered:
+) -> Response[Steered]:
     """Start no further step; what runs may finish."""
     reason = data.reason if data else ""
     command = PauseWorkflow(instance_id, reason, command_id=_command_id("pause", instance_id, key))
-    return await steer(client, actor, command, "pause", again=key is not None)
+    return await steer(client, command, "pause", again=key is not None)
 
 
 @post(
     "/v1/instances/{instance_id:str}/resume", guards=[requires(Role.OPERATOR)], operation_id="resume",
-    status_code=HTTPStatus.OK,
+    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
 )  # fmt: skip
 async def resume(
     client: NamedDependency[Client],
-    actor: NamedDependency[Actor],
     instance_id: Id,
     data: JSONBody[Resume | None] = None,
     key: Key = None,
-) -> Steered:
+) -> Response[Steered]:
     """Go on with a paused instance; or, at the step that failed, with a failed or cancelled one."""
     skip: Any = "skip" if data and data.skip_failed else "retry"
     command = ResumeWorkflow(instance_id, skip, command_id=_command_id("resume", instance_id, key))
-    return await steer(client, actor, command, "resume", again=key is not None)
+    return await steer(client, command, "resume", again=key is not None)
 
 
 @post(
     "/v1/instances/{instance_id:str}/rollback", guards=[requires(Role.OPERATOR)], operation_id="rollback",
-    status_code=HTTPStatus.OK,
+    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
 )  # fmt: skip
 async def rollback(
     client: NamedDependency[Client],
-    actor: NamedDependency[Actor],
     instance_id: Id,
     data: JSONBody[Rollback | None] = None,
     key: Key = None,
-) -> Steered:
+) -> Response[Steered]:
     """Return to an earlier point and run on from there; what has a compensation is undone in reverse order."""
     asked = data or Rollback()
     command = RollbackWorkflow(
         instance_id, asked.to, asked.pause, command_id=_command_id("rollback", instance_id, key)
     )
-    return await steer(client, actor, command, "rollback", again=key is not None)
+    return await steer(client, command, "rollback", again=key is not None)
 
 
 @post(
     "/v1/instances/{instance_id:str}/approve", guards=[requires(Role.APPROVER)], operation_id="approve",
-    status_code=HTTPStatus.OK,
+    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
 )  # fmt: skip
 async def approve(
     client: NamedDependency[Client],
@@ -232,19 +236,19 @@ async def approve(
     instance_id: Id,
     data: JSONBody[Decision | None] = None,
     key: Key = None,
-) -> Steered:
+) -> Response[Steered]:
     """Approve what a step waits for."""
     asked = data or Decision()
     command = ApproveStep(
         instance_id, asked.step_id, _by(asked.by, actor, access), asked.comment,
         command_id=_command_id("approve", instance_id, key),
     )  # fmt: skip
-    return await steer(client, actor, command, "approve", again=key is not None)
+    return await steer(client, command, "approve", again=key is not None)
 
 
 @post(
     "/v1/instances/{instance_id:str}/reject", guards=[requires(Role.APPROVER)], operation_id="reject",
-    status_code=HTTPStatus.OK,
+    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
 )  # fmt: skip
 async def reject(
     client: NamedDependency[Client],
@@ -253,27 +257,27 @@ async def reject(
     instance_id: Id,
     data: JSONBody[Decision | None] = None,
     key: Key = None,
-) -> Steered:
+) -> Response[Steered]:
     """Reject what a step waits for."""
     asked = data or Decision()
     command = RejectStep(
         instance_id, asked.step_id, _by(asked.by, actor, access), asked.comment,
         command_id=_command_id("reject", instance_id, key),
     )  # fmt: skip
-    return await steer(client, actor, command, "reject", again=key is not None)
+    return await steer(client, command, "reject", again=key is not None)
 
 
 router = Router(
     "/",
     route_handlers=[
         start_one, start_batch, get_one, get_batch, get_result, get_history, replay, cancel, pause, resume, rollback,
-        approve, reject,
+        approve, reject, list_instances,
     ],
     tags=["instances"],
 )  # fmt: skip
 
 
-async def steer(client: Client, _actor: Actor, command: Command, name: str, *, again: bool = False) -> Steered:
+async def steer(client: Client, command: Command, name: str, *, again: bool = False) -> Response[Steered]:
     """Send a command, and wait until an engine has followed it.
 
     Args:
@@ -283,26 +287,27 @@ async def steer(client: Client, _actor: Actor, command: Command, name: str, *, a
         CommandRejectedError: It will not.
         UndecidedError: None has answered.
     """
-    steered = Steered(command.instance_id, name)
-    if again and await _was_followed(client, command):
-        return steered
-    try:
-        answer = await client.send(command)
-    except TimeoutError as error:
-        if again and await _was_followed(client, command):
-            return steered  # it was sent twice at once
-        raise UndecidedError(str(error), place=command.instance_id, remedy=_AGAIN) from None
-    if answer is None:
-        raise UndecidedError(
-            "no engine is live; the command is in the log and will be decided by the next one",
-            place=command.instance_id,
-            remedy=_AGAIN,
-        )
-    return steered
+    position = await _was_followed(client, command) if again else ""
+    if not position:
+        try:
+            answer = await client.ask(command)
+        except TimeoutError as error:
+            position = await _was_followed(client, command) if again else ""  # it was sent twice at once
+            if not position:
+                raise UndecidedError(str(error), place=command.instance_id, remedy=_AGAIN) from None
+        else:
+            if answer is None:
+                raise UndecidedError(
+                    "no engine is live; the command is in the log and will be decided by the next one",
+                    place=command.instance_id,
+                    remedy=_AGAIN,
+                )
+            position = answer.position
+    return Response(Steered(command.instance_id, name), headers=position_headers([position]))
 
 
-async def _was_followed(client: Client, command: Command) -> bool:
-    """Whether a command of this id was answered before.
+async def _was_followed(client: Client, command: Command) -> str:
+    """Where a command of this id was answered before; empty if it was not.
 
     Raises:
         CommandRejectedError: It was rejected then.
@@ -311,12 +316,16 @@ async def _was_followed(client: Client, command: Command) -> bool:
     try:
         history = await client.history(command.instance_id)
     except UnknownInstanceError:
-        return False
-    events = (record.event for record in history)
-    event = next((event for event in events if getattr(event, "command_id", "") == command_id), None)
-    if isinstance(event, CommandRejected):
-        raise CommandRejectedError(event.code, event.message, instance_id=command.instance_id)
-    return event is not None
+        return ""
+    found = next((record for record in history if getattr(record.event, "command_id", "") == command_id), None)
+    if found is None:
+        return ""
+    position = f"{found.partition}@{found.offset}"
+    if isinstance(found.event, CommandRejected):
+        raise CommandRejectedError(
+            found.event.code, found.event.message, instance_id=command.instance_id, position=position
+        )
+    return position
 
 
 _AGAIN: Final = "Look again later; or ask again with the same Idempotency-Key, which does nothing twice."

@@ -6,20 +6,21 @@ from http import HTTPStatus
 from typing import Any
 
 from litestar import Response, Router, get, post
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 from msgspec import Struct
 
 from stepwell.client import Client
 from stepwell.consumers.definitions import RegisteredVersion
 from stepwell.consumers.views import InstanceView
-from stepwell.errors import UnknownInstanceError
+from stepwell.projections.views import Views
 from stepwell.schemas.commands import InstanceId
 from stepwell.schemas.events import ErrorInfo
-from stepwell.server.access import Actor, Role, requires
-from stepwell.server.bodies import Start, Started
+from stepwell.server.access import Role, requires
+from stepwell.server.bodies import Start
 from stepwell.server.describing import also
-from stepwell.server.starting import start, status_of
+from stepwell.server.freshness import LAG_HEADER, POSITION_HEADER, LaggingResponse, read_views
+from stepwell.server.starting import start
 from stepwell.server.submitting import iso
 
 
@@ -161,36 +162,38 @@ async def list_workflows(client: NamedDependency[Client]) -> WorkflowList:
 
 @post(
     "/api/workflows/{workflow_id:str}/start", guards=[requires(Role.OPERATOR)], operation_id="apiStartWorkflow",
-    tags=["api/workflows"],
+    tags=["api/workflows"], response_headers=[POSITION_HEADER],
     responses=also(HTTPStatus.OK, StartAnswer, "There is an instance of this id already; nothing was changed")
     | also(HTTPStatus.ACCEPTED, StartAnswer, "In the log; no engine has decided it yet"),
 )  # fmt: skip
 async def start_workflow(
     client: NamedDependency[Client],
-    actor: NamedDependency[Actor],
     workflow_id: FromPath[str],
     data: JSONBody[StartRequest | None] = None,
 ) -> Response[StartAnswer]:
     """Start a workflow by its name."""
     asked = data or StartRequest()
-    started = await start(client, _start(workflow_id, asked.parameters, asked.instance_id), actor)
+    begun = await start(client, _start(workflow_id, asked.parameters, asked.instance_id))
+    started = begun.started
     word = "exists" if started.existed else "started" if started.decided else "accepted"
-    return Response(StartAnswer(workflow_id, started.instance_id, word), status_code=status_of(started))
+    answer = StartAnswer(workflow_id, started.instance_id, word)
+    return Response(answer, status_code=begun.status, headers=begun.headers)
 
 
 @get(
     "/api/workflows/{workflow_id:str}/status", guards=[requires(Role.VIEWER)], operation_id="apiWorkflowStatus",
     tags=["api/workflows"],
+    dependencies={"views": Provide(read_views)}, response_class=LaggingResponse, response_headers=[LAG_HEADER],
 )  # fmt: skip
-async def workflow_status(client: NamedDependency[Client], workflow_id: FromPath[str]) -> WorkflowStatus:
+async def workflow_status(
+    client: NamedDependency[Client], views: NamedDependency[Views], workflow_id: FromPath[str]
+) -> WorkflowStatus:
     """How an instance is, by its id; or, by a workflow's name, how its newest instance is."""
-    try:
-        found = await client.get(workflow_id)
-    except UnknownInstanceError:
-        newest, _ = await client.instances(workflow=workflow_id, limit=1)
-        if not newest:
-            raise
-        found = await client.get(newest[0].instance_id)
+    instance_id = workflow_id
+    if await views.instance(workflow_id, fresh=False) is None:
+        newest, _ = await views.instances(workflow=workflow_id, limit=1, exact=False, fresh=False)
+        instance_id = newest[0].instance_id if newest else workflow_id  # so new, perhaps, that only the log has it
+    found = await client.get(instance_id)
     settled = sum(step.finished_at > 0 or step.status == "skipped" for step in found.steps.values())
     return WorkflowStatus(
         workflow_id=found.workflow,
@@ -207,19 +210,19 @@ async def workflow_status(client: NamedDependency[Client], workflow_id: FromPath
 
 @post(
     "/executions/workflows/{workflow_id:str}/execute", guards=[requires(Role.OPERATOR)], operation_id="execute",
-    tags=["executions"],
+    tags=["executions"], response_headers=[POSITION_HEADER],
     responses=also(HTTPStatus.ACCEPTED, ExecuteAnswer, "In the log; no engine has decided it yet"),
 )  # fmt: skip
 async def execute(
     client: NamedDependency[Client],
-    actor: NamedDependency[Actor],
     workflow_id: FromPath[str],
     data: JSONBody[Execute | None] = None,
 ) -> Response[ExecuteAnswer]:
     """Execute a workflow, by its name or `name@version`, with parameters."""
-    started: Started = await start(client, _start(workflow_id, (data or Execute()).parameters), actor)
-    word = "running" if started.decided else "pending"
-    return Response(ExecuteAnswer(started.instance_id, workflow_id, word), status_code=status_of(started))
+    begun = await start(client, _start(workflow_id, (data or Execute()).parameters))
+    word = "running" if begun.started.decided else "pending"
+    answer = ExecuteAnswer(begun.started.instance_id, workflow_id, word)
+    return Response(answer, status_code=begun.status, headers=begun.headers)
 
 
 @get(

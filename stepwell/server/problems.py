@@ -29,9 +29,13 @@ from stepwell.errors import (
     UnknownWorkflowError,
     visible,
 )
+from stepwell.projections.filters import FilterError
+from stepwell.projections.store import ReadModelsError
 from stepwell.telling import Logger
 
 MEDIA_TYPE: Final = "application/problem+json"
+_REMEDY: Final = "GET /openapi.json describes what there is; /docs shows it."
+POSITION: Final = "Stepwell-Position"  # where the answer to a command is in the log
 RETRY_AFTER: Final = "2"  # seconds; a log that comes back, or an engine that takes over, needs about as long
 _logger = Logger("stepwell.server")
 
@@ -87,6 +91,10 @@ class UndecidedError(StepwellError):
     """No engine has answered (in time): the command is in the log, and will be decided."""
 
 
+class NotYetError(StepwellError):
+    """What was asked for will be there; it was not in time."""
+
+
 _STATUSES: Final[Mapping[type[StepwellError], HTTPStatus]] = {
     UnknownInstanceError: HTTPStatus.NOT_FOUND,
     UnknownWorkflowError: HTTPStatus.NOT_FOUND,
@@ -101,6 +109,9 @@ _STATUSES: Final[Mapping[type[StepwellError], HTTPStatus]] = {
     RecordTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     LogError: HTTPStatus.SERVICE_UNAVAILABLE,
     UndecidedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotYetError: HTTPStatus.SERVICE_UNAVAILABLE,
+    ReadModelsError: HTTPStatus.SERVICE_UNAVAILABLE,
+    FilterError: HTTPStatus.BAD_REQUEST,
     StepwellError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 """The status of each error; a class that is not here has that of the class above it."""
@@ -133,6 +144,9 @@ _TITLES: Final[Mapping[str, str]] = {
     "position_gone": "What comes next was deleted",
     "log": "The log cannot be used",
     "undecided": "No engine has answered yet",
+    "not_yet": "Not there yet",
+    "read_models": "The read models cannot be used",
+    "filter": "The question makes no sense",
 }
 
 
@@ -176,7 +190,10 @@ def _of_ours(error: StepwellError) -> tuple[Problem, dict[str, str]]:
         code=code,
         problems=problems if len(problems) > 1 else [],
     )
-    return told, {"Retry-After": RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = {"Retry-After": RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+    if isinstance(error, CommandRejectedError) and error.position:
+        headers[POSITION] = error.position
+    return told, headers
 
 
 def _of_status(status: HTTPStatus, error: StepwellError) -> Problem:
@@ -202,7 +219,9 @@ def _of_litestar(error: HTTPException) -> Problem:
                    for item in found]  # fmt: skip
         reasons = [visible(reason)[:500] for reason in reasons[:MOST_SHOWN]]
         if reasons:
-            return replace(told, detail="; ".join(reasons[:3]), problems=reasons if len(reasons) > 1 else [])
+            place = visible(str(found[0].get("key", "")))[:200] if len(found) == 1 else ""
+            problems = reasons if len(reasons) > 1 else []
+            return replace(told, detail="; ".join(reasons[:3]), place=place, remedy=_REMEDY, problems=problems)
     return told
 
 
@@ -220,11 +239,12 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
 
 def _of_routing(request: Request[Any, Any, Any], problem: Problem) -> tuple[Problem, dict[str, str]]:
     path = visible(request.scope["path"])[:200]
-    remedy = "GET /openapi.json describes what there is; /docs shows it."
     if problem.status == HTTPStatus.NOT_FOUND:
-        return replace(problem, detail=f"there is nothing at {path}", remedy=remedy), {}
+        return replace(problem, detail=f"there is nothing at {path}", remedy=_REMEDY), {}
     allowed = methods_of(request)
-    return replace(problem, detail=f"{path} takes {allowed}, not {request.method}", remedy=remedy), {"Allow": allowed}
+    return replace(problem, detail=f"{path} takes {allowed}, not {request.method}", remedy=_REMEDY), {
+        "Allow": allowed
+    }
 
 
 def methods_of(request: Request[Any, Any, Any]) -> str:

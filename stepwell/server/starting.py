@@ -6,18 +6,43 @@ import asyncio
 import hashlib
 import uuid
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from stepwell.client import Client
 from stepwell.errors import UnknownInstanceError
 from stepwell.ids import new_id
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import EVENTS
 from stepwell.run import Run
-from stepwell.server.access import Actor
 from stepwell.server.bodies import Start, Started
+from stepwell.server.freshness import position_headers
 from stepwell.server.problems import RefusedError
 
 LONGEST_WAIT: Final = 300  # seconds that a request may wait for an end; whoever wants more asks again
 LONGEST_KEY: Final = 1_000  # characters of an idempotency key
+
+
+class Begun(NamedTuple):
+    """A start, and what goes with its answer.
+
+    Attributes:
+        position: Where what was answered is in the log; empty where no engine has answered.
+    """
+
+    started: Started
+    position: str
+
+    @property
+    def status(self) -> HTTPStatus:
+        """201 for what was started, 200 for what existed, 202 for what no engine has decided yet."""
+        if not self.started.decided and self.started.instance is None:
+            return HTTPStatus.ACCEPTED
+        return HTTPStatus.OK if self.started.existed else HTTPStatus.CREATED
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer."""
+        return position_headers([self.position])
 
 
 def id_of_key(workflow: str, key: str) -> str:
@@ -29,7 +54,7 @@ def id_of_key(workflow: str, key: str) -> str:
     return str(uuid.UUID(int=value))
 
 
-async def start(client: Client, asked: Start, _actor: Actor, *, key: str = "", wait: float = 0.0) -> Started:
+async def start(client: Client, asked: Start, *, key: str = "", wait: float = 0.0) -> Begun:
     """Start an instance.
 
     Args:
@@ -41,15 +66,20 @@ async def start(client: Client, asked: Start, _actor: Actor, *, key: str = "", w
         StepwellError: What ``Client.start`` raises; but where no engine answers in time, the answer says so.
     """
     instance_id = asked.id or (id_of_key(asked.workflow, key) if key else new_id())
-    run = await _run(client, asked, instance_id)
+    run = await _run(client, asked, instance_id, watch=wait > 0)
     if key and run.existed:
         await _check_same(client, asked, instance_id)
     if not wait:
-        return Started(instance_id, run.existed, run.decided)
-    return Started(instance_id, run.existed, run.decided, instance=await _waited(client, run, wait))
+        return Begun(Started(instance_id, run.existed, run.decided), run.position)
+    found = await _waited(client, run, wait)
+    position = run.position
+    if found is not None:  # what is shown stands somewhere before the end
+        partition = partition_for(instance_id, client.log.partitions)
+        position = f"{partition}@{await client.log.end(EVENTS, partition) - 1}"
+    return Begun(Started(instance_id, run.existed, run.decided, instance=found), position)
 
 
-async def _run(client: Client, asked: Start, instance_id: str) -> Run:
+async def _run(client: Client, asked: Start, instance_id: str, *, watch: bool) -> Run:
     try:
         return await client.start(
             asked.workflow,
@@ -58,6 +88,7 @@ async def _run(client: Client, asked: Start, instance_id: str) -> Run:
             version=asked.version,
             priority=asked.priority,
             timeout_seconds=asked.timeout_seconds,
+            watch=watch,
         )
     except TimeoutError:
         return Run(client, instance_id, decided=False)
@@ -87,10 +118,3 @@ async def _waited(client: Client, run: Run, seconds: float) -> Any:
             return await client.get(run.id)
     except (UnknownInstanceError, TimeoutError):
         return None
-
-
-def status_of(started: Started) -> HTTPStatus:
-    """201 for what was started, 200 for what existed, 202 for what no engine has decided yet."""
-    if not started.decided and started.instance is None:
-        return HTTPStatus.ACCEPTED
-    return HTTPStatus.OK if started.existed else HTTPStatus.CREATED

@@ -26,11 +26,12 @@ from stepwell.consumers.views import InstanceView
 from stepwell.core.plan import Plan, compile_plan
 from stepwell.errors import UnknownInstanceError
 from stepwell.schemas.events import ErrorInfo
-from stepwell.server.access import Actor, Role, requires
+from stepwell.server.access import Role, requires
 from stepwell.server.bodies import Start
 from stepwell.server.definitions import read
 from stepwell.server.describing import DEFINITION_BODY, also
-from stepwell.server.starting import start, status_of
+from stepwell.server.freshness import POSITION_HEADER
+from stepwell.server.starting import start
 
 _HASH: Final = 8  # digits of a content's hash in a version
 _RANDOM: Final = 62  # bits of an execution id that say nothing
@@ -120,12 +121,11 @@ async def submit(request: Request[Any, Any, Any], client: NamedDependency[Client
 
 @post(
     "/v1/workflow/trigger/{execution_id:str}", guards=[requires(Role.OPERATOR)], operation_id="trigger",
-    status_code=HTTPStatus.OK,
+    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
     responses=also(HTTPStatus.ACCEPTED, Triggered, "In the log; no engine has decided it yet"),
 )  # fmt: skip
 async def trigger(
     client: NamedDependency[Client],
-    actor: NamedDependency[Actor],
     execution_id: FromPath[str],
     data: JSONBody[Trigger | None] = None,
 ) -> Response[Triggered]:
@@ -134,17 +134,17 @@ async def trigger(
     plan = await plan_of(client, execution_id)
     definition = plan.definition
     asked = Start(definition.name, version=definition.version, input=params, id=execution_id)
-    started = await start(client, asked, actor)
-    if started.existed and (await client.get(execution_id)).input != params:
+    begun = await start(client, asked)
+    if begun.started.existed and (await client.get(execution_id)).input != params:
         another = msgspec.structs.replace(asked, id=_another(execution_id, plan.hash, params))
-        started = await start(client, another, actor)
-    status = status_of(started)
+        begun = await start(client, another)
+    started, status = begun.started, begun.status
     if status is HTTPStatus.ACCEPTED:
         message = "Workflow accepted; it starts when an engine is live"
     else:
         status = HTTPStatus.OK
         message = "Workflow was started already" if started.existed else "Workflow started successfully"
-    return Response(Triggered(started.instance_id, message), status_code=status)
+    return Response(Triggered(started.instance_id, message), status_code=status, headers=begun.headers)
 
 
 @get("/v1/workflows/{execution_id:str}", guards=[requires(Role.VIEWER)], operation_id="getExecution")
@@ -177,7 +177,7 @@ async def _registered(client: Client, plan: Plan) -> Plan:
     there = client.registry.resolve(definition.name, definition.version)
     if there is not None and there.hash != plan.hash:
         plan = compile_plan(replace(definition, version=f"{definition.version}+{plan.hash[:_HASH]}"))
-    return await client.registry.register(plan.definition, plan)
+    return await client.registry.register(plan.definition, plan, sender=client.sender)
 
 
 async def plan_of(client: Client, execution_id: str) -> Plan:

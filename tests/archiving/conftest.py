@@ -120,8 +120,8 @@ async def rebuilt(log, files, folder):
 
 async def file_behind(client, files):
     """The file that a client's read models are in."""
-    queries = await client.views.models.catch_up()
-    return await files(queries.path)
+    async with client.views.models.asking(offsets=await client.views.models.ends()) as queries:
+        return await files(queries.path)
 
 
 async def first_of(log, partition):

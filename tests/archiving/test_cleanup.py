@@ -177,7 +177,7 @@ async def test_of_two_cleanups_at_once_one_counts(log, client, tmp_path):
     cleaners = [Cleaner(log, client.views.models, client.registry) for _ in range(2)]
     for one in cleaners:
         await one._cleanups.catch_up()
-    queries = await cleaners[0]._open()
+    queries = await client.views.models.own()
     plan = (await cleaners[0]._plan(queries, LATER))[0]
     report = await client.cleanup(finished_before=LATER, archive=None, dry_run=True)
     rounds = [await one._round(queries, plan, report, 10) for one in cleaners]
@@ -223,7 +223,7 @@ async def test_an_archive_that_is_there_is_gone_on_with_and_no_other_one_is_touc
     statistics = figures(await client.statistics(steps=True))
     cleaner = Cleaner(log, client.views.models, client.registry)
     await cleaner._cleanups.catch_up()
-    queries = await cleaner._open()
+    queries = await client.views.models.own()
     plans = await cleaner._plan(queries, LATER)
     await cleaner._write_archive(queries, tmp_path / "old.gz", LATER, plans)  # and is killed
     await queries.close()

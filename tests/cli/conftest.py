@@ -103,12 +103,22 @@ class Inside:
 
     def __call__(self, *words: str, status: int = 0) -> str:
         """Run a verb; return what it printed to stderr."""
+        return self._run(words, status).err
+
+    def out(self, *words: str, status: int = 0) -> str:
+        """Run a verb; return what it printed to stdout."""
+        return self._run(words, status).out
+
+    def json(self, *words: str, status: int = 0) -> Any:
+        return json.loads(self.out(*words, "--json", status=status))
+
+    def _run(self, words: tuple[str, ...], status: int) -> Any:
         self._monkeypatch.setattr(sys, "argv", ["stepwell", *words])
         ended = command()
         printed = self._capsys.readouterr()
         assert ended == status, f"{printed.out}\n{printed.err}"
         assert "Traceback" not in printed.err
-        return printed.err
+        return printed
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import stat
 import sys
 import textwrap
+from pathlib import Path
 
 import httpx
 import pytest
@@ -103,10 +105,53 @@ async def test_sigterm_answers_what_is_under_way_lets_steps_finish_and_ends_with
         assert [event["type"] for event in history].count("step.ready") == 1  # the step was not run anew
 
 
+async def test_engine_and_worker_may_have_a_process_of_their_own(shop):
+    async with server(shop, "--handlers", "shop", "--apart") as (process, http, told):
+        assert told["parts"] == "http; engine, worker"
+        started = {"workflow": "order", "input": {"item": "tea"}}
+        answer = await http.post("/v1/instances?wait=25", json=started)
+        assert answer.json()["instance"]["output"] == {"a": {"packed": "tea"}}
+        (child,) = children(process.pid)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0
+        assert not alive(child)
+
+
+async def test_a_server_whose_engine_has_ended_says_so_and_ends(shop):
+    async with server(shop, "--handlers", "shop", "--apart") as (process, _, _):
+        os.kill(children(process.pid)[0], signal.SIGKILL)
+        _, err = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 2
+        assert "engine and worker has ended" in err.decode()
+
+
+async def test_engine_and_worker_end_with_a_server_that_was_killed(shop):
+    async with server(shop, "--handlers", "shop", "--apart") as (process, http, _):
+        await http.post("/v1/instances?wait=25", json={"workflow": "order"})  # so that both are at work
+        (child,) = children(process.pid)
+        process.kill()
+        async with asyncio.timeout(60):
+            while alive(child):
+                await asyncio.sleep(0.02)
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended and whom nobody has asked for its status does not."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 async def test_http_only_brings_no_engine(shop):
     async with server(shop, "--http-only") as (_, http, told):
         assert told["parts"] == "http"
-        assert (await http.get("/v1/health")).status_code == 503
+        health = (await http.get("/v1/health")).json()
+        assert health["parts"]["engines"]["words"] == "none is live, and nothing waits for one"
         assert (await http.get("/v1/definitions")).json() == {"definitions": []}
 
 

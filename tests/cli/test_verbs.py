@@ -36,7 +36,7 @@ def test_status_history_list_and_replay_tell_the_same_story(shell: Shell):
     listed = shell.json("list", "--status", "completed")
     assert listed["total"] == 1
     assert listed["instances"][0]["instance_id"] == "x"
-    assert shell.json("list", "--status", "failed") == {"total": 0, "instances": []}
+    assert shell.json("list", "--status", "failed") == {"total": 0, "instances": [], "next": ""}
     shell.write("long.yaml", "name: a name that is longer than most\nsteps: [{id: a, type: input}]\n")
     shell("run", "long.yaml", "--id", "long")
     lines = shell("list").stdout.splitlines()

@@ -87,11 +87,10 @@ async def noted(log, count):
 async def test_a_sender_s_own_command_id_is_kept(open_log):
     log = await open_log(partitions=2)
     async with stage(log, HANDLERS, CHAIN) as client:
-        answer = client.subscriber.expect("mine")
-        await client.subscriber.watch("y", history=False)
+        answer = await client.subscriber.expect("y", "mine")
         await misplace(log, StartWorkflow("y", workflow="w", command_id="mine"))
-        event = await asyncio.wait_for(answer, 30)
-    assert isinstance(event, WorkflowStarted)
+        found = await asyncio.wait_for(answer, 30)
+    assert isinstance(found.event, WorkflowStarted)
 
 
 async def test_one_too_large_to_be_sent_on_is_rejected_with_the_reason(open_log):

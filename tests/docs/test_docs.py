@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README, GUARANTEES, DEFINITIONS = ROOT / "README.md", ROOT / "docs/guarantees.md", ROOT / "docs/definitions.md"
 TERMINAL = ROOT / "docs/terminal.md"
+QUERIES = ROOT / "docs/queries.md"
 ORDER = shlex.split(
     "run order.yaml --handlers shop --id order-1 --param order=1 --param gift=false --param address=x"
 )
@@ -137,6 +138,9 @@ def test_every_verb_and_option_that_is_shown_exists(block, words):
     if words and not words[0].startswith("-"):
         verb = command.commands.get(words[0])
         assert verb is not None, f"{block}: there is no verb {words[0]}"
+        if hasattr(verb, "commands"):  # a group, such as `projections`
+            verb = verb.commands.get(words[1])
+            assert verb is not None, f"{block}: there is no verb {words[0]} {words[1]}"
         options = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
     options.add("--help")
     before_pipe = words[: words.index("|")] if "|" in words else words
@@ -147,8 +151,8 @@ def test_every_verb_and_option_that_is_shown_exists(block, words):
 
 def test_every_verb_is_described_on_the_page_about_the_terminal():
     text = TERMINAL.read_text(encoding="utf-8")
-    for verb in typer.main.get_command(app).commands:
-        assert re.search(rf"^## .*\b{verb}\b", text, re.MULTILINE), verb
+    for verb, command in typer.main.get_command(app).commands.items():
+        assert command.hidden or re.search(rf"^## .*\b{verb}\b", text, re.MULTILINE), verb
 
 
 def test_every_link_leads_to_a_file_and_a_heading_that_exist():
@@ -256,6 +260,41 @@ def test_every_query_that_is_shown_runs_on_a_log(shop):
         connection.close()
     assert len(results) == 5
     assert ("workflow.completed", None) in [row[1:] for row in results[0]]
+
+
+def test_the_questions_that_are_shown_are_answered_as_shown(shop):
+    (shop / "queries.py").write_text(after("`queries.py`, for the log", QUERIES, "python"))
+    run("-m", "stepwell", *ORDER, cwd=shop)
+    run("-m", "stepwell", "list", cwd=shop)
+    assert run("queries.py", cwd=shop).stdout == after("asyncio.run(main())", QUERIES, "console")
+    queries = [block.text for block in blocks("sql", pages=[QUERIES])]
+    connection = sqlite3.connect(f"file:{shop}/.stepwell/log.db.views/1.db?mode=ro", uri=True)
+    try:
+        failed, slowest = (connection.execute(query).fetchall() for query in queries)
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(runs)")]
+    finally:
+        connection.close()
+    assert failed == []
+    assert {row[:3] for row in slowest} >= {("order-1", "charge", 1), ("order-1", "ship", 1)}
+    (listed,) = re.findall(r"^\| view `runs` \| instances: (.*) \|$", QUERIES.read_text(), re.MULTILINE)
+    assert re.findall(r"`(\w+)`", listed) == columns
+
+
+def test_the_codes_of_findings_and_alerts_that_are_listed_are_those_that_there_are():
+    from stepwell.diagnosis.causes import _ORDER
+
+    text = QUERIES.read_text(encoding="utf-8")
+    table = text[text.index("| code | what is so |") :]
+    listed = [
+        code for line in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for code in re.findall(r"`(\w+)`", line)
+    ]
+    assert listed == [*_ORDER, "pending", "rejected", "failed", "cancelled", "completed"]
+    sources = "".join((ROOT / "stepwell" / name).read_text() for name in ("overview.py", "core/alerts.py"))
+    health = (ROOT / "docs/health.md").read_text(encoding="utf-8")
+    codes = re.findall(r'(?:code=|alert\(\s*|Alert\(\s*)"(\w+)"', sources)
+    assert len(set(codes)) > 10
+    for code in codes:
+        assert f"| `{code}` |" in health, code
 
 
 @pytest.mark.parametrize("way", [".backup", "VACUUM INTO"])

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,6 +27,8 @@ def fits(shown, found):
         return isinstance(found, dict) and all(
             key in found and fits(value, found[key]) for key, value in shown.items()
         )
+    if isinstance(shown, list):
+        return isinstance(found, list) and len(found) == len(shown) and all(map(fits, shown, found))
     return bool(found) if shown == "…" else shown == found
 
 
@@ -53,8 +56,25 @@ def test_the_page_names_every_route_of_the_server():
     from stepwell.server.app import create_app
 
     page = PAGE.read_text(encoding="utf-8")
-    for route in create_app(object(), access=Access()).routes:
+    for route in create_app(SimpleNamespace(log=None), access=Access()).routes:
         if route.path_format.startswith("/assets/"):
             continue  # of the pages
-        verb = re.sub(r"/\{[^}]*\}", "", route.path_format).rsplit("/", 1)[-1]
-        assert verb in page, route.path_format
+        if route.path_format.startswith("/v1/work/"):
+            assert "http-workers.md" in page
+            continue  # a page of its own
+        fixed = [part for part in route.path_format.split("/") if not part.startswith("{")]
+        assert f"/{fixed[1]}" in page, route.path_format
+        assert fixed[-1] in page, route.path_format
+        if fixed[1] == "v1" and len(fixed) == 3:
+            assert f"/v1/{fixed[2]}" in page, route.path_format
+
+
+def test_the_page_names_every_metric_and_every_header():
+    from stepwell.server import freshness, metrics, problems
+
+    page = PAGE.read_text(encoding="utf-8").replace("…_", "_")
+    for name in set(re.findall(r'"(stepwell_[a-z_]+)"', Path(metrics.__file__).read_text(encoding="utf-8"))):
+        words = name.removeprefix("stepwell_read_models").removeprefix("stepwell_instances")
+        assert name in page or words in page, name
+    assert freshness.LAG in page
+    assert problems.POSITION in page

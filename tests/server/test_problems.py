@@ -56,7 +56,9 @@ async def test_a_log_that_is_away_is_503_with_retry_after(client, log, monkeypat
         assert int(answer.headers["retry-after"]) > 0
         health = await http.get("/v1/health")
         assert health.status_code == 503
-        assert health.json()["parts"]["log"] == {"status": "down", "detail": "the log is away (wait)"}
+        assert health.json()["parts"]["log"] == {
+            "status": "down", "words": "cannot be used: the log is away (wait)", "code": "no_log", "remedy": "wait",
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("secret"), KeyError("secret")])
