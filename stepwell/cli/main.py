@@ -10,6 +10,7 @@ import typer
 
 from stepwell.cli import (
     approval_verbs,
+    archive_verbs,
     registry_verbs,
     service_verbs,
     template_verbs,
@@ -333,6 +334,7 @@ app.add_typer(service_verbs.app)
 app.add_typer(registry_verbs.app)
 app.add_typer(web_verbs.app)
 app.add_typer(webhook_verbs.app)
+app.add_typer(archive_verbs.app)
 
 
 def entry() -> None:

@@ -25,6 +25,11 @@ def without_password(url: str) -> str:
     return re.sub(r"(?i)(password=)[^&]*", r"\1***", url)
 
 
+def place_of_log(log: Log) -> str:
+    """Where an open log is, as messages and files name it; empty where it is nowhere."""
+    return str(getattr(log, "path", "") or getattr(getattr(log, "settings", None), "place", ""))
+
+
 async def open_log(url: str | None = None, *, create: bool = True) -> Log:
     """Open the log that a URL names.
 

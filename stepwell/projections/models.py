@@ -21,12 +21,12 @@ from msgspec import Struct
 
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogUnavailableError
-from stepwell.log.port import DEFINITIONS, EVENTS, Log, Record
+from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
 from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
-from stepwell.projections.tables import DEFINITIONS_PARTITION
+from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.projections")
@@ -75,6 +75,7 @@ class ReadModels:
         self._problem: BaseException | None = None
         self._looked = 0.0
         self._closed = False
+        self._gives_back = True  # whether the file may have pages to give back: one who was killed may have left some
         self._reopening = asyncio.Lock()
 
     async def start(self) -> None:
@@ -147,12 +148,21 @@ class ReadModels:
     async def ends(self) -> dict[int, int]:
         """Where the log ends now, as offsets to wait for."""
         ends = {partition: await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)}
+        ends[CLEANUPS_PARTITION] = await self._log.end(CLEANUPS, 0)
         return {**ends, DEFINITIONS_PARTITION: await self._log.end(DEFINITIONS, 0)}  # tags are looked up there
 
     async def catch_up(self, *, timeout: float | None = None) -> None:
         """Wait until everything that is in the log now is in the read models; errors as of ``asking``."""
         async with self.asking(offsets=await self.ends(), timeout=timeout):
             pass
+
+    async def own(self) -> Queries:
+        """A connection of one's own to the newest generation, with all in it that is in the log now.
+
+        Whoever asks for it closes it; it stays what it is though a newer generation may come.
+        """
+        async with self.asking(offsets=await self.ends()) as queries:
+            return await Queries.open(queries.path)
 
     async def _has(self, queries: Queries, offsets: Mapping[int, int]) -> bool:
         if not offsets:
@@ -300,6 +310,7 @@ class ReadModels:
                 for partition in range(self._log.partitions)
             ]
             readers.append(asyncio.ensure_future(self._copy_definitions(projector, lock)))
+            readers.append(asyncio.ensure_future(self._clean_up(projector, store, lock)))
             readers.append(asyncio.ensure_future(self._until_newer(generation)))
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -325,6 +336,27 @@ class ReadModels:
                 await projector.copy_definitions(self._definitions)
             copied = projector.positions.get(DEFINITIONS_PARTITION, Position()).offset
             await self._log.read(DEFINITIONS, 0, copied, limit=1, wait=None)
+
+    async def _clean_up(self, projector: Projector, store: Store, lock: asyncio.Lock) -> None:
+        """Take out what is cleaned away, and give the space back."""
+        while True:
+            async with lock:
+                found = await projector.clean_up()
+            while not found and self._gives_back:
+                async with lock:
+                    self._gives_back = await store.give_back()
+            if found:
+                self._gives_back = True
+                projector.progressed.set()
+                projector.progressed.clear()
+                continue
+            followed = projector.positions.get(CLEANUPS_PARTITION, Position()).offset
+            if await self._log.end(CLEANUPS, 0) > followed:  # what it is about has not all been read yet
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_EVERY):
+                        await projector.progressed.wait()
+            else:
+                await self._log.read(CLEANUPS, 0, followed, limit=1, wait=None)
 
     async def _until_newer(self, generation: int) -> None:
         """Look now and then: it is another process that makes a newer one, or deletes this."""
@@ -388,6 +420,8 @@ class ReadModels:
                 told(followed, wanted)
             if followed == before:
                 break
+        while await projector.clean_up():
+            pass
 
     async def close(self, *, for_good: bool = False) -> None:
         """Stop following, and let go of the files.

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from stepwell.consumers.cleanups import read_cleanup
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.reading import EventReader, place
 from stepwell.consumers.takeover import load_snapshot
@@ -19,10 +20,11 @@ from stepwell.core.acceptance import KIND, TRANSITION, Acceptance
 from stepwell.core.partition import PartitionState
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogCorruptedError
-from stepwell.log.port import DEFINITIONS, EVENTS, Log, Record
+from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
+from stepwell.projections.cleaning import take_out
 from stepwell.projections.folding import Changes, Tracked, begins_anew, project, reopens, take_over
 from stepwell.projections.store import OvertakenError, Position, Store, proof_of
-from stepwell.projections.tables import DEFINITIONS_PARTITION, OFFSET_BITS
+from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, OFFSET_BITS
 from stepwell.schemas.audit import audit_definition, audit_transition
 from stepwell.schemas.events import PartitionSnapshotted, Transition
 from stepwell.telling import Logger
@@ -91,6 +93,7 @@ class Projector:
         self._forget()
         self.positions = await self._store.positions()
         await self._check(DEFINITIONS, 0, self.positions.get(DEFINITIONS_PARTITION, Position()))
+        await self._check(CLEANUPS, 0, self.positions.get(CLEANUPS_PARTITION, Position()))
         if any(partition >= self._log.partitions for partition in self.positions):
             raise AnotherLogError
         for partition in range(self._log.partitions):
@@ -156,17 +159,14 @@ class Projector:
                 transition = reader.decode(record)
                 accepted.append((record, transition))
                 at = transition.at
-        last = records[-1]
         if middle is None:
             reader.refused.clear()  # only histories need them
         else:
-            reader.position = last.offset + 1
+            reader.position = records[-1].offset + 1 if records else before.offset  # nothing is left of it
             ends = reader.position > middle.snapshot.covers
             reader.acceptance = middle.beyond if ends else _IN_THE_MIDDLE
-        after = Position(
-            reader.position, reader.acceptance.epoch, reader.acceptance.index, at,
-            proof_of(last.timestamp, last.value),
-        )  # fmt: skip
+        proof = proof_of(records[-1].timestamp, records[-1].value) if records else before.proof
+        after = Position(reader.position, reader.acceptance.epoch, reader.acceptance.index, at, proof)
         try:
             async with self._store.transaction():
                 changes = await self._fold(partition, accepted)
@@ -211,6 +211,43 @@ class Projector:
             self.positions[DEFINITIONS_PARTITION] = after
             self.progressed.set()
             self.progressed.clear()
+
+    async def clean_up(self) -> bool:
+        """Take out what the next cleanup says, once all of it was read; whether there was one.
+
+        Raises:
+            LogVersionError: It is of a newer version; nothing is skipped.
+            ReadModelsError: The file cannot be written.
+        """
+        before = self.positions.get(CLEANUPS_PARTITION, Position())
+        for record in await self._log.read(CLEANUPS, 0, before.offset):
+            cleanup = read_cleanup(record)
+            counts = cleanup.number == before.number + 1  # else another one came first
+            if counts and self.positions[cleanup.partition].offset < cleanup.upto:
+                return False
+            proof = proof_of(record.timestamp, record.value)
+            after = Position(record.offset + 1, number=before.number + counts, at=cleanup.at, proof=proof)
+            changes, reopened = Changes(), dict[str, Tracked]()
+            try:
+                async with self._store.transaction():
+                    if counts:
+                        changes, reopened = await take_out(self._store, cleanup)
+                    await self._store.write(changes, CLEANUPS_PARTITION, before, after)
+            except OvertakenError:
+                await self.begin()
+                return True
+            except BaseException:
+                self._forget()
+                raise
+            self.positions[CLEANUPS_PARTITION] = after
+            for instance_id, tracked in reopened.items():
+                former = self._hand.pop(instance_id, None)
+                self._steps += _size(tracked.state) - (0 if former is None else _size(former.state))
+                self._hand[instance_id] = tracked
+                self._ended.add(instance_id)  # let go of at once, unless it is live
+            self._let_go()
+            return True
+        return False
 
     async def _fold(self, partition: int, accepted: Sequence[tuple[Record, Transition]]) -> Changes:
         changes = Changes()
@@ -285,6 +322,12 @@ class Projector:
                 f"the records before {position.offset} were deleted, and no snapshot says what they added up to",
                 place=f"{EVENTS}[{partition}]",
                 remedy="Keep events for ever (retention.ms=-1), or let Stepwell delete them: stepwell cleanup.",
+            )
+        if position.offset > reader.snapshot.covers + 1:
+            raise LogCorruptedError(
+                f"the records before {position.offset} were deleted, and no snapshot covers all of them",
+                place=f"{EVENTS}[{partition}]",
+                remedy="Restore the log from a backup. Let only Stepwell delete them: stepwell cleanup.",
             )
         self._middles[partition] = _Middle(
             reader.snapshot, state, Acceptance(reader.snapshot.epoch, reader.snapshot.index)

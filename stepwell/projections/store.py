@@ -29,6 +29,7 @@ from stepwell.schemas.codec import decode_transition
 
 _PATIENCE: Final = 10.0  # seconds to wait for another process's transaction
 _CHECKPOINT: Final = 4_000  # pages of the WAL between two checkpoints: 16 MB
+_PAGES_GIVEN_BACK: Final = 2_000  # at once: queries and events go between
 
 
 class ReadModelsError(StepwellError):
@@ -129,10 +130,11 @@ class Store:
         for instance_id in ids:
             rows = await self.all("SELECT max(number) FROM instances WHERE id = ?", (instance_id,))
             if rows[0][0] is not None:
-                found[instance_id] = await self._load(rows[0][0])
+                found[instance_id] = await self.load_number(rows[0][0])
         return found
 
-    async def _load(self, number: int) -> Tracked:
+    async def load_number(self, number: int) -> Tracked:
+        """One of them by its number: an id may have been used several times."""
         tracked = Tracked(number)
         for at, state in await self.all("SELECT at, state FROM bases WHERE instance = ?", (number,)):
             tracked.state = decode_instance(state)
@@ -274,6 +276,25 @@ class Store:
             number = known[name] = int(cursor.lastrowid or 0)
         return number
 
+    async def give_back(self) -> bool:
+        """Give some pages that became free back to the file system; whether there may be more.
+
+        Raises:
+            ReadModelsError: The file cannot be written.
+        """
+        try:
+            free = await self._number("PRAGMA freelist_count")
+            if not await self._number("PRAGMA auto_vacuum"):  # made before files could shrink
+                if free > await self._number("PRAGMA page_count") // 4:
+                    await self.connection.execute("VACUUM")  # once, all of it
+            elif free:
+                # Only executescript() steps through it to its end.
+                await self.connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
+            await self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return 0 < await self._number("PRAGMA freelist_count") < free
+        except sqlite3.Error as error:
+            raise told(error, self.path) from error
+
     async def close(self) -> None:
         """Let go of the file."""
         await self.connection.close()
@@ -310,6 +331,7 @@ async def _set_up(connection: aiosqlite.Connection, *, read_only: bool) -> None:
     if read_only:
         await connection.execute("PRAGMA query_only = 1")
     else:
+        await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file that is about to be made
         await connection.execute("PRAGMA journal_mode = WAL")
         # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
         await connection.execute("PRAGMA synchronous = NORMAL")

@@ -12,7 +12,9 @@ from stepwell.projections.rows import AttemptRow, InstanceRow
 SCHEMA_VERSION: Final = 1  # raise it with a step in MIGRATIONS, or with none where the rows must be made anew
 APPLICATION_ID: Final = 0x53545756  # "STWV" in the file's header
 OFFSET_BITS: Final = 40  # a place is partition << 40 | offset; of the topic `definitions`, -1 - offset
+OFFSETS: Final = (1 << OFFSET_BITS) - 1
 DEFINITIONS_PARTITION: Final = -1  # under which the position on the topic `definitions` is kept
+CLEANUPS_PARTITION: Final = -2  # and that on the topic `cleanups`
 
 MIGRATIONS: Final[dict[int, str]] = {}
 """What makes a file of the next version out of one of this; a version without one is built anew from the log."""
