@@ -139,8 +139,7 @@ class Logger:
     def warning(self, event: str, **values: Any) -> None:
         """Tell what an operator should know."""
         if _told_as.sentences and not _is_chatty():
-            with contextlib.suppress(OSError, ValueError):  # nobody is left to be told
-                print(_sentence(event, **values), file=sys.stderr, flush=True)
+            _Lines(sys.stderr).msg(_sentence(event, **values))
             return
         logger(self._name).warning(event, **values)
 
