@@ -112,6 +112,7 @@ class ReadModels:
             ReadModelsError, LogError: It never will be.
         """
         ends = {partition: await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)}
+        ends[DEFINITIONS_PARTITION] = await self._log.end(DEFINITIONS, 0)  # for tags, and who registered what
         return await self.wait_for(ends, timeout=timeout)
 
     async def wait_for(self, offsets: dict[int, int], *, timeout: float | None = None) -> Queries:

@@ -203,6 +203,8 @@ class Projector:
             async with self._store.transaction():
                 await self._store.write(changes, DEFINITIONS_PARTITION, before, after, definitions.summaries())
             self.positions[DEFINITIONS_PARTITION] = after
+            self.progressed.set()
+            self.progressed.clear()
 
     async def _fold(self, partition: int, accepted: Sequence[tuple[Record, Transition]]) -> Changes:
         changes = Changes()
