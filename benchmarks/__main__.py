@@ -1,7 +1,7 @@
 """``python -m benchmarks``: prints one JSON line a workload, and refuses to if a result is wrong.
 
 W1 throughput, W2 latency, W3 fan-out and fan-in, CHAIN a long chain, START a whole ``stepwell run``, W4 recovery
-from a kill, W5 replay, W6 many live instances, W7 growth of the log, W9 HTTP, FLOOD
+from a kill, W5 replay and read models, W6 many live instances, W7 growth of the log, W8 look-ups, W9 HTTP, FLOOD
 200,000 submissions at once, COMPILE a definition of 10,000 steps made ready, EXPR conditions evaluated.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import stepwell
-from benchmarks import apart, flood, http, language, pace, recovery, volume
+from benchmarks import apart, flood, http, language, lookups, pace, recovery, volume
 from benchmarks.common import HANDLERS
 from benchmarks.yardstick import yardstick
 
@@ -40,6 +40,7 @@ FOLDER_WORKLOADS: dict[str, OnFolder] = {
     "W5": volume.w5,
     "W6": volume.w6,
     "W7": volume.w7,
+    "W8": lookups.w8,
     "W9": http.w9,
     "W9-apart": lambda folder: http.w9(folder, apart=True),
     "FLOOD": lambda folder: flood.flood(f"file:{folder}/log.db", 200_000),

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import resource
 import time
+from pathlib import Path
 from typing import Any
 
 import stepwell
@@ -17,6 +18,8 @@ from stepwell.core.acceptance import CLAIM, KIND, TRANSITION, Stamp, read_stamp,
 from stepwell.core.partition import PartitionState, follow
 from stepwell.log.port import EVENTS, Log, NewRecord
 from stepwell.log.urls import open_log
+from stepwell.projections.projector import Projector
+from stepwell.projections.store import Store
 from stepwell.schemas.codec import encode
 from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned
 
@@ -72,18 +75,30 @@ async def refold(log: Log) -> tuple[int, int]:
 
 
 async def w5(folder: str, events: int = 1_000_000) -> dict[str, Any]:
-    """Replay: refold a million events from the log."""
+    """Replay: refold a million events from the log, and make the read models from them."""
     url = f"file:{folder}/log.db"
     written = await grow(url, events)
     log = await open_log(url)
     began = time.perf_counter()
     folded, live = await refold(log)
     took = time.perf_counter() - began
-    await log.close()
+    refolded_mb = _peak_mb()
     must(folded >= written and live == 0, f"{folded} events folded of {written}, {live} instances left")
+    store = await Store.open(Path(folder) / "views" / "1.db")
+    projector = Projector(log, store)
+    began = time.perf_counter()
+    await projector.begin()
+    await projector.catch_up()
+    projected = time.perf_counter() - began
+    rows = (await store.all("SELECT count(*), sum(sequence) FROM instances WHERE status = 'completed'"))[0]
+    must(rows[1] == folded, f"{rows[1]} events projected of {folded}")
+    await store.close()
+    size = sum(path.stat().st_size for path in (Path(folder) / "views").iterdir())
+    await log.close()
     return {
         "events": folded, "seconds": round(took, 2), "events_per_s": round(folded / took),
-        "peak_memory_mb": _peak_mb(),
+        "peak_memory_mb": refolded_mb, "projected_events_per_s": round(folded / projected),
+        "projecting_peak_mb": _peak_mb(), "read_models_mb": round(size / 1e6),
     }  # fmt: skip
 
 

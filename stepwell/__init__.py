@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepwell import steps
+    from stepwell.archiving.reading import Archive
     from stepwell.builder import StepFunction, Workflow, expression, on_error, step, unless, when, workflow
     from stepwell.client import Client
     from stepwell.connecting import connect
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from stepwell.consumers.subscriptions import Subscription
     from stepwell.consumers.views import InstanceView, StepView
     from stepwell.errors import (
+        ArchiveDamagedError,
+        ArchiveError,
         BuildError,
         CommandRejectedError,
         DefinitionConflictError,
@@ -52,6 +55,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Archive",
+    "ArchiveDamagedError",
+    "ArchiveError",
     "BuildError",
     "Client",
     "CommandRejectedError",
@@ -96,6 +102,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "stepwell.archiving.reading": ("Archive",),
     "stepwell.builder": ("StepFunction", "Workflow", "expression", "on_error", "step", "unless", "when", "workflow"),
     "stepwell.schemas.dump": ("to_yaml",),
     "stepwell.client": ("Client",),

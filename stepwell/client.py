@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stepwell.archiving.cleaning import Cleaner, CleanupReport
+from stepwell.archiving.format import Chosen
+from stepwell.archiving.writing import Written, write_archive
 from stepwell.builder.workflows import Workflow
 from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.bookmarks import Bookmarks, SubscriptionInfo
@@ -34,7 +37,7 @@ from stepwell.ids import new_id
 from stepwell.log.port import Log
 from stepwell.projections.models import ReadModels
 from stepwell.projections.places import views_directory
-from stepwell.projections.views import Views
+from stepwell.projections.views import Time, Views, milliseconds
 from stepwell.run import Run
 from stepwell.schemas.commands import (
     ApproveStep,
@@ -357,15 +360,26 @@ class Client:
     # --- looking --------------------------------------------------------------------------------------------
 
     async def wait(
-        self, instance_id: str, until: Callable[[InstanceState], bool], *, timeout: float | None = None
+        self,
+        instance_id: str,
+        until: Callable[[InstanceState], bool],
+        *,
+        timeout: float | None = None,
+        existed: bool = False,
     ) -> InstanceView:
         """Wait until an instance's state is as wanted.
 
+        Args:
+            existed: Whether it is known to have been started: then it may be gone, and is not waited for.
+
         Raises:
             TimeoutError: It was not within ``timeout`` seconds.
+            UnknownInstanceError: It existed, and was cleaned away since.
         """
         watch = await self.subscriber.watch(instance_id)
         try:
+            if existed and watch.state is None:
+                await state_of(self.log, instance_id)
             async with asyncio.timeout(timeout):
                 while watch.state is None or not until(watch.state):
                     problem = self.subscriber.failed(instance_id)
@@ -464,6 +478,66 @@ class Client:
         await bookmarks.store(name, "", time.time_ns() // 1_000_000)
         return True
 
+    # --- what is old ----------------------------------------------------------------------------------------
+
+    async def archive(
+        self,
+        path: str | Path,
+        *,
+        finished_before: Time,
+        workflow: str = "",
+        status: str | Iterable[str] = (),
+        force: bool = False,
+    ) -> Written:
+        """Write the histories of finished instances, and their definitions, to a file; ``Archive`` reads it.
+
+        Nothing is deleted: that is what ``cleanup`` does.
+
+        Args:
+            path: The file. It is there whole, or not at all.
+            finished_before: Only what had finished before this time: with its zone, or milliseconds since 1970.
+            workflow: Only instances of this one.
+            status: Only ``completed``, ``failed`` or ``cancelled`` ones.
+            force: Replace a file that is there.
+
+        Returns:
+            How many instances and transitions are in it.
+
+        Raises:
+            ArchiveError: The file is there, or cannot be written.
+            ReadModelsError, LogError: Something cannot be read.
+        """
+        before = milliseconds(finished_before) or 0
+        chosen = (status,) if isinstance(status, str) else tuple(status)
+        queries = await self.views.models.own()
+        try:
+            await self.registry.catch_up()
+            what = Chosen(finished_before=before, workflow=workflow, status=chosen)
+            return await write_archive(self.log, queries, self.registry, Path(path), what, force=force)
+        finally:
+            await queries.close()
+
+    async def cleanup(
+        self, *, finished_before: Time, archive: str | Path | None, dry_run: bool = False
+    ) -> CleanupReport:
+        """Delete what nobody needs any more: finished instances that are old, where nothing live lies before them.
+
+        Killed anywhere, it has done no harm; called again with the same file, it goes on.
+
+        Args:
+            finished_before: Only what had finished before this time: with its zone, or milliseconds since 1970.
+            archive: The file that they are written to first, and read back from, before anything is deleted. One
+                that an earlier cleanup has made is gone on with. None: they are to be nowhere any more.
+            dry_run: Delete nothing, write nothing; only tell.
+
+        Raises:
+            ArchiveError: The archive cannot be written, or is another one's.
+            ReadModelsError, LogError: Something cannot be read or written.
+        """
+        cleaner = Cleaner(self.log, self.views.models, self.registry, self.sender)
+        path = None if archive is None else Path(archive)
+        return await cleaner.run(milliseconds(finished_before) or 0, path, dry_run=dry_run)
+
     def lost(self, failed: asyncio.Future[None]) -> None:
         """The engine or worker of this process has stopped by itself: whoever waits for it is told why."""
         error = None if failed.cancelled() else failed.exception()
@@ -473,6 +547,6 @@ class Client:
     async def close(self) -> None:
         """Let go of the log. Durable names' positions are stored first."""
         await asyncio.gather(*(one.settle() for one in self._subscriptions), return_exceptions=True)
-        await self.views.models.close()
+        await self.views.models.close(for_good=True)
         await self.subscriber.close()
         await self.log.close()

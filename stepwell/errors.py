@@ -106,6 +106,26 @@ class UnknownInstanceError(StepwellError):
     """The log holds no instance of this id."""
 
 
+class ArchiveError(StepwellError):
+    """An archive cannot be written, or read."""
+
+
+class ArchiveVersionError(ArchiveError):
+    """The archive was written by a newer Stepwell, in a format that this one does not know."""
+
+
+class ArchiveDamagedError(ArchiveError):
+    """The archive is damaged, or cut off.
+
+    Args:
+        readable: How many of its instances, from the first one on, can be read.
+    """
+
+    def __init__(self, message: str, *, readable: int, place: str = "", remedy: str = "") -> None:
+        self.readable = readable
+        super().__init__(message, place=place, remedy=remedy)
+
+
 class SenderError(StepwellError):
     """What is said of who asks for something, or from where, is no name."""
 

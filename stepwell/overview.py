@@ -172,12 +172,11 @@ async def look(client: Client, *, fresh: bool = False) -> Seen:
     busy: dict[Version, UnderWay] = {}
     lag: Lag | None = None
     try:
-        models = client.views.models
-        queries = await (models.catch_up() if fresh else models.queries())
-        statistics = await queries.statistics()
-        lately = await recent(queries, now - WINDOW_HOURS * 3_600_000)
-        busy = await under_way(queries, now - TAKEN_MS)
-        lag = await models.lag()
+        async with client.views.asking(fresh=fresh) as queries:
+            statistics = await queries.statistics()
+            lately = await recent(queries, now - WINDOW_HOURS * 3_600_000)
+            busy = await under_way(queries, now - TAKEN_MS)
+        lag = await client.views.lag()
         views = _read_models(lag)
     except StepwellError as error:
         views = _views_trouble(error)
@@ -301,18 +300,21 @@ def _engines(crew: Crew, waiting: int) -> Part:
 
 def _workers(crew: Crew, busy: Mapping[Version, UnderWay]) -> Part:
     late = sum(one.late for one in busy.values())
+    used = sum(one.running for one in busy.values())
     if not crew.workers:
-        if not late:
+        if not late and not used:
             return Part(name="workers", level="healthy", words="none is live, and no step waits for one")
+        # Whoever has a step in hand and is not live has died: somebody must run that step again.
+        found = [f"steps wait for one: {late:,}"] if late else []
+        found += [f"steps are in the hands of workers that are gone: {used:,}"] if used else []
         return Part(
             name="workers",
             level="critical",
-            words=f"none is live, and steps wait for one: {late:,}",
+            words=f"none is live, and {', and '.join(found)}",
             code="no_worker",
             remedy="Start one: `stepwell worker --handlers MODULE`.",
         )
     slots = sum(worker.concurrency for worker in crew.workers)
-    used = sum(one.running for one in busy.values())
     live = "1 is live" if len(crew.workers) == 1 else f"{len(crew.workers)} are live"
     words = f"{live}; steps in their hands: {used:,} of {slots:,}"
     return Part(name="workers", level="healthy", words=words + (f"; waiting for one: {late:,}" if late else ""))

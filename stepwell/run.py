@@ -41,8 +41,9 @@ class Run:
 
         Raises:
             TimeoutError: It has not finished yet; it goes on all the same.
+            UnknownInstanceError: It existed, and was cleaned away after its end.
         """
-        return await self._client.wait(self.id, lambda state: not state.live, timeout=timeout)
+        return await self._client.wait(self.id, lambda state: not state.live, timeout=timeout, existed=self.existed)
 
     async def status(self) -> InstanceView:
         """The instance as it is now."""

@@ -12,7 +12,10 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+from stepwell.errors import visible
 
 
 def logger(name: str, level: int = logging.WARNING) -> Any:
@@ -30,9 +33,35 @@ def logger(name: str, level: int = logging.WARNING) -> Any:
         level = logging.DEBUG
     wrapper = structlog.make_filtering_bound_logger(level)
     # Plain tracebacks: structlog's own show local variables, and with them what handlers were given.
-    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    plain = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+        exception_formatter=structlog.dev.plain_traceback,
+    )
     processors: Any = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), plain]
     return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=processors, wrapper_class=wrapper)
+
+
+@contextlib.contextmanager
+def in_sentences() -> Iterator[None]:
+    """Tell warnings as sentences on stderr, for people who typed a command; until somebody configures structlog."""
+    before, _told_as.sentences = _told_as.sentences, True
+    try:
+        yield
+    finally:
+        _told_as.sentences = before
+
+
+class _ToldAs:
+    sentences = False
+
+
+_told_as = _ToldAs()
+
+
+def _sentence(event: str, reason: object = "", **values: Any) -> str:
+    because = f": {' '.join(str(reason).split())}" if reason else ""
+    rest = f" ({', '.join(f'{name} {value}' for name, value in values.items())})" if values else ""
+    return visible(f"warning: {event}{because}{rest}")
 
 
 def configure(*, as_json: bool) -> None:
@@ -109,6 +138,9 @@ class Logger:
 
     def warning(self, event: str, **values: Any) -> None:
         """Tell what an operator should know."""
+        if _told_as.sentences and not _is_chatty():
+            _Lines(sys.stderr).msg(_sentence(event, **values))
+            return
         logger(self._name).warning(event, **values)
 
     def error(self, event: str, **values: Any) -> None:

@@ -64,7 +64,7 @@ def _workflow_table(found: list[WorkflowStatistics]) -> list[str]:
 def _step_table(found: list[StepStatistics]) -> list[str]:
     titles = (
         "step", "attempts", "succeeded", "failed", "retried", "skipped", "failure rate", "average", "p50", "p95",
-        "p99", "cpu",
+        "p99", "cpu in all",
     )  # fmt: skip
     rows = [
         (
@@ -154,7 +154,6 @@ async def models_status(*, as_json: bool, log: str | None) -> int:
     """Print where the read models are, and how far behind."""
     async with client_of(log) as client:
         models = client.views.models
-        await models.queries()  # there are some now
         lag, directory = await models.lag(), models.directory
     files = [
         {"file": str(path), "bytes": path.stat().st_size}

@@ -38,7 +38,10 @@ async def history(
         types: Only of these types, with wildcards.
         full: Cut nothing.
     """
-    wanted = [part.strip() for text in types for part in text.split(",") if part.strip()]
+    from stepwell.consumers.patterns import meant_by  # noqa: PLC0415 - start-up time
+
+    given = [part.strip() for text in types for part in text.split(",") if part.strip()]
+    wanted = [meant_by(pattern) for pattern in given]
     _check(wanted)
     async with client_of(log) as client:
         if follow:
@@ -49,16 +52,21 @@ async def history(
             return 0
         records = await client.history(instance_id)
     shown = [record for record in records if _is_wanted(record, wanted)]
-    if as_json:
-        print_json({"instance_id": instance_id, "events": [_plain_record(record) for record in shown]})
-        return 0
-    width = len(str(records[-1].sequence))
-    for record in shown:
-        print(_line(record, width, full=full))
-    if not shown:
+    print_events(instance_id, shown, full=full, as_json=as_json)
+    if not shown and not as_json:
         there = ", ".join(sorted({record.type for record in records}))
         print(f"none of its {len(records):,} events is of that type; there are {there}")
     return 0
+
+
+def print_events(instance_id: str, shown: Sequence[EventRecord], *, full: bool = False, as_json: bool) -> None:
+    """Print events of an instance, one a line, or as one JSON object."""
+    if as_json:
+        print_json({"instance_id": instance_id, "events": [_plain_record(record) for record in shown]})
+        return
+    width = max((len(str(record.sequence)) for record in shown), default=0)
+    for record in shown:
+        print(_line(record, width, full=full))
 
 
 def _check(wanted: Sequence[str]) -> None:

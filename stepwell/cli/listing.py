@@ -39,11 +39,19 @@ async def list_instances(
     Args:
         named: The option of each filter that was given, by its name, as it was written.
     """
-    from stepwell.projections.filters import checked, checked_order, read_cursor  # noqa: PLC0415 - start-up time
+    from stepwell.projections.filters import (  # noqa: PLC0415 - start-up time
+        FilterError,
+        checked,
+        checked_order,
+        read_cursor,
+    )
 
-    checked(wanted), checked_order(order)  # before anything is waited for
-    if cursor:
-        read_cursor(cursor, order)
+    try:
+        checked(wanted), checked_order(order)  # before anything is waited for
+        if cursor:
+            read_cursor(cursor, order)
+    except FilterError as error:
+        raise UsageError(error.message, place=_option(error.place), remedy=error.remedy) from None
     async with asking(log) as client:
         page, total = await client.views.find(wanted, order=order, cursor=cursor, limit=limit, fresh=False)
         if as_json:
@@ -54,6 +62,12 @@ async def list_instances(
             return 0
     _print_page(page, total)
     return 0
+
+
+def _option(place: str) -> str:
+    """The option of a filter: ``--priority-min`` of ``priority_min``, ``--input name`` of ``input.name``."""
+    name, _, field = place.partition(".")
+    return f"--{name.replace('_', '-')} {field}".rstrip()
 
 
 def _print_page(page: InstancePage, total: int) -> None:
@@ -96,7 +110,7 @@ async def _widened(client: Client, wanted: InstanceFilter, named: dict[str, str]
     unset = InstanceFilter()
     for name, option in named.items():
         wider = msgspec.structs.replace(wanted, **{name: getattr(unset, name)})
-        _, total = await client.views.find(wider, limit=1, exact=False, fresh=False)
+        _, total = await client.views.find(wider, limit=1, fresh=False)
         if total:
             lines.append(f"  without {option}: {total:,}")
     if len(lines) == 1 and len(named) > 1:
@@ -150,12 +164,6 @@ async def audit(by: str, instance_id: str, since: int | None, limit: int, *, as_
 
 async def work(statuses: Sequence[str], queue: str, limit: int, *, as_json: bool, log: str | None) -> int:
     """Print the attempts under way."""
-    kinds = ("ready", "running", "waiting")
-    for status in statuses:
-        if status not in kinds:
-            raise UsageError(
-                f"work is {', '.join(kinds[:-1])} or {kinds[-1]}{suggest(status, kinds)}", place=f"--status {status}"
-            )
     async with asking(log) as client:
         found = await client.views.work(status=statuses, queue=queue, limit=limit, fresh=False)
     if as_json:

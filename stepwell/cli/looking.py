@@ -148,8 +148,18 @@ async def status(
     if shown.status == "pending":
         print("  Its start is in the log and has not been decided yet.")
     if not replayed and not shown.finished and not live:
+        here = at(log)
+        name = shlex.quote(instance_id)
+        asked = any(step.note.startswith("waits for approval") for step in shown.steps.values())
+        if shown.status == "paused" or asked:
+            wait = (
+                f"`stepwell resume {name}{here}`" if shown.status == "paused" else f"`stepwell approve {name}{here}`"
+            )
+            print(visible(f"  It waits for a person: {wait}; `stepwell debug {name}{here}` tells more."))
+            print(visible(f"  No engine works on this log now: `stepwell engine{here}` goes on with it after that."))
+            return 0
         begins = "decides and runs" if shown.status == "pending" else "goes on with"
-        here, run = at(log), f"stepwell run FILE --id {shlex.quote(instance_id)}"
+        run = f"stepwell run FILE --id {name}"
         print(visible(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it."))
     return 0
 

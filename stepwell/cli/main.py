@@ -10,6 +10,7 @@ import typer
 
 from stepwell.cli import (
     approval_verbs,
+    archive_verbs,
     registry_verbs,
     service_verbs,
     template_verbs,
@@ -33,6 +34,7 @@ from stepwell.cli.options import (
     check_id,
 )
 from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
+from stepwell.telling import in_sentences
 
 app = typer.Typer(
     name="stepwell",
@@ -332,6 +334,7 @@ app.add_typer(service_verbs.app)
 app.add_typer(registry_verbs.app)
 app.add_typer(web_verbs.app)
 app.add_typer(webhook_verbs.app)
+app.add_typer(archive_verbs.app)
 
 
 def entry() -> None:
@@ -347,7 +350,8 @@ def command() -> int:
     """
     as_json = "--json" in sys.argv[1:]
     try:
-        app()
+        with in_sentences():
+            app()
     except SystemExit as ended:
         wrong = getattr(ended.__context__, "format_message", None)  # what typer has just told on stderr
         if as_json and ended.code == BAD_INPUT and wrong is not None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from stepwell.errors import visible
+
 _LONGEST_ID = 200  # characters, as a command has it
 
 
@@ -16,7 +18,18 @@ def check_id(value: str | None) -> str | None:
         raise typer.BadParameter("an id has one character at least.")
     if value is not None and len(value) > _LONGEST_ID:
         raise typer.BadParameter(f"an id has {_LONGEST_ID} characters at most, and this has {len(value):,}.")
+    if value is not None and not is_unicode(value):
+        raise typer.BadParameter(f"an id is Unicode, and this is not: {visible(value)}.")
     return value
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written at all: an argument that is no UTF-8 has halves of characters (surrogates)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 File = Annotated[

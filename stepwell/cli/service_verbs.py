@@ -113,15 +113,22 @@ def worker(
 
 
 @app.command()
-def workers(as_json: Json = False, log: Log = None) -> None:
+def workers(
+    done: Annotated[
+        bool, typer.Option("--done", help="What each worker has done, too; those that have left as well.")
+    ] = False,
+    as_json: Json = False,
+    log: Log = None,
+) -> None:
     """Show the live engines and workers: partitions, queues, handlers, concurrency.
 
     \b
     stepwell workers
+    stepwell workers --done
     """
     from stepwell.cli import serving  # noqa: PLC0415 - start-up time
 
-    finish(lambda: serving.show_crew(as_json=as_json, log=log))
+    finish(lambda: serving.show_crew(done=done, as_json=as_json, log=log))
 
 
 @app.command()

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from stepwell import telling
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_handlers, this_sender
@@ -20,6 +22,7 @@ from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
 
 if TYPE_CHECKING:
     from stepwell.consumers.crew import Crew
+    from stepwell.projections.statistics import WorkerStatistics
 
 STOPPED, AWAY = 0, 75  # 75: EX_TEMPFAIL of sysexits.h; whoever restarts services may try again
 _LOOK_EVERY: Final = 2.0  # seconds between two looks at who else is there
@@ -238,15 +241,41 @@ async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: tellin
 # --- who is there -------------------------------------------------------------------------------------------
 
 
-async def show_crew(*, as_json: bool, log: str | None) -> int:
-    """Print the live engines and workers."""
+async def show_crew(*, done: bool = False, as_json: bool, log: str | None) -> int:
+    """Print the live engines and workers; and, if wanted, what each worker has done."""
+    from stepwell.cli.asking import caught_up, table  # noqa: PLC0415 - start-up time
+    from stepwell.cli.drawing import seconds  # noqa: PLC0415
+
+    did: list[WorkerStatistics] = []
     async with client_of(log) as client:
         crew = await client.crew()
+        if done:
+            await caught_up(client)
+            did = await client.views.workers(fresh=False)
     if as_json:
-        print_json(crew)
+        print_json({**msgspec.to_builtins(crew), "done": did} if done else crew)
         return 0
     _print_crew(crew, log)
+    if done:
+        live = {worker.name for worker in crew.workers}
+        rows = [
+            (
+                one.worker,
+                f"{one.runs:,}",
+                f"{one.failures:,}",
+                seconds(one.busy_seconds),
+                _is_live(one.worker in live),
+            )
+            for one in did
+        ]
+        print()
+        lines = table(("worker", "runs", "failures", "busy", ""), rows, right=(1, 2, 3))
+        print("\n".join(lines) if did else "no worker has done anything yet")
     return 0
+
+
+def _is_live(yes: bool) -> str:
+    return "live" if yes else "has left"
 
 
 def _print_crew(crew: Crew, log: str | None) -> None:

@@ -339,4 +339,9 @@ def parse_input(text: str | None, params: Iterable[str]) -> Any:
             data[key] = json.loads(value)
         except ValueError:
             data[key] = value
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        remedy = "A character beyond U+FFFF is two escapes, \\ud83d\\ude00; and the terminal has to speak UTF-8."
+        raise UsageError("holds half of a character (a surrogate)", place="the input", remedy=remedy) from None
     return data

@@ -73,6 +73,7 @@ async def serve(
             client = Client(log_, views=views_directory(url))
             stack.push_async_callback(client.subscriber.close)
             stack.push_async_callback(client.views.models.close)
+            await client.views.models.start()  # before anybody asks: others may read the file beside us
             if directory is not None:
                 tell(await Folder(client.registry, directory).look(), logger)
             failed: asyncio.Future[None] | None = None

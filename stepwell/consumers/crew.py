@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from stepwell.consumers.engine import ENGINES
-from stepwell.consumers.reading import find_back
+from stepwell.consumers.reading import EventReader, find_back
 from stepwell.core.acceptance import CLAIM, KIND, TRANSITION, read_stamp
 from stepwell.log.port import EVENTS, WORKERS, Log, Record
 from stepwell.schemas.codec import decode_owned
@@ -108,7 +108,10 @@ async def last_owner(log: Log, partition: int) -> str:
     if epoch is None:
         return ""
     found = await log.read(EVENTS, partition, epoch, limit=1)
-    return decode_owned(found[0].value).owner if found and found[0].headers.get(KIND) == CLAIM else ""
+    if found and found[0].offset == epoch and found[0].headers.get(KIND) == CLAIM:
+        return decode_owned(found[0].value).owner
+    snapshot = await EventReader(log, partition).seek_snapshot()  # the claim was cleaned away: it was taken since
+    return snapshot.owner if snapshot is not None else ""
 
 
 def _newest_epoch(records: Sequence[Record]) -> int | None:

@@ -100,25 +100,15 @@ class FeedSession:
         _logger.debug("goes on", partition=self._partition, offset=last.offset, number=last.number)
 
     async def _newest_position(self) -> FeedPosition | None:
-        end = self._end
-        while end > 0:
-            start = max(0, end - _TAIL)
-            found = [
-                position
-                for record in await read_range(self._log, FEED, self._partition, start, end)
-                if (position := feed_position(record.headers)) is not None
-            ]
-            if found:
-                return max(found)
-            end = start
-        if self._end:
+        newest = await _newest_position(self._log, self._partition, self._end)
+        if newest is None and self._end:
             raise LogCorruptedError(
                 "all records of the feed have been deleted, so nobody knows up to where it was published",
                 place=f"{FEED}[{self._partition}]",
                 remedy="Delete the topic: the feed is made anew, from the beginning of the log. Keep its records "
                 "for longer than it may be quiet, or compact it (retention.ms, cleanup.policy).",
             )
-        return None
+        return newest
 
     async def _learn_names(self, last: FeedPosition) -> None:
         """The names of the instances that were live there, as far as the newest snapshot knows them."""
@@ -177,6 +167,30 @@ class FeedSession:
             raise SurpriseError(f"{FEED}[{self._partition}]: somebody else has written behind {self._end - 1}")
         self._end += len(batch)
         self.published += len(batch)
+
+
+async def _newest_position(log: Log, partition: int, end: int) -> FeedPosition | None:
+    """The newest position that the feed has below an offset; None where none is kept."""
+    while end > 0:
+        start = max(0, end - _TAIL)
+        found = [
+            position
+            for record in await read_range(log, FEED, partition, start, end)
+            if (position := feed_position(record.headers)) is not None
+        ]
+        if found:
+            return max(found)
+        end = start
+    return None
+
+
+async def newest_published(log: Log, partition: int) -> int | None:
+    """The offset of the newest event that the feed has published; None where there is no feed."""
+    is_there = getattr(log, "is_there", None)  # in Kafka, a topic that nobody has made cannot be asked for its end
+    if is_there is not None and not await is_there(FEED):
+        return None
+    newest = await _newest_position(log, partition, await log.end(FEED, partition))
+    return None if newest is None else newest.offset
 
 
 class Feeder:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from stepwell.consumers.reading import Accepted, EventReader
+from stepwell.consumers.cleanups import cleaned_away
+from stepwell.consumers.reading import Accepted, EventReader, whole
 from stepwell.core.evolve import fold
 from stepwell.core.state import InstanceState
 from stepwell.errors import UnknownInstanceError
@@ -47,15 +48,30 @@ async def accepted_of(log: Log, instance_id: str) -> list[Accepted]:
     return await reader.history(instance_id)
 
 
+async def _known(log: Log, instance_id: str) -> list[Accepted]:
+    """The same, where there is any.
+
+    Raises:
+        UnknownInstanceError: The log holds none of this id (any more).
+    """
+    reader = EventReader(log, partition_for(instance_id, log.partitions))
+    await reader.seek_snapshot()
+    await reader.catch_up()
+    left = await reader.left_of(instance_id)
+    found = whole(left)
+    cut = any(one.transition.sequence for one in left) and not any(one.transition.sequence for one in found)
+    if found and not cut:
+        return found
+    raise await cleaned_away(log, instance_id, surely=cut) or unknown_instance(instance_id)
+
+
 async def events_of(log: Log, instance_id: str) -> list[EventRecord]:
     """Everything that ever happened to an instance, in order.
 
     Raises:
         UnknownInstanceError: The log holds none of this id.
     """
-    found = await accepted_of(log, instance_id)
-    if not found:
-        raise unknown_instance(instance_id)
+    found = await _known(log, instance_id)
     partition = partition_for(instance_id, log.partitions)
     return [
         record
@@ -73,9 +89,9 @@ async def state_of(log: Log, instance_id: str, to: int | None = None) -> Instanc
     Raises:
         UnknownInstanceError: The log holds none of this id.
     """
-    state = fold((accepted.transition for accepted in await accepted_of(log, instance_id)), to=to)
+    state = fold((accepted.transition for accepted in await _known(log, instance_id)), to=to)
     if state is None:
-        raise unknown_instance(instance_id)
+        raise await cleaned_away(log, instance_id, surely=False) or unknown_instance(instance_id)
     return state
 
 

@@ -27,7 +27,7 @@ from stepwell.consumers.deciding import Decided, Decider
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.delivering import Deliveries
 from stepwell.consumers.inbox import BATCH, Inbox
-from stepwell.consumers.snapshotting import Covered, Snapshots
+from stepwell.consumers.snapshotting import Covered, Snapshots, Tail
 from stepwell.consumers.strays import Asked, Strays, read_commands
 from stepwell.consumers.takeover import Possession, SurpriseError, is_unsettled, take_over
 from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Stamp, proves, stamp_headers
@@ -169,7 +169,8 @@ class PartitionOwner:
         self._admission.changed(self._runs)
         self._reader = possession.reader
         self._decider = Decider(self._log, self.partition, self._definitions, self._reader)
-        self._snapshots = Snapshots(self._log, self.partition, possession.reader, possession.tail_bytes)
+        tail = Tail(possession.tail_bytes, possession.tail_since)
+        self._snapshots = Snapshots(self._log, self.partition, possession.reader, tail, owner=self._name)
         for instance in possession.state.instances.values():
             self._arm(instance)
         self._continuing.extend(sorted(possession.state.instances))  # a map's own order hangs on the hash seed
@@ -382,7 +383,7 @@ class PartitionOwner:
             head = self._unproved.popleft()
             before, self.confirmed = self.confirmed, head.state
             self._proved_index = head.index
-            self._snapshots.grew(head.size)
+            self._snapshots.grew(head.size, head.state.at)
             if head.decided is None:
                 self._snapshots.accepted(offset)
                 continue
@@ -414,7 +415,7 @@ class PartitionOwner:
 
     def _maybe_snapshot(self) -> None:
         delivered = self._deliveries
-        if delivered.state is not None and self._snapshots.due():
+        if delivered.state is not None and self._snapshots.due(delivered.state.at):
             covers = Covered(delivered.state, self.epoch, delivered.index)
             self._snapshots.start(covers, self._append_snapshot, self._stumble)
 

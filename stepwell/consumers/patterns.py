@@ -38,7 +38,7 @@ def wanted_types(patterns: Iterable[str], *, place: str = "") -> frozenset[str]:
     for index, pattern in enumerate(given):
         if not isinstance(pattern, str):
             raise PatternError(f"a pattern is a text, and this is {pattern!r}", place=place and f"{place}[{index}]")
-        meant = _MEANT + pattern.removeprefix(_ALIAS) if pattern.startswith(_ALIAS) else pattern
+        meant = meant_by(pattern)
         matching = [name for name in TYPES if fnmatch.fnmatchcase(name, meant)]
         if not matching:
             raise PatternError(
@@ -50,3 +50,8 @@ def wanted_types(patterns: Iterable[str], *, place: str = "") -> frozenset[str]:
     if not given:
         raise PatternError("no event is asked for", place=place, remedy='"*" asks for all of them.')
     return frozenset(found)
+
+
+def meant_by(pattern: str) -> str:
+    """The pattern itself, or with ``step.`` where it says ``task.``."""
+    return _MEANT + pattern.removeprefix(_ALIAS) if pattern.startswith(_ALIAS) else pattern

@@ -21,7 +21,7 @@ from stepwell.core.acceptance import (
 from stepwell.errors import LogCorruptedError
 from stepwell.log.port import EVENTS, Log, Record
 from stepwell.schemas.codec import decode_snapshotted, decode_transition
-from stepwell.schemas.events import PartitionSnapshotted, Transition
+from stepwell.schemas.events import PartitionSnapshotted, Transition, WorkflowReopened
 
 T = TypeVar("T")
 
@@ -69,18 +69,23 @@ class EventReader:
         """
         end = await self._log.end(EVENTS, self.partition) if end is None else end
         stamp = await newest_stamp(self._log, self.partition, end)
-        if stamp is None or stamp.snapshot < 0:
-            return None
-        found = await self._log.read(EVENTS, self.partition, stamp.snapshot, limit=1)
-        if not found or found[0].offset != stamp.snapshot:
+        missing = -1
+        while stamp is not None and stamp.snapshot >= 0:
+            found = await self._log.read(EVENTS, self.partition, stamp.snapshot, limit=1)
+            if found and found[0].offset == stamp.snapshot:
+                self.snapshot = decode_snapshotted(found[0].value, place(self.partition, stamp.snapshot))
+                self.snapshot_at = stamp.snapshot
+                return self._restart(self.snapshot)
+            # Named by a replaced owner that wrote late, after a cleanup: others before it name a newer one.
+            missing = stamp.snapshot
+            stamp = await newest_stamp(self._log, self.partition, end, beyond=missing)
+        if missing >= 0:
             raise LogCorruptedError(
                 "the newest snapshot's record was deleted, and what it stood for before it",
-                place=place(self.partition, stamp.snapshot),
+                place=place(self.partition, missing),
                 remedy="Restore the log from a backup. Nothing behind the newest snapshot may be deleted.",
             )
-        self.snapshot = decode_snapshotted(found[0].value, place(self.partition, stamp.snapshot))
-        self.snapshot_at = stamp.snapshot
-        return self._restart(self.snapshot)
+        return None
 
     async def seek_newer_snapshot(self, end: int) -> PartitionSnapshotted | None:
         """Read on to a newer snapshot than the one this reader stands at, and go to it; None if there is none."""
@@ -150,7 +155,14 @@ class EventReader:
                 return
 
     async def history(self, instance_id: str) -> list[Accepted]:
-        """All accepted transitions of one instance up to where this reader stands."""
+        """All accepted transitions of one instance up to where this reader stands; none of one that was cleaned away.
+
+        What is left of an instance whose beginning was deleted is no history: nothing can be folded from it.
+        """
+        return whole(await self.left_of(instance_id))
+
+    async def left_of(self, instance_id: str) -> list[Accepted]:
+        """The same, but also what is left of an instance whose beginning was deleted."""
         records = await self._log.read_key(EVENTS, self.partition, instance_id)
         return [
             Accepted(record, self.decode(record))
@@ -172,27 +184,44 @@ def accepted_or_claim(reader: EventReader, record: Record) -> tuple[bool, bool]:
     return is_transition, reader.acceptance != before
 
 
-async def newest_stamp(log: Log, partition: int, end: int) -> Stamp | None:
+def whole(found: Sequence[Accepted]) -> list[Accepted]:
+    """An instance's transitions from the first one on that needs nothing before it, and all mere answers."""
+    kept, begun = [], False
+    for accepted in found:
+        transition = accepted.transition
+        begun = begun or transition.sequence == 1 or isinstance(transition.events[0], WorkflowReopened)
+        if begun or not transition.sequence:
+            kept.append(accepted)
+    return kept
+
+
+async def newest_stamp(log: Log, partition: int, end: int, *, beyond: int = -2) -> Stamp | None:
     """The headers of the last transition below ``end``, accepted or not; None where there is none.
 
     A refused transition will do: the snapshot that it names was accepted when it was written.
+
+    Args:
+        beyond: Only one that names a later snapshot than this offset.
     """
 
     def newest(records: Sequence[Record]) -> Stamp | None:
         stamped = (record.headers for record in reversed(records) if SNAPSHOT_AT in record.headers)
-        return next(map(read_stamp, stamped), None)
+        return next((stamp for stamp in map(read_stamp, stamped) if stamp.snapshot > beyond), None)
 
-    return await find_back(log, partition, end, newest)
+    first = await log.read(EVENTS, partition, 0, limit=1) if beyond >= 0 else ()
+    return await find_back(log, partition, end, newest, start=first[0].offset if first else 0)
 
 
-async def find_back(log: Log, partition: int, end: int, find: Callable[[Sequence[Record]], T | None]) -> T | None:
-    """What ``find`` finds in the last few events below ``end``, else in the few before those, and so on."""
-    while end > 0:
-        start = max(0, end - _STEP_BACK)
-        found = find(await read_range(log, EVENTS, partition, start, end))
+async def find_back(
+    log: Log, partition: int, end: int, find: Callable[[Sequence[Record]], T | None], *, start: int = 0
+) -> T | None:
+    """What ``find`` finds in the last few events below ``end``, else in the few before those, down to ``start``."""
+    while end > start:
+        begin = max(start, end - _STEP_BACK)
+        found = find(await read_range(log, EVENTS, partition, begin, end))
         if found is not None:
             return found
-        end = start
+        end = begin
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -20,6 +20,20 @@ from stepwell.schemas.events import EVENTS_VERSION, PartitionSnapshotted
 FACTOR: Final = 4
 # And not before this: reading so much takes some tens of milliseconds, which no snapshot would save.
 SMALLEST_TAIL: Final = 4 * 1024 * 1024
+# But after this even for less, in milliseconds: only what a snapshot covers can be cleaned away.
+LONGEST_TAIL: Final = 24 * 60 * 60 * 1000
+
+
+class Tail(NamedTuple):
+    """The transitions since the newest snapshot.
+
+    Attributes:
+        size: Bytes of all of them.
+        since: Time of the first one, in milliseconds; 0 where there are none.
+    """
+
+    size: int = 0
+    since: int = 0
 
 
 class Covered(Struct, frozen=True, gc=False):
@@ -33,28 +47,36 @@ class Covered(Struct, frozen=True, gc=False):
 class Snapshots:
     """The snapshots of one partition under one owner.
 
+    Args:
+        owner: Its name, for people.
+        tail: What has happened since the newest one.
+
     Attributes:
         at: Offset of the newest accepted snapshot record; -1 before the first.
     """
 
-    def __init__(self, log: Log, partition: int, reader: EventReader, tail_bytes: int) -> None:
+    def __init__(self, log: Log, partition: int, reader: EventReader, tail: Tail, *, owner: str) -> None:
         self._log = log
+        self._owner = owner
         self._partition = partition
         self._refused = tuple(sorted(reader.refused))  # none can be added while this owner's claim stands
         self._size = reader.snapshot.size if reader.snapshot else 0
-        self._tail = tail_bytes
+        self._tail = tail.size
+        self._since = tail.since
         self._task: asyncio.Task[None] | None = None
         self._taken: tuple[PartitionSnapshotted, Place] | None = None
         self.at = reader.snapshot_at
 
-    def grew(self, size: int) -> None:
-        """Note that a transition of so many bytes was accepted."""
+    def grew(self, size: int, at: int) -> None:
+        """Note that a transition of so many bytes was accepted, and its time."""
         self._tail += size
+        self._since = self._since or at
 
-    def due(self) -> bool:
-        """Whether it is time for one."""
+    def due(self, at: int) -> bool:
+        """Whether it is time for one, as of the partition's newest transition that it could cover."""
         idle = self._task is None or (self._task.done() and self._taken is None)
-        return idle and self._tail > max(SMALLEST_TAIL, FACTOR * self._size)
+        is_old = 0 < self._since < at - LONGEST_TAIL
+        return idle and (is_old or self._tail > max(SMALLEST_TAIL, FACTOR * self._size))
 
     def start(
         self,
@@ -67,7 +89,7 @@ class Snapshots:
         Args:
             stumble: Told of any trouble.
         """
-        self._tail = 0
+        self._tail = self._since = 0
         self._task = asyncio.ensure_future(self._take(covered, append))
         self._task.add_done_callback(lambda task: _report(task, stumble))
 
@@ -91,6 +113,7 @@ class Snapshots:
             chunks=count,
             size=size,
             refused=self._refused,
+            owner=self._owner,
         )
         self._taken = (snapshot, covered.state.place)
         append(snapshot)

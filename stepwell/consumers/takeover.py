@@ -33,6 +33,7 @@ class Possession(NamedTuple):
         released: Offset of the last transition whose effects are known to be delivered.
         resend: Effects after that which are still unsettled.
         tail_bytes: Size of the transitions since the snapshot.
+        tail_since: Time of the first of them, in milliseconds; 0 where there are none.
     """
 
     epoch: int
@@ -41,6 +42,7 @@ class Possession(NamedTuple):
     released: int
     resend: list[Effect]
     tail_bytes: int
+    tail_since: int
 
 
 async def take_over(log: Log, partition: int, owner: str, now: int) -> Possession:
@@ -61,7 +63,7 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
     state = await load_snapshot(log, reader, epoch)
     released = reader.position - 1 if reader.snapshot else -1  # a snapshot covers only what was delivered
     sent: list[tuple[int, Effect]] = []
-    tail_bytes = 0
+    tail_bytes = tail_since = 0
     while reader.position <= epoch:
         before = reader.position
         for record in await reader.read(end=epoch + 1):
@@ -75,6 +77,7 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
             sent += [(record.offset, effect) for effect in found]
             released = max(released, stamp.released)
             tail_bytes += len(record.value)
+            tail_since = tail_since or transition.at
         if reader.position == before:
             raise LogCorruptedError(
                 f"the partition ends at {before}, before our claim at {epoch}",
@@ -82,7 +85,7 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
                 remedy="Records that were acknowledged are missing: restore the log from a backup.",
             )
     resend = [effect for offset, effect in sent if offset > released and is_unsettled(state, effect)]
-    return Possession(epoch, state, reader, released, resend, tail_bytes)
+    return Possession(epoch, state, reader, released, resend, tail_bytes, tail_since)
 
 
 async def load_snapshot(log: Log, reader: EventReader, epoch: int) -> PartitionState:

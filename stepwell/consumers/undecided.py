@@ -26,9 +26,12 @@ async def undecided(log: Log, definitions: Definitions, instance_id: str) -> Ins
         CommandRejectedError: It was asked for, and the engine would not start it.
     """
     rejected: dict[str, CommandRejected] = {}
-    with contextlib.suppress(UnknownInstanceError):
+    unknown = unknown_instance(instance_id)
+    try:
         answers = [record.event for record in await events_of(log, instance_id)]
         rejected = {answer.command_id: answer for answer in answers if isinstance(answer, CommandRejected)}
+    except UnknownInstanceError as error:  # which may say that it was cleaned away
+        unknown = error
     partition = partition_for(instance_id, log.partitions)
     asked = [await log.read_key(topic, partition, instance_id) for topic in (COMMANDS, STARTS)]
     for record in itertools.chain.from_iterable(asked):
@@ -52,4 +55,4 @@ async def undecided(log: Log, definitions: Definitions, instance_id: str) -> Ins
             raise CommandRejectedError(
                 answer.code, f"its start was rejected: {answer.message}", instance_id=instance_id
             )
-    raise unknown_instance(instance_id)
+    raise unknown

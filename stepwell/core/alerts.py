@@ -12,12 +12,14 @@ from stepwell.core.health import (
     FAILED_WORST,
     SLOW_WORST,
     WAIT_WORST,
+    Health,
     Level,
     Observation,
     Part,
     error_share,
     failed_share,
     health,
+    is_few,
     slowness,
 )
 
@@ -86,26 +88,56 @@ def _of_workers(seen: list[Observation]) -> Iterator[Alert]:
         )
 
 
-def _of_workflow(seen: Observation) -> Iterator[Alert]:
+def _of_workflow(seen: Observation) -> list[Alert]:
+    """The alerts of one version; of those that tell the same, the one that tells most precisely what it is."""
     state = health(seen)
+    found = {alert.code: alert for alert in _of_parts(seen, state)}
+
+    def is_told(code: str, level: Level) -> bool:
+        return code in found and _ORDER[found[code].level] <= _ORDER[level]
+
+    # Where instances fail, the attempts that failed are why.
+    if "error_prone" in found and is_told("failing", found["error_prone"].level):
+        del found["error_prone"]
+    worst = min(
+        (part for part in state.parts if part.score is not None),
+        key=lambda part: (part.score, -part.weight),
+        default=None,
+    )
+    codes = _TOLD_BY[worst.name] if worst is not None else ()
+    if state.level != "healthy" and not any(is_told(code, state.level) for code in codes):
+        found["unhealthy"] = Alert(
+            "unhealthy",
+            state.level,
+            seen.workflow,
+            seen.version,
+            f"its health is {state.score} of 100; {state.words}",
+            "See what is worst among its parts: `stepwell health`.",
+        )
+    return list(found.values())
+
+
+_TOLD_BY: Final = {
+    "success": ("failing",),
+    "time": ("slow",),
+    "errors": ("error_prone", "failing"),
+    "resources": ("waiting_long",),
+}
+
+
+def _of_parts(seen: Observation, state: Health) -> Iterator[Alert]:
+    few = is_few(seen)
 
     def alert(code: str, message: str, remedy: str, *, critical: bool = False) -> Alert:
         return Alert(code, "critical" if critical else "warning", seen.workflow, seen.version, message, remedy)
 
-    if state.level != "healthy":
-        yield alert(
-            "unhealthy",
-            f"its health is {state.score} of 100; {state.words}",
-            "See what is worst among its parts: `stepwell health`.",
-            critical=state.level == "critical",
-        )
     failed = failed_share(seen)
     if failed is not None and failed >= FAILING:
         yield alert(
             "failing",
             _words(state.parts, "success"),
-            "`stepwell list --status failed` shows them; `stepwell resume ID` goes on at the step that failed.",
-            critical=failed >= FAILED_WORST,
+            f"`stepwell list {_statuses(seen)}` shows them; `stepwell resume ID` goes on at the step that failed.",
+            critical=failed >= FAILED_WORST and not few,
         )
     errors = error_share(seen)
     if errors is not None and errors >= ERROR_PRONE:
@@ -113,7 +145,7 @@ def _of_workflow(seen: Observation) -> Iterator[Alert]:
             "error_prone",
             _words(state.parts, "errors"),
             "See the errors of its steps: `stepwell status ID`. What they need may be away, or too slow.",
-            critical=errors >= ERRORS_WORST,
+            critical=errors >= ERRORS_WORST and not few,
         )
     if seen.incidents > 0:
         number = "1 instance waits" if seen.incidents == 1 else f"{seen.incidents:,} instances wait"
@@ -128,7 +160,7 @@ def _of_workflow(seen: Observation) -> Iterator[Alert]:
             "slow",
             _words(state.parts, "time"),
             "`stepwell status ID` shows what each step took. Expect more, if that is what it takes.",
-            critical=usual >= SLOW_WORST,
+            critical=usual >= SLOW_WORST and not few,
         )
     elif longest is not None and longest >= SLOW_WORST:
         yield alert(
@@ -143,6 +175,13 @@ def _of_workflow(seen: Observation) -> Iterator[Alert]:
             "`stepwell workers` shows whether any serves its queue and has its handler, and how many slots are free.",
             critical=seen.oldest_ready_seconds >= WAIT_WORST,
         )
+
+
+def _statuses(seen: Observation) -> str:
+    """What lists the instances that count as failed: an open incident is paused."""
+    return " ".join([
+        *(["--status failed"] if seen.failed > 0 else []), *(["--status paused"] if seen.incidents > 0 else []),
+    ])  # fmt: skip
 
 
 def _words(parts: Iterable[Part], name: str) -> str:

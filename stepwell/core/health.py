@@ -29,6 +29,8 @@ WAIT_BEST, WAIT_WORST = 10.0, 600.0  # seconds that the oldest ready run has wai
 
 WEIGHTS: Final = {"success": 40, "time": 25, "errors": 20, "resources": 15}
 
+FEW: Final = 5  # finished instances below which shares say little: until then a version is at most a warning
+
 NOTHING_YET: Final = "nothing has run yet"
 
 
@@ -92,7 +94,8 @@ class Health(Struct, frozen=True):
 
     Attributes:
         score: 0 to 100.
-        level: ``critical`` below 50, ``warning`` below 70, else ``healthy``.
+        level: ``critical`` below 50, ``warning`` below 70, else ``healthy``; of fewer than 5 finished instances
+            ``warning`` at worst.
         words: Why, in one sentence.
     """
 
@@ -118,12 +121,20 @@ def health(seen: Observation) -> Health:
     worst, part = min(known, key=lambda one: (one[0], -one[1].weight))
     score = int((mean + worst) / 2 + 0.5)
     words = f"{part.name}: {part.words}" if worst < 100 else "all that is known of it is well"
-    return Health(seen.workflow, seen.version, score, level_of(score), parts, words)
+    level = level_of(score)
+    if level == "critical" and is_few(seen):
+        level = "warning"
+    return Health(seen.workflow, seen.version, score, level, parts, words)
 
 
 def level_of(score: float) -> Level:
     """The level that a score stands for."""
     return "critical" if score < CRITICAL_BELOW else "warning" if score < WARNING_BELOW else "healthy"
+
+
+def is_few(seen: Observation) -> bool:
+    """Whether so few instances have finished that one more could change everything; open incidents count."""
+    return sum(map(_count, (seen.completed, seen.failed, seen.cancelled, seen.incidents))) < FEW
 
 
 def failed_share(seen: Observation) -> float | None:
@@ -189,6 +200,8 @@ def _resources(seen: Observation) -> Part:
     if seen.slots <= 0:
         if seen.waiting > 0:
             return _part("resources", 0.0, f"no worker is live, and {_runs(seen.waiting)} for one")
+        if seen.slots_used > 0:
+            return _part("resources", None, "no worker is live, and those that had steps in hand are gone")
         return _part("resources", None, "no worker is live, and nothing waits for one")
     use = min(1.0, _count(seen.slots_used) / seen.slots)
     score = 100 - (100 - USE_AT_FULL) * max(0.0, use - USE_BEST) / (1 - USE_BEST)

@@ -222,7 +222,12 @@ def _reopened(decision: Decision, command: ResumeWorkflow | RollbackWorkflow) ->
     if decision.state is not None:
         return True
     if archived is None:
-        _not_live(decision, command)
+        finished = decision.circumstances.finished
+        if finished is None:
+            _not_live(decision, command)
+        else:
+            message = f"it has finished ({finished.status}), and its history was cleaned away since"
+            reject(decision, command, "archived", message)
         return False
     if "" in decision.circumstances.oversized:
         size = decision.circumstances.oversized[""]

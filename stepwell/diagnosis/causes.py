@@ -15,7 +15,7 @@ from stepwell.core.people import CHILD_FAILED
 from stepwell.core.retry import WORKFLOW_TIMEOUT
 from stepwell.core.state import UNDER_WAY, WorkflowStatus
 from stepwell.diagnosis.case import Case, Finding, Remedy, asked_by, named, said
-from stepwell.diagnosis.steps import module_of, step_finding, worker_command
+from stepwell.diagnosis.steps import able_workers, module_of, step_finding, worker_command
 from stepwell.schemas.events import ErrorInfo
 
 
@@ -39,13 +39,17 @@ def causes(case: Case) -> list[Finding]:
     found += _deferred(case, [step_id for step_id, _ in under_way])
     if not found:
         found.append(Finding(code="running", words="it goes on by itself: an engine decides its next steps"))
-    return sorted(found, key=lambda finding: _ORDER.index(finding.code))
+    order = _ORDER if case.crew.engines else _PEOPLE_FIRST
+    return sorted(found, key=lambda finding: order.index(finding.code))
 
 
 _ORDER: Final = (
     "no_engine", "no_owner", QUARANTINED, "incident", "paused", "no_worker", NO_HANDLER, "approval", "child",
     "retrying", "sleeping", "worker_gone", "rolling_back", "ready", "running", "deferred",
 )  # fmt: skip
+# What waits for a person does not go on by an engine alone: then that is told first.
+_PEOPLE: Final = (QUARANTINED, "incident", "paused", "approval")
+_PEOPLE_FIRST: Final = (*_PEOPLE, *(code for code in _ORDER if code not in _PEOPLE))
 
 
 # --- how it ended -------------------------------------------------------------------------------------------
@@ -120,6 +124,11 @@ def _engines(case: Case) -> Iterator[Finding]:
             code="no_engine",
             words="no engine works on this log, so nothing is decided",
             remedies=[
+                Remedy("After that, start an engine that goes on with it", case.other("engine")),
+                Remedy("Or run it here to its end", _run(case)),
+            ]
+            if _waits_for_people(case)
+            else [
                 Remedy("Run it here to its end", _run(case)),
                 Remedy("Or start an engine that stays", case.other("engine")),
             ],
@@ -130,6 +139,12 @@ def _engines(case: Case) -> Iterator[Finding]:
             words=f"no live engine has taken over its partition, {case.partition}: that is a matter of seconds",
             remedies=[Remedy("See who has which partitions", case.other("workers"))],
         )
+
+
+def _waits_for_people(case: Case) -> bool:
+    state = case.state
+    asked = any(step.waits_for == "approval" for step in state.steps.values() if step.status in UNDER_WAY)
+    return state.status is WorkflowStatus.PAUSED or asked
 
 
 def _run(case: Case) -> str:
@@ -176,12 +191,18 @@ def _paused(case: Case) -> Finding:
                 Remedy("Report it with its history", case.command("history", "--json")),
             ],
         )
+    words = f"it waits for a person: {reason}"
     if state.incident == NO_HANDLER:
         ready = step.ready if step is not None else None
-        remedies = [Remedy("Start a worker that has it", worker_command(case, ready)), *remedies]
+        able = able_workers(case.crew.workers, ready)
+        remedies = [Remedy("Go on: the step is offered again", case.command("resume"))]
+        if able:
+            words += f"; {named([worker.name for worker in able])} has the handler now"
+        else:
+            remedies.insert(0, Remedy("Start a worker that has it", worker_command(case, ready)))
     return Finding(
         code="incident",
-        words=f"it waits for a person: {reason}",
+        words=words,
         step_id=culprit,
         incident=state.incident,
         since=since,

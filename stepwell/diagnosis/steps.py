@@ -136,11 +136,11 @@ def _in_hands(case: Case, step_id: str, step: StepState, due: int) -> Finding:
         words = f'{what} needs the handler "{handler}", and no live worker has it: {named(_names(serving))} may not'
         words += " import it" if "." in handler else " run it"
         if step.waits_for == "worker":
-            words += "; it was handed back" + (f", and is offered again {when(due, case.now)}" if due else "")
+            words += "; it was handed back" + (f", and is offered again {_again(case, due)}" if due else "")
         return Finding(code=NO_HANDLER, words=words, due=due, remedies=wanted, **common)
     words = f"{what} waits for a worker: {named(_names(able))} can take it"
     if step.waits_for == "worker":
-        words += f"; it was handed back, and is offered again {when(due, case.now)}"
+        words += f"; it was handed back, and is offered again {_again(case, due)}"
     elif case.now - step.since > TAKEN_LATE_MS:
         words += (
             f"; it has waited for {span(case.now - step.since)}: their slots are full, or they are a `stepwell run` "
@@ -150,8 +150,15 @@ def _in_hands(case: Case, step_id: str, step: StepState, due: int) -> Finding:
         Remedy("See what the workers are at", case.other("work", "--status", "running")),
         Remedy("Another worker would help", worker_command(case, ready)),
     ]
-    late = case.now - step.since > TAKEN_LATE_MS
+    # Where it is paused, or was handed back, another worker would change nothing.
+    held = case.state.status is WorkflowStatus.PAUSED or step.waits_for == "worker"
+    late = case.now - step.since > TAKEN_LATE_MS and not held
     return Finding(code="ready", words=words, due=due, remedies=remedies if late else [], **common)
+
+
+def _again(case: Case, due: int) -> str:
+    """When a step that was handed back is offered to workers again."""
+    return "once it is resumed" if case.state.status is WorkflowStatus.PAUSED else when(due, case.now)
 
 
 def _running(case: Case, what: str, step: StepState, due: int, common: dict[str, Any], *, able: bool) -> Finding:

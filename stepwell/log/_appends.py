@@ -81,3 +81,10 @@ def delete_some(topic: str, partition: int, offset: int) -> Callable[[Transactio
         return deleted
 
     return act
+
+
+def free_pages(tx: Transaction) -> int:
+    """How many pages hold nothing; some of them are given back once the transaction is done."""
+    found: int = tx.execute("PRAGMA freelist_count").fetchone()[0]
+    tx.shrinks = found > 0
+    return found

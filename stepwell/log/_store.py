@@ -23,7 +23,17 @@ from stepwell.errors import (
     LogLockedError,
     LogVersionError,
 )
-from stepwell.log.port import COMMANDS, CONTROL, DEAD_LETTERS, DEFINITIONS, EVENTS, SNAPSHOTS, STARTS, SUBSCRIPTIONS
+from stepwell.log.port import (
+    CLEANUPS,
+    COMMANDS,
+    CONTROL,
+    DEAD_LETTERS,
+    DEFINITIONS,
+    EVENTS,
+    SNAPSHOTS,
+    STARTS,
+    SUBSCRIPTIONS,
+)
 
 Durability = Literal["full", "normal"]
 
@@ -47,7 +57,8 @@ _TOPICS: Final = {
     CONTROL: 5,
     DEAD_LETTERS: 6,
     STARTS: 7,
-    SUBSCRIPTIONS: 8,  # files that were made without it number it when it is first written to
+    SUBSCRIPTIONS: 8,  # files that were made without it, or the next, number them when they are first written to
+    CLEANUPS: 9,
 }
 
 _SCHEMA: Final = f"""

@@ -197,6 +197,15 @@ class KafkaLog:
         self._check(topic, partition)
         await self.reader.delete_before((topic, partition), offset)
 
+    async def is_there(self, topic: str) -> bool:
+        """Whether a topic that a log can do without has been made.
+
+        Raises:
+            LogError: The brokers do not say.
+        """
+        self._check_open()
+        return await self.topics.is_there(topic)
+
     async def have(self, topic: str) -> None:
         """Have a topic that a log can do without, with as many partitions as the log; made if need be.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log._appends import Append, delete_some
+from stepwell.log._appends import Append, delete_some, free_pages
 from stepwell.log._ends import Ends, Place
 from stepwell.log._groups import GroupPlace, encode_about, list_members
 from stepwell.log._hands import Batch, Hands
@@ -231,6 +231,15 @@ class LocalLog:
         self._check(topic, partition)
         while await self._change(delete_some(topic, partition, offset)):
             pass
+
+    async def give_back(self) -> None:
+        """Give the pages that are free back to the file system, in steps that appends go between.
+
+        The file gets smaller at its next checkpoint.
+        """
+        left = await self._change(free_pages)
+        while left and (after := await self._change(free_pages)) < left:
+            left = after
 
     # Queues and groups.
 

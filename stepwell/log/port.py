@@ -26,6 +26,7 @@ SNAPSHOTS: Final = "snapshots"
 DEAD_LETTERS: Final = "dead-letters"  # commands and work that could not be decoded, events nobody would take
 CONTROL: Final = "control"  # one partition; every worker reads all of it
 SUBSCRIPTIONS: Final = "subscriptions"  # one partition; how far each durable name has come
+CLEANUPS: Final = "cleanups"  # one partition; what was cleaned away, for whoever keeps read models
 FEED: Final = "feed"  # optional: accepted events one by one, for those who are not Stepwell
 
 WORKERS: Final = "workers"  # the group that those who consume are in

@@ -25,6 +25,11 @@ def without_password(url: str) -> str:
     return re.sub(r"(?i)(password=)[^&]*", r"\1***", url)
 
 
+def place_of_log(log: Log) -> str:
+    """Where an open log is, as messages and files name it; empty where it is nowhere."""
+    return str(getattr(log, "path", "") or getattr(getattr(log, "settings", None), "place", ""))
+
+
 async def open_log(url: str | None = None, *, create: bool = True) -> Log:
     """Open the log that a URL names.
 
@@ -45,7 +50,7 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
         raise LogError(
             f"{scheme!r} is no kind of log" if colon else "the log's URL has no scheme",
             place=url,
-            remedy=f"Write file:PATH, such as {DEFAULT_URL if colon else f'file:{url}'}.",
+            remedy=f"Write file:PATH, such as {DEFAULT_URL if colon else f'file:{url}'}, or kafka://HOST:PORT.",
         )
     text, _, query = rest.partition("?")
     if text.startswith("//"):

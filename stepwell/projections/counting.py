@@ -18,6 +18,7 @@ from stepwell.projections.rows import AttemptRow, InstanceRow
 
 HOUR: Final = 3_600_000  # milliseconds
 HOURLY: Final = "hour:"  # measures whose slot is an hour
+OF_WORKERS: Final = ""  # stands for the workflow, which has a name, in counts of a worker; the version is its name
 _WIDTH: Final = 1.02
 _LOG: Final = math.log(_WIDTH)
 
@@ -74,6 +75,11 @@ def step_counts_of(instance: InstanceRow, row: AttemptRow) -> Counts:
         if row.cpu:
             counts[Count(workflow, version, step_id, "cpu")] = row.cpu
         counts[Count(workflow, version, "", f"{HOURLY}attempts", row.finished_at // HOUR)] = 1
+        if row.worker:
+            counts[Count(OF_WORKERS, row.worker, "", "runs")] = 1
+            counts[Count(OF_WORKERS, row.worker, "", "busy")] = row.took
+            if row.status in _WENT_WRONG:
+                counts[Count(OF_WORKERS, row.worker, "", "failures")] = 1
     if row.status in _WENT_WRONG:
         counts[Count(workflow, version, "", f"{HOURLY}errors", row.finished_at // HOUR)] = 1
     return counts

@@ -50,9 +50,20 @@ def _scalars(payload: dict[str, Any], path: str, depth: int) -> Iterator[tuple[s
 def field_value(value: Any) -> str | None:
     """A value as it is looked up: JSON, where 2.0 is 2; None for what cannot be."""
     if type(value) is str:
-        return None if len(value) > LONGEST_VALUE else _encode(value).decode()
+        return None if len(value) > LONGEST_VALUE or not _is_text(value) else _encode(value).decode()
+    if type(value) is float and not math.isfinite(value):
+        return None  # JSON would have it be null
     if type(value) is float and value.is_integer() and math.fabs(value) < 2**53:
         return str(int(value))
     if value is None or type(value) in (bool, int, float):
         return _encode(value).decode()
     return None
+
+
+def _is_text(value: str) -> bool:
+    """Whether it holds whole characters; halves of them (surrogates) come from arguments that are no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -14,7 +14,7 @@ from stepwell.core.state import WorkflowStatus
 from stepwell.core.suggestions import suggest
 from stepwell.errors import StepwellError
 from stepwell.projections.fields import DEEPEST, LONGEST_NAME, LONGEST_VALUE, field_value
-from stepwell.projections.rows import InstanceRow
+from stepwell.projections.rows import LONGEST_TEXT, InstanceRow
 
 Order = Literal["-created", "created", "-finished", "finished", "-priority", "priority"]
 ORDERS: Final = ("-created", "created", "-finished", "finished", "-priority", "priority")
@@ -91,6 +91,9 @@ def checked(wanted: InstanceFilter) -> InstanceFilter:
     Raises:
         FilterError: It does not.
     """
+    for name in ("workflow", "version", "tag", "error", "parent", "id"):
+        if not isinstance(getattr(wanted, name), str):
+            raise FilterError(f"takes one text, and {getattr(wanted, name)!r} is none", place=name)
     for status in wanted.status:
         if status not in STATUSES:
             raise FilterError(
@@ -100,10 +103,14 @@ def checked(wanted: InstanceFilter) -> InstanceFilter:
             )
     if 0 < len(wanted.error) < LEAST_TEXT:
         raise FilterError(f"a text of {LEAST_TEXT} characters at least is looked for", place="error")
+    if len(wanted.error) > LONGEST_TEXT or "\0" in wanted.error:  # SQLite takes a text to end at a zero
+        raise FilterError(f"a text of {LONGEST_TEXT:,} characters at most, without NUL, is looked for", place="error")
     for name in ("priority_min", "priority_max"):
         number = getattr(wanted, name)
-        if number is not None and not 0 <= number <= 100:
+        if number is not None and (type(number) is not int or not 0 <= number <= 100):
             raise FilterError("a priority is a number from 0 to 100", place=name)
+    if wanted.priority_max is not None and (wanted.priority_min or 0) > wanted.priority_max:
+        raise FilterError("nothing lies between: it is more than the most", place="priority_min")
     for kind in ("created", "finished"):
         after, before = getattr(wanted, f"{kind}_after"), getattr(wanted, f"{kind}_before")
         if after is not None and before is not None and after >= before:
@@ -128,6 +135,9 @@ class InstancePage(list[InstanceRow]):
         self.total_is_exact = exact
 
 
+_Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what SQLite can compare with
+
+
 class Cursor(Struct, frozen=True, array_like=True):
     """Behind which row the next page begins.
 
@@ -138,8 +148,8 @@ class Cursor(Struct, frozen=True, array_like=True):
     """
 
     order: str
-    key: int
-    number: int
+    key: _Integer
+    number: _Integer
 
 
 def write_cursor(cursor: Cursor) -> str:

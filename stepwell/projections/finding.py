@@ -95,7 +95,7 @@ class Finder:
         if cursor is None and len(rows) <= limit:
             return Found(rows, len(rows), True)
         most = None if exact or candidates is not None else _COUNTED_SLOWLY if rare else COUNTED
-        total, is_exact = await self._total(wanted, workflows, arms, plain, most)
+        total, is_exact = await self._total(wanted, workflows, arms, plain, order, most)
         return Found(rows, total, is_exact)
 
     async def _workflows(self, wanted: InstanceFilter) -> list[int] | None:
@@ -131,17 +131,7 @@ class Finder:
                 )
             )
         if wanted.error:
-            pattern = f"%{_escaped(wanted.error)}%"
-            found.append(
-                _Rare(
-                    "SELECT DISTINCT instance AS number FROM error_texts JOIN errors ON errors.number = "
-                    "error_texts.rowid WHERE error_texts MATCH ?",
-                    "EXISTS (SELECT 1 FROM errors WHERE errors.instance = instances.number AND "
-                    "(message LIKE ? ESCAPE '\\' OR kind LIKE ? ESCAPE '\\'))",
-                    (phrase(wanted.error),),
-                    (pattern, pattern),
-                )
-            )
+            found.append(_text(wanted.error))
         for column, low, high in (
             ("priority", wanted.priority_min, wanted.priority_max),
             ("finished_at", wanted.finished_after, wanted.finished_before),
@@ -163,7 +153,7 @@ class Finder:
         behind = "" if cursor is None else f" AND ({column}, number) {key} (?, ?)"
         one = (
             f"SELECT * FROM (SELECT {column} AS key, number, {INSTANCE_COLUMNS} FROM instances WHERE "
-            "{conditions}" + f"{behind} ORDER BY {column} {direction}, number {direction} LIMIT {limit + 1})"
+            "{conditions}" + f"{behind} ORDER BY {_by(order)} LIMIT {limit + 1})"
         )
         texts, parameters = [], list[Any]()
         for arm in arms:
@@ -179,13 +169,15 @@ class Finder:
         workflows: list[int] | None,
         arms: list[_Conditions],
         plain: _Conditions,
+        order: str,
         most: int | None,
     ) -> tuple[int, bool]:
         if not plain.texts:
             return await self._counted(wanted, workflows), True
         total = 0
         for arm in arms:
-            limit = "" if most is None else f" LIMIT {most + 1 - total}"
+            # Counted in the order of the page: that is the way on which enough of them were just found.
+            limit = "" if most is None else f" ORDER BY {_by(order)} LIMIT {most + 1 - total}"
             query = f"SELECT count(*) FROM (SELECT 1 FROM instances WHERE {arm} AND {plain}{limit})"
             total += (await self._all(query, [*arm.parameters, *plain.parameters]))[0][0]
             if most is not None and total > most:
@@ -206,9 +198,32 @@ class Finder:
         return list(await self._connection.execute_fetchall(query, parameters))
 
 
+def _by(order: str) -> str:
+    column, direction = KEYS[order.lstrip("-")], "DESC" if order.startswith("-") else "ASC"
+    return f"{column} {direction}, number {direction}"
+
+
 def phrase(text: str) -> str:
     """A text as FTS5 looks for it: as it stands, without any operators."""
     return '"' + text.replace('"', '""') + '"'
+
+
+def _text(text: str) -> _Rare:
+    """A text in errors, without regard to case."""
+    numbers = (
+        "SELECT DISTINCT instance AS number FROM error_texts JOIN errors ON errors.number = "
+        "error_texts.rowid WHERE error_texts MATCH ?"
+    )
+    if not text.isascii():  # LIKE knows the case of ASCII only
+        return _Rare(numbers, f"number IN ({numbers})", (phrase(text),), (phrase(text),))
+    pattern = f"%{_escaped(text)}%"
+    return _Rare(
+        numbers,
+        "EXISTS (SELECT 1 FROM errors WHERE errors.instance = instances.number AND "
+        "(message LIKE ? ESCAPE '\\' OR kind LIKE ? ESCAPE '\\'))",
+        (phrase(text),),
+        (pattern, pattern),
+    )
 
 
 def _plain(wanted: InstanceFilter, order: str) -> _Conditions:
@@ -232,10 +247,12 @@ def _range(column: str, low: int | None, high: int | None, *, walked: bool) -> _
     Args:
         walked: Whether this is the index that is walked along; else it is hidden from SQLite while another is.
     """
-    texts, parameters = [f"{column} > 0"] if column == "finished_at" else [], []
+    texts, parameters = [], list[int]()
+    if low is None and column == "finished_at":
+        texts.append(f"{column} > 0")  # those that go on have 0 there
     if low is not None:
         texts.append(f"{column} >= ?")
-        parameters.append(low)
+        parameters.append(max(low, 1) if column == "finished_at" else low)
     if high is not None:
         texts.append(f"{column} {'<' if column == 'finished_at' else '<='} ?")
         parameters.append(high)

@@ -168,8 +168,19 @@ def _index_input(changes: Changes, number: int, payload: Any) -> None:
 
 
 def input_hash(value: Any) -> bytes:
-    """What equal inputs have in common, whatever the order of their keys."""
-    return hashlib.blake2b(_encode(value), digest_size=16).digest()
+    """What equal inputs have in common, whatever the order of their keys, and whether 1 is written 1.0."""
+    encoded = _encode(value)
+    if b".0" in encoded:
+        encoded = _encode(_whole(value))
+    return hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _move_output(changes: Changes, number: int, before: InstanceState | None, after: InstanceState) -> None:

@@ -12,7 +12,8 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +21,12 @@ from msgspec import Struct
 
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogUnavailableError
-from stepwell.log.port import DEFINITIONS, EVENTS, Log, Record
+from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
+from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
-from stepwell.projections.tables import DEFINITIONS_PARTITION
+from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.projections")
@@ -72,64 +74,105 @@ class ReadModels:
         self._projector: Projector | None = None
         self._problem: BaseException | None = None
         self._looked = 0.0
+        self._closed = False
+        self._gives_back = True  # whether the file may have pages to give back: one who was killed may have left some
         self._reopening = asyncio.Lock()
 
     async def start(self) -> None:
-        """Begin to follow the log; whoever is first in this directory writes, the others only read."""
+        """Begin to follow the log; whoever is first in this directory writes, the others only read.
+
+        Raises:
+            LogClosedError: They were closed for good.
+        """
+        self._check_open()
         if self._task is None:
             self._task = asyncio.ensure_future(self._follow())
 
-    async def queries(self) -> Queries:
-        """What can be asked, of the newest generation.
+    @asynccontextmanager
+    async def asking(
+        self, *, offsets: Mapping[int, int] | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Queries]:
+        """What can be asked, of the newest generation, for as long as the block runs.
+
+        Args:
+            offsets: For each partition, the offset behind the last record that must be in: read your own write.
+            timeout: Seconds to wait for that at most.
 
         Raises:
+            TimeoutError: It is not yet; ``lag`` says how far it is.
             ReadModelsError: The read models cannot be used.
             LogError: The log cannot be read.
         """
+        async with asyncio.timeout(timeout):
+            queries = await self._hold()
+            while not await self._has(queries, offsets or {}):
+                await self._release(queries)
+                await self._news()
+                queries = await self._hold()
+        try:
+            yield queries
+        except ReadModelsDamagedError:
+            queries.path.with_suffix(".damaged").touch()  # whoever writes will see it
+            raise
+        finally:
+            await self._release(queries)
+
+    async def _hold(self) -> Queries:
         await self.start()
         await self._until(self._opened.is_set)
         now = time.monotonic()
         async with self._reopening:
+            self._check_open()
             if self._queries is None or (now - self._looked >= _LOOK_EVERY and self._is_outdated(self._queries)):
-                newest = self.newest()
-                before, self._queries = self._queries, await Queries.open(self._path(newest))
-                if before is not None:
-                    await before.close()
+                newest = await Queries.open(self._path(self.newest()))
+                await self._retire()
+                self._queries = newest
             self._looked = now
+            self._queries.users += 1
             return self._queries
+
+    async def _release(self, queries: Queries) -> None:
+        queries.users -= 1
+        if not queries.users and queries is not self._queries:
+            await queries.close()
+
+    async def _retire(self) -> None:
+        """Let nobody else ask what was opened last; the last who does closes it."""
+        queries, self._queries = self._queries, None
+        if queries is not None and not queries.users:
+            await queries.close()
 
     def _is_outdated(self, queries: Queries) -> bool:
         return queries.path != self._path(self.newest()) or not queries.path.exists()
 
-    async def catch_up(self, *, timeout: float | None = None) -> Queries:
-        """Wait until everything that is in the log now is in the read models.
-
-        Args:
-            timeout: Seconds to wait at most.
-
-        Raises:
-            TimeoutError: It is not yet; ``lag`` says how far it is.
-            ReadModelsError, LogError: It never will be.
-        """
+    async def ends(self) -> dict[int, int]:
+        """Where the log ends now, as offsets to wait for."""
         ends = {partition: await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)}
-        ends[DEFINITIONS_PARTITION] = await self._log.end(DEFINITIONS, 0)  # for tags, and who registered what
-        return await self.wait_for(ends, timeout=timeout)
+        ends[CLEANUPS_PARTITION] = await self._log.end(CLEANUPS, 0)
+        return {**ends, DEFINITIONS_PARTITION: await self._log.end(DEFINITIONS, 0)}  # tags are looked up there
 
-    async def wait_for(self, offsets: dict[int, int], *, timeout: float | None = None) -> Queries:
-        """Wait until partitions were followed up to these offsets: read your own write.
+    async def catch_up(self, *, timeout: float | None = None) -> None:
+        """Wait until everything that is in the log now is in the read models; errors as of ``asking``."""
+        async with self.asking(offsets=await self.ends(), timeout=timeout):
+            pass
 
-        Args:
-            offsets: For each partition, the offset behind the last record that must be in.
-            timeout: Seconds to wait at most.
+    async def own(self) -> Queries:
+        """A connection of one's own to the newest generation, with all in it that is in the log now.
+
+        Whoever asks for it closes it; it stays what it is though a newer generation may come.
         """
-        queries = await self.queries()
-        async with asyncio.timeout(timeout):
-            while True:
-                queries = await self.queries()
-                stands = await self._stands(queries)
-                if all(stands.get(partition, 0) >= offset for partition, offset in offsets.items()):
-                    return queries
-                await self._news()
+        async with self.asking(offsets=await self.ends()) as queries:
+            return await Queries.open(queries.path)
+
+    async def _has(self, queries: Queries, offsets: Mapping[int, int]) -> bool:
+        if not offsets:
+            return True
+        try:
+            stands = await self._stands(queries)
+        except BaseException:
+            await self._release(queries)
+            raise
+        return all(stands.get(partition, 0) >= offset for partition, offset in offsets.items())
 
     async def _stands(self, queries: Queries) -> dict[int, int]:
         if self._projector is not None and self._projector.path == queries.path and self._projector.positions:
@@ -153,20 +196,26 @@ class ReadModels:
             self._raise_problem()
             await asyncio.sleep(_POLL_EVERY)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosedError("the client was closed")
+
     def _raise_problem(self) -> None:
+        self._check_open()
         if self._problem is not None:
             raise self._problem
 
     async def behind(self) -> int:
         """How many records are not followed yet: what ``lag`` says, and nothing else."""
-        stands = await self._stands(await self.queries())
+        async with self.asking() as queries:
+            stands = await self._stands(queries)
         ends = [await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)]
         return sum(max(0, end - stands.get(partition, 0)) for partition, end in enumerate(ends))
 
     async def lag(self) -> Lag:
         """How far behind the read models are."""
-        queries = await self.queries()
-        stands = dict(await queries.all("SELECT partition, offset FROM positions"))
+        async with self.asking() as queries:
+            stands = dict(await queries.all("SELECT partition, offset FROM positions"))
         partitions = {
             partition: (stands.get(partition, 0), await self._log.end(EVENTS, partition))
             for partition in range(self._log.partitions)
@@ -191,7 +240,7 @@ class ReadModels:
 
     def _drop_older(self, than: int) -> None:
         """Delete generations that nobody needs any more; where one is in use, a later look will."""
-        for path in self.directory.glob("*.db*"):
+        for path in self.directory.glob("*.d*"):
             number = path.name.partition(".")[0]
             if number.isdecimal() and int(number) < than:
                 with contextlib.suppress(OSError):
@@ -205,11 +254,12 @@ class ReadModels:
         while True:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                if self.newest():
-                    self._opened.set()
-                with _lock(self.directory / "writer.lock") as held:
+                with lock_of(self.directory / "writer.lock") as held:
                     if held:
                         await self._write()
+                    elif self.newest():
+                        self._problem = None  # whoever writes has none, or tells it
+                        self._opened.set()
                 await asyncio.sleep(_LOOK_EVERY)
             except LogClosedError as error:
                 self._problem = error
@@ -239,15 +289,11 @@ class ReadModels:
                 why = "they follow another log, or a former one" if isinstance(error, AnotherLogError) else str(error)
                 _logger.warning("making the read models anew from the log", reason=why, directory=str(self.directory))
                 generation += 1
-                await asyncio.shield(self._forget_queries())
+                self._opened.clear()
+                async with self._reopening:
+                    await self._retire()
             else:
                 generation = self.newest()
-
-    async def _forget_queries(self) -> None:
-        async with self._reopening:
-            queries, self._queries = self._queries, None
-            if queries is not None:
-                await queries.close()
 
     async def _write_generation(self, generation: int) -> None:
         store = await Store.open(self._path(generation))
@@ -264,6 +310,7 @@ class ReadModels:
                 for partition in range(self._log.partitions)
             ]
             readers.append(asyncio.ensure_future(self._copy_definitions(projector, lock)))
+            readers.append(asyncio.ensure_future(self._clean_up(projector, store, lock)))
             readers.append(asyncio.ensure_future(self._until_newer(generation)))
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -290,10 +337,33 @@ class ReadModels:
             copied = projector.positions.get(DEFINITIONS_PARTITION, Position()).offset
             await self._log.read(DEFINITIONS, 0, copied, limit=1, wait=None)
 
+    async def _clean_up(self, projector: Projector, store: Store, lock: asyncio.Lock) -> None:
+        """Take out what is cleaned away, and give the space back."""
+        while True:
+            async with lock:
+                found = await projector.clean_up()
+            while not found and self._gives_back:
+                async with lock:
+                    self._gives_back = await store.give_back()
+            if found:
+                self._gives_back = True
+                projector.progressed.set()
+                projector.progressed.clear()
+                continue
+            followed = projector.positions.get(CLEANUPS_PARTITION, Position()).offset
+            if await self._log.end(CLEANUPS, 0) > followed:  # what it is about has not all been read yet
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_EVERY):
+                        await projector.progressed.wait()
+            else:
+                await self._log.read(CLEANUPS, 0, followed, limit=1, wait=None)
+
     async def _until_newer(self, generation: int) -> None:
         """Look now and then: it is another process that makes a newer one, or deletes this."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
+            if self._path(generation).with_suffix(".damaged").exists():
+                raise ReadModelsDamagedError("the file is damaged", place=str(self._path(generation)))
             if self.newest() > generation or not self._path(generation).exists():
                 return
 
@@ -310,7 +380,7 @@ class ReadModels:
             ReadModelsError: Somebody else is at it already, or the files cannot be written.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        with _lock(self.directory / "rebuild.lock") as held:
+        with lock_of(self.directory / "rebuild.lock") as held:
             if not held:
                 raise ReadModelsError(
                     "another process is making them anew already", place=str(self.directory), remedy="Wait for it."
@@ -350,39 +420,23 @@ class ReadModels:
                 told(followed, wanted)
             if followed == before:
                 break
+        while await projector.clean_up():
+            pass
 
-    async def close(self) -> None:
-        """Stop following, and let go of the files."""
+    async def close(self, *, for_good: bool = False) -> None:
+        """Stop following, and let go of the files.
+
+        Args:
+            for_good: Answer nobody any more, those included who wait; else the next question begins anew.
+        """
+        self._closed = self._closed or for_good
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._forget_queries()
-
-
-class _lock:  # noqa: N801 - used as a statement
-    """Holds a lock on a file for as long as its block runs, if nobody else does.
-
-    SQLite's exclusive lock works on every platform, and is gone with its process, however that ends.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def __enter__(self) -> bool:
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-        try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            connection.close()
-            return False
-        self._connection = connection
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        if self._connection is not None:
-            self._connection.close()
+            self._task = None
+        self._opened.clear()
+        async with self._reopening:  # whoever opens a file at this moment leaves none open
+            await self._retire()
 
 
 def _refused(error: BaseException, directory: Path) -> ReadModelsError:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from stepwell.consumers.cleanups import read_cleanup
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.reading import EventReader, place
 from stepwell.consumers.takeover import load_snapshot
@@ -19,10 +20,11 @@ from stepwell.core.acceptance import KIND, TRANSITION, Acceptance
 from stepwell.core.partition import PartitionState
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogCorruptedError
-from stepwell.log.port import DEFINITIONS, EVENTS, Log, Record
+from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
+from stepwell.projections.cleaning import take_out
 from stepwell.projections.folding import Changes, Tracked, begins_anew, project, reopens, take_over
 from stepwell.projections.store import OvertakenError, Position, Store, proof_of
-from stepwell.projections.tables import DEFINITIONS_PARTITION, OFFSET_BITS
+from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, OFFSET_BITS
 from stepwell.schemas.audit import audit_definition, audit_transition
 from stepwell.schemas.events import PartitionSnapshotted, Transition
 from stepwell.telling import Logger
@@ -90,11 +92,13 @@ class Projector:
         """
         self._forget()
         self.positions = await self._store.positions()
+        await self._check(DEFINITIONS, 0, self.positions.get(DEFINITIONS_PARTITION, Position()))
+        await self._check(CLEANUPS, 0, self.positions.get(CLEANUPS_PARTITION, Position()))
         if any(partition >= self._log.partitions for partition in self.positions):
             raise AnotherLogError
         for partition in range(self._log.partitions):
             position = self.positions.setdefault(partition, Position())
-            await self._check(partition, position)
+            await self._check(EVENTS, partition, position)
             reader = self._readers[partition] = EventReader(self._log, partition)
             reader.position = position.offset
             reader.acceptance = Acceptance(position.epoch, position.number)
@@ -107,13 +111,13 @@ class Projector:
         self._middles.clear()
         self._steps = 0
 
-    async def _check(self, partition: int, position: Position) -> None:
+    async def _check(self, topic: str, partition: int, position: Position) -> None:
         """Whether the record before a position is the one that was read there."""
         if not position.offset:
             return
-        if position.offset > await self._log.end(EVENTS, partition):
+        if position.offset > await self._log.end(topic, partition):
             raise AnotherLogError
-        records = await self._log.read(EVENTS, partition, position.offset - 1, limit=1)
+        records = await self._log.read(topic, partition, position.offset - 1, limit=1)
         if not records or records[0].offset != position.offset - 1:
             return  # it is gone, and nothing can be compared
         if position.proof and proof_of(records[0].timestamp, records[0].value) != position.proof:
@@ -155,17 +159,14 @@ class Projector:
                 transition = reader.decode(record)
                 accepted.append((record, transition))
                 at = transition.at
-        last = records[-1]
         if middle is None:
             reader.refused.clear()  # only histories need them
         else:
-            reader.position = last.offset + 1
+            reader.position = records[-1].offset + 1 if records else before.offset  # nothing is left of it
             ends = reader.position > middle.snapshot.covers
             reader.acceptance = middle.beyond if ends else _IN_THE_MIDDLE
-        after = Position(
-            reader.position, reader.acceptance.epoch, reader.acceptance.index, at,
-            proof_of(last.timestamp, last.value),
-        )  # fmt: skip
+        proof = proof_of(records[-1].timestamp, records[-1].value) if records else before.proof
+        after = Position(reader.position, reader.acceptance.epoch, reader.acceptance.index, at, proof)
         try:
             async with self._store.transaction():
                 changes = await self._fold(partition, accepted)
@@ -197,14 +198,56 @@ class Projector:
                 entry = audit_definition(record.key, record.value, record.headers, at=at, partition=0, offset=offset)
                 if entry is not None:
                     changes.audit.append(entry)
-            after = Position(records[-1].offset + 1, at=records[-1].timestamp)
+            last = records[-1]
+            after = Position(last.offset + 1, at=last.timestamp, proof=proof_of(last.timestamp, last.value))
         if after != before:
             await definitions.catch_up()
-            async with self._store.transaction():
-                await self._store.write(changes, DEFINITIONS_PARTITION, before, after, definitions.summaries())
+            try:
+                async with self._store.transaction():
+                    await self._store.write(changes, DEFINITIONS_PARTITION, before, after, definitions.summaries())
+            except OvertakenError:
+                await self.begin()
+                return
             self.positions[DEFINITIONS_PARTITION] = after
             self.progressed.set()
             self.progressed.clear()
+
+    async def clean_up(self) -> bool:
+        """Take out what the next cleanup says, once all of it was read; whether there was one.
+
+        Raises:
+            LogVersionError: It is of a newer version; nothing is skipped.
+            ReadModelsError: The file cannot be written.
+        """
+        before = self.positions.get(CLEANUPS_PARTITION, Position())
+        for record in await self._log.read(CLEANUPS, 0, before.offset):
+            cleanup = read_cleanup(record)
+            counts = cleanup.number == before.number + 1  # else another one came first
+            if counts and self.positions[cleanup.partition].offset < cleanup.upto:
+                return False
+            proof = proof_of(record.timestamp, record.value)
+            after = Position(record.offset + 1, number=before.number + counts, at=cleanup.at, proof=proof)
+            changes, reopened = Changes(), dict[str, Tracked]()
+            try:
+                async with self._store.transaction():
+                    if counts:
+                        changes, reopened = await take_out(self._store, cleanup)
+                    await self._store.write(changes, CLEANUPS_PARTITION, before, after)
+            except OvertakenError:
+                await self.begin()
+                return True
+            except BaseException:
+                self._forget()
+                raise
+            self.positions[CLEANUPS_PARTITION] = after
+            for instance_id, tracked in reopened.items():
+                former = self._hand.pop(instance_id, None)
+                self._steps += _size(tracked.state) - (0 if former is None else _size(former.state))
+                self._hand[instance_id] = tracked
+                self._ended.add(instance_id)  # let go of at once, unless it is live
+            self._let_go()
+            return True
+        return False
 
     async def _fold(self, partition: int, accepted: Sequence[tuple[Record, Transition]]) -> Changes:
         changes = Changes()
@@ -226,6 +269,7 @@ class Projector:
                     remedy="Restore the log from a backup.",
                 )
             if tracked is None or (tracked.state is not None and begins_anew(transition)):
+                self._steps -= 0 if tracked is None else _size(tracked.state)
                 tracked = self._hand[instance_id] = Tracked(self._store.new_number())
             steps = _size(tracked.state)
             project(changes, tracked, transition, partition << OFFSET_BITS | record.offset, record.value)
@@ -259,8 +303,12 @@ class Projector:
             raise AnotherLogError  # what lies between is missing here: the rest has to be read anew
         _logger.info("older records are gone", partition=partition, first=first)
         start = Position(first, _IN_THE_MIDDLE.epoch, _IN_THE_MIDDLE.index)
-        async with self._store.transaction():
-            await self._store.write(Changes(), partition, self.positions[partition], start)
+        try:
+            async with self._store.transaction():
+                await self._store.write(Changes(), partition, self.positions[partition], start)
+        except OvertakenError:
+            await self.begin()
+            return
         self.positions[partition] = start
         await self._look_in_the_middle(partition)
 
@@ -274,6 +322,12 @@ class Projector:
                 f"the records before {position.offset} were deleted, and no snapshot says what they added up to",
                 place=f"{EVENTS}[{partition}]",
                 remedy="Keep events for ever (retention.ms=-1), or let Stepwell delete them: stepwell cleanup.",
+            )
+        if position.offset > reader.snapshot.covers + 1:
+            raise LogCorruptedError(
+                f"the records before {position.offset} were deleted, and no snapshot covers all of them",
+                place=f"{EVENTS}[{partition}]",
+                remedy="Restore the log from a backup. Let only Stepwell delete them: stepwell cleanup.",
             )
         self._middles[partition] = _Middle(
             reader.snapshot, state, Acceptance(reader.snapshot.epoch, reader.snapshot.index)

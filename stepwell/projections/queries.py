@@ -12,8 +12,9 @@ import aiosqlite
 import msgspec
 from msgspec import Struct
 
+from stepwell.core.suggestions import suggest
 from stepwell.projections import tables
-from stepwell.projections.counting import HOUR
+from stepwell.projections.counting import HOUR, OF_WORKERS
 from stepwell.projections.filters import (
     MOST_ON_A_PAGE,
     Cursor,
@@ -28,11 +29,15 @@ from stepwell.projections.filters import (
 from stepwell.projections.finding import Finder, phrase
 from stepwell.projections.folding import input_hash
 from stepwell.projections.rows import AttemptRow, InstanceRow
-from stepwell.projections.statistics import Hour, WorkflowStatistics, statistics_of
-from stepwell.projections.store import connect, told
+from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics, statistics_of
+from stepwell.projections.store import check_version, connect, told
 
 _slots = msgspec.json.Decoder(dict[int, int]).decode
 _ATTEMPTS: Final = ", ".join(f"a.{name}" for name in tables.ATTEMPT_COLUMNS)
+
+
+WORK: Final = ("ready", "running", "waiting")
+"""The statuses of what is under way."""
 
 
 class Work(AttemptRow, frozen=True, gc=False, kw_only=True):
@@ -87,10 +92,16 @@ class AuditRow(Struct, frozen=True):
 
 
 class Queries:
-    """Reads one file of read models. Queries that come at once wait for each other."""
+    """Reads one file of read models. Queries that come at once wait for each other.
+
+    Attributes:
+        path: The file.
+        users: How many are asking.
+    """
 
     def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
         self.path = path
+        self.users = 0
         self._connection = connection
         self._finder = Finder(connection)
 
@@ -99,18 +110,28 @@ class Queries:
         """Open a file that is there.
 
         Raises:
+            ReadModelsVersionError: It is of a newer Stepwell.
             ReadModelsError: It cannot be read.
         """
-        return cls(path, await connect(path, read_only=True))
+        queries = cls(path, await connect(path, read_only=True))
+        try:
+            check_version((await queries.all("PRAGMA user_version"))[0][0], path)
+        except BaseException:
+            await queries.close()
+            raise
+        return queries
 
     async def all(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Every row of a query.
 
         Raises:
+            FilterError: A parameter is none that SQLite knows.
             ReadModelsError: The file cannot be read.
         """
         try:
             return list(await self._connection.execute_fetchall(query, parameters))
+        except _ODD:
+            raise _refused() from None
         except sqlite3.Error as error:
             raise told(error, self.path) from error
 
@@ -136,11 +157,12 @@ class Queries:
             FilterError: The question makes no sense.
         """
         wanted, order = checked(wanted), checked_order(order)
-        if not 1 <= limit <= MOST_ON_A_PAGE:
-            raise FilterError(f"a page has 1 to {MOST_ON_A_PAGE:,} rows", place="limit")
+        _check_limit(limit)
         behind = read_cursor(cursor, order) if cursor else None
         try:
             found = await self._finder.find(wanted, order, behind, limit, exact=exact)
+        except _ODD:
+            raise _refused() from None
         except sqlite3.Error as error:
             raise told(error, self.path) from error
         names = dict(await self.all("SELECT number, name FROM workflows"))
@@ -153,6 +175,8 @@ class Queries:
 
     async def instance(self, instance_id: str) -> InstanceRow | None:
         """One instance's row; None if there is none."""
+        if not instance_id:  # a filter would take it for any
+            return None
         page = await self.instances(InstanceFilter(id=instance_id), limit=1)
         return page[0] if page else None
 
@@ -165,7 +189,19 @@ class Queries:
         return [AttemptRow(*row) for row in await self.all(query, (instance_id,))]
 
     async def work(self, *, status: Sequence[str] = (), queue: str = "", limit: int = 50) -> list[Work]:
-        """Attempts that are ready, running or waiting, those that have been so for the longest first."""
+        """Attempts that are ready, running or waiting, those that have been so for the longest first.
+
+        Raises:
+            FilterError: The question makes no sense.
+        """
+        for one in status:
+            if one not in WORK:
+                raise FilterError(
+                    f"nothing under way has the status {one!r}{suggest(one, WORK)}",
+                    place="status",
+                    remedy=f"They are {', '.join(WORK)}.",
+                )
+        _check_limit(limit)
         conditions, parameters = ["a.finished_at = 0"], list[Any]()
         if status:
             conditions.append(f"a.status IN ({', '.join('?' * len(status))})")
@@ -192,7 +228,7 @@ class Queries:
         Args:
             steps: Those of their steps as well.
         """
-        conditions, parameters = ["1"], list[Any]()
+        conditions, parameters = ["workflow <> ?"], list[Any]([OF_WORKERS])
         for column, value in (("workflow", workflow), ("version", version)):
             if value is not None:
                 conditions.append(f"{column} = ?")
@@ -205,6 +241,22 @@ class Queries:
         )
         rows = await self.all(query, parameters)
         return statistics_of((*row[:4], _slots(row[4])) for row in rows)
+
+    async def workers(self) -> list[WorkerStatistics]:
+        """What each worker has done, by name."""
+        query = "SELECT version, measure, count FROM counts WHERE workflow = ? AND step_id = ''"
+        found: dict[str, dict[str, int]] = {}
+        for worker, measure, count in await self.all(query, (OF_WORKERS,)):
+            found.setdefault(worker, {})[measure] = count
+        return [
+            WorkerStatistics(
+                worker=worker,
+                runs=did.get("runs", 0),
+                failures=did.get("failures", 0),
+                busy_seconds=did.get("busy", 0) / 1000,
+            )
+            for worker, did in sorted(found.items())
+        ]
 
     async def hours(self, since: int, workflow: str | None = None) -> list[Hour]:
         """What happened in each hour from a time on, in milliseconds since 1970; none where nothing happened."""
@@ -222,8 +274,9 @@ class Queries:
         """Errors, the newest first.
 
         Raises:
-            FilterError: The text is too short to be looked for.
+            FilterError: The text is too short to be looked for, or the limit is none.
         """
+        _check_limit(limit)
         conditions, parameters = ["1"], list[Any]()
         if instance_id is not None:
             conditions.append("e.instance IN (SELECT number FROM instances WHERE id = ?)")
@@ -235,14 +288,19 @@ class Queries:
         query = (
             "SELECT i.id, w.name, e.at, e.step_id, e.run, e.kind, e.message FROM errors e "
             "JOIN instances i ON i.number = e.instance JOIN workflows w ON w.number = i.workflow "
-            f"WHERE {' AND '.join(conditions)} ORDER BY e.number DESC LIMIT ?"
+            f"WHERE {' AND '.join(conditions)} ORDER BY e.at DESC, e.number DESC LIMIT ?"
         )
         return [ErrorEntry(*row) for row in await self.all(query, (*parameters, limit))]
 
     async def audit(
         self, by: str, instance_id: str, since: int | None, before: int | None, limit: int
     ) -> list[AuditRow]:
-        """Who asked for what, the newest first."""
+        """Who asked for what, the newest first.
+
+        Raises:
+            FilterError: The limit is none.
+        """
+        _check_limit(limit)
         conditions, parameters = ["1"], list[Any]()
         for condition, value in (
             ("by = ?", by or None), ("instance_id = ?", instance_id or None), ("at >= ?", since), ("at < ?", before),
@@ -277,3 +335,16 @@ class Queries:
     async def close(self) -> None:
         """Let go of the file."""
         await self._connection.close()
+
+
+_ODD: Final = (UnicodeEncodeError, OverflowError)
+"""What binding a parameter raises: it holds halves of characters (surrogates), or is beyond 64 bits."""
+
+
+def _refused() -> FilterError:
+    return FilterError("a text that is no Unicode, or a number beyond 64 bits, cannot be looked for")
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MOST_ON_A_PAGE:
+        raise FilterError(f"a page has 1 to {MOST_ON_A_PAGE:,} rows", place="limit")

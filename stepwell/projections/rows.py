@@ -111,13 +111,14 @@ class AttemptRow(Struct, frozen=True, gc=False):
     """One attempt at a step, or a step that was skipped. Times are milliseconds since 1970; 0 if not so.
 
     Attributes:
-        sequence: Of the event that began it, which holds its input; an instance has no two with the same.
+        sequence: Of the event that began it; an instance has no two with the same.
         run: Its number within the instance; 0 for a step that was skipped without running.
         attempt: Counts from 1 and starts anew after a rollback or a resume.
         purpose: ``run``, ``compensate`` or ``handle``.
         status: ``ready``, ``running``, ``waiting``, ``succeeded``, ``failed``, ``retried`` (failed, and another
             attempt follows), ``skipped``, ``cancelled`` or ``compensated``.
-        waits_for: What a waiting one waits for: ``time``, ``worker``, ``approval`` or ``child``.
+        waits_for: What a waiting one waits for: ``retry`` (for its time to come), ``time``, ``worker``, ``approval``
+            or ``child``.
         worker: Who ran it, as far as workers say.
         started_at: When a worker took it in hand, as far as is known.
         took: Milliseconds that its handler ran, as its worker has measured.
@@ -178,9 +179,13 @@ def follow_attempts(
     """
     kind = type(event)
     if kind is StepReady:
-        row = _ready(event, attempts.get(event.run), sequence, at)  # type: ignore[arg-type, union-attr]
+        row = _ready(event, _waiting_for_it(attempts, event, after), sequence, at)  # type: ignore[arg-type]
     elif kind in _ENDS:
-        return _ended(attempts, event, sequence, at)  # type: ignore[arg-type]
+        rows = _ended(attempts, event, sequence, at)  # type: ignore[arg-type]
+        if kind is StepRetryScheduled and rows:
+            rows.append(_next_attempt(rows[0], sequence, at))
+            attempts[rows[0].run] = rows[-1]
+        return rows
     elif kind in _GIVES_UP:
         return _given_up(attempts, after, at)
     elif kind is StepSkipped:
@@ -199,6 +204,21 @@ def follow_attempts(
     return [row]
 
 
+def _waiting_for_it(attempts: Attempts, event: StepReady, after: InstanceState) -> AttemptRow | None:
+    """The row that has waited for this run: of a further attempt, or of one that a worker has handed back."""
+    if event.run in attempts:
+        return attempts.pop(event.run)
+    step = after.steps.get(event.step_id) if event.purpose != "compensate" else None
+    if event.purpose == "compensate" and after.rollback is not None:
+        step = after.rollback.current
+    if event.attempt == 1 and (step is None or not step.returned_at):
+        return None  # almost always: do not look through all that is under way
+    for row in attempts.values():
+        if row.step_id == event.step_id and row.waits_for in ("retry", "worker"):
+            return attempts.pop(row.run)
+    return None
+
+
 def _ready(event: StepReady, known: AttemptRow | None, sequence: int, at: int) -> AttemptRow:
     return AttemptRow(
         sequence if known is None else known.sequence,
@@ -211,7 +231,8 @@ def _ready(event: StepReady, known: AttemptRow | None, sequence: int, at: int) -
         event.handler,
         event.queue,
         "ready",
-        ready_at=at if known is None else known.ready_at,  # routed again: it has been ready since the first time
+        # Routed again: it has been ready since the first time. A further attempt is ready once it is due.
+        ready_at=at if known is None or known.waits_for == "retry" else known.ready_at,
     )
 
 
@@ -251,7 +272,7 @@ def attempts_of(state: InstanceState) -> Attempts:
             -step.run,
             step_id,
             step.run,
-            step.attempt,
+            step.attempt + (step.waits_for == "retry"),
             step.ready.max_attempts if step.ready else 1,
             step.ready.purpose if step.ready else "run",
             step.ready.step_type if step.ready else step.waits_for,
@@ -264,7 +285,6 @@ def attempts_of(state: InstanceState) -> Attempts:
             due=state.timers.get(step_id, 0),
         )
         for step_id, step in steps
-        if step.waits_for != "retry"
     }
 
 
@@ -294,6 +314,25 @@ def _ended(attempts: Attempts, event: _Ended, sequence: int, at: int) -> list[At
             output_at=sequence,
         )
     ]
+
+
+def _next_attempt(failed: AttemptRow, sequence: int, at: int) -> AttemptRow:
+    """The attempt that follows one that failed, from when it was decided; its run gets a number once it is due."""
+    return AttemptRow(
+        sequence,
+        failed.step_id,
+        failed.run,
+        failed.attempt + 1,
+        failed.max_attempts,
+        failed.purpose,
+        failed.step_type,
+        failed.handler,
+        failed.queue,
+        "waiting",
+        waits_for="retry",
+        ready_at=at,
+        due=failed.due,
+    )
 
 
 def _skipped(event: StepSkipped, sequence: int, at: int) -> AttemptRow:

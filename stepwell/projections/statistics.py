@@ -75,6 +75,22 @@ class WorkflowStatistics(Struct, frozen=True, kw_only=True):
     steps: list[StepStatistics] = []
 
 
+class WorkerStatistics(Struct, frozen=True, kw_only=True):
+    """What a worker has done, live or not.
+
+    Attributes:
+        worker: Its name.
+        runs: Attempts that it has brought to an end.
+        failures: Those of them that ended with an error.
+        busy_seconds: How long its handlers ran, as far as it was measured; several at once count each.
+    """
+
+    worker: str
+    runs: int = 0
+    failures: int = 0
+    busy_seconds: float = 0.0
+
+
 class Hour(Struct, frozen=True, kw_only=True):
     """What happened in an hour.
 

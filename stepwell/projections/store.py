@@ -29,6 +29,7 @@ from stepwell.schemas.codec import decode_transition
 
 _PATIENCE: Final = 10.0  # seconds to wait for another process's transaction
 _CHECKPOINT: Final = 4_000  # pages of the WAL between two checkpoints: 16 MB
+_PAGES_GIVEN_BACK: Final = 2_000  # at once: queries and events go between
 
 
 class ReadModelsError(StepwellError):
@@ -129,10 +130,11 @@ class Store:
         for instance_id in ids:
             rows = await self.all("SELECT max(number) FROM instances WHERE id = ?", (instance_id,))
             if rows[0][0] is not None:
-                found[instance_id] = await self._load(rows[0][0])
+                found[instance_id] = await self.load_number(rows[0][0])
         return found
 
-    async def _load(self, number: int) -> Tracked:
+    async def load_number(self, number: int) -> Tracked:
+        """One of them by its number: an id may have been used several times."""
         tracked = Tracked(number)
         for at, state in await self.all("SELECT at, state FROM bases WHERE instance = ?", (number,)):
             tracked.state = decode_instance(state)
@@ -274,6 +276,25 @@ class Store:
             number = known[name] = int(cursor.lastrowid or 0)
         return number
 
+    async def give_back(self) -> bool:
+        """Give some pages that became free back to the file system; whether there may be more.
+
+        Raises:
+            ReadModelsError: The file cannot be written.
+        """
+        try:
+            free = await self._number("PRAGMA freelist_count")
+            if not await self._number("PRAGMA auto_vacuum"):  # made before files could shrink
+                if free > await self._number("PRAGMA page_count") // 4:
+                    await self.connection.execute("VACUUM")  # once, all of it
+            elif free:
+                # Only executescript() steps through it to its end.
+                await self.connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
+            await self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return 0 < await self._number("PRAGMA freelist_count") < free
+        except sqlite3.Error as error:
+            raise told(error, self.path) from error
+
     async def close(self) -> None:
         """Let go of the file."""
         await self.connection.close()
@@ -297,19 +318,24 @@ async def connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connectio
     connection = aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
     try:
         await connection
-        await connection.execute("PRAGMA mmap_size = 268435456")
-        await connection.execute("PRAGMA cache_size = -32000")
-        if read_only:
-            await connection.execute("PRAGMA query_only = 1")
-        else:
-            await connection.execute("PRAGMA journal_mode = WAL")
-            # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
-            await connection.execute("PRAGMA synchronous = NORMAL")
-            await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+        await _set_up(connection, read_only=read_only)
     except BaseException as error:
         connection.stop()  # its thread, too, where we are cancelled: the process would never end
         raise told(error, path) from error
     return connection
+
+
+async def _set_up(connection: aiosqlite.Connection, *, read_only: bool) -> None:
+    await connection.execute("PRAGMA mmap_size = 268435456")
+    await connection.execute("PRAGMA cache_size = -32000")
+    if read_only:
+        await connection.execute("PRAGMA query_only = 1")
+    else:
+        await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file that is about to be made
+        await connection.execute("PRAGMA journal_mode = WAL")
+        # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
+        await connection.execute("PRAGMA synchronous = NORMAL")
+        await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
 
 
 async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
@@ -323,13 +349,7 @@ async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
         version = tables.SCHEMA_VERSION
     elif application != tables.APPLICATION_ID:
         raise ReadModelsDamagedError("this SQLite file holds no read models of Stepwell", place=str(path))
-    if version > tables.SCHEMA_VERSION:
-        raise ReadModelsVersionError(
-            f"read models of version {version}; this Stepwell knows versions up to {tables.SCHEMA_VERSION}",
-            place=str(path),
-            remedy="Update Stepwell (pip install --upgrade stepwell), or let this one keep its own: "
-            "STEPWELL_VIEWS=DIR.",
-        )
+    check_version(version, path)
     while version < tables.SCHEMA_VERSION:
         if version not in tables.MIGRATIONS:
             raise ReadModelsDamagedError(f"read models of version {version} must be made anew", place=str(path))
@@ -337,6 +357,21 @@ async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
         version += 1
     await connection.execute(f"PRAGMA user_version = {version}")
     await connection.execute("COMMIT")
+
+
+def check_version(version: int, path: Path) -> None:
+    """Refuse a file that only a newer Stepwell can read.
+
+    Raises:
+        ReadModelsVersionError: It is one.
+    """
+    if version > tables.SCHEMA_VERSION:
+        raise ReadModelsVersionError(
+            f"read models of version {version}; this Stepwell knows versions up to {tables.SCHEMA_VERSION}",
+            place=str(path),
+            remedy="Update Stepwell (pip install --upgrade stepwell), or let this one keep its own: "
+            "STEPWELL_VIEWS=DIR.",
+        )
 
 
 async def _script(connection: aiosqlite.Connection, text: str) -> None:
@@ -359,7 +394,11 @@ def told(error: BaseException, path: Path) -> BaseException:
         return error
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return ReadModelsDamagedError(f"the file is damaged: {error}", place=str(path))
+        return ReadModelsDamagedError(
+            f"the file is damaged: {error}",
+            place=str(path),
+            remedy="Ask again in a moment: it is made anew from the log.",
+        )
     remedy = {
         sqlite3.SQLITE_FULL: "Make room on the disk; nothing is lost, the log has everything.",
         sqlite3.SQLITE_READONLY: "Let this user write there, or name another directory: STEPWELL_VIEWS=DIR.",

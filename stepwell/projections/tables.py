@@ -12,7 +12,9 @@ from stepwell.projections.rows import AttemptRow, InstanceRow
 SCHEMA_VERSION: Final = 1  # raise it with a step in MIGRATIONS, or with none where the rows must be made anew
 APPLICATION_ID: Final = 0x53545756  # "STWV" in the file's header
 OFFSET_BITS: Final = 40  # a place is partition << 40 | offset; of the topic `definitions`, -1 - offset
+OFFSETS: Final = (1 << OFFSET_BITS) - 1
 DEFINITIONS_PARTITION: Final = -1  # under which the position on the topic `definitions` is kept
+CLEANUPS_PARTITION: Final = -2  # and that on the topic `cleanups`
 
 MIGRATIONS: Final[dict[int, str]] = {}
 """What makes a file of the next version out of one of this; a version without one is built anew from the log."""
@@ -40,7 +42,7 @@ CREATE INDEX instances_by_status ON instances(status, started_at);
 CREATE INDEX instances_by_workflow ON instances(workflow, started_at);
 CREATE INDEX instances_by_both ON instances(workflow, status, started_at);
 CREATE INDEX instances_by_priority ON instances(priority, started_at);
-CREATE INDEX instances_by_end ON instances(finished_at) WHERE finished_at > 0;
+CREATE INDEX instances_by_end ON instances(finished_at);
 CREATE INDEX instances_by_parent ON instances(parent) WHERE parent <> '';
 CREATE INDEX instances_by_input ON instances(input_hash);
 -- Every attempt at every step. Inputs and outputs are not here a second time: `history` has them.
@@ -66,6 +68,7 @@ CREATE TABLE errors(
   number INTEGER PRIMARY KEY, instance INTEGER NOT NULL, at INTEGER NOT NULL, step_id TEXT NOT NULL,
   run INTEGER NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL);
 CREATE INDEX errors_by_instance ON errors(instance);
+CREATE INDEX errors_by_time ON errors(at);
 CREATE VIRTUAL TABLE error_texts USING fts5(
   kind, message, content='errors', content_rowid='number', tokenize='trigram');
 CREATE TABLE counts(

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from stepwell.projections.filters import InstanceFilter, InstancePage, Order
+from stepwell.projections.filters import FilterError, InstanceFilter, InstancePage, Order
 from stepwell.projections.models import Lag, ReadModels
 from stepwell.projections.queries import AuditRow, ErrorEntry, Queries, Work
 from stepwell.projections.rows import AttemptRow, InstanceRow
-from stepwell.projections.statistics import Hour, WorkflowStatistics
+from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics
 
 Time = datetime | int
 """A time: with its zone, or as milliseconds since 1970."""
 
 
 def milliseconds(time: Time | None) -> int | None:
-    """A time as milliseconds since 1970; a datetime without a zone is taken for one of this machine's."""
-    return int(time.timestamp() * 1000) if isinstance(time, datetime) else time
+    """A time as milliseconds since 1970; a datetime without a zone is taken for one of this machine's.
+
+    Raises:
+        FilterError: It is neither.
+    """
+    if isinstance(time, datetime):
+        return int(time.timestamp() * 1000)
+    if time is not None and type(time) is not int:
+        raise FilterError(f"{time!r} is no time: give a datetime, or milliseconds since 1970")
+    return time
 
 
 class Views:
@@ -31,8 +40,12 @@ class Views:
     def __init__(self, models: ReadModels) -> None:
         self.models = models
 
-    async def _queries(self, *, fresh: bool) -> Queries:
-        return await (self.models.catch_up() if fresh else self.models.queries())
+    @asynccontextmanager
+    async def asking(self, *, fresh: bool) -> AsyncIterator[Queries]:
+        """The read models themselves, for questions that are asked together."""
+        offsets = await self.models.ends() if fresh else None
+        async with self.models.asking(offsets=offsets) as queries:
+            yield queries
 
     async def instances(
         self,
@@ -113,17 +126,19 @@ class Views:
         fresh: bool = True,
     ) -> tuple[InstancePage, int]:
         """The same as ``instances``, of a filter that was put together before."""
-        queries = await self._queries(fresh=fresh)
-        page = await queries.instances(wanted, order=order, cursor=cursor, limit=limit, exact=exact)
+        async with self.asking(fresh=fresh) as queries:
+            page = await queries.instances(wanted, order=order, cursor=cursor, limit=limit, exact=exact)
         return page, page.total
 
     async def instance(self, instance_id: str, *, fresh: bool = True) -> InstanceRow | None:
         """One instance's row; None if there is none."""
-        return await (await self._queries(fresh=fresh)).instance(instance_id)
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.instance(instance_id)
 
     async def attempts(self, instance_id: str, *, fresh: bool = True) -> list[AttemptRow]:
         """Every attempt at every step of an instance, in the order in which they began."""
-        return await (await self._queries(fresh=fresh)).attempts(instance_id)
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.attempts(instance_id)
 
     async def work(
         self, *, status: str | Sequence[str] = (), queue: str = "", limit: int = 50, fresh: bool = True
@@ -136,7 +151,8 @@ class Views:
             limit: How many at most.
         """
         statuses = (status,) if isinstance(status, str) else tuple(status)
-        return await (await self._queries(fresh=fresh)).work(status=statuses, queue=queue, limit=limit)
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.work(status=statuses, queue=queue, limit=limit)
 
     async def statistics(
         self, workflow: str | None = None, version: str | None = None, *, steps: bool = False, fresh: bool = True
@@ -146,11 +162,18 @@ class Views:
         Args:
             steps: Those of their steps as well.
         """
-        return await (await self._queries(fresh=fresh)).statistics(workflow, version, steps=steps)
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.statistics(workflow, version, steps=steps)
+
+    async def workers(self, *, fresh: bool = True) -> list[WorkerStatistics]:
+        """What each worker has done, by name, those that have left, too."""
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.workers()
 
     async def hours(self, since: Time, workflow: str | None = None, *, fresh: bool = True) -> list[Hour]:
         """What happened in each hour from a time on; hours in which nothing happened are left out."""
-        return await (await self._queries(fresh=fresh)).hours(milliseconds(since) or 0, workflow)
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.hours(milliseconds(since) or 0, workflow)
 
     async def errors(
         self, instance_id: str | None = None, *, text: str = "", limit: int = 50, fresh: bool = True
@@ -162,7 +185,8 @@ class Views:
             text: Only those with this text in them, three characters at least.
             limit: How many at most.
         """
-        return await (await self._queries(fresh=fresh)).errors(instance_id, text, limit)
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.errors(instance_id, text, limit)
 
     async def audit(
         self,
@@ -183,8 +207,8 @@ class Views:
             before: and earlier than this.
             limit: How many at most.
         """
-        queries = await self._queries(fresh=fresh)
-        return await queries.audit(by, instance_id, milliseconds(since), milliseconds(before), limit)
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.audit(by, instance_id, milliseconds(since), milliseconds(before), limit)
 
     async def cached(
         self,
@@ -202,8 +226,8 @@ class Views:
             version: Of the definition; None for any.
             max_age_seconds: How long ago it may have completed.
         """
-        queries = await self._queries(fresh=fresh)
-        return await queries.cached(workflow, {} if input is None else input, version, max_age_seconds)
+        async with self.asking(fresh=fresh) as queries:
+            return await queries.cached(workflow, {} if input is None else input, version, max_age_seconds)
 
     async def lag(self) -> Lag:
         """How far the read models are behind the log."""

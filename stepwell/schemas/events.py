@@ -399,6 +399,7 @@ class PartitionSnapshotted(Struct, frozen=True, gc=False, omit_defaults=True):
         size: Bytes in all.
         refused: Offsets of all transitions up to ``covers`` that do not count. They are few, and whoever knows
             them can read the history of one instance without reading the whole partition.
+        owner: Who took it, for people: its claim may be cleaned away while it goes on.
     """
 
     version: int
@@ -410,6 +411,7 @@ class PartitionSnapshotted(Struct, frozen=True, gc=False, omit_defaults=True):
     chunks: int
     size: int
     refused: tuple[int, ...] = ()
+    owner: str = ""
 
 
 class PartitionOwned(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -129,6 +129,17 @@ class Access:
         """Whether there are no tokens, so that whoever reaches the server may do everything."""
         return self._tokens is None
 
+    def still(self, actor: Actor, authorization: str) -> bool:
+        """Whether somebody who was let in would be let in now: of answers that have no end.
+
+        Args:
+            authorization: The header that they came with.
+        """
+        if self._tokens is None:
+            return True
+        found = self._tokens.find(authorization.partition(" ")[2].strip())
+        return found is not None and (found.name, found.role) == (actor.name, actor.role)
+
     async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Find out who asks, and leave it in ``request.state.actor``. Litestar calls it before every handler.
 
@@ -176,7 +187,7 @@ class Access:
                 remedy="Use http://localhost or http://127.0.0.1; or start `stepwell serve` with --tokens.",
             )
         origin = connection.headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc != host
+        foreign = origin is not None and _place(origin) != host
         if foreign or connection.headers.get("sec-fetch-site") == "cross-site":
             raise RefusedError(
                 HTTPStatus.FORBIDDEN,
@@ -194,6 +205,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _place(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _name(url: str) -> str:

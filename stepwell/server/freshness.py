@@ -121,7 +121,8 @@ async def read_views(
     try:
         async with asyncio.timeout(LONGEST_WAIT):
             if offsets:
-                await models.wait_for(offsets)
+                async with models.asking(offsets=offsets):
+                    pass
             if fresh:
                 await models.catch_up()
             request.state.lag = await models.behind()

@@ -109,8 +109,9 @@ class Exporter:
     async def _of_log(self, client: Client) -> list[Metric]:
         models = client.views.models
         crew = await client.crew()
-        queries = await models.queries()
-        found, work, lag = await totals(queries), await work_by_queue(queries), await models.lag()
+        async with models.asking() as queries:
+            found, work = await totals(queries), await work_by_queue(queries)
+        lag = await models.lag()
         return [
             *self._of_instances(found),
             _gauge(

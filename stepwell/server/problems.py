@@ -124,6 +124,7 @@ _REJECTIONS: Final[Mapping[str, HTTPStatus]] = {
     "invalid_input": HTTPStatus.UNPROCESSABLE_ENTITY,
     "invalid_timeout": HTTPStatus.UNPROCESSABLE_ENTITY,
     "too_long": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "archived": HTTPStatus.GONE,
     "payload_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "not_an_approver": HTTPStatus.FORBIDDEN,
 }

@@ -3,14 +3,14 @@
 Each event's ``id`` is the position after it, so a client that was cut off sends it back as ``Last-Event-ID`` and
 misses nothing. Where nothing that it asked for happens, the position goes out with the keep-alive comment: an ``id``
 without data, which a client keeps without telling anybody. Who reads slowly is waited for: the log holds what is to
-come, and here is no more than a batch of it.
+come, and here is no more than a batch of it. A stream ends when its client's token is taken back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -28,11 +28,12 @@ from stepwell.errors import StepwellError
 from stepwell.schemas.codec import encode
 from stepwell.schemas.feed import FeedHead, feed_value
 from stepwell.schemas.positions import START
-from stepwell.server.access import Role, requires
+from stepwell.server.access import Access, Role, requires
 from stepwell.server.problems import problem_of
 
 MEDIA_TYPE: Final = "text/event-stream"
 KEEP_ALIVE: Final = 15.0  # seconds; proxies cut off what is silent for a minute, some for half of it
+_CHECK_EVERY: Final = 1.0  # seconds between two looks whether the client's token was taken back
 _RETRY: Final = 2_000  # milliseconds after which a client comes back
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep events back
 
@@ -80,6 +81,7 @@ _STREAMED: Final = {
 async def stream_events(
     request: Request[Any, Any, Any],
     client: NamedDependency[Client],
+    access: NamedDependency[Access],
     types: Types = None,
     workflow: Annotated[str | None, QueryParameter(description="Only of instances of this definition.")] = None,
     instance_id: Annotated[str | None, QueryParameter(description="Only of this instance.")] = None,
@@ -90,7 +92,7 @@ async def stream_events(
     events = client.subscribe(
         _patterns(types), instance_id=instance_id, workflow=workflow, since=last_event_id or since
     )
-    return await _streamed(request, events)
+    return await _streamed(request, access, events)
 
 
 @get(
@@ -100,6 +102,7 @@ async def stream_events(
 async def stream_instance_events(
     request: Request[Any, Any, Any],
     client: NamedDependency[Client],
+    access: NamedDependency[Access],
     instance_id: FromPath[str],
     types: Types = None,
     since: Since = None,
@@ -109,7 +112,8 @@ async def stream_instance_events(
     position = last_event_id or since or START
     if position == START:
         await client.get(instance_id)  # one that there is not is an error, rather than silence
-    return await _streamed(request, client.subscribe(_patterns(types), instance_id=instance_id, since=position))
+    events = client.subscribe(_patterns(types), instance_id=instance_id, since=position)
+    return await _streamed(request, access, events)
 
 
 router = Router("/", route_handlers=[stream_events, stream_instance_events], tags=["events"])
@@ -121,28 +125,36 @@ def _patterns(types: list[str] | None) -> list[str]:
     return [pattern.strip() for text in types for pattern in text.split(",")]
 
 
-async def _streamed(request: Request[Any, Any, Any], events: Subscription) -> Stream:
+async def _streamed(request: Request[Any, Any, Any], access: Access, events: Subscription) -> Stream:
     """The answer, once it is known that the position can be gone on from: else an error is the answer."""
     await events.__aenter__()
     stopping: asyncio.Event = request.app.state.stopping
-    return Stream(_lines(events, stopping), media_type=MEDIA_TYPE, headers=_HEADERS)
+    actor, authorization = request.state.actor, request.headers.get("authorization", "")
+    lines = _lines(events, stopping, _now_and_then(lambda: access.still(actor, authorization)))
+    return Stream(lines, media_type=MEDIA_TYPE, headers=_HEADERS)
 
 
-async def _lines(events: Subscription, stopping: asyncio.Event) -> AsyncIterator[bytes]:
+async def _lines(
+    events: Subscription, stopping: asyncio.Event, is_allowed: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    quiet_since = loop.time()
     stopped = asyncio.ensure_future(stopping.wait())
     coming: asyncio.Future[EventRecord] | None = None
     try:
         yield f"retry: {_RETRY}\nid: {events.position}\n\n".encode()  # sends the headers, too
-        while not stopping.is_set():
+        while not stopping.is_set() and is_allowed():
             if coming is None:
                 coming = asyncio.ensure_future(events.__anext__())
             ends: list[asyncio.Future[Any]] = [coming, stopped]
-            await asyncio.wait(ends, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
+            await asyncio.wait(ends, timeout=min(_CHECK_EVERY, KEEP_ALIVE), return_when=asyncio.FIRST_COMPLETED)
+            if coming.done() and is_allowed():
                 event = coming.result()
                 coming = None
                 yield _message(event)
-            elif not stopping.is_set():
+                quiet_since = loop.time()
+            elif not coming.done() and not stopping.is_set() and loop.time() - quiet_since >= KEEP_ALIVE:
+                quiet_since = loop.time()
                 yield f": nothing new\nid: {events.position}\n\n".encode()
     except StopAsyncIteration:
         return  # the client was closed
@@ -153,6 +165,20 @@ async def _lines(events: Subscription, stopping: asyncio.Event) -> AsyncIterator
         stopped.cancel()
         # In a task of its own: where the client has gone, whatever is awaited here is cancelled.
         await asyncio.shield(asyncio.ensure_future(_let_go(events, coming)))
+
+
+def _now_and_then(is_so: Callable[[], bool]) -> Callable[[], bool]:
+    """The same question, whose answer holds for a moment."""
+    clock = asyncio.get_running_loop().time
+    looked, found = clock(), True
+
+    def asked() -> bool:
+        nonlocal looked, found
+        if clock() - looked >= _CHECK_EVERY:
+            looked, found = clock(), is_so()
+        return found
+
+    return asked
 
 
 async def _let_go(events: Subscription, coming: asyncio.Future[EventRecord] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import os
@@ -139,16 +140,17 @@ def make_token(path: Path, name: str, role: Role) -> str:
     """
     if not _NAME.match(name):
         raise TokenError("a name is a word of at most 200 characters, without `#`", place=visible(name[:200]))
-    if path.exists() and any(known.name == name for known in read_tokens(path)):
-        raise TokenError(
-            f"there is a token {name!r} already", place=str(path), remedy="Take its line out to revoke it."
-        )
     token = _PREFIX + secrets.token_urlsafe(32)
     line = f"{name} {role} {hashlib.sha256(token.encode()).hexdigest()}\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(number, "r+b") as file:
+            fcntl.flock(number, fcntl.LOCK_EX)  # two at once could take the same name, and then the file is refused
+            if any(known.name == name for known in read_tokens(path)):
+                raise TokenError(
+                    f"there is a token {name!r} already", place=str(path), remedy="Take its line out to revoke it."
+                )
             before = file.read()
             file.write((b"\n" if before and not before.endswith(b"\n") else b"") + line.encode())
             file.flush()

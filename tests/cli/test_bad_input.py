@@ -212,3 +212,21 @@ def test_a_full_disk_is_told_and_nothing_is_lost(shell: Shell, tmp_path: Path):
         assert shell.json("run", "w.json", "--handlers", "steps", "--id", "x", "--log", url)["status"] == "completed"
     finally:
         subprocess.run(["umount", str(small)], check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "\udcff"),
+        ("debug", "\udcff"),
+        ("history", "\udcff"),
+        ("monitor", "\udcff"),
+        ("cached", "w", "--input", r'{"a": "\ud800"}'),
+        ("start", "w", "--param", "a=\udcff"),
+    ],
+)
+def test_what_is_no_unicode_is_refused(inside: Inside, arguments):
+    inside.write("w.yaml", "name: w\nsteps: [{id: a, type: wait, config: {seconds: 0}}]")
+    inside("run", "w.yaml")
+    inside("register", "w.yaml")
+    assert "a bug in" not in inside(*arguments, status=2)

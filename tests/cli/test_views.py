@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from stepwell.projections.projector import Projector
 
 from .conftest import Inside, Shell
 
@@ -104,6 +108,19 @@ def test_an_empty_list_says_which_filter_to_leave_out(ran: Inside):
     assert "leave out several" in ran.out("list", "--status", "running", "--workflow", "order", "--tag", "weekly")
 
 
+def test_the_hints_of_an_empty_list_count_exactly(ran: Inside, monkeypatch):
+    for name, cap in (("FEW", 0), ("COUNTED", 1), ("_COUNTED_SLOWLY", 1)):
+        monkeypatch.setattr(f"stepwell.projections.finding.{name}", cap)
+    assert "  without --tag: 3" in ran.out("list", "--tag", "nothing").splitlines()
+
+
+def test_history_takes_task_for_step(ran: Inside):
+    meant = ran.json("history", "o1", "--types", "step.*")["events"]
+    assert meant
+    assert ran.json("history", "o1", "--types", "task.*")["events"] == meant
+    assert "no event is of this type" in ran("history", "o1", "--types", "task.nothing", status=2)
+
+
 def test_a_log_without_instances_says_so(inside: Inside):
     inside.write("gate.json", GATE)
     inside("register", "gate.json")
@@ -134,6 +151,7 @@ def test_a_log_without_instances_says_so(inside: Inside):
         ("audit --since 17", "--since: is no time: '17'"),
         ("errors ab", "3 characters at least"),
         ("work --status rnning", 'did you mean "running"?'),
+        ("work --limit 0", "--limit"),
         ("stats ordr", 'did you mean "order"?'),
         ("stats order@7", 'workflow "order" has no version 7'),
         ("cached ordr", 'did you mean "order"?'),
@@ -221,14 +239,14 @@ def test_health_and_alerts_exit_with_1_while_something_is_critical(ran: Inside):
     report = ran.json("health", status=1)
     assert report["level"] == "critical"
     scores = {one["workflow"]: one["level"] for one in report["workflows"]}
-    assert (scores["broken"], scores["order"]) == ("critical", "critical")
+    assert (scores["broken"], scores["order"]) == ("warning", "warning")
     shown = ran.out("health", status=1)
     assert "✘  engines      critical" in shown
     assert "stepwell engine" in shown
     found = ran.json("alerts", status=1)["alerts"]
     assert {"failing", "no_engine"} <= {alert["code"] for alert in found}
     assert found[0]["level"] == "critical"
-    assert "✘ critical  failing" in ran.out("alerts", status=1)
+    assert "! warning   failing" in ran.out("alerts", status=1)
 
 
 @pytest.mark.rows("O8")
@@ -261,6 +279,16 @@ def test_work_shows_what_waits_for_whom(ran: Inside):
     )  # fmt: skip
     assert "g1        ask   waiting for approval" in ran.out("work", "--status", "waiting")
     assert "nothing is under way there" in ran.out("work", "--status", "ready", "--queue", "mail")
+
+
+@pytest.mark.rows("X8", "O7")
+def test_workers_tell_what_each_has_done_those_that_have_left_too(ran: Inside):
+    done = ran.json("workers", "--done")["done"]
+    assert sum(one["runs"] for one in done) == 5, "load, three times pay, bad; not the approval"
+    assert sum(one["failures"] for one in done) == 3
+    assert "has left" in ran.out("workers", "--done")
+    assert "done" not in ran.json("workers")
+    assert {found["workflow"] for found in ran.json("stats")["workflows"]} == {"order", "broken", "purchase"}
 
 
 @pytest.mark.rows("O12")
@@ -303,13 +331,32 @@ def test_debug_prints_the_cause_and_the_commands_with_the_right_log(ran: Inside)
     assert f"stepwell history b1 --log {log}" in shown
     assert 'approval: step "ask" waits for approval by ann' in ran.out("debug", "g1")
     found = ran.json("debug", "g1")
-    assert [finding["code"] for finding in found["findings"]] == ["no_engine", "approval"]
+    assert [finding["code"] for finding in found["findings"]] == ["approval", "no_engine"]
+    remedies = [remedy["command"] for finding in found["findings"] for remedy in finding["remedies"]]
+    assert remedies[0].startswith("stepwell approve g1")
+    shown = ran.out("status", "g1")
+    assert "It waits for a person: `stepwell approve g1`" in shown
+    assert "stepwell run" not in shown, "that would end with exit status 3"
 
 
 def test_debug_of_what_completed_and_of_what_nobody_has_decided(ran: Inside):
     assert "completed: it has completed; nothing is wrong" in ran.out("debug", "o1")
     ran("start", "order", "--id", "later")
     assert "no engine: its start is in the log" in ran.out("debug", "later")
+
+
+def test_a_first_look_that_takes_long_says_on_stderr_what_it_waits_for(ran: Inside, monkeypatch):
+    take = Projector.take
+
+    async def slowly(self, partition, records):
+        await asyncio.sleep(0.3)
+        await take(self, partition, records)
+
+    monkeypatch.setattr("stepwell.projections.projector.Projector.take", slowly)
+    monkeypatch.setattr("stepwell.cli.asking._PATIENCE", 0.1)
+    monkeypatch.setattr("stepwell.cli.asking._TELL_SELDOM", 0.1)
+    told = ran("list")
+    assert re.search(r"the read models are being made: \d+% of \d+ records …\n", told)
 
 
 def test_hostile_texts_cannot_steer_the_terminal(inside: Inside):
@@ -337,3 +384,31 @@ def test_a_reader_that_leaves_ends_the_verb_quietly(shell: Shell, verb: str):
     process.stderr.close()
     assert process.wait(timeout=30) in (0, 141)
     assert error == ""
+
+
+def test_read_models_that_are_made_anew_are_told_in_a_sentence_without_colours(ran: Inside):
+    ran("list")
+    (ran.directory / ".stepwell/log.db").rename(ran.directory / "old.db")
+    for end in ("-wal", "-shm"):
+        (ran.directory / f".stepwell/log.db{end}").unlink(missing_ok=True)
+    ran("run", "gate.json", "--id", "g2", status=3)
+    told = ran("list")
+    assert "warning: making the read models anew from the log: they follow another log, or a former one" in told
+    assert "\x1b" not in told
+    assert "[warning" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--error ab", "error: --error: a text of 3 characters at least is looked for"),
+        ("--cursor nonsense", "error: --cursor: is no cursor"),
+        ("--input a.b.c.d.e.f.g.h.i.j=1", "error: --input a.b.c"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_names_its_option(ran: Inside, words: str, message: str):
+    assert message in ran("list", *words.split(), status=2)
+
+
+def test_the_processor_time_of_steps_is_labelled_as_a_sum(ran: Inside):
+    assert ran.out("stats", "order", "--steps").splitlines()[4].endswith("cpu in all")

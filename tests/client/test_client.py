@@ -45,6 +45,7 @@ async def finished(client, *args, **kwargs):
 # --- results --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rows("R10")
 async def test_a_result_holds_what_became_of_every_step(client):
     view = await finished(client, "w", {"n": 1}, id="one", priority=7)
     assert (view.instance_id, view.workflow, view.version, view.status) == ("one", "w", "1", "completed")
@@ -119,6 +120,7 @@ async def test_a_payload_that_nobody_could_read_is_refused_at_once(client, log):
     assert await log.end(COMMANDS, 0) == end
 
 
+@pytest.mark.rows("R10")
 async def test_without_an_engine_a_start_returns_at_once_and_the_next_engine_decides_it(log):
     async with client_on(log) as client:
         await client.register(CHAIN)
@@ -168,6 +170,7 @@ async def test_commands_at_the_same_time_each_get_their_own_answer(client):
 # --- looking --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rows("T5")
 async def test_a_history_holds_every_event_in_order(client):
     await finished(client, "w", {"n": 1}, id="one")
     history = await client.history("one")
@@ -198,6 +201,19 @@ async def test_a_replay_shows_the_instance_right_after_any_event(client):
     assert seen[-1] == end == await client.replay("one")
     with pytest.raises(UnknownInstanceError):
         await client.replay("one", to=0)
+
+
+@pytest.mark.rows("O6", "R15")
+async def test_a_workflow_is_created_started_looked_at_and_cancelled_from_python(client):
+    await client.register(workflow({"id": "s", "type": "wait", "config": {"seconds": 600}}, name="ours"))
+    run = await client.start("ours", {"n": 1})
+    assert (await client.get(run.id)).status == "running"
+    page, total = await client.instances(status="running", workflow="ours")
+    assert ([row.instance_id for row in page], total) == ([run.id], 1)
+    await client.cancel(run.id, "no longer needed")
+    assert (await client.get(run.id)).status == "cancelled"
+    (figures,) = await client.statistics("ours")
+    assert (figures.total, figures.cancelled, figures.running, figures.success_rate) == (1, 1, 0, 0.0)
 
 
 async def test_instances_are_found_by_what_they_are_and_in_pages(client):

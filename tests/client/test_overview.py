@@ -1,5 +1,6 @@
 """Health, alerts and the overview, as the client finds them on a real log."""
 
+import asyncio
 import time
 
 import pytest
@@ -8,7 +9,9 @@ from stepwell.client import Client
 from stepwell.consumers.crew import Crew, LiveWorker
 from stepwell.core.health import health
 from stepwell.log.port import EVENTS, NewRecord
-from stepwell.overview import _observations, alerts_of, health_of, overview_of
+from stepwell.overview import _observations, _workers, alerts_of, health_of, overview_of
+from stepwell.projections.filters import FilterError
+from stepwell.projections.projector import Projector
 from stepwell.projections.recent import Recent, UnderWay
 from stepwell.projections.statistics import Durations, WorkflowStatistics
 from tests.workbench import (
@@ -20,6 +23,7 @@ from tests.workbench import (
     send,
     stage,
     start,
+    steps,
     until,
     work,
     workflow,
@@ -47,10 +51,10 @@ async def test_a_log_on_which_nothing_has_run_is_healthy_without_engine_and_work
 async def test_workflows_have_scores_of_what_they_did_and_the_worst_comes_first(log):
     bad = workflow({"id": "a", "handler": "fails"}, name="bad")
     async with stage(log, handlers_of(work=work, fails=fails), one_step(), bad) as client:
-        for number in range(3):
+        for number in range(5):
             await client.start("w", {}, id=f"good-{number}")
             await client.start("bad", {}, id=f"bad-{number}")
-        await ends(client, *(f"{kind}-{number}" for kind in ("good", "bad") for number in range(3)))
+        await ends(client, *(f"{kind}-{number}" for kind in ("good", "bad") for number in range(5)))
         report = await health_of(client, fresh=True)
         found = await alerts_of(client)
     assert [(one.workflow, one.score, one.level) for one in report.workflows] == [
@@ -58,7 +62,7 @@ async def test_workflows_have_scores_of_what_they_did_and_the_worst_comes_first(
     ]  # fmt: skip
     assert report.level == "critical"
     assert all(part.level == "healthy" for part in report.parts)
-    assert {alert.code for alert in found} == {"failing", "error_prone", "unhealthy"}
+    assert {alert.code for alert in found} == {"failing"}
     assert all(alert.level == "critical" and alert.workflow == "bad" for alert in found)
 
 
@@ -129,6 +133,31 @@ async def test_the_overview_counts_lists_the_work_and_the_last_errors(log):
     assert found.lag.records == 0
 
 
+async def test_what_was_just_registered_is_found_by_its_tag(log, monkeypatch):
+    copy = Projector.copy_definitions
+
+    async def slowly(self, definitions):
+        await asyncio.sleep(0.2)
+        await copy(self, definitions)
+
+    monkeypatch.setattr(Projector, "copy_definitions", slowly)
+    async with stage(log, handlers_of(work=work), workflow(*steps("a"), tags=["daily"])) as client:
+        await client.start("w", {}, id="one")
+        await ends(client, "one")
+        page, total = await client.instances(tag="daily")
+    assert (total, [row.instance_id for row in page]) == (1, ["one"])
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1_001])
+async def test_a_limit_that_is_none_is_refused_everywhere(log, limit):
+    async with client_on(log) as client:
+        for ask in (client.views.work, client.views.errors, client.views.audit, client.instances):
+            with pytest.raises(FilterError, match="1 to 1,000"):
+                await ask(limit=limit)
+        with pytest.raises(FilterError, match="nothing under way has the status"):
+            await client.views.work(status="completed")
+
+
 async def test_an_error_of_a_step_that_fails_its_workflow_is_told_once(log):
     step = {"id": "a", "handler": "fails", "retry": {"max_attempts": 2, "initial_delay_seconds": 0.01}}
     async with stage(log, handlers_of(fails=fails), workflow(step)) as client:
@@ -164,9 +193,9 @@ async def test_lag_tells_how_long_the_oldest_record_waits_not_how_long_nothing_h
     async with stage(log, handlers_of(work=work), one_step()) as client:
         await client.start("w", {}, id="one")
         await ends(client, "one")
-        queries = await client.views.models.catch_up()
-        assert (await client.views.models.lag()).seconds == 0.0
-        last = (await queries.all("SELECT max(at) FROM positions"))[0][0]
+        async with client.views.asking(fresh=True) as queries:
+            assert (await client.views.models.lag()).seconds == 0.0
+            last = (await queries.all("SELECT max(at) FROM positions"))[0][0]
     async with client_on(log) as client:  # nothing follows from here on
         models = client.views.models
         models.start = _nothing
@@ -192,3 +221,14 @@ async def test_steps_in_the_hands_of_workers_are_counted_against_their_slots(log
         gate.open.set()
         await ends(client, "one")
     assert part(report, "workers").words == "1 is live; steps in their hands: 1 of 3"
+
+
+@pytest.mark.rows("O8")
+def test_a_step_in_the_hands_of_a_worker_that_died_is_critical_while_no_worker_is_live():
+    nobody = Crew([], [], 1, [])
+    found = _workers(nobody, {("w", "1"): UnderWay(running=1)})
+    assert (found.level, found.code) == ("critical", "no_worker")
+    assert found.words == "none is live, and steps are in the hands of workers that are gone: 1"
+    both = _workers(nobody, {("w", "1"): UnderWay(running=1, ready=2, late=2)})
+    assert "steps wait for one: 2, and steps are in the hands" in both.words
+    assert _workers(nobody, {("w", "1"): UnderWay(waiting=3)}).level == "healthy", "people and time need no worker"

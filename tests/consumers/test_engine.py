@@ -266,6 +266,7 @@ async def test_timers_go_on_after_a_restart(log):
 # --- load and groups ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rows("R13")
 async def test_under_load_higher_priorities_run_first(log):
     gate = Gate()
     order = []

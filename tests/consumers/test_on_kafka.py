@@ -162,3 +162,30 @@ async def test_the_topic_of_positions_does_not_grow(processes, monkeypatch):
         assert [await reader.of(name) for name in ("idle", "busy", "other")] == ["1-1", "59-x", None]
     (first,) = await log.read(SUBSCRIPTIONS, 0, 0, limit=1)
     assert await log.end(SUBSCRIPTIONS, 0) - first.offset < 30
+
+
+@pytest.mark.rows("L2")
+async def test_each_process_may_keep_its_own_read_models_and_finds_out_how_stale_they_are(processes, tmp_path):
+    first, second = await processes(), await processes()
+    async with running(Engine(first).run(), Worker(first, HANDLERS).run()):
+        mine = Client(first, views=tmp_path / "mine")
+        theirs = Client(second, views=tmp_path / "theirs")
+        await mine.register(CHAIN)
+        runs = [await mine.start("w", {"n": n}, id=f"run-{n}") for n in range(6)]
+        for run in runs:
+            await run.result(timeout=30)
+        for client in (mine, theirs):
+            page, total = await client.instances(status="completed", output={"": 5})
+            assert ([row.instance_id for row in page], total) == (["run-2"], 1)
+            (figures,) = await client.statistics("w", steps=True)
+            assert (figures.completed, [step.succeeded for step in figures.steps]) == (6, [6, 6, 6])
+            assert [row.status for row in await client.views.attempts("run-3")] == ["succeeded"] * 3
+            lag = await client.views.lag()
+            assert (lag.records, lag.seconds) == (0, 0.0)
+        await theirs.views.models.close()
+        run = await mine.start("w", {"n": 9}, id="later")
+        await run.result(timeout=30)
+        await mine.views.models.close()
+        again = Client(second, views=tmp_path / "theirs")
+        assert (await again.views.instance("later")).status == "completed"
+        await again.views.models.close()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from stepwell.core.alerts import alerts
-from stepwell.core.health import NOTHING_YET, WEIGHTS, Observation, health, level_of
+from stepwell.core.health import FEW, NOTHING_YET, WEIGHTS, Observation, health, is_few, level_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/health.md").read_text(encoding="utf-8")
 WELL = Observation(
@@ -56,7 +56,14 @@ def test_the_page_shows_enough_and_names_every_weight_and_every_code():
     assert weights == {name: str(weight) for name, weight in WEIGHTS.items()}
     assert sum(WEIGHTS.values()) == 100
     codes = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
-    assert codes == {alert.code for seen in TROUBLES.values() for alert in alerts([seen])}
+    machinery = {
+        "no_engine",
+        "no_owner",
+        "read_models_behind",
+        "read_models_stopped",
+        "no_log",
+    }  # stepwell.overview's
+    assert codes - machinery == {alert.code for seen in TROUBLES.values() for alert in alerts([seen])}
 
 
 def test_the_program_on_the_page_prints_what_the_page_shows():
@@ -113,7 +120,7 @@ TROUBLES = {
     "waiting_long": replace(WELL, waiting=3, oldest_ready_seconds=61.0),
     "no_worker": replace(WELL, slots=0, slots_used=0, waiting=3),
     "workers_full": replace(WELL, slots_used=16, waiting=3),
-    "unhealthy": replace(WELL, failed=40),
+    "unhealthy": replace(WELL, failed=10, step_errors=120),
 }
 
 
@@ -184,7 +191,7 @@ def test_whatever_was_seen_there_is_a_score_and_it_lies_between_the_worst_part_a
     assert 0 <= found.score <= 100
     if known and found.words != NOTHING_YET:
         assert math.floor(min(known)) <= found.score <= math.ceil(max(known))
-    assert found.level == level_of(found.score)
+    assert found.level in (level_of(found.score), "warning" if is_few(seen) else "")
     assert all(alert.level in ("warning", "critical") for alert in alerts([seen]))
 
 
@@ -192,3 +199,34 @@ def test_whatever_was_seen_there_is_a_score_and_it_lies_between_the_worst_part_a
 def test_more_failures_never_make_it_healthier(seen, more):
     if health(seen).words != NOTHING_YET and seen.failed >= 0 and seen.completed + seen.failed > 0:
         assert health(replace(seen, failed=seen.failed + more)).score <= health(seen).score
+
+
+@pytest.mark.rows("O8")
+def test_a_version_of_which_few_instances_have_finished_is_a_warning_at_worst():
+    bad = Observation(workflow="w", completed=1, failed=1, step_runs=2, step_errors=1)
+    assert (health(bad).score < 50, health(bad).level) == (True, "warning")
+    assert [(alert.code, alert.level) for alert in alerts([bad])] == [("failing", "warning")]
+    enough = replace(bad, failed=FEW - 1)
+    assert health(enough).level == "critical"
+    assert [(alert.code, alert.level) for alert in alerts([enough])] == [("failing", "critical")]
+
+
+@pytest.mark.rows("O8")
+def test_one_cause_is_told_once_unless_the_vaguer_alert_is_the_worse_one():
+    def told(**seen):
+        return {(alert.code, alert.level) for alert in alerts([replace(WELL, **seen)])}
+
+    assert told(failed=100, step_errors=300) == {("failing", "critical")}
+    assert told(failed=20, step_errors=300) == {("failing", "warning"), ("error_prone", "critical")}
+    assert told(p50_seconds=300.0) == {("slow", "critical")}
+    assert told(failed=60) == {("failing", "warning"), ("unhealthy", "critical")}, "37 % take the score below 50"
+
+
+@pytest.mark.parametrize(
+    ("failed", "incidents", "filters"),
+    [(20, 0, "--status failed`"), (0, 20, "--status paused`"), (20, 20, "--status failed --status paused`")],
+)
+def test_failing_names_the_filter_that_shows_what_failed(failed, incidents, filters):
+    found = alerts([replace(WELL, failed=failed, incidents=incidents)])
+    remedy = next(alert.remedy for alert in found if alert.code == "failing")
+    assert remedy.startswith(f"`stepwell list {filters} shows them")

@@ -190,12 +190,12 @@ def test_a_resume_delivered_twice_reopens_once():
     assert engine.latest.status == "failed"
 
 
-def test_a_resume_of_an_instance_whose_history_was_not_read_is_rejected():
+def test_a_resume_of_an_instance_whose_history_was_cleaned_away_says_so():
     engine = started(step("a"))
     engine.fail("a")
     engine.archived, archived = None, engine.archived
     decision = engine.send(ResumeWorkflow("i"))
-    assert answer(decision) == "already_finished"
+    assert answer(decision) == "archived"
     engine.archived = archived
 
 

@@ -158,6 +158,42 @@ async def test_a_handler_that_nobody_brings_becomes_an_incident_and_a_worker_com
     assert commands(found)[:2] == ["stepwell worker --handlers shop", "stepwell resume one"]
 
 
+async def test_an_incident_whose_handler_a_live_worker_has_by_now_asks_for_the_resume_alone(log, monkeypatch):
+    monkeypatch.setattr("stepwell.core.outcomes.REROUTE_MS", 5)
+    monkeypatch.setattr("stepwell.core.outcomes.NO_HANDLER_LIMIT_MS", 50)
+    async with stage(log, handlers_of(other=work), workflow({"id": "a", "handler": "b"})) as client:
+        await begun(client, until_state=lambda state: state.incident == "no_handler")
+        async with running(Worker(log, handlers_of(b=work), name="able").run()):
+            found = await until(lambda: _able(client))
+    assert set(commands(found)) == {"stepwell resume one"}
+    assert found.words.endswith("able has the handler now")
+    assert all("offered again now" not in finding.words for finding in found.findings)
+    assert "is offered again once it is resumed" in found.findings[1].words
+
+
+async def _able(client):
+    found = await diagnose(client, "one")
+    return found if "has the handler now" in found.words else None
+
+
+@pytest.mark.rows("O5")
+@pytest.mark.parametrize("kind", ["incident", "approval", "paused"])
+async def test_what_waits_for_a_person_comes_before_that_no_engine_is_live(log, kind):
+    steps_of = {"incident": {"id": "a", "handler": "fails", "on_failure": "pause"}, "approval": APPROVAL}
+    async with stage(log, handlers_of(fails=fails), workflow(steps_of.get(kind, APPROVAL))) as client:
+        await begun(client, until_state=lambda state: bool(state.incident) or kind != "incident")
+        if kind == "paused":
+            await client.pause("one", "lunch")
+    async with client_on(log) as client:
+        found = await diagnose(client, "one")
+    assert codes(found)[0] == kind
+    assert "no_engine" in codes(found)[1:]
+    assert commands(found)[0].startswith("stepwell approve" if kind == "approval" else "stepwell resume")
+    assert "stepwell run" not in commands(found)[0]
+    remedies = next(finding.remedies for finding in found.findings if finding.code == "no_engine")
+    assert remedies[0].command == "stepwell engine"
+
+
 async def test_without_an_engine_that_comes_first_and_run_is_told_with_its_handlers(log):
     async with stage(log, None, workflow({"id": "a", "handler": "shop.send"})) as client:
         await begun(client)

@@ -92,3 +92,10 @@ async def test_a_url_that_means_nothing_is_refused_with_a_remedy(tmp_path, monke
 )  # fmt: skip
 def test_a_url_is_shown_without_its_password(url, shown):
     assert without_password(url) == shown
+
+
+async def test_an_unknown_kind_of_log_is_answered_with_both_kinds():
+    with pytest.raises(LogError) as caught:
+        await open_log("sqlite:x")
+    assert "file:PATH" in caught.value.remedy
+    assert "kafka://HOST:PORT" in caught.value.remedy

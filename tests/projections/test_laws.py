@@ -131,7 +131,7 @@ async def test_attempts_are_those_that_the_state_knows_of(seed, log, tmp_path):
         under_way = {
             step.run: (step_id, str(step.status), step.waits_for, step.worker)
             for step_id, step in steps
-            if str(step.status) in ("ready", "running", "waiting") and step.waits_for != "retry"
+            if str(step.status) in ("ready", "running", "waiting")
         }
         assert {
             run: (row.step_id, row.status, row.waits_for, row.worker) for run, row in open_runs.items()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import re
 import stat
@@ -127,6 +128,7 @@ async def test_without_tokens_pages_of_other_sites_are_refused(http):
     for headers in (
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://[::1"},
         {"Origin": "http://localhost:1"},
         {"Sec-Fetch-Site": "cross-site"},
     ):
@@ -220,3 +222,18 @@ async def test_who_asks_is_known_to_handlers(client, tokens):
         assert fine(answer) == ["the-viewer", "viewer", "http 127.0.0.1"]
     async with served(client, Access(), who) as http:
         assert fine(await http.get("/who")) == ["local", "admin", "http 127.0.0.1"]
+
+
+def test_of_two_who_make_a_token_of_the_same_name_at_once_one_is_refused(tmp_path):
+    def make(_):
+        try:
+            return make_token(tmp_path / "tokens", "same", Role.VIEWER)
+        except TokenError:
+            return None
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            (tmp_path / "tokens").unlink(missing_ok=True)
+            made = [token for token in pool.map(make, range(8)) if token]
+            assert len(made) == 1
+            assert TokenFile(tmp_path / "tokens").find(made[0]).name == "same"

@@ -40,11 +40,11 @@ async def test_a_workflow_that_fails_has_a_low_score_and_an_alert_and_the_server
     done = fine(await http.post("/v1/instances?wait=20", json={"workflow": "w"}), 201)
     assert done["instance"]["status"] == "failed"
     alerts = fine(await http.get("/v1/alerts?fresh=true"))["alerts"]
-    assert {(one["code"], one["level"], one["workflow"]) for one in alerts} >= {("failing", "critical", "w")}
+    assert {(one["code"], one["level"], one["workflow"]) for one in alerts} >= {("failing", "warning", "w")}
     found = fine(await http.get("/v1/health"))
     assert found["status"] == "up"
     (score,) = found["workflows"]
-    assert (score["workflow"], score["level"]) == ("w", "critical")
+    assert (score["workflow"], score["level"]) == ("w", "warning")
     assert 0 <= score["score"] < 50
 
 

@@ -17,6 +17,7 @@ from stepwell.server import stream
 from stepwell.server.access import Access, Role
 from stepwell.server.app import create_app
 from stepwell.server.listening import listen, serving, url_of
+from stepwell.server.tokens import TokenFile, make_token
 from tests.client.subscribing import Scribe
 from tests.server.conftest import answers, problem, served
 from tests.workbench import client_on, ends, handlers_of, stage, steps, until, work, workflow
@@ -188,6 +189,26 @@ async def test_only_who_may_look_may_listen(guarded, tokens):
         problem(await guarded.get(path), 401)
     async with Source(guarded, headers=tokens[1][Role.VIEWER]) as source:
         await source.begun()
+
+
+async def test_a_stream_ends_when_the_token_that_it_was_asked_for_with_is_taken_back(client, tmp_path):
+    path = tmp_path / "tokens"
+    headers = {role: {"Authorization": f"Bearer {make_token(path, f'the-{role}', role)}"} for role in Role}
+    async with (
+        served(client, Access(TokenFile(path))) as http,
+        Source(http, headers=headers[Role.VIEWER]) as gone,
+        Source(http, headers=headers[Role.ADMIN]) as kept,
+    ):
+        await gone.begun()
+        await kept.begun()
+        await client.register(CHAIN)
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(line for line in lines if "the-viewer" not in line))
+        async with asyncio.timeout(10):
+            rest = [line async for line in gone.lines]
+        assert not [line for line in rest if line.startswith("data")]
+        await client.start("w", {"n": 0}, id="one")
+        assert (await kept.take(1))[0][0] == "workflow.started"
 
 
 async def test_a_client_that_has_gone_leaves_nothing_behind(chain, http):

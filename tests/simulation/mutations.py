@@ -128,7 +128,7 @@ _decide = PartitionOwner._decide
 
 def _snapshot_of(state: str, index: str) -> Callable[[PartitionOwner], None]:
     def maybe(self: PartitionOwner) -> None:
-        if self._snapshots.due():
+        if self._snapshots.due(getattr(self, state).at):
             covers = Covered(getattr(self, state), self.epoch, getattr(self, index))
             self._snapshots.start(covers, self._append_snapshot, self._stumble)
 
