@@ -22,6 +22,7 @@ from stepwell.telling import Logger
 VARIABLE: Final = "STEPWELL_TOKENS"
 _PREFIX: Final = "stepwell_"  # so that scanners for leaked secrets can know one when they see it
 _LOOK_EVERY: Final = 1.0  # seconds between two looks whether the file has changed
+_GONE: Final = (0, 0)  # the stamp of a file that is not there
 _NAME: Final = re.compile(r"[^\s#\x00-\x1f\x7f]{1,200}\Z")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 _logger = Logger("stepwell.server")
@@ -97,6 +98,10 @@ class TokenFile:
         self._looked = now
         stamp = _stamp(self._path)
         if stamp == self._stamp:
+            return
+        if stamp == _GONE:  # whoever deletes it wants nobody let in
+            self._tokens, self._stamp = [], stamp
+            _logger.warning("the file of access tokens is gone, nobody is let in", file=str(self._path))
             return
         try:
             self._tokens = read_tokens(self._path)
@@ -176,7 +181,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
     except OSError:
-        return (0, 0)
+        return _GONE
     return stat.st_mtime_ns, stat.st_size
 
 

@@ -205,6 +205,13 @@ def test_a_file_of_tokens_that_changes_is_read_anew_unless_it_makes_no_sense(tmp
     now = 2.0
     assert tokens.find(kept)
     assert "the former ones stay" in capsys.readouterr().err
+    path.unlink()
+    now = 3.0
+    assert tokens.find(kept) is None, "who deletes the file wants nobody let in"
+    assert "nobody is let in" in capsys.readouterr().err
+    make_token(path, "kept", Role.VIEWER)
+    now = 4.0
+    assert tokens.find(kept) is None
 
 
 async def test_who_asks_is_known_to_handlers(client, tokens):
