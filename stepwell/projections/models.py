@@ -250,7 +250,6 @@ class ReadModels:
 
     async def _follow(self) -> None:
         """Write as soon as nobody else does; until then, let others be read."""
-        pause = _PAUSE
         while True:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -272,7 +271,7 @@ class ReadModels:
                 )
                 self._problem = told
                 _logger.warning("read models are not kept up to date for now", reason=str(told))
-                await asyncio.sleep(pause)
+                await asyncio.sleep(_PAUSE)
                 self._problem = None if isinstance(told, LogUnavailableError) else self._problem
             except Exception as error:
                 self._problem = error

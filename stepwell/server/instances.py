@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from stepwell.client import Client
@@ -159,10 +161,18 @@ async def replay(
     return await client.replay(instance_id, to)
 
 
-@post(
-    "/v1/instances/{instance_id:str}/cancel", guards=[requires(Role.OPERATOR)], operation_id="cancel",
-    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
-)  # fmt: skip
+def _steering(verb: str, role: Role) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
+    """Declares a route that steers an instance."""
+    return post(
+        f"/v1/instances/{{instance_id:str}}/{verb}",
+        guards=[requires(role)],
+        operation_id=verb,
+        status_code=HTTPStatus.OK,
+        response_headers=[POSITION_HEADER],
+    )
+
+
+@_steering("cancel", Role.OPERATOR)
 async def cancel(
     client: NamedDependency[Client],
     instance_id: Id,
@@ -175,10 +185,7 @@ async def cancel(
     return await steer(client, command, "cancel", again=key is not None)
 
 
-@post(
-    "/v1/instances/{instance_id:str}/pause", guards=[requires(Role.OPERATOR)], operation_id="pause",
-    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
-)  # fmt: skip
+@_steering("pause", Role.OPERATOR)
 async def pause(
     client: NamedDependency[Client],
     instance_id: Id,
@@ -191,10 +198,7 @@ async def pause(
     return await steer(client, command, "pause", again=key is not None)
 
 
-@post(
-    "/v1/instances/{instance_id:str}/resume", guards=[requires(Role.OPERATOR)], operation_id="resume",
-    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
-)  # fmt: skip
+@_steering("resume", Role.OPERATOR)
 async def resume(
     client: NamedDependency[Client],
     instance_id: Id,
@@ -207,10 +211,7 @@ async def resume(
     return await steer(client, command, "resume", again=key is not None)
 
 
-@post(
-    "/v1/instances/{instance_id:str}/rollback", guards=[requires(Role.OPERATOR)], operation_id="rollback",
-    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
-)  # fmt: skip
+@_steering("rollback", Role.OPERATOR)
 async def rollback(
     client: NamedDependency[Client],
     instance_id: Id,
@@ -225,10 +226,7 @@ async def rollback(
     return await steer(client, command, "rollback", again=key is not None)
 
 
-@post(
-    "/v1/instances/{instance_id:str}/approve", guards=[requires(Role.APPROVER)], operation_id="approve",
-    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
-)  # fmt: skip
+@_steering("approve", Role.APPROVER)
 async def approve(
     client: NamedDependency[Client],
     actor: NamedDependency[Actor],
@@ -239,17 +237,12 @@ async def approve(
 ) -> Response[Steered]:
     """Approve what a step waits for."""
     asked = data or Decision()
-    command = ApproveStep(
-        instance_id, asked.step_id, _by(asked.by, actor, access), asked.comment,
-        command_id=_command_id("approve", instance_id, key),
-    )  # fmt: skip
+    by, command_id = _by(asked.by, actor, access), _command_id("approve", instance_id, key)
+    command = ApproveStep(instance_id, asked.step_id, by, asked.comment, command_id=command_id)
     return await steer(client, command, "approve", again=key is not None)
 
 
-@post(
-    "/v1/instances/{instance_id:str}/reject", guards=[requires(Role.APPROVER)], operation_id="reject",
-    status_code=HTTPStatus.OK, response_headers=[POSITION_HEADER],
-)  # fmt: skip
+@_steering("reject", Role.APPROVER)
 async def reject(
     client: NamedDependency[Client],
     actor: NamedDependency[Actor],
@@ -260,10 +253,8 @@ async def reject(
 ) -> Response[Steered]:
     """Reject what a step waits for."""
     asked = data or Decision()
-    command = RejectStep(
-        instance_id, asked.step_id, _by(asked.by, actor, access), asked.comment,
-        command_id=_command_id("reject", instance_id, key),
-    )  # fmt: skip
+    by, command_id = _by(asked.by, actor, access), _command_id("reject", instance_id, key)
+    command = RejectStep(instance_id, asked.step_id, by, asked.comment, command_id=command_id)
     return await steer(client, command, "reject", again=key is not None)
 
 
