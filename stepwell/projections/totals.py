@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from stepwell.projections.counting import bucket_of
+from stepwell.projections.counting import OF_WORKERS, bucket_of
 from stepwell.projections.queries import Queries
 
 BOUNDS: Final = (
@@ -45,8 +45,9 @@ async def totals(queries: Queries) -> list[Totals]:
     """What was counted of every version: as much work as there are versions and steps, however many instances."""
     found: dict[tuple[str, str], dict[str, dict[int, int]]] = {}
     counted = await queries.all(
-        "SELECT workflow, version, measure, json_group_object(slot, count) FROM counts WHERE step_id = '' "
-        "GROUP BY workflow, version, measure"
+        "SELECT workflow, version, measure, json_group_object(slot, count) FROM counts "
+        "WHERE step_id = '' AND workflow <> ? GROUP BY workflow, version, measure",
+        (OF_WORKERS,),
     )
     for workflow, version, measure, slots in counted:
         found.setdefault((workflow, version), {})[measure] = _slots(slots)

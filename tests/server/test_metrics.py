@@ -55,6 +55,9 @@ async def test_metrics_count_instances_steps_work_and_requests(http, gate):
     assert found[key("stepwell_read_models_lag_records")] == 0
     assert (found[key("stepwell_engines")], found[key("stepwell_workers")]) == (1, 1)
     assert found[key("stepwell_worker_slots")] > 0
+    assert not [name for name in found if ("workflow", "") in name[1:]], (
+        "workers are counted beside, not as a workflow"
+    )
     assert found[key("stepwell_up")] == 1
     route = {"route": "/v1/instances", "method": "POST"}
     assert found[key("stepwell_http_requests_total", **route, status="201")] == 4
