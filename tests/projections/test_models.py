@@ -17,6 +17,7 @@ import pytest
 from stepwell.consumers.definitions import Definitions
 from stepwell.log.local import LocalLog
 from stepwell.log.port import EVENTS
+from stepwell.projections import tables
 from stepwell.projections.models import ReadModels
 from stepwell.projections.store import ReadModelsError, ReadModelsVersionError
 from stepwell.projections.views import Views
@@ -284,3 +285,27 @@ async def test_the_lag_says_how_far_behind_the_models_are(client):
     await ids(client.views)
     lag = await client.views.lag()
     assert (lag.records, lag.seconds, lag.generation, lag.problem) == (0, 0.0, 1, "")
+
+
+async def test_a_file_of_an_older_version_is_migrated_where_there_is_a_way(client, monkeypatch):
+    await run(client, "one")
+    await ids(client.views)
+    await client.views.models.close()
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(
+        tables, "MIGRATIONS", {1: "ALTER TABLE meta ADD COLUMN note TEXT;\nUPDATE meta SET note = 'new';"}
+    )
+    assert await ids(client.views) == {"one"}
+    async with client.views.asking(fresh=True) as queries:
+        assert (await queries.all("PRAGMA user_version"))[0][0] == 2
+        assert (await queries.all("SELECT DISTINCT note FROM meta"))[0][0] == "new"
+    assert client.views.models.newest() == 1
+
+
+async def test_a_file_of_an_older_version_is_made_anew_where_there_is_none(client, monkeypatch):
+    await run(client, "one")
+    await ids(client.views)
+    await client.views.models.close()
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", 2)
+    assert await ids(client.views) == {"one"}
+    assert client.views.models.newest() == 2
