@@ -39,6 +39,23 @@ def pytest_unconfigure(config):
         shutil.rmtree(config.stash[SHARED], ignore_errors=True)
 
 
+class _TellsFailures:
+    """Names each failed test as it fails: a run may take long, and may never reach its closing summary."""
+
+    def __init__(self, terminal):
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self._terminal.write_line(f"\nFAILED {report.nodeid} ({report.when})", red=True)
+
+
+def pytest_sessionstart(session):
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(_TellsFailures(terminal), "tells-failures")
+
+
 @pytest.fixture(scope="session")
 def kafka_broker(request):
     """Where a real broker listens: one for all processes that test."""

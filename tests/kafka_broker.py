@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
+
+from stepwell.log._kafka_settings import KafkaSettings
+from tests.patience import HANG
 
 SCRIPT = Path(__file__).parent.parent / "deploy" / "kafka"
 IMAGE = "apache/kafka:4.3.1"
@@ -77,12 +81,32 @@ def _in_docker(place: Path) -> str:
     name = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
     (place / "container").write_text(name)
     tool = ["/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server", "127.0.0.1:9092", "--list"]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while subprocess.run(["docker", "exec", name, *tool], capture_output=True, check=False).returncode:
         if time.monotonic() > deadline:
             raise RuntimeError("the broker in Docker did not become ready")
         time.sleep(0.2)
     return f"127.0.0.1:{port}"
+
+
+def settings_for(bootstrap: str, *, partitions: int = 2, session_timeout: float = 1.5) -> KafkaSettings:
+    """Settings of a log of a test's own, which is patient with a broker that has hardly any processor left."""
+    return KafkaSettings(
+        bootstrap,
+        namespace=f"test-{secrets.token_hex(4)}",
+        partitions=partitions,
+        session_timeout=session_timeout,
+        connect_timeout=HANG,
+        append_timeout=HANG,
+    )
+
+
+def url_of(settings: KafkaSettings) -> str:
+    """The same as a URL, for other processes."""
+    return (
+        f"kafka://{settings.bootstrap}?namespace={settings.namespace}&partitions={settings.partitions}"
+        f"&session_timeout={settings.session_timeout}&connect_timeout={HANG}&append_timeout={HANG}"
+    )
 
 
 async def forget(bootstrap: str, namespace: str) -> None:

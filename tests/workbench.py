@@ -26,9 +26,10 @@ from stepwell.log.port import COMMANDS, EVENTS, STARTS, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import StartWorkflow
 from stepwell.schemas.events import StepReady
+from tests.patience import HANG
 
 
-async def until(condition, timeout=30.0):
+async def until(condition, timeout=HANG):
     """Wait until a condition holds, and return what it gave."""
     deadline = time.monotonic() + timeout
     while True:
@@ -120,7 +121,7 @@ class Gate:
         return {"n": data.get("n", 0) + 1}
 
 
-async def ends(client, *ids, timeout=30):
+async def ends(client, *ids, timeout=HANG):
     return await asyncio.gather(*(client.wait(i, lambda state: not state.live, timeout=timeout) for i in ids))
 
 
@@ -272,7 +273,7 @@ async def work(data, ctx):
     return {"n": data.get("n", 0) + 1}
 
 
-async def outcome(client, data=None, *, name="w", timeout=30):
+async def outcome(client, data=None, *, name="w", timeout=HANG):
     """Run one instance to its end."""
     run = await client.start(name, {} if data is None else data)
     return await run.result(timeout=timeout)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 import pytest
 
 from stepwell import Archive
@@ -14,13 +12,14 @@ from stepwell.consumers.reading import EventReader
 from stepwell.consumers.snapshotting import LONGEST_TAIL, Snapshots, Tail
 from stepwell.core.acceptance import TRANSITION, Stamp, stamp_headers
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
-from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.local import LocalLog
 from stepwell.log.port import EVENTS, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.events import EVENTS_VERSION, Transition
 from tests.archiving.conftest import LATER, first_of
+from tests.kafka_broker import settings_for
+from tests.patience import HANG
 from tests.workbench import ends, handlers_of, stage, steps, workflow
 
 HANDLED = workflow(*steps("a", "b"))
@@ -70,8 +69,8 @@ async def test_engines_go_on_and_late_duplicates_are_known(log, tmp_path, monkey
         again = await client.start("w", {"n": 1}, id=name)  # a late duplicate
         assert again.existed
         with pytest.raises(UnknownInstanceError, match="cleaned away"):
-            await again.result(timeout=10)
-        assert (await (await client.start("w", {"n": 5}, id="new")).result(timeout=10)).status == "completed"
+            await again.result(timeout=HANG)
+        assert (await (await client.start("w", {"n": 5}, id="new")).result(timeout=HANG)).status == "completed"
         owners = [await last_owner(log, partition) for partition in range(log.partitions)]
         assert all(owners)  # though their claims are gone
         await client.views.models.close()
@@ -124,9 +123,7 @@ async def test_a_snapshot_is_due_after_a_day_however_little_has_happened(log):
 @pytest.mark.rows("O17")
 async def test_on_kafka(kafka_broker, tmp_path, monkeypatch):
     monkeypatch.setattr(snapshotting, "SMALLEST_TAIL", 2_000)
-    settings = KafkaSettings(
-        kafka_broker, namespace=f"test-{secrets.token_hex(4)}", partitions=2, session_timeout=1.5
-    )
+    settings = settings_for(kafka_broker)
     log = await KafkaLog.open(settings)
     try:
         async with stage(log, handlers_of(work=work), HANDLED) as staged:

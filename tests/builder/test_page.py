@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/builder.md").read_text(encoding="utf-8")
 pytestmark = [pytest.mark.rows("R2")]
@@ -22,7 +24,7 @@ def at_work(tmp_path):
 
     def run(*words, status=0):
         done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=tmp_path, text=True, capture_output=True, timeout=100,
+            [sys.executable, "-m", *words], cwd=tmp_path, text=True, capture_output=True, timeout=HANG,
             env=env | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         assert done.returncode == status, done.stdout + done.stderr
@@ -49,7 +51,6 @@ def test_the_example_runs_asks_and_skips_as_it_is_written(at_work):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_mypy_is_content_with_the_example(at_work):
     at_work("mypy", "--strict", "--follow-imports=silent", "orders.py")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD, BAD = ROOT / "tests/builder/typed_good.py", ROOT / "tests/builder/typed_bad.py"
 
@@ -19,7 +21,7 @@ def found(tmp_path_factory):
             sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--follow-imports=silent",
             "--cache-dir", str(tmp_path_factory.mktemp("mypy")), str(GOOD), str(BAD),
         ],
-        cwd=ROOT, capture_output=True, text=True, timeout=280,
+        cwd=ROOT, capture_output=True, text=True, timeout=HANG,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     lines = re.findall(r"^(\S+?):(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
@@ -27,13 +29,11 @@ def found(tmp_path_factory):
     return {(Path(file).name, int(line), code) for file, line, code in lines}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_a_workflow_that_is_right_has_no_errors(found):
     assert [error for error in found if error[0] == GOOD.name] == []
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_every_wrong_argument_and_result_is_an_error_on_its_line(found):
     marked = {

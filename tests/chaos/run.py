@@ -30,6 +30,7 @@ from tests.chaos.plan import SESSION, draw
 from tests.chaos.recovery import begun_late, figures, recoveries, slowest
 from tests.chaos.refold import accepted, from_beginning
 from tests.kafka_broker import Broker, forget, local_broker
+from tests.patience import HANG
 
 PARTITIONS = 4
 # A broker that was killed is missed, and let in again, after 2 seconds instead of 9: more faults in the same time.
@@ -152,7 +153,7 @@ async def _parts(settings: Settings, url: str, folder: Path) -> AsyncIterator[li
 
 
 async def _all_there(log: KafkaLog, settings: Settings) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG):
         while (
             len(await log.members(ENGINES)) < settings.engines or len(await log.members(WORKERS)) < settings.workers
         ):

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.plan import draw
 from tests.chaos.run import Settings, play
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow]
 
 
 def held(settings, tmp_path):

@@ -15,6 +15,7 @@ import structlog
 
 from stepwell.cli.main import command
 from stepwell.consumers.handlers import registered
+from tests.patience import HANG
 
 HANDLERS = '''
 import os, time
@@ -23,6 +24,8 @@ import stepwell
 def note(data, ctx):
     """Write a line for every run, so that tests can count what really ran."""
     time.sleep(ctx.config.get("seconds", 0))
+    while "until" in ctx.config and not os.path.exists(ctx.config["until"]):
+        time.sleep(0.01)
     with open("runs.txt", "a") as file:
         file.write(f"{ctx.instance_id} {ctx.step_id} {ctx.run}\\n")
     return {ctx.step_id: ctx.attempt}
@@ -71,7 +74,7 @@ class Shell:
     def __call__(self, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "stepwell", *words],
-            cwd=self.directory, env=self.env, text=True, capture_output=True, timeout=50,
+            cwd=self.directory, env=self.env, text=True, capture_output=True, timeout=HANG,
         )  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         if status is not None:

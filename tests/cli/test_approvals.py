@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tests.patience import HANG
+
 from .conftest import Shell, chain
 
 GATE = {
@@ -96,7 +98,7 @@ def test_killed_while_a_child_runs_both_go_on(shell: Shell):
     before, kills = len(shell.runs()), 0
     while kills < 3:
         process = shell.start(*words)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANG
         runs = len(shell.runs())
         while len(shell.runs()) == runs and process.poll() is None:
             assert time.monotonic() < deadline

@@ -7,11 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.patience import HANG, until
 
 from .conftest import Inside, Shell, chain
 
@@ -63,9 +64,9 @@ def test_a_run_ends_once_its_instance_is_paused_and_only_waits(shell: Shell, def
     shell.write("w.yaml", definition)
     process = shell.start(*RUN)
     try:
-        _until(lambda: '"waiting"' in shell("status", "x", "--json", status=None).stdout)
+        until(lambda: '"waiting"' in shell("status", "x", "--json", status=None).stdout)
         shell("stop", "x", "--reason", "let me see")
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANG)
     finally:
         process.kill()
     assert process.returncode == 3
@@ -74,11 +75,12 @@ def test_a_run_ends_once_its_instance_is_paused_and_only_waits(shell: Shell, def
 
 
 def test_a_paused_run_still_waits_for_the_step_that_a_worker_has(shell: Shell):
-    shell.write("w.yaml", chain(2, seconds=1.5))
+    shell.write("w.yaml", chain(2, until="stopped"))
     process = shell.start(*RUN)
-    _until(lambda: '"running"' in json.dumps(_steps(shell)))
+    until(lambda: '"running"' in json.dumps(_steps(shell)))
     shell("stop", "x")
-    _, err = process.communicate(timeout=30)
+    shell.write("stopped", "")
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 3
     assert "✔ s0" in err
     assert _steps(shell)["s0"]["status"] == "succeeded"
@@ -87,9 +89,9 @@ def test_a_paused_run_still_waits_for_the_step_that_a_worker_has(shell: Shell):
 def test_ctrl_c_during_a_wait_says_nothing_of_tasks(shell: Shell):
     shell.write("w.yaml", SLEEPS)
     process = shell.start(*RUN)
-    _until(lambda: '"waiting"' in shell("status", "x", "--json", status=None).stdout)
+    until(lambda: '"waiting"' in shell("status", "x", "--json", status=None).stdout)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert "never retrieved" not in err
     assert "Traceback" not in err
@@ -98,12 +100,12 @@ def test_ctrl_c_during_a_wait_says_nothing_of_tasks(shell: Shell):
 def test_a_second_ctrl_c_ends_what_does_not_hear_the_first(shell: Shell):
     shell.write("endless.py", "open('began', 'w').close()\nwhile True: pass\n")
     process = shell.start("validate", "endless.py")
-    _until((shell.directory / "began").exists)
+    until((shell.directory / "began").exists)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.3)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=HANG)
     assert process.returncode == 130
 
 
@@ -314,7 +316,7 @@ def test_a_reader_that_has_gone_ends_a_verb_quietly(shell: Shell, unbuffered: bo
 def _to(shell: Shell, stdout: Any, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "stepwell", *words],
-        cwd=shell.directory, env=shell.env, text=True, stdout=stdout, stderr=subprocess.PIPE, timeout=50,
+        cwd=shell.directory, env=shell.env, text=True, stdout=stdout, stderr=subprocess.PIPE, timeout=HANG,
     )  # fmt: skip
 
 
@@ -343,7 +345,7 @@ def test_a_verb_that_looks_makes_no_log_of_another_database(inside: Inside, stat
 def test_a_log_whose_newest_pages_are_beside_it_is_a_log(shell: Shell):
     shell.write("w.yaml", chain(2, seconds=20))
     process = shell.start(*RUN)
-    _until(lambda: shell("status", "x", status=None).returncode == 0)
+    until(lambda: shell("status", "x", status=None).returncode == 0)
     process.kill()  # nothing has been moved from the -wal file into the log yet
     process.communicate()
     assert (shell.directory / ".stepwell" / "log.db").read_bytes()[68:72] == bytes(4)
@@ -385,10 +387,3 @@ def test_one_is_not_many(output: Any, inside: Inside):
     inside.write("w.yaml", chain(1))
     assert "is valid: 1 step;" in output("validate", "w.yaml")[0]
     assert ": 1 step in 1 batch\n" in output("plan", "w.yaml")[0]
-
-
-def _until(condition: Any, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time"
-        time.sleep(0.05)

@@ -15,6 +15,8 @@ import time
 
 import pytest
 
+from tests.patience import HANG
+
 from .conftest import Inside, Shell, chain
 
 pytestmark = pytest.mark.rows("O5")
@@ -36,7 +38,7 @@ def _line(process: subprocess.Popen[str], wanted: str) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    out, err = process.communicate(timeout=40)
+    out, err = process.communicate(timeout=HANG)
     assert process.returncode == 0, err
     return out, err
 
@@ -95,7 +97,7 @@ def test_all_that_goes_on_is_told_in_lines_whenever_it_changes(shell: Shell):
     shell("run", "bad.json", "--handlers", "steps", "--id", "b2", status=1)
     assert "b2  a  ValueError" in _line(watching, "✘")
     watching.terminate()
-    watching.communicate(timeout=30)
+    watching.communicate(timeout=HANG)
     assert watching.returncode == 130
 
 
@@ -128,7 +130,7 @@ def test_on_a_terminal_it_redraws_and_fits_the_screen(shell: Shell, words: list[
         while part := os.read(master, 65_536):
             shown += part
     os.close(master)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 0, err
     text = shown.decode()
     assert text.count("\x1b[1A") > 5, "what stood there is drawn over"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from stepwell.cli.sources import definition_of, given
 from stepwell.errors import StepwellError
+from tests.patience import HANG, until
 
 from .conftest import Inside, Shell
 
@@ -112,15 +112,15 @@ def test_dev_registers_the_directory_and_reloads_what_changes_while_instances_ke
     shell.write("workflows/pause.yaml", yaml.safe_dump(slow))
     process = shell.start("dev")
     try:
-        _until(lambda: shell("status", "old", status=None).returncode == 0 or _started(shell), 20)
+        until(lambda: shell("status", "old", status=None).returncode == 0 or _started(shell))
         shell.write("workflows/pause.yaml", yaml.safe_dump({**PAUSE, "version": "2"}))
         shell.write("workflows/wrong.yaml", "name: wrong\n")
-        _until(lambda: len(shell.json("definitions")["definitions"]) == 2, 20)
+        until(lambda: len(shell.json("definitions")["definitions"]) == 2)
         assert shell.json("start", "pause", "--id", "new", "--wait")["version"] == "2"
         assert shell.json("start", "pause", "--id", "old", "--wait")["version"] == "1"
     finally:
         process.send_signal(signal.SIGINT)
-        told = "".join(process.communicate(timeout=30))
+        told = "".join(process.communicate(timeout=HANG))
     assert "registered pause 1" in told
     assert "reloaded pause 2" in told
     assert told.count("wrong.yaml") == 1, "told once, not with every look"
@@ -139,21 +139,14 @@ def test_an_engine_registers_the_directory_when_it_starts_and_works_though_a_fil
     shell.write("defs/greeting.yaml", "name: greeting\nsteps: [{id: a, type: greet}]\n")
     process = shell.start("engine", "--workflows", "defs", "--handlers", "own", "--json")
     try:
-        _until(lambda: shell("start", "pause", "--id", "x", status=None).returncode == 0, 20)
-        _until(lambda: shell.json("status", "x")["status"] == "completed", 20)
+        until(lambda: shell("start", "pause", "--id", "x", status=None).returncode == 0)
+        until(lambda: shell.json("status", "x")["status"] == "completed")
         shell("start", "greeting")
     finally:
         process.send_signal(signal.SIGINT)
-        told = "".join(process.communicate(timeout=30))
+        told = "".join(process.communicate(timeout=HANG))
     assert "definition refused" in told
     assert "defs/wrong.yaml" in told
-
-
-def _until(true, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.1)
 
 
 def test_the_schema_is_printed_or_written_with_what_editors_need(shell: Shell):

@@ -10,6 +10,8 @@ import sqlite3
 import time
 from collections import Counter
 
+from tests.patience import HANG
+
 from .conftest import Shell, chain
 
 
@@ -124,12 +126,12 @@ def _settled_runs(shell: Shell) -> set[int]:
 def test_ctrl_c_leaves_a_run_that_can_go_on(shell: Shell):
     shell.write("w.json", chain(4, seconds=0.5))
     process = shell.start("run", "w.json", "--handlers", "steps", "--id", "c")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG
     while not shell.runs():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert "Go on with:\n  stepwell run w.json --id c --handlers steps" in err
     assert "Traceback" not in err
@@ -140,7 +142,7 @@ def test_two_runs_share_one_log_and_both_finish(shell: Shell):
     shell.write("w.json", chain(5, seconds=0.05))
     processes = [shell.start("run", "w.json", "--handlers", "steps", "--id", f"p{i}", "--json") for i in range(3)]
     for process in processes:
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate(timeout=HANG)
         assert process.returncode == 0, err
         assert json.loads(out)["status"] == "completed"
     assert len(shell.runs()) == 15

@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import HANG
+
 DEFINITION = "name: order\nversion: 1\nsteps:\n  - {id: a, handler: shop.pack}\n"
 SHOP = textwrap.dedent(
     """
@@ -41,7 +43,7 @@ async def stepwell(directory, *arguments, **more):
 async def said(directory, *arguments):
     """Run a verb to its end: exit status, stdout, stderr."""
     process = await stepwell(directory, *arguments)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), HANG)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -52,10 +54,10 @@ async def server(directory, *arguments):
     try:
         told = {}
         while told.get("event") != "listening":
-            line = await asyncio.wait_for(process.stdout.readline(), 60)
+            line = await asyncio.wait_for(process.stdout.readline(), HANG)
             assert line, (await process.stderr.read()).decode()
             told = json.loads(line)
-        async with httpx.AsyncClient(base_url=told["url"], timeout=30) as http:
+        async with httpx.AsyncClient(base_url=told["url"], timeout=HANG) as http:
             yield process, http, told
     finally:
         if process.returncode is None:
@@ -87,7 +89,7 @@ async def test_sigterm_answers_what_is_under_way_lets_steps_finish_and_ends_with
     async with server(shop, "--handlers", "shop") as (process, http, _):
         started = await http.post("/v1/instances", json={"workflow": "order", "input": {"slow": True}, "id": "one"})
         assert started.status_code == 201
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG):
             while not (shop / "packing").exists():
                 await asyncio.sleep(0.01)
         asking = asyncio.ensure_future(http.get("/v1/instances/one/result?wait=0.5"))
@@ -95,7 +97,7 @@ async def test_sigterm_answers_what_is_under_way_lets_steps_finish_and_ends_with
         process.send_signal(signal.SIGTERM)
         assert (await asking).json()["finished"] is False
         (shop / "packed").touch()
-        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        out, _ = await asyncio.wait_for(process.communicate(), HANG)
         assert process.returncode == 0
         assert json.loads(out.splitlines()[-1])["event"] == "stopped"
     async with server(shop, "--handlers", "shop") as (_, http, _):
@@ -113,7 +115,7 @@ async def test_engine_and_worker_may_have_a_process_of_their_own(shop):
         assert answer.json()["instance"]["output"] == {"a": {"packed": "tea"}}
         (child,) = children(process.pid)
         process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.communicate(), 60)
+        await asyncio.wait_for(process.communicate(), HANG)
         assert process.returncode == 0
         assert not alive(child)
 
@@ -121,7 +123,7 @@ async def test_engine_and_worker_may_have_a_process_of_their_own(shop):
 async def test_a_server_whose_engine_has_ended_says_so_and_ends(shop):
     async with server(shop, "--handlers", "shop", "--apart") as (process, _, _):
         os.kill(children(process.pid)[0], signal.SIGKILL)
-        _, err = await asyncio.wait_for(process.communicate(), 60)
+        _, err = await asyncio.wait_for(process.communicate(), HANG)
         assert process.returncode == 2
         assert "engine and worker has ended" in err.decode()
 
@@ -131,7 +133,7 @@ async def test_engine_and_worker_end_with_a_server_that_was_killed(shop):
         await http.post("/v1/instances?wait=25", json={"workflow": "order"})  # so that both are at work
         (child,) = children(process.pid)
         process.kill()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG):
             while alive(child):
                 await asyncio.sleep(0.02)
 
@@ -210,6 +212,6 @@ async def test_without_the_extra_it_says_what_to_install(tmp_path):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    _, err = await asyncio.wait_for(process.communicate(), 60)
+    _, err = await asyncio.wait_for(process.communicate(), HANG)
     assert process.returncode == 2
     assert "pip install 'stepwell[server]'" in err.decode()

@@ -23,6 +23,7 @@ from stepwell.log.local import LocalLog
 from stepwell.log.port import EVENTS
 from stepwell.schemas.events import StepSucceeded, WorkflowCompleted
 from tests.kafka_broker import local_broker
+from tests.patience import HANG, until
 from tests.workbench import events_of, plain, refolded, send, start, whole_history
 
 from .conftest import Shell, chain
@@ -84,7 +85,7 @@ class Fleet:
     def end(self, process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> tuple[str, str]:
         """Send a signal; return what it has printed."""
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=HANG)
         self.alive.remove(process)
         assert "Traceback" not in err, err
         return out, err
@@ -103,16 +104,8 @@ def fleet(shell: Shell) -> Iterator[Fleet]:
         process.communicate()
 
 
-def until(condition: Callable[[], Any], timeout: float = 40.0) -> Any:
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
-    return value
-
-
-async def later(condition: Callable[[], Any], timeout: float = 45.0) -> Any:
-    return await asyncio.to_thread(until, condition, timeout)
+async def later(condition: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(until, condition)
 
 
 async def claims(log: LocalLog) -> dict[int, tuple[int, str]]:
@@ -161,7 +154,7 @@ async def test_processes_come_and_go_are_killed_and_wake_as_zombies_and_every_wo
             await more(1) if len(newer) < 3 else None
             moved = set()
             with contextlib.suppress(TimeoutError):  # it may sleep with the file's lock in its hand
-                async with asyncio.timeout(8):
+                async with asyncio.timeout(8):  # then another engine comes
                     while not moved:
                         after = await claims(log)
                         moved = {
@@ -180,7 +173,7 @@ async def test_processes_come_and_go_are_killed_and_wake_as_zombies_and_every_wo
         _, told = fleet.end(added)  # scaled down while the rest is under way
         assert added.returncode == 0
         assert "stopped" in told
-        views = await asyncio.gather(*(client.wait(i, lambda state: not state.live, timeout=40) for i in ids))
+        views = await asyncio.gather(*(client.wait(i, lambda state: not state.live, timeout=HANG) for i in ids))
         assert {view.status for view in views} == {"completed"}
         crew = await client.crew()
         assert not crew.unowned
@@ -273,7 +266,7 @@ def test_processes_outlast_a_log_that_is_away_or_end_with_75_when_told_to(fleet:
         patient = [fleet.engine(), fleet.worker("--handlers", "steps")]
         hasty = [fleet.engine("--retry-for", "0.5", "--json"), fleet.worker("--retry-for", "0.5")]
         for process in hasty:
-            out, err = process.communicate(timeout=40)
+            out, err = process.communicate(timeout=HANG)
             fleet.alive.remove(process)
             assert process.returncode == 75, err
             assert "another program holds the lock" in err
@@ -293,7 +286,7 @@ def test_on_kafka_those_that_have_nothing_to_do_notice_too_that_the_broker_is_aw
         fleet.shell("start", "w.json", "--wait", "--log", fleet.url)
         broker.run("kill")
         for process in idle:
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=HANG)
             fleet.alive.remove(process)
             assert process.returncode == 75, err
             assert "log trouble, trying again" in err
@@ -358,7 +351,7 @@ def test_a_start_that_waits_says_what_is_missing_and_ends_as_a_run_does(fleet: F
     until(lambda: "x" in shell("status", "x", *log, status=None).stdout)
     fleet.engine()
     fleet.worker("--handlers", "steps")
-    out, err = waiting.communicate(timeout=40)
+    out, err = waiting.communicate(timeout=HANG)
     assert (waiting.returncode, out) == (1, "")
     assert "No engine works on this log now: `stepwell engine" in err
     assert "nothing but trouble" in err

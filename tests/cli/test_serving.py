@@ -11,6 +11,7 @@ from stepwell.cli import serving
 from stepwell.consumers import supervisor
 from stepwell.errors import LogUnavailableError
 from stepwell.log.local import LocalLog
+from tests.patience import HANG
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ async def serve(tmp_path, retry_for):
 
 async def test_an_idle_engine_says_that_the_log_is_away_and_gives_up_in_time(tmp_path, away, capsys):
     away[:] = [False, False, True]
-    assert await asyncio.wait_for(serve(tmp_path, 0.2), 30) == serving.AWAY
+    assert await asyncio.wait_for(serve(tmp_path, 0.2), HANG) == serving.AWAY
     told = capsys.readouterr().err
     assert "log trouble, trying again" in told
     assert "no use of the log" in told
@@ -57,7 +58,7 @@ async def test_an_idle_engine_says_that_the_log_is_back_and_goes_on(tmp_path, aw
     away[:] = [False, False, True, True, False]
     engine = asyncio.ensure_future(serve(tmp_path, 20.0))
     told = ""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG):
         while "log back" not in told:
             assert not engine.done()
             await asyncio.sleep(0.05)

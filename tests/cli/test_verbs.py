@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 
 from stepwell.cli.session import client_of
 from stepwell.cli.steering import _rolling_back
+from tests.patience import HANG, until
 
 from .conftest import Shell, chain
 
@@ -123,9 +123,9 @@ def test_a_failed_step_can_be_skipped(shell: Shell):
 def test_stop_and_cancel_reach_a_run_in_another_process(shell: Shell):
     shell.write("w.json", chain(40, seconds=0.1))
     process = shell.start("run", "w.json", "--handlers", "steps", "--id", "x")
-    _until(lambda: len(shell.runs()) >= 2)
+    until(lambda: len(shell.runs()) >= 2)
     assert "paused now" in shell("stop", "x", "--reason", "let me see").stdout
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 3
     assert "let me see" in err
     assert "cancelled now" in shell("cancel", "x", "--reason", "enough").stdout
@@ -140,10 +140,10 @@ def test_dev_registers_a_directory_runs_what_is_started_and_reloads(shell: Shell
     (shell.directory / "workflows" / "broken.yaml").write_text("name: broken\nsteps: [{id: a, type: nope}]\n")
     process = shell.start("dev", "workflows", "--handlers", "steps")
     try:
-        _until(lambda: (shell.directory / ".stepwell" / "log.db").exists() and _registered(shell))
+        until(lambda: (shell.directory / ".stepwell" / "log.db").exists() and _registered(shell))
         started = shell.json("start", "hello", "--id", "d1", "--input", '{"name": "dev"}')
         assert started["engine_is_live"]
-        _until(lambda: shell.json("status", "d1")["status"] == "completed")
+        until(lambda: shell.json("status", "d1")["status"] == "completed")
         assert shell.json("status", "d1")["output"] == {"a": {"greeting": "hello dev"}}
         file.write_text("name: hello\nsteps: [{id: b, handler: greet}]\n")
         versions = {shell.json("status", "d1")["version"]}
@@ -155,10 +155,10 @@ def test_dev_registers_a_directory_runs_what_is_started_and_reloads(shell: Shell
             versions.add(shell.json("status", name)["version"])
             return len(versions) == 2
 
-        _until(reloaded)
+        until(reloaded)
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert "registered hello" in err
     assert "reloaded hello" in err
@@ -201,10 +201,3 @@ steps:
                                   "cancel", "rollback", "validate", "plan"])  # fmt: skip
 def test_every_verb_has_help_with_an_example(shell: Shell, verb: str):
     assert f"stepwell {verb}" in shell(verb, "--help").stdout
-
-
-def _until(condition, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time"
-        time.sleep(0.05)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.projections.projector import Projector
+from tests.patience import HANG
 
 from .conftest import Inside, Shell
 
@@ -382,7 +383,7 @@ def test_a_reader_that_leaves_ends_the_verb_quietly(shell: Shell, verb: str):
     process.stdout.close()
     error = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=30) in (0, 141)
+    assert process.wait(timeout=HANG) in (0, 141)
     assert error == ""
 
 

@@ -18,6 +18,7 @@ from stepwell.errors import (
     WorkflowFailedError,
 )
 from stepwell.log.port import COMMANDS
+from tests.patience import HANG
 from tests.workbench import client_on, handlers_of, running, stage, steps, until, workflow
 
 
@@ -39,7 +40,7 @@ async def client(log):
 
 async def finished(client, *args, **kwargs):
     run = await client.start(*args, **kwargs)
-    return await run.result(timeout=30)
+    return await run.result(timeout=HANG)
 
 
 # --- results --------------------------------------------------------------------------------------------------
@@ -72,19 +73,19 @@ async def test_a_result_that_takes_too_long_is_a_timeout_and_the_instance_goes_o
         await run.result(timeout=0.05)
     assert (await run.status()).status == "running"
     await run.cancel()
-    assert (await run.result(timeout=30)).status == "cancelled"
+    assert (await run.result(timeout=HANG)).status == "cancelled"
 
 
 async def test_the_result_of_what_finished_before_anybody_watched_is_there_at_once(client, open_log):
     view = await finished(client, "w", {"n": 1}, id="one")
     async with client_on(await open_log()) as late:
-        assert await late.wait("one", lambda state: not state.live, timeout=30) == view
+        assert await late.wait("one", lambda state: not state.live, timeout=HANG) == view
         assert await late.get("one") == view
 
 
 async def test_many_may_wait_for_the_same_instance(client):
     run = await client.start("sleepy", id="one")
-    waiting = [asyncio.ensure_future(client.wait("one", lambda s: not s.live, timeout=30)) for _ in range(5)]
+    waiting = [asyncio.ensure_future(client.wait("one", lambda s: not s.live, timeout=HANG)) for _ in range(5)]
     await asyncio.gather(*(client.pause("one"), client.resume("one")))
     await run.cancel()
     assert {view.status for view in await asyncio.gather(*waiting)} == {"cancelled"}
@@ -150,7 +151,7 @@ async def test_two_clients_on_one_log_see_the_same(client, open_log):
     async with client_on(await open_log()) as other:
         run = await client.start("sleepy", id="one")
         assert (await other.start("sleepy", id="one")).existed
-        waiting = asyncio.ensure_future(other.wait("one", lambda state: not state.live, timeout=30))
+        waiting = asyncio.ensure_future(other.wait("one", lambda state: not state.live, timeout=HANG))
         await other.pause("one")
         assert (await run.status()).status == "paused"
         await client.cancel("one", "enough")
@@ -310,7 +311,7 @@ async def test_an_embedded_connection_needs_nothing_else(tmp_path):
     async with connect(url, handlers=handlers_of(work=work)) as client:
         await client.register(CHAIN)
         run = await client.start("w", {"n": 1}, id="one")
-        assert (await run.result(timeout=30)).output == 3
+        assert (await run.result(timeout=HANG)).output == 3
     async with connect(url, embedded=False, create=False) as client:
         assert (await client.get("one")).output == 3
         assert not await client.engine_is_live()

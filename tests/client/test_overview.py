@@ -14,6 +14,7 @@ from stepwell.projections.filters import FilterError
 from stepwell.projections.projector import Projector
 from stepwell.projections.recent import Recent, UnderWay
 from stepwell.projections.statistics import Durations, WorkflowStatistics
+from tests.patience import HANG
 from tests.workbench import (
     Gate,
     client_on,
@@ -71,7 +72,7 @@ async def test_instances_without_an_engine_and_steps_without_a_worker_are_critic
     monkeypatch.setattr("stepwell.overview.TAKEN_MS", 0)
     async with stage(log, None, one_step()) as client:
         await client.start("w", {}, id="one")
-        await client.wait("one", lambda state: "a" in state.steps, timeout=30)
+        await client.wait("one", lambda state: "a" in state.steps, timeout=HANG)
         found = await until(lambda: alerts_of(client, fresh=True))  # once the step is a millisecond old
         assert [(alert.code, alert.level) for alert in found if not alert.workflow] == [("no_worker", "critical")]
         assert part(await health_of(client), "workers").level == "critical"
@@ -122,7 +123,7 @@ async def test_the_overview_counts_lists_the_work_and_the_last_errors(log):
         await client.start("bad", {}, id="broken")
         await ends(client, "broken")
         await client.start("w", {}, id="busy")
-        await client.wait("busy", lambda state: bool(state.steps["a"].worker), timeout=30)
+        await client.wait("busy", lambda state: bool(state.steps["a"].worker), timeout=HANG)
         found = await overview_of(client, fresh=True)
         gate.open.set()
         await ends(client, "busy")
@@ -216,7 +217,7 @@ async def test_steps_in_the_hands_of_workers_are_counted_against_their_slots(log
     gate = Gate()
     async with stage(log, handlers_of(work=gate), one_step(), concurrency=3) as client:
         await client.start("w", {}, id="one")
-        await client.wait("one", lambda state: bool(state.steps["a"].worker), timeout=30)
+        await client.wait("one", lambda state: bool(state.steps["a"].worker), timeout=HANG)
         report = await health_of(client, fresh=True)
         gate.open.set()
         await ends(client, "one")

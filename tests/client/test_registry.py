@@ -20,6 +20,7 @@ from stepwell.errors import (
 from stepwell.log.port import DEFINITIONS, STARTS, NewRecord
 from stepwell.schemas.activation import ACTIVATION, KIND
 from stepwell.schemas.definitions import decode_definition
+from tests.patience import HANG
 from tests.workbench import Gate, client_on, handlers_of, outcome, running, send, stage, start, steps, until, work
 from tests.workbench import workflow as definition
 
@@ -62,7 +63,7 @@ async def test_an_inactive_version_is_refused_with_the_remedy(client):
         await client.start("w")
     await client.activate("w", "2")
     run = await client.start("w", version="2")
-    assert (await run.result(timeout=10)).version == "2"
+    assert (await run.result(timeout=HANG)).version == "2"
 
 
 async def test_an_engine_tells_inactive_from_unknown_to_those_who_start_by_the_log_alone(client):
@@ -81,7 +82,7 @@ async def test_an_engine_tells_inactive_from_unknown_to_those_who_start_by_the_l
     }  # fmt: skip
     await client.activate("w", "1")
     await client.send(start("now", "w"))
-    assert (await client.wait("now", lambda state: not state.live, timeout=10)).status == "completed"
+    assert (await client.wait("now", lambda state: not state.live, timeout=HANG)).status == "completed"
 
 
 async def test_running_instances_keep_a_version_that_is_deactivated_or_replaced(log):
@@ -95,7 +96,7 @@ async def test_running_instances_keep_a_version_that_is_deactivated_or_replaced(
         again = await client.start("w", {}, id="old", version="1")
         assert again.existed, "the same start again is no new one"
         gate.open.set()
-        view = await run.result(timeout=10)
+        view = await run.result(timeout=HANG)
     assert (view.status, view.version, set(view.steps)) == ("completed", "1", {"a", "b"})
 
 
@@ -209,7 +210,7 @@ async def test_starts_that_were_waiting_in_the_log_are_decided_by_what_is_active
         await send(log, start("late"), topic=STARTS)
         await client.deactivate("w", "2")
         async with running(Engine(log).run()):
-            view = await client.wait("late", lambda state: bool(state.workflow), timeout=10)
+            view = await client.wait("late", lambda state: bool(state.workflow), timeout=HANG)
     assert view.version == "1"
 
 

@@ -17,6 +17,7 @@ from stepwell.log.port import EVENTS, SUBSCRIPTIONS
 from stepwell.schemas.events import StepHeartbeat
 from stepwell.schemas.positions import WHOLE, Place, position_text, read_position
 from tests.client.subscribing import Scribe, by_partition, take
+from tests.patience import HANG
 from tests.workbench import client_on, ends, handlers_of, stage, steps, until, workflow
 
 
@@ -74,7 +75,7 @@ async def test_any_stops_and_resumptions_see_everything_once_and_in_order(tmp_pa
             total = sum(map(len, scribe.expected.values()))
             got, position = [], "start"
             while len(got) < total:
-                async with asyncio.timeout(20), Subscription(log, since=position) as events:
+                async with asyncio.timeout(HANG), Subscription(log, since=position) as events:
                     count = min(rng.choice((0, 1, 2, 3, 7, 50)), total - len(got))
                     got += await take(events, count)
                     position = got[-1].position if count else events.position
@@ -92,7 +93,7 @@ async def test_any_stops_and_resumptions_see_everything_once_and_in_order(tmp_pa
                 rest = {p: [o for o, _ in scribe.expected[p]] for p in scribe.expected}
                 for record in got[: index + 1]:
                     assert rest[record.partition].pop(0) == record.offset
-                async with asyncio.timeout(20), Subscription(log, since=got[index].position) as events:
+                async with asyncio.timeout(HANG), Subscription(log, since=got[index].position) as events:
                     again = by_partition(await take(events, sum(map(len, rest.values()))))
                 assert {p: [r.offset for r in own] for p, own in again.items()} == {
                     p: o for p, o in rest.items() if o
@@ -283,7 +284,7 @@ async def test_who_begins_in_the_middle_knows_the_workflows_of_what_was_live(ope
             await ends(client, *(f"s{number}" for number in range(4)))
             run = await client.start("w", {"n": 1}, id="one")
             assert (await pending).instance_id == "one"
-            await run.result(timeout=30)
+            await run.result(timeout=HANG)
 
 
 async def test_who_leaves_a_loop_early_leaves_nothing_behind(log):

@@ -13,6 +13,7 @@ from stepwell.connecting import connect
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.handlers import Handlers
 from stepwell.consumers.worker import Worker
+from tests.patience import HANG
 
 CONCURRENCY = 4
 DEFINITION = {
@@ -68,7 +69,7 @@ async def main(role, log, runs, count):
             await Worker(client.log, handlers(runs), concurrency=CONCURRENCY).run()
         await client.register(DEFINITION)
         started = [await client.start("w", {"n": 0}, id=f"i{number:03}") for number in range(count)]
-        views = await asyncio.gather(*(run.result(timeout=60) for run in started))
+        views = await asyncio.gather(*(run.result(timeout=HANG) for run in started))
         assert all(view.output == OUTPUT for view in views), views
 
 

@@ -18,6 +18,7 @@ from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow
 from stepwell.testing.loop import run as in_virtual_time
 from tests.core.build import step, workflow
+from tests.patience import HANG
 from tests.workbench import Claimant, accepted, client_on, running, send, start, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,7 +195,7 @@ async def _is(value, wanted):
 @pytest.mark.slow
 def test_a_flood_of_starts_takes_no_memory_and_holds_up_nothing(tmp_path):
     command = [sys.executable, "-m", "benchmarks.flood", f"file:{tmp_path / 'log.db'}", "200000", "12"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG)
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
     assert told["memory_mb_grown"] < 200, told

@@ -13,6 +13,7 @@ from stepwell.schemas.audit import audit_definition, audit_transition
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import ApproveStep, CancelWorkflow, PauseWorkflow
 from stepwell.schemas.events import ApprovalDecided, CommandNoted, WorkflowStarted
+from tests.patience import HANG
 from tests.workbench import (
     Claimant,
     accepted,
@@ -57,7 +58,7 @@ async def test_commands_followed_noted_and_rejected_name_their_sender_and_worker
     async with stage(log, HANDLERS, CHAIN, SLEEPY) as client:
         ann = client.acting(by="ann", via="http 10.0.0.7")
         bob = client.acting(by="bob")
-        await (await ann.start("w", id="one")).result(timeout=30)
+        await (await ann.start("w", id="one")).result(timeout=HANG)
         await bob.start("sleepy", id="two")
         await ann.pause("two", reason="lunch")
         await ann.pause("two")
@@ -110,7 +111,7 @@ async def waits(client):
 async def test_the_sender_outlives_the_command(open_log):
     log = await open_log(partitions=1)
     async with stage(log, HANDLERS, CHAIN) as client:
-        await (await client.acting(by="ann").start("w", id="one")).result(timeout=30)
+        await (await client.acting(by="ann").start("w", id="one")).result(timeout=HANG)
         await client.acting(by="ann").start("w", id="one")
         for topic in (STARTS, COMMANDS):
             await log.delete_before(topic, 0, await log.end(topic, 0))
@@ -250,7 +251,7 @@ async def test_a_view_shares_all_but_the_sender_with_its_client(log):
         assert ann.acting(by="").sender == ("", "http 10.0.0.7")
         run = await ann.start("w", id="one")
         assert (await client.get("one")).workflow == "w"
-        await run.result(timeout=30)
+        await run.result(timeout=HANG)
         with pytest.raises(SenderError, match="by: has 201 characters"):
             client.acting(by="x" * 201)
 
@@ -263,7 +264,7 @@ async def test_connect_names_whom_its_client_acts_for_and_refuses_what_is_no_nam
     assert not (tmp_path / "new.db").exists()
     async with connect(url, handlers=HANDLERS, by="ann", via="cli build-7") as client:
         await client.register(CHAIN)
-        await (await client.start("w", id="one")).result(timeout=30)
+        await (await client.start("w", id="one")).result(timeout=HANG)
         assert await told(client.log) == [("one", "ann", "cli build-7", "StartWorkflow", "followed")]
 
 

@@ -18,6 +18,7 @@ from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import CancelWorkflow, StartWorkflow
 from stepwell.schemas.events import CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
+from tests.patience import HANG
 from tests.workbench import (
     Claimant,
     Gate,
@@ -69,7 +70,7 @@ async def test_only_the_last_finished_ids_are_remembered_and_older_instances_can
     async with stage(log, handlers_of(work=work), workflow(*steps("a"))) as client:
         for number in range(6):
             run = await client.start("w", id=f"i{number}")
-            await run.result(timeout=30)
+            await run.result(timeout=HANG)
         assert (await client.start("w", id="i5")).existed
         await client.rollback("i0", to="start")
         (view,) = await ends(client, "i0")
@@ -87,12 +88,12 @@ async def test_an_id_that_was_forgotten_can_be_used_again_with_the_same_workers(
         for _ in range(3):
             run = await client.start("w", id="again")
             assert not run.existed
-            assert (await run.result(timeout=30)).status == "completed"
+            assert (await run.result(timeout=HANG)).status == "completed"
             partition = partition_for("again", log.partitions)
             names = (f"{run.id}-{next(numbers)}" for _ in range(99))
             others = [name for name in names if partition_for(name, log.partitions) == partition]
             for name in others[:2]:
-                await (await client.start("w", id=name)).result(timeout=30)
+                await (await client.start("w", id=name)).result(timeout=HANG)
             await asyncio.sleep(0.002)  # an instance that begins within the same millisecond would be taken for it
 
 
@@ -106,10 +107,10 @@ async def test_a_second_start_of_an_id_is_answered_with_the_instance_that_exists
         first = await client.start("w", {"n": 1}, id="one")
         again = await client.start("w", {"n": 9}, id="one")
         assert (first.existed, again.existed) == (False, True)
-        view = await again.result(timeout=30)
+        view = await again.result(timeout=HANG)
         late = await client.start("w", {"n": 9}, id="one")
         assert late.existed
-        assert view.input == (await late.result(timeout=30)).input == {"n": 1}
+        assert view.input == (await late.result(timeout=HANG)).input == {"n": 1}
     assert len(events_of(await whole_history(log), WorkflowCompleted)) == 1
 
 
@@ -123,7 +124,7 @@ async def test_a_definition_that_the_engine_has_not_seen_is_waited_for(open_log,
     async with stage(log, handlers_of(work=work)), client_on(elsewhere) as client:
         await client.register(workflow(*steps("a")))
         run = await client.start("w")
-        assert (await run.result(timeout=30)).status == "completed"
+        assert (await run.result(timeout=HANG)).status == "completed"
         with pytest.raises(CommandRejectedError) as refused:
             await client.send(start("lost", "nowhere"))
         assert refused.value.code == "unknown_workflow"
@@ -135,7 +136,7 @@ async def test_a_command_that_cannot_be_read_goes_to_the_dead_letters_and_the_pa
     async with stage(log, handlers_of(work=work), workflow(*steps("a"))) as client:
         await log.append(COMMANDS, 0, [NewRecord("x", value) for value in bad])
         run = await client.start("w")
-        assert (await run.result(timeout=30)).status == "completed"
+        assert (await run.result(timeout=HANG)).status == "completed"
         letters = await until(lambda: log.read(DEAD_LETTERS, 0, 0))
         assert [letter.value for letter in letters] == bad
         assert [letter.headers["offset"] for letter in letters] == ["0", "1", "2", "3", "4"]
@@ -155,8 +156,8 @@ async def test_a_bug_in_deciding_sets_one_instance_aside_and_the_others_go_on(lo
     async with stage(log, handlers_of(work=work), workflow(*steps("a", "b"))) as client:
         await client.start("w", {"n": 1}, id="bad")
         good = await client.start("w", {"n": 1}, id="good")
-        assert (await good.result(timeout=30)).status == "completed"
-        view = await client.wait("bad", lambda state: state.incident == "quarantined", timeout=30)
+        assert (await good.result(timeout=HANG)).status == "completed"
+        view = await client.wait("bad", lambda state: state.incident == "quarantined", timeout=HANG)
         assert view.status == "paused"
         assert "ZeroDivisionError" in view.reason
         with pytest.raises(CommandRejectedError) as refused:
@@ -175,7 +176,7 @@ async def test_a_bug_in_deciding_sets_one_instance_aside_and_the_others_go_on(lo
 async def test_a_command_whose_answer_is_too_large_ends_no_partition(log, what):
     async with stage(log, handlers_of(work=work), one_step()) as client:
         run = await client.start("w")
-        await run.result(timeout=30)
+        await run.result(timeout=HANG)
         make = {
             "a start": lambda text: StartWorkflow("x", workflow="w", command_id=text),
             "a cancellation": lambda text: CancelWorkflow(run.id, command_id=text),
@@ -221,7 +222,7 @@ async def test_work_that_fits_a_record_only_without_its_envelope_fails_its_step_
         sizes = range(17_400, 17_900, 15)
         for size in sizes:
             await client.send(start(f"i{size}", name, input={"text": "x" * size}))
-        views = await ends(client, *(f"i{size}" for size in sizes), timeout=30)
+        views = await ends(client, *(f"i{size}" for size in sizes), timeout=HANG)
     statuses = [view.steps["a"].status for view in views]
     assert set(statuses) == {"succeeded", "failed"}, "the limit lies among these sizes"
     assert statuses == sorted(statuses, reverse=True)
@@ -250,7 +251,7 @@ async def test_timers_go_on_after_a_restart(log):
     async with stage(log, handlers, sleepy, again, late) as client:
         for name in ("sleepy", "again", "late"):
             await client.start(name, id=name)
-        await client.wait("again", lambda state: "a" in state.timers, timeout=30)
+        await client.wait("again", lambda state: "a" in state.timers, timeout=HANG)
     async with stage(log, handlers) as client:
         by_id = {view.instance_id: view for view in await ends(client, "sleepy", "again", "late")}
     assert by_id["sleepy"].status == "completed"
@@ -321,7 +322,7 @@ async def test_engines_that_join_and_leave_finish_every_instance_exactly_once(op
             for instance_id in ids:
                 await send(logs[3], start(instance_id, input={"n": 0}))
                 await asyncio.sleep(rng.random() * 0.01)
-            views = await ends(client, *ids, timeout=40)
+            views = await ends(client, *ids, timeout=HANG)
             done.set()
             await changing
         for task in tasks.values():
@@ -370,14 +371,14 @@ async def test_a_partition_on_which_nobody_may_decide_stops_alone_and_the_engine
             await client.start("waiting", id=first)
         _of_a_newer_version(log, first)
         engine = asyncio.ensure_future(Engine(await open_log(), outlast=True).run())
-        assert (await (await client.start("instant", id=second)).result(timeout=20)).status == "completed"
+        assert (await (await client.start("instant", id=second)).result(timeout=HANG)).status == "completed"
         assert not engine.done()
         await client.start("waiting", id=third)
         engine.cancel()
         await asyncio.gather(engine, return_exceptions=True)
         _of_a_newer_version(log, third)
         with pytest.raises(LogVersionError, match="99"):
-            await asyncio.wait_for(Engine(await open_log(), outlast=True).run(), 20)
+            await asyncio.wait_for(Engine(await open_log(), outlast=True).run(), HANG)
 
 
 def _of_a_newer_version(log, instance_id):

@@ -15,6 +15,7 @@ from stepwell.errors import LogCorruptedError, LogError, LogFullError
 from stepwell.log.port import EVENTS, FEED, NewRecord
 from stepwell.schemas.events import CommandRejected, Event, WorkflowStarted
 from stepwell.schemas.feed import FeedHead, feed_position, feed_source, rfc3339
+from tests.patience import HANG
 from tests.workbench import accepted, ends, handlers_of, running, send, stage, start, steps, until, workflow
 
 SOURCE = feed_source("stepwell")
@@ -298,4 +299,4 @@ async def test_a_log_without_room_ends_the_feed_as_it_ends_an_engine(log, monkey
 
     monkeypatch.setattr(log, "append", full)
     with pytest.raises(LogFullError):
-        await asyncio.wait_for(Feeder(log, SOURCE).run(), 30)
+        await asyncio.wait_for(Feeder(log, SOURCE).run(), HANG)

@@ -14,6 +14,7 @@ from stepwell.log.port import COMMANDS
 from stepwell.schemas.codec import decode_command
 from stepwell.schemas.commands import CompleteStep
 from stepwell.schemas.events import StepSucceeded, WorkflowCompleted
+from tests.patience import HANG
 from tests.workbench import client_on, events_of, send, start, until, whole_history
 
 PROGRAM = Path(__file__).with_name("killed_program.py")
@@ -82,7 +83,7 @@ class Killing:
 
 async def progress(killing, lines):
     """Wait until so many runs have been made."""
-    await until(lambda: len(killing.lines()) >= lines, timeout=20)
+    await until(lambda: len(killing.lines()) >= lines, timeout=HANG)
 
 
 @pytest.mark.slow
@@ -93,7 +94,7 @@ async def test_a_program_killed_again_and_again_ends_as_if_nothing_had_happened(
         wanted = len(killing.lines()) + rng.randrange(1, 50)
         await until(
             lambda wanted=wanted, process=process: len(killing.lines()) >= wanted or process.poll() is not None,
-            timeout=20,
+            timeout=HANG,
         )
         await asyncio.sleep(rng.random() * 0.02)  # any moment will do
         await killing.kill(process)
@@ -101,7 +102,7 @@ async def test_a_program_killed_again_and_again_ends_as_if_nothing_had_happened(
         await killing.note_settled(log)
         await log.close()
     process = killing.spawn("all")
-    _, errors = await asyncio.to_thread(process.communicate, timeout=40)
+    _, errors = await asyncio.to_thread(process.communicate, timeout=HANG)
     assert process.returncode == 0, errors
     await killing.assert_all_is_well()
 
@@ -122,7 +123,7 @@ async def test_engines_and_workers_killed_beside_others_that_live_on_lose_nothin
                 chosen = rng.randrange(4)
                 await killing.kill(alive[chosen])
                 alive[chosen] = killing.spawn(roles[chosen])
-            ends = [client.wait(i, lambda state: not state.live, timeout=40) for i in killing.ids()]
+            ends = [client.wait(i, lambda state: not state.live, timeout=HANG) for i in killing.ids()]
             assert {view.output for view in await asyncio.gather(*ends)} == {OUTPUT}
     finally:
         for process in alive:

@@ -19,6 +19,7 @@ from stepwell.log.port import COMMANDS
 from stepwell.schemas.codec import decode_command
 from stepwell.schemas.commands import CompleteStep, ReturnStep
 from stepwell.schemas.events import ErrorInfo, StepHeartbeat, StepStarted, StepSucceeded
+from tests.patience import HANG
 from tests.workbench import events_of, handlers_of, stage, steps, until, whole_history, workflow
 
 pytestmark = pytest.mark.rows("B8")
@@ -74,7 +75,7 @@ async def test_a_workflow_is_done_by_a_worker_that_claims_and_completes(log):
         second = await claimed(lending)
         assert (second.step_id, second.input) == ("b", {"n": 2})
         await lending.complete(second.claim, {"n": 3})
-        view = await run.result(timeout=20)
+        view = await run.result(timeout=HANG)
     assert (view.status, view.output, view.context) == ("completed", 3, {"seen": True})
 
 
@@ -118,7 +119,7 @@ async def test_saying_the_same_again_gives_the_same_answer_and_no_second_outcome
         step = await claimed(lending)
         both = await asyncio.gather(*(lending.complete(step.claim, 5) for _ in range(2)))
         assert [*both, await lending.complete(step.claim, 6)] == [both[0]] * 3
-        assert (await run.result(timeout=20)).output == 5
+        assert (await run.result(timeout=HANG)).output == 5
         with pytest.raises(LeaseLostError) as lost:
             await lending.fail(step.claim, ErrorInfo("Error"))
         assert lost.value.reason == "settled"
@@ -144,7 +145,7 @@ async def test_a_failure_is_recorded_as_told_and_retried_by_the_steps_policy(log
         assert second.idempotency_key == first.idempotency_key
         await lending.fail(second.claim, ErrorInfo("ValueError", "m" * 10_000, traceback="\udc80", retryable=False))
         with contextlib.suppress(Exception):
-            await run.result(timeout=20)
+            await run.result(timeout=HANG)
         view = await client.get(run.id)
     assert view.status == "failed"
     assert (view.error.type, view.error.traceback) == ("ValueError", "\\udc80")
@@ -162,7 +163,7 @@ async def test_an_output_that_no_record_takes_is_a_failure_and_is_told_as_one(lo
         run = await client.start("w")
         reported = await lending.complete((await claimed(lending)).claim, output)
         assert (reported.outcome, reported.error.type) == ("failed", "PayloadTooLarge")
-        view = await client.wait(run.id, lambda state: not state.live, timeout=20)
+        view = await client.wait(run.id, lambda state: not state.live, timeout=HANG)
     assert (view.status, view.error.type) == ("failed", "PayloadTooLarge")
 
 
@@ -172,7 +173,7 @@ async def test_a_step_that_is_not_done_within_its_own_time_has_failed_however_lo
         run = await client.start("w")
         step = await claimed(lending, lease=60)
         assert step.timeout_seconds == pytest.approx(0.1)
-        view = await client.wait(run.id, lambda state: not state.live, timeout=20)
+        view = await client.wait(run.id, lambda state: not state.live, timeout=HANG)
         assert (view.status, view.error.type) == ("failed", "StepTimeout")
         with pytest.raises(LeaseLostError) as lost:
             await lending.complete(step.claim, 1)
@@ -194,7 +195,7 @@ async def test_a_lease_that_runs_out_gives_the_step_to_another_and_a_late_outcom
                 await late
             assert lost.value.reason == "expired"
         await lending.complete(second.claim, "in time")
-        assert (await run.result(timeout=20)).output == "in time"
+        assert (await run.result(timeout=HANG)).output == "in time"
 
 
 @pytest.mark.usefixtures("hastily")
@@ -208,7 +209,7 @@ async def test_heartbeats_keep_a_step_for_as_long_as_they_come(log):
             assert (state.cancelled, 0.9 < state.lease_seconds <= 1.0) == (False, True)
             await asyncio.sleep(0.05)
         await lending.complete(step.claim, "kept")
-        assert (await run.result(timeout=20)).output == "kept"
+        assert (await run.result(timeout=HANG)).output == "kept"
     assert not events_of(await whole_history(log), StepHeartbeat)  # without progress they cost no record
 
 
@@ -224,7 +225,7 @@ async def test_a_released_step_is_for_any_worker_at_once(log):
             await lending.complete(first.claim, 1)
         assert lost.value.reason == "released"
         await lending.complete(step.claim, 2)
-        assert (await run.result(timeout=20)).output == 2
+        assert (await run.result(timeout=HANG)).output == 2
 
 
 async def test_what_came_to_one_who_has_hung_up_goes_to_another_at_once(log):
@@ -265,7 +266,7 @@ async def test_the_end_of_the_server_gives_everything_back(open_log):
         with pytest.raises(UnknownClaimError):  # another server knows nothing of it
             await second.complete(step.claim, 1)
         await second.complete((await claimed(second)).claim, "by the other")
-        assert (await run.result(timeout=20)).output == "by the other"
+        assert (await run.result(timeout=HANG)).output == "by the other"
 
 
 SERVER = """
@@ -293,7 +294,7 @@ async def test_a_server_that_is_killed_loses_no_step(tmp_path):
             server.kill()
         async with lender(log) as lending:
             await lending.complete((await claimed(lending)).claim, "by the other")
-            assert (await run.result(timeout=20)).output == "by the other"
+            assert (await run.result(timeout=HANG)).output == "by the other"
     await log.close()
 
 
@@ -329,10 +330,10 @@ async def test_long_steps_are_seen_with_their_worker_and_progress(log, monkeypat
         run = await client.start("w")
         step = await claimed(lending)
         lending.heartbeat(step.claim, {"done": 40})
-        view = await client.wait(run.id, lambda state: state.steps["a"].progress is not None, timeout=20)
+        view = await client.wait(run.id, lambda state: state.steps["a"].progress is not None, timeout=HANG)
         assert (view.steps["a"].status, view.steps["a"].progress) == ("running", {"done": 40})
         await lending.complete(step.claim, 1)
-        await run.result(timeout=20)
+        await run.result(timeout=HANG)
     history = await whole_history(log)
     assert [event.worker for _, event in events_of(history, StepStarted)] == ["n1"]
 
@@ -351,7 +352,7 @@ async def test_steps_whose_handler_a_worker_does_not_name_are_left_to_those_who_
         step = await polling
         assert step.step_id == "b"
         await lending.complete(step.claim, "in Node")
-        assert (await run.result(timeout=20)).output == {"a": "in Python", "b": "in Node"}
+        assert (await run.result(timeout=HANG)).output == {"a": "in Python", "b": "in Node"}
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
 
@@ -364,7 +365,7 @@ async def test_a_step_that_nobody_can_run_is_handed_back_for_people_to_see(log):
     async with stage(log, None, ONE) as client, lender(log) as lending:
         polling = asyncio.ensure_future(lending.claim("n1", ["node"], ["something else"], wait=30))
         run = await client.start("w")
-        view = await client.wait(run.id, lambda state: state.steps["a"].waits_for == "worker", timeout=20)
+        view = await client.wait(run.id, lambda state: state.steps["a"].waits_for == "worker", timeout=HANG)
         assert view.steps["a"].note == "no worker has its handler"
         polling.cancel()
         await asyncio.gather(polling, return_exceptions=True)
@@ -382,7 +383,7 @@ async def test_a_step_of_a_remote_worker_never_runs_in_the_server(log):
             step = await claimed(lending, handlers=names)
             assert step.handler in names
             await lending.complete(step.claim, step.handler)
-        assert (await run.result(timeout=20)).output == {f"s{number}": name for number, name in enumerate(names)}
+        assert (await run.result(timeout=HANG)).output == {f"s{number}": name for number, name in enumerate(names)}
     assert len(events_of(await whole_history(log), StepSucceeded)) == len(names)
 
 

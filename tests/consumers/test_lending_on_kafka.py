@@ -1,15 +1,15 @@
 """Steps lent to remote workers from queues in a real Kafka, which cannot look into them."""
 
 import asyncio
-import secrets
 
 import pytest
 
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.lending import Lending
 from stepwell.consumers.worker import Worker
-from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
+from tests.kafka_broker import settings_for
+from tests.patience import HANG
 from tests.workbench import client_on, handlers_of, running, workflow
 
 pytestmark = pytest.mark.rows("B8")
@@ -24,9 +24,7 @@ MIXED = workflow(
 @pytest.fixture
 async def processes(kafka_broker):
     """Opens log objects; each stands for a process of its own."""
-    settings = KafkaSettings(
-        kafka_broker, namespace=f"test-{secrets.token_hex(4)}", partitions=2, session_timeout=1.5
-    )
+    settings = settings_for(kafka_broker)
     logs = []
 
     async def opened():
@@ -39,7 +37,7 @@ async def processes(kafka_broker):
 
 
 async def claimed(lending, worker):
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(HANG):
         while True:
             found = await lending.claim(worker, ["node"], ["node_side"], wait=5)
             if found:
@@ -71,7 +69,7 @@ async def test_steps_are_lent_passed_on_and_survive_the_death_of_their_server(pr
             step = await claimed(second, "n2")
             await second.complete(step.claim, "in Node")
             left -= 1
-        views = [await run.result(timeout=30) for run in runs]
+        views = [await run.result(timeout=HANG) for run in runs]
         assert [view.output for view in views] == [{"a": "in Python", "b": "in Node"}] * 4
         await first.close()
         await second.close()

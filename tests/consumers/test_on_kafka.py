@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 
 import pytest
 
@@ -13,15 +12,16 @@ from stepwell.connecting import connect
 from stepwell.consumers import bookmarks, snapshotting
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
-from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.port import COMMANDS, EVENTS, SNAPSHOTS, SUBSCRIPTIONS
+from tests.kafka_broker import settings_for, url_of
+from tests.patience import HANG
 from tests.workbench import client_on, handlers_of, running, steps, until, workflow
 
 
 @pytest.fixture
 def settings(kafka_broker):
-    return KafkaSettings(kafka_broker, namespace=f"test-{secrets.token_hex(4)}", partitions=2, session_timeout=1.5)
+    return settings_for(kafka_broker)
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ CHAIN = workflow(*steps("a", "b", "c"), output="{{ step_outputs.c.n }}")
 
 
 async def test_workflows_run_from_a_url(settings):
-    url = f"kafka://{settings.bootstrap}?namespace={settings.namespace}&partitions=2&session_timeout=1.5"
+    url = url_of(settings)
     async with connect(url, handlers=HANDLERS) as client:
         await client.register(CHAIN)
         runs = await asyncio.gather(*(client.start("w", {"n": n}, id=f"run-{n}") for n in range(20)))
-        views = await asyncio.gather(*(run.result(timeout=30) for run in runs))
+        views = await asyncio.gather(*(run.result(timeout=HANG) for run in runs))
         assert [view.output for view in views] == [n + 3 for n in range(20)]
     async with connect(url, embedded=False, create=False) as client:  # and what happened stays
         assert (await client.get("run-7")).output == 10
@@ -75,7 +75,7 @@ async def test_another_engine_takes_over(processes, how):
         else:
             await first._shut(tidy=False)
         runs += [await client.start("w", {"n": n}) for n in range(10, 20)]
-        views = await asyncio.gather(*(run.result(timeout=30) for run in runs))
+        views = await asyncio.gather(*(run.result(timeout=HANG) for run in runs))
         assert [view.output for view in views] == [n + 3 for n in range(20)]
     for engine in engines:
         engine.cancel()
@@ -97,7 +97,7 @@ async def test_a_worker_that_dies_with_steps_in_hand_is_replaced(processes):
         await begun.wait()
         await doomed._shut(tidy=False)
         async with running(Worker(other, HANDLERS).run()):
-            assert (await run.result(timeout=30)).output == 4
+            assert (await run.result(timeout=HANG)).output == 4
     stuck.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await stuck
@@ -114,20 +114,20 @@ async def test_a_snapshot_is_taken_and_what_it_supersedes_is_deleted(processes, 
             first = [await log.read(SNAPSHOTS, number, 0, limit=1) for number in range(2)]
             return all(found and found[0].offset > 0 for found in first)
 
-        await until(superseded, timeout=40)
+        await until(superseded, timeout=HANG)
         ends = [await log.end(EVENTS, number) for number in range(2)]
     other = await processes()
     commands = [await other.read(COMMANDS, number, 0, limit=1) for number in range(2)]
     assert all(not found or found[0].offset > 0 for found in commands)
     async with running(Engine(other).run(), Worker(other, HANDLERS).run()), client_on(other) as client:
-        view = await (await client.start("w", {"n": 5})).result(timeout=30)
+        view = await (await client.start("w", {"n": 5})).result(timeout=HANG)
         assert view.output == 8
     assert [await other.end(EVENTS, number) for number in range(2)] > ends
 
 
 async def run_one(client):
     run = await client.start("w", {"n": 1})
-    return run.result(timeout=30)
+    return run.result(timeout=HANG)
 
 
 async def test_a_durable_name_goes_on_in_another_process(processes):
@@ -138,9 +138,9 @@ async def test_a_durable_name_goes_on_in_another_process(processes):
         reader = Client(first)
         events = reader.subscribe("workflow.*", name="billing", since="start")
         for number in range(4):
-            await (await client.start("w", {"n": number}, id=f"run-{number}")).result(timeout=30)
+            await (await client.start("w", {"n": number}, id=f"run-{number}")).result(timeout=HANG)
         got += [await anext(events) for _ in range(5)]
-        await asyncio.wait_for(events.settle(), 30)
+        await asyncio.wait_for(events.settle(), HANG)
         await first._shut(tidy=False)  # killed while it works on the fifth
         async with Client(second).subscribe("workflow.*", name="billing") as again:
             got = got[:4] + [await anext(again) for _ in range(4)]
@@ -173,7 +173,7 @@ async def test_each_process_may_keep_its_own_read_models_and_finds_out_how_stale
         await mine.register(CHAIN)
         runs = [await mine.start("w", {"n": n}, id=f"run-{n}") for n in range(6)]
         for run in runs:
-            await run.result(timeout=30)
+            await run.result(timeout=HANG)
         for client in (mine, theirs):
             page, total = await client.instances(status="completed", output={"": 5})
             assert ([row.instance_id for row in page], total) == (["run-2"], 1)
@@ -184,7 +184,7 @@ async def test_each_process_may_keep_its_own_read_models_and_finds_out_how_stale
             assert (lag.records, lag.seconds) == (0, 0.0)
         await theirs.views.models.close()
         run = await mine.start("w", {"n": 9}, id="later")
-        await run.result(timeout=30)
+        await run.result(timeout=HANG)
         await mine.views.models.close()
         again = Client(second, views=tmp_path / "theirs")
         assert (await again.views.instance("later")).status == "completed"

@@ -14,6 +14,7 @@ from stepwell.log.port import COMMANDS, EVENTS, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
 from stepwell.schemas.events import StepSucceeded, WorkflowStarted
+from tests.patience import HANG
 from tests.workbench import (
     Claimant,
     client_on,
@@ -104,7 +105,7 @@ async def test_of_any_interleaving_of_owners_and_faults_there_is_one_history(ope
             # One goes on alone: those who have lost the partition need not have noticed yet.
             for task in tasks[2:]:
                 task.cancel()
-            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=30) for i in ids))
+            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=HANG) for i in ids))
             await claimants[0].idle()
             confirmed = claimants[0].confirmed
 
@@ -240,7 +241,7 @@ async def test_engines_whose_group_gives_all_partitions_to_each_of_them_still_ma
         engines = [Engine(log).run() for log in logs[:2]]
         async with running(Worker(logs[2], handlers_of(work=work), concurrency=20).run(), *engines):
             await send(logs[2], *(start(instance_id, input={"n": 1}) for instance_id in ids))
-            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=30) for i in ids))
+            views = await asyncio.gather(*(client.wait(i, lambda s: not s.live, timeout=HANG) for i in ids))
     assert {(view.status, view.output) for view in views} == {("completed", 4)}
     history = await whole_history(logs[2])
     assert unique_commands(history) == {f"start-{instance_id}": 1 for instance_id in ids}

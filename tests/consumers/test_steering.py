@@ -3,6 +3,7 @@
 import pytest
 
 from stepwell.errors import CommandRejectedError
+from tests.patience import HANG
 from tests.workbench import (
     Gate,
     ends,
@@ -27,7 +28,7 @@ async def test_a_paused_instance_starts_nothing_until_it_is_resumed(log):
         await client.pause("one", "lunch")
         await client.pause("one", "again")  # noted, no error
         gate.open.set()
-        view = await client.wait("one", lambda state: "a" in state.steps and state.steps["a"].settled, timeout=30)
+        view = await client.wait("one", lambda state: "a" in state.steps and state.steps["a"].settled, timeout=HANG)
         assert (view.status, view.reason) == ("paused", "lunch")
         await client.start("w", {"n": 0}, id="other")
         await ends(client, "other")
@@ -103,7 +104,7 @@ async def test_a_rollback_that_undoes_steps_is_listed_as_paused_once_it_pauses_t
         await client.start("w", {"n": 0}, id="one")
         await ends(client, "one")
         await client.rollback("one", to="start", pause=True)
-        await client.wait("one", lambda state: state.status == "paused", timeout=30)
+        await client.wait("one", lambda state: state.status == "paused", timeout=HANG)
         assert undone == ["b", "a"]
         found, total = await client.instances(status="paused")
         assert ([summary.instance_id for summary in found], total) == (["one"], 1)

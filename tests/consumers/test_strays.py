@@ -13,6 +13,7 @@ from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, StartWorkflow
 from stepwell.schemas.events import CommandNoted, CommandRejected, WorkflowPaused, WorkflowStarted
 from tests.consumers.faulty_log import FaultyLog
+from tests.patience import HANG
 from tests.workbench import (
     Claimant,
     client_on,
@@ -89,7 +90,7 @@ async def test_a_sender_s_own_command_id_is_kept(open_log):
     async with stage(log, HANDLERS, CHAIN) as client:
         answer = await client.subscriber.expect("y", "mine")
         await misplace(log, StartWorkflow("y", workflow="w", command_id="mine"))
-        found = await asyncio.wait_for(answer, 30)
+        found = await asyncio.wait_for(answer, HANG)
     assert isinstance(found.event, WorkflowStarted)
 
 
@@ -114,7 +115,7 @@ async def test_an_undecodable_command_is_put_aside_wherever_it_lies(open_log):
     async with stage(log, HANDLERS, CHAIN) as client:
         await log.append(STARTS, 0, [NewRecord("k", b"\xff{"), NewRecord("", b'{"type":"StartWorkflow"}')])
         await log.append(STARTS, 0, [NewRecord("k", b'{"type":"CancelWorkflow","instance_id":"\\ud800"}')])
-        (view,) = await asyncio.gather((await client.start("w", {"n": 1})).result(timeout=30))
+        (view,) = await asyncio.gather((await client.start("w", {"n": 1})).result(timeout=HANG))
         assert view.output == 3
         await until(lambda: letters(log, 3))
 

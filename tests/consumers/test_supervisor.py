@@ -23,6 +23,7 @@ from stepwell.log.local import LocalLog
 from stepwell.log.port import WORKERS
 from stepwell.log.urls import open_log
 from stepwell.schemas.events import StepSucceeded, WorkflowCompleted
+from tests.patience import HANG
 from tests.workbench import client_on, ends, events_of, handlers_of, steps, until, whole_history, workflow
 
 CHAIN = workflow(*steps("a", "b", "c"))
@@ -121,7 +122,7 @@ async def test_an_embedded_engine_and_worker_outlast_a_lock_and_no_step_is_lost(
             await until(lambda wanted=wanted: sum(runs.values()) >= wanted)
             with locked(path):
                 await asyncio.sleep(0.15 + rng.random() * 0.4)  # as long as the other program likes
-        views = await ends(client, *ids, timeout=30)
+        views = await ends(client, *ids, timeout=HANG)
     assert {view.output["c"]["n"] for view in views} == {3}
     assert not runtime.failed.done()
     assert len(await log.members(ENGINES)) == len(await log.members(WORKERS)) == 1, "those that have ended have left"
@@ -150,7 +151,7 @@ async def test_a_full_disk_ends_an_embedded_engine_and_who_waits_is_told(tmp_pat
         runtime.failed.add_done_callback(client.lost)
         run = await client.start("w", id="one")
         with pytest.raises(LogFullError):
-            await run.result(timeout=30)
+            await run.result(timeout=HANG)
         assert isinstance(runtime.failed.exception(), LogFullError)
     await runtime.stop()
     await log.close()
@@ -163,7 +164,7 @@ async def test_a_member_that_could_not_be_struck_off_is_struck_off_later(tmp_pat
     with locked(path), pytest.raises(LogLockedError):
         await gone.leave()
     everything = frozenset(range(log.partitions))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG):
         while (given := await stays.assignment()) != everything:
             await stays.changed(given)
     assert len(await log.members(ENGINES)) == 1
@@ -177,7 +178,7 @@ async def test_an_engine_gives_up_a_partition_that_had_trouble_for_too_long(tmp_
         # Locked between joining the others and claiming anything.
         engine = Engine(log, retry_for=0.5)
         with pytest.raises(OutOfPatienceError):
-            await asyncio.wait_for(engine.run(lambda: holding.enter_context(locked(path))), 30)
+            await asyncio.wait_for(engine.run(lambda: holding.enter_context(locked(path))), HANG)
 
     async def nobody():
         return not await log.members(ENGINES)

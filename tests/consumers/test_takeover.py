@@ -18,6 +18,7 @@ from stepwell.schemas.codec import decode_transition, encode
 from stepwell.schemas.commands import CompleteStep
 from stepwell.schemas.events import EVENTS_VERSION, PartitionSnapshotted, Transition
 from stepwell.schemas.work import WorkItem
+from tests.patience import HANG
 from tests.workbench import (
     Claimant,
     accepted,
@@ -62,7 +63,7 @@ async def queued(log):
     ((waiting,),) = await log.reader.ask("SELECT count(*) FROM queue WHERE claimed_by IS NULL", ())
     queue = await log.consume(["default"], prefetch=1000)
     found = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG):
         while len(found) < waiting:
             found += [msgspec.json.decode(one.value, type=WorkItem) for one in await queue.take(1000)]
     await queue.close()

@@ -20,6 +20,7 @@ from stepwell.consumers.webhooks import Delivery, Webhooks
 from stepwell.errors import DefinitionError, PositionGoneError
 from stepwell.log.local import LocalLog
 from stepwell.log.port import DEAD_LETTERS, EVENTS
+from tests.patience import HANG
 from tests.workbench import ends, handlers_of, running, stage, steps, stop, until, work, workflow
 
 CHAIN = workflow(*steps("a", "b"), output="{{ step_outputs.b.n }}")
@@ -272,7 +273,7 @@ async def test_a_killed_process_loses_nothing_and_goes_on_where_it_was(tmp_path,
             await ends(client, *names)
             child = await process()
             expected = await history_ids(client, *names)
-            await until(lambda: {*ids(server.seen)} == expected, timeout=60)
+            await until(lambda: {*ids(server.seen)} == expected, timeout=HANG)
             firsts = [one for number, one in enumerate(ids(server.seen)) if one not in ids(server.seen)[:number]]
             for name in names:
                 own = [int(one.rpartition(":")[2]) for one in firsts if one.startswith(f"{name}:")]

@@ -21,6 +21,7 @@ from stepwell.schemas.events import (
     StepSucceeded,
 )
 from stepwell.schemas.work import WorkItem
+from tests.patience import HANG
 from tests.workbench import (
     client_on,
     events_of,
@@ -86,12 +87,12 @@ async def test_what_is_more_urgent_is_taken_first(log):
         runs = [await client.start("w", priority=priority) for priority in (1, 50, 0, 100, 50)]
         async with running(Worker(log, handlers_of(work=noted), concurrency=1).run()):
             for run in runs:
-                await run.result(timeout=30)
+                await run.result(timeout=HANG)
     assert order == [100, 50, 50, 1, 0]
 
 
 async def test_functions_run_in_threads_side_by_side(log):
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=HANG)
 
     def meet(data):
         together.wait()
@@ -143,13 +144,13 @@ async def test_a_function_that_takes_too_long_is_given_up_and_its_thread_keeps_i
     )
     async with stage(log, handlers_of(slow=slow, work=work), definition, concurrency=1) as client:
         run = await client.start("w")
-        view = await client.wait(run.id, lambda state: "b" in state.steps, timeout=30)
+        view = await client.wait(run.id, lambda state: "b" in state.steps, timeout=HANG)
         assert view.steps["a"].error.type == "StepTimeout"
         await until(lambda: told == ["a"])
         with pytest.raises(TimeoutError):
             await run.result(timeout=0.1)
         release.set()
-        assert (await run.result(timeout=30)).status == "completed"
+        assert (await run.result(timeout=HANG)).status == "completed"
 
 
 async def test_a_handlers_own_timeout_error_is_not_the_steps_time_limit(log):
@@ -186,7 +187,7 @@ async def test_a_cancelled_workflow_stops_its_coroutines_and_tells_its_threads(l
         await until(lambda: begun["coroutine"] and begun["function"])
         await run.cancel("enough")
         await until(lambda: ended["coroutine", True] and ended["function", True])
-        assert (await run.result(timeout=30)).status == "cancelled"
+        assert (await run.result(timeout=HANG)).status == "cancelled"
     assert not events_of(await whole_history(log), StepFailed)
 
 
@@ -201,7 +202,7 @@ async def test_steps_that_were_cancelled_while_no_worker_was_there_are_not_run_b
             await client.start("w", id=instance_id)
         await client.cancel("one")
         async with running(Worker(log, handlers_of(work=counted), concurrency=1).run()):
-            await client.wait("two", lambda state: not state.live, timeout=30)
+            await client.wait("two", lambda state: not state.live, timeout=HANG)
     assert runs == {"two": 1}
 
 
@@ -247,11 +248,11 @@ async def test_long_steps_are_seen_with_their_progress_and_short_ones_cost_no_re
     )
     async with stage(log, handlers_of(work=work, long=long), definition) as client:
         run = await client.start("w")
-        view = await client.wait(run.id, lambda s: "long" in s.steps and s.steps["long"].progress, timeout=30)
+        view = await client.wait(run.id, lambda s: "long" in s.steps and s.steps["long"].progress, timeout=HANG)
         assert view.steps["long"].status == "running"
         assert view.steps["long"].progress["percent"] >= 0
         seen.set()
-        await run.result(timeout=30)
+        await run.result(timeout=HANG)
     history = await whole_history(log)
     assert {event.step_id for _, event in events_of(history, StepStarted)} == {"long"}
     assert events_of(history, StepStarted)[0][1].worker
@@ -297,7 +298,7 @@ async def test_a_worker_that_stops_gives_back_what_it_has_not_done_and_another_r
         await stop(first)
         second = True
         async with running(Worker(log, handlers_of(work=slow)).run()):
-            view = await run.result(timeout=30)
+            view = await run.result(timeout=HANG)
     assert view.status == "completed"
     assert begun == {"s0": 2, "s1": 2, "s2": 2, "s3": 2, "s4": 1, "s5": 1}
     history = await whole_history(log)
@@ -321,7 +322,7 @@ async def test_a_worker_with_patience_lets_its_steps_finish(log):
         asyncio.get_running_loop().call_later(0.05, release.set)
         with pytest.raises(asyncio.CancelledError):
             await worker
-        assert (await run.result(timeout=30)).output == {"a": "done"}
+        assert (await run.result(timeout=HANG)).output == {"a": "done"}
 
 
 # --- repeats --------------------------------------------------------------------------------------------------
@@ -343,10 +344,10 @@ async def test_a_run_that_is_delivered_again_is_run_once(log):
         record = NewRecord(run.id, encode(item), {"handler": "work"})
         await log.enqueue("default", [record, record])  # while it runs
         release.set()
-        await run.result(timeout=30)
+        await run.result(timeout=HANG)
         await log.enqueue("default", [record])  # and after it was settled
         await client.start("w", id="next")
-        await until(lambda: client.wait("next", lambda state: not state.live, timeout=30))
+        await until(lambda: client.wait("next", lambda state: not state.live, timeout=HANG))
     assert runs == {1: 2}, "one for each instance"
     assert not events_of(await whole_history(log), CommandRejected)
 
@@ -360,13 +361,13 @@ async def test_another_worker_asks_the_log_before_it_runs_what_was_sent_again(lo
     async with stage(log, None, one_step()) as client:
         async with running(Worker(log, handlers_of(work=counted)).run()):
             run = await client.start("w")
-            await run.result(timeout=30)
+            await run.result(timeout=HANG)
         (ready,) = events_of(await whole_history(log), StepReady)
         record = NewRecord(run.id, encode(WorkItem(run.id, "w", "1", 2, ready[1])), {"handler": "work", "again": "1"})
         await log.enqueue("default", [record])
         async with running(Worker(log, handlers_of(work=counted), concurrency=1).run()):
             other = await client.start("w")
-            await other.result(timeout=30)
+            await other.result(timeout=HANG)
     assert runs == {run.id: 1, other.id: 1}
 
 

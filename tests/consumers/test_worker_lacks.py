@@ -10,6 +10,7 @@ from stepwell.errors import HandlerError
 from stepwell.schemas.events import (
     StepReturned,
 )
+from tests.patience import HANG
 from tests.workbench import (
     events_of,
     handlers_of,
@@ -30,10 +31,10 @@ async def test_a_step_that_a_worker_lacks_is_handed_back_until_one_comes_that_ha
     monkeypatch.setattr("stepwell.core.outcomes.REROUTE_MS", 20)
     async with stage(log, handlers_of(other=work), one_step()) as client:
         run = await client.start("w", {"n": 1})
-        view = await client.wait(run.id, lambda s: s.steps["a"].waits_for == "worker", timeout=30)
+        view = await client.wait(run.id, lambda s: s.steps["a"].waits_for == "worker", timeout=HANG)
         assert view.steps["a"].note == "no worker has its handler"
         async with running(Worker(log, handlers_of(work=work)).run()):
-            view = await run.result(timeout=30)
+            view = await run.result(timeout=HANG)
     assert (view.output, view.steps["a"].attempts) == ({"a": {"n": 2}}, 1)
     returned = events_of(await whole_history(log), StepReturned)
     assert "is not registered" in returned[0][1].reason
@@ -44,11 +45,11 @@ async def test_a_step_that_nobody_takes_becomes_an_incident_and_goes_on_once_som
     monkeypatch.setattr("stepwell.core.outcomes.NO_HANDLER_LIMIT_MS", 50)
     async with stage(log, handlers_of(other=work), one_step()) as client:
         run = await client.start("w")
-        view = await client.wait(run.id, lambda state: state.incident == "no_handler", timeout=30)
+        view = await client.wait(run.id, lambda state: state.incident == "no_handler", timeout=HANG)
         assert (view.status, '"work"' in view.reason) == ("paused", True)
         async with running(Worker(log, handlers_of(work=work)).run()):
             await client.resume(run.id)
-            assert (await run.result(timeout=30)).status == "completed"
+            assert (await run.result(timeout=HANG)).status == "completed"
 
 
 async def test_a_step_is_left_to_the_busy_worker_that_has_its_handler(log):
@@ -62,9 +63,9 @@ async def test_a_step_is_left_to_the_busy_worker_that_has_its_handler(log):
     able = Worker(log, handlers_of(work=slow), concurrency=1)
     async with stage(log, handlers_of(other=work), wide) as client, running(able.run()):
         run = await client.start("w")
-        await client.wait(run.id, lambda state: len(state.steps) == 5, timeout=30)
+        await client.wait(run.id, lambda state: len(state.steps) == 5, timeout=HANG)
         release.set()
-        assert (await run.result(timeout=30)).status == "completed"
+        assert (await run.result(timeout=HANG)).status == "completed"
     assert not events_of(await whole_history(log), StepReturned)
 
 
@@ -85,7 +86,7 @@ async def test_what_was_left_to_a_worker_that_has_died_is_handed_back(log, monke
             await entered.wait()
             await stop(able)
             view = await client.wait(
-                run.id, lambda state: all(step.waits_for == "worker" for step in state.steps.values()), timeout=10
+                run.id, lambda state: all(step.waits_for == "worker" for step in state.steps.values()), timeout=HANG
             )
     assert [step.note for step in view.steps.values()] == ["no worker has its handler"] * 3
 
@@ -98,7 +99,7 @@ async def test_a_worker_that_hands_nothing_back_leaves_what_it_lacks_in_the_queu
         with pytest.raises(TimeoutError):
             await run.result(timeout=0.2)
         async with running(Worker(log, handlers_of(work=work)).run()):
-            assert (await run.result(timeout=30)).status == "completed"
+            assert (await run.result(timeout=HANG)).status == "completed"
     assert not events_of(await whole_history(log), StepReturned)
 
 
@@ -145,5 +146,5 @@ async def test_a_module_that_breaks_while_it_is_imported_does_not_break_the_work
     handlers = handlers_of(["shop"], work=work)
     async with stage(log, handlers, definition, one_step()) as client:
         run = await client.start("broken")
-        await client.wait(run.id, lambda state: state.steps["a"].waits_for == "worker", timeout=30)
+        await client.wait(run.id, lambda state: state.steps["a"].waits_for == "worker", timeout=HANG)
         assert (await outcome(client)).status == "completed"

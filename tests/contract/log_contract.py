@@ -16,6 +16,7 @@ from record_contract import RecordContract
 
 from stepwell.errors import LogClosedError
 from stepwell.log.port import EVENTS
+from tests.patience import HANG
 
 
 class LogContract(RecordContract, QueueContract, GroupContract):
@@ -42,7 +43,7 @@ class LogContract(RecordContract, QueueContract, GroupContract):
         await log.close()
         for waiter in waiting:
             with pytest.raises(LogClosedError):
-                await asyncio.wait_for(waiter, 20)
+                await asyncio.wait_for(waiter, HANG)
 
     async def test_a_closed_log_says_so(self, log):
         await log.close()

@@ -11,6 +11,7 @@ from contract_tools import OnStorage, read_all, records, values
 
 from stepwell.errors import LogError, RecordTooLargeError
 from stepwell.log.port import COMMANDS, CONTROL, DEFINITIONS, EVENTS, Log, NewRecord, Record
+from tests.patience import HANG
 
 
 class RecordContract(OnStorage):
@@ -166,7 +167,7 @@ class RecordContract(OnStorage):
         await asyncio.sleep(0.02)
         assert not waiting.done()
         await log.append(EVENTS, 0, records("a"))
-        assert values(await asyncio.wait_for(waiting, 9)) == ["a"]
+        assert values(await asyncio.wait_for(waiting, HANG)) == ["a"]
 
     async def test_a_read_without_end_waits_for_its_offset_alone(self, log):
         waiting = asyncio.ensure_future(log.read(EVENTS, 0, 2, wait=None))
@@ -175,7 +176,7 @@ class RecordContract(OnStorage):
         await asyncio.sleep(0.02)
         assert not waiting.done()
         await log.append(EVENTS, 0, records("c"))
-        assert values(await asyncio.wait_for(waiting, 9)) == ["c"]
+        assert values(await asyncio.wait_for(waiting, HANG)) == ["c"]
 
     async def test_a_read_gives_up_when_its_time_has_passed(self, log):
         loop = asyncio.get_running_loop()

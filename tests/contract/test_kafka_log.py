@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 
 import pytest
 from log_contract import LogContract
 
-from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.port import Log
-from tests.kafka_broker import forget
+from tests.kafka_broker import forget, settings_for
+from tests.patience import HANG
 
 
 class KafkaStorage:
-    patience = 20.0
+    patience = HANG
     settles_at_once = False  # outcome and settlement are two writes without a transaction: a crash may come between
 
     def __init__(self, bootstrap: str) -> None:
-        self.settings = KafkaSettings(
-            bootstrap, namespace=f"test-{secrets.token_hex(4)}", partitions=4, session_timeout=1.0
-        )
+        self.settings = settings_for(bootstrap, partitions=4, session_timeout=1.0)
         self._opened: list[KafkaLog] = []
 
     async def open(self) -> KafkaLog:

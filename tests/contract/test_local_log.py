@@ -9,10 +9,11 @@ from log_contract import LogContract
 
 from stepwell.log.local import LocalLog
 from stepwell.log.port import Log
+from tests.patience import HANG
 
 
 class LocalStorage:
-    patience = 20.0
+    patience = HANG
     settles_at_once = True
 
     def __init__(self, path: Path) -> None:

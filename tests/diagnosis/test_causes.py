@@ -6,6 +6,7 @@ from stepwell.consumers import deciding
 from stepwell.consumers.worker import Worker
 from stepwell.diagnosis import diagnose
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
+from tests.patience import HANG
 from tests.workbench import (
     Gate,
     client_on,
@@ -40,7 +41,7 @@ def commands(found):
 
 async def begun(client, instance_id="one", name="w", until_state=lambda state: True):
     run = await client.start(name, {"n": 1}, id=instance_id)
-    await client.wait(instance_id, until_state, timeout=30)
+    await client.wait(instance_id, until_state, timeout=HANG)
     return run
 
 
@@ -228,7 +229,7 @@ async def test_a_child_is_named_with_its_own_state_and_why_it_is_there(log):
     async with stage(log, None, child, parent) as client:
         await begun(client)
         name = (await client.get("one")).steps["sub"].child
-        await client.wait(name, lambda state: "ask" in state.steps, timeout=30)
+        await client.wait(name, lambda state: "ask" in state.steps, timeout=HANG)
         found = await diagnose(client, "one")
     assert codes(found) == ["child"]
     assert found.words.startswith(
@@ -290,7 +291,7 @@ async def test_a_compensation_that_failed_is_an_incident_of_the_step_that_it_und
         await client.start("w", {}, id="one")
         await ends(client, "one")
         await client.rollback("one", "start")
-        await client.wait("one", lambda state: bool(state.incident), timeout=30)
+        await client.wait("one", lambda state: bool(state.incident), timeout=HANG)
         found = await diagnose(client, "one")
     assert codes(found) == ["incident", "rolling_back"]
     assert (found.findings[0].incident, found.findings[0].step_id) == ("compensation_failed", "a")
@@ -359,7 +360,7 @@ async def test_a_step_in_the_hands_of_a_worker_is_running_and_names_it_and_its_t
         before = await diagnose(client, "one")
         assert codes(before) == ["ready"]
         assert before.words.endswith("busy can take it")
-        await client.wait("one", lambda state: state.steps["a"].worker == "busy", timeout=30)
+        await client.wait("one", lambda state: state.steps["a"].worker == "busy", timeout=HANG)
         found = await diagnose(client, "one")
         gate.open.set()
         await ends(client, "one")

@@ -19,6 +19,7 @@ from stepwell.core.plan import compile_plan
 from stepwell.errors import DefinitionError
 from stepwell.schemas.load import load_definition
 from tests.kafka_broker import IMAGE
+from tests.patience import HANG
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -80,7 +81,7 @@ def after(text, page, language):
 
 def run(*arguments, cwd, check=True):
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=50, env=_environment()
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=HANG, env=_environment()
     )
     if check:
         assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.consumers.lending import ClaimedStep, LeaseState
+from tests.patience import HANG
 from tests.server.conftest import served
 from tests.workbench import stage
 
@@ -28,7 +29,7 @@ def curl(verb, url, claim=""):
     (line,) = [block for block in blocks("bash") if f"/{verb}" in block]
     command = ["bash", "-c", line]
     done = subprocess.run(
-        command, env={"STEPWELL_URL": url, "CLAIM": claim}, capture_output=True, text=True, timeout=30
+        command, env={"STEPWELL_URL": url, "CLAIM": claim}, capture_output=True, text=True, timeout=HANG
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout else None
@@ -57,7 +58,7 @@ async def test_the_requests_of_the_page_are_answered_as_it_says(log):
         state = await said("heartbeat", step["claim"])
         assert shown[1].keys() == state.keys() == set(LeaseState.__struct_fields__)
         assert (await said("complete", step["claim"]))["outcome"] == "completed"
-        assert (await run.result(timeout=20)).output == {"render": {"pages": 4}}
+        assert (await run.result(timeout=HANG)).output == {"render": {"pages": 4}}
         other = await client.start("invoices", {"number": 8})
         assert (await said("fail", (await claimed())["claim"]))["error"]["retry_after"] == 60
         await other.cancel()

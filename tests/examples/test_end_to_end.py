@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -17,7 +19,7 @@ def run(tmp_path: Path, name: str, input_file: str) -> dict:
              "--handlers", f"examples.{name}.handlers", "--input", f"@examples/{name}/{input_file}",
              "--param", f"output_dir={tmp_path}/out",
              "--json", "--log", f"file:{tmp_path}/log.db"]  # fmt: skip
-    done = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, timeout=50)
+    done = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -54,7 +56,7 @@ def test_the_walk_built_in_python_asks_a_warden_only_where_it_ends_in_the_dark(t
     def stepwell(*words: str, status: int = 0) -> dict:
         done = subprocess.run(
             [sys.executable, "-m", "stepwell", *words, "--json", "--log", f"file:{tmp_path}/log.db"],
-            cwd=ROOT, text=True, capture_output=True, timeout=50,
+            cwd=ROOT, text=True, capture_output=True, timeout=HANG,
         )  # fmt: skip
         assert done.returncode == status, done.stderr
         return json.loads(done.stdout)

@@ -17,6 +17,7 @@ from stepwell.server.access import Access
 from stepwell.server.app import create_app
 from stepwell.server.listening import listen, serving, url_of
 from stepwell.server.tokens import Role, TokenFile, make_token
+from tests.patience import HANG
 from tests.server.conftest import served
 from tests.workbench import events_of, stage, whole_history
 
@@ -66,13 +67,13 @@ async def proofreading(client, run):
 async def test_a_workflow_whose_steps_all_run_in_node(client):
     async with served(client) as http, node(http.base_url):
         run = await client.start("proof", {"text": TEXT, "seconds": 0})
-        view = await run.result(timeout=30)
+        view = await run.result(timeout=HANG)
         assert (view.output["summary"], view.output["doubled"]) == (SUMMARY, ["four four"])
         assert view.context == {"digest": view.output["digest"]}
         (worker,) = (await client.crew()).workers
         assert (worker.queues, set(worker.handlers)) == (["node"], set(compile_plan(DEFINITION).handlers))
         failed = await client.start("proof", {"text": " "})
-        view = await client.wait(failed.id, lambda state: not state.live, timeout=30)
+        view = await client.wait(failed.id, lambda state: not state.live, timeout=HANG)
         assert (view.error.type, view.error.message) == ("NoTextError", "there is no text in the input")
         assert "handlers.mjs" in view.steps["split"].error.traceback
         assert view.steps["split"].attempts == 1
@@ -86,7 +87,7 @@ async def test_a_worker_killed_in_the_middle_is_replaced_by_another(client, log)
             first.kill()
             await first.wait()
         async with node(http.base_url, lease=1) as second:
-            assert (await run.result(timeout=30)).output["summary"] == SUMMARY
+            assert (await run.result(timeout=HANG)).output["summary"] == SUMMARY
     started = [event for _, event in events_of(await whole_history(log), StepStarted) if event.step_id == "proofread"]
     assert [event.worker.rpartition(":")[2] for event in started] == [str(first.pid), str(second.pid)]
     assert len({event.run for event in started}) == 1  # the death of a worker costs no attempt
@@ -97,10 +98,10 @@ async def test_a_worker_that_is_stopped_hands_its_steps_over_at_once(client):
         run = await client.start("proof", {"text": TEXT, "seconds": 1.5})
         await proofreading(client, run)
         first.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG):
             assert await first.wait() == 0
         async with node(http.base_url, lease=3000):
-            assert (await run.result(timeout=30)).output["summary"] == SUMMARY
+            assert (await run.result(timeout=HANG)).output["summary"] == SUMMARY
 
 
 async def test_a_cancelled_step_stops_in_the_worker_and_its_hand_is_free_again(client):
@@ -109,7 +110,7 @@ async def test_a_cancelled_step_stops_in_the_worker_and_its_hand_is_free_again(c
         await proofreading(client, run)
         await run.cancel()
         other = await client.start("proof", {"text": TEXT, "seconds": 0})
-        assert (await other.result(timeout=30)).output["summary"] == SUMMARY
+        assert (await other.result(timeout=HANG)).output["summary"] == SUMMARY
 
 
 async def test_a_worker_waits_for_a_server_that_is_away_and_shows_its_token(client, tmp_path):
@@ -122,4 +123,4 @@ async def test_a_worker_waits_for_a_server_that_is_away_and_shows_its_token(clie
         app = create_app(client, access=Access(TokenFile(tokens)))
         async with serving(app, listen("127.0.0.1", port)):
             run = await client.start("proof", {"text": TEXT, "seconds": 0})
-            assert (await run.result(timeout=30)).output["summary"] == SUMMARY
+            assert (await run.result(timeout=HANG)).output["summary"] == SUMMARY

@@ -18,6 +18,7 @@ from stepwell.schemas.commands import Command, StartWorkflow
 from stepwell.schemas.events import Event
 from stepwell.schemas.feed import FeedHead, FeedPosition, event_type, feed_headers, feed_value
 from tests.golden import values
+from tests.patience import HANG
 
 # AsyncAPI's own schema: schemas/3.0.0.json of @asyncapi/specs 6.11.1 (npm), Apache-2.0, without its spaces.
 SCHEMA = Path(__file__).parent / "asyncapi-3.0.0.json.gz"
@@ -96,7 +97,7 @@ def test_what_is_described_can_be_sent_and_what_is_not_cannot():
 
 def run(*arguments):
     command = [sys.executable, "-m", "stepwell", "asyncapi", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG)
 
 
 def test_the_verb_prints_it_as_json_and_as_yaml():

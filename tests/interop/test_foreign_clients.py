@@ -21,13 +21,14 @@ from faststream.kafka import KafkaBroker
 from stepwell.consumers.feed import FeedSession
 from stepwell.errors import LogCorruptedError, LogError
 from stepwell.faststream import FeedApplication, FeedRouter, Happened
-from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import DEAD_LETTERS, FEED, NewRecord
 from stepwell.schemas.events import CommandNoted, WorkflowCompleted
 from stepwell.schemas.feed import feed_position, feed_source
 from tests.consumers.test_feed import everything
+from tests.kafka_broker import settings_for, url_of
+from tests.patience import HANG
 from tests.workbench import accepted, ends, events_of, handlers_of, stage, steps, until, whole_history, workflow
 
 PARTITIONS = 3
@@ -43,14 +44,12 @@ CHAIN = workflow(*steps("a", "b"), output="{{ step_outputs.b.n }}")
 
 @pytest.fixture
 def settings(kafka_broker):
-    return KafkaSettings(
-        kafka_broker, namespace=f"test-{secrets.token_hex(4)}", partitions=PARTITIONS, session_timeout=1.5
-    )
+    return settings_for(kafka_broker, partitions=PARTITIONS)
 
 
 @pytest.fixture
 def url(settings):
-    return f"kafka://{settings.bootstrap}?namespace={settings.namespace}&session_timeout=1.5"
+    return url_of(settings)
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ async def produce(settings, topic, records, headers=(), **options):
     await asyncio.to_thread(send)
 
 
-async def consume(settings, topic, count, timeout=30):
+async def consume(settings, topic, count, timeout=HANG):
     """Read as many records as any program with librdkafka would, of all partitions."""
 
     def read():
@@ -202,7 +201,7 @@ async def test_a_feeder_that_is_killed_leaves_no_gap(log, settings, url):
 
     async def feeder():
         process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE, env=environment)
-        line = await asyncio.wait_for(process.stderr.readline(), 30)
+        line = await asyncio.wait_for(process.stderr.readline(), HANG)
         assert b"publishes partitions" in line, line
         return process
 
@@ -215,7 +214,7 @@ async def test_a_feeder_that_is_killed_leaves_no_gap(log, settings, url):
             names = [f"order-{round_}-{n}" for n in range(60)]
             before = sum(await size())
             await produce(settings, "starts", [start_of(name) for name in names], partitioner="murmur2")
-            await until(lambda before=before: grown(size, before), timeout=30)
+            await until(lambda before=before: grown(size, before), timeout=HANG)
             process.send_signal(signal.SIGKILL)
             await process.wait()
             await ends(client, *names)
@@ -226,9 +225,9 @@ async def test_a_feeder_that_is_killed_leaves_no_gap(log, settings, url):
                 [one[0] for one in await everything(log, p)] for p in range(PARTITIONS)
             ]
 
-        await until(whole, timeout=30)
+        await until(whole, timeout=HANG)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 30) == 130
+        assert await asyncio.wait_for(process.wait(), HANG) == 130
         assert b"Traceback" not in await process.stderr.read()
 
 
@@ -268,9 +267,9 @@ async def test_a_faststream_application_handles_each_event_once_it_has_succeeded
     async with feeding(url), stage(log, HANDLERS, CHAIN) as client, app:
         await produce(settings, "starts", [start_of(name) for name in names], partitioner="murmur2")
         await ends(client, *names)
-        await until(lambda: len(seen) >= 10, timeout=30)
+        await until(lambda: len(seen) >= 10, timeout=HANG)
         whole = sum([len(await everything(log, p)) for p in range(PARTITIONS)])
-        await until(lambda: len(set(many)) == whole, timeout=30)
+        await until(lambda: len(set(many)) == whole, timeout=HANG)
     assert attempts.pop("order-3") == 3
     assert set(attempts.values()) == {1}
     assert sorted(seen) == sorted((name, 3) for name in names)
@@ -321,7 +320,7 @@ async def test_what_a_person_must_look_at_ends_the_feed_with_place_and_remedy(lo
     ahead = {"ce_position": "99.0", "stepwell-stamp": "0.99"}
     await log.append(FEED, 0, [NewRecord("x", b"{}", ahead)])
     command = [sys.executable, "-m", "stepwell", "feed", "--log", url]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=40)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 2
     assert "which does not exist" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,7 +1,6 @@
 """What tools that watch the lag of consumer groups are told: how far engines and feeders have come."""
 
 import contextlib
-import secrets
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +9,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupAuthorizationFailedError
 
 from stepwell.consumers.feed import Feeder
-from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.port import COMMANDS, EVENTS, FEED, STARTS
+from tests.kafka_broker import settings_for
 from tests.workbench import ends, handlers_of, running, stage, steps, until, workflow
 
 
@@ -22,8 +21,7 @@ async def work(data, ctx):
 
 @pytest.fixture
 async def log(kafka_broker):
-    namespace = f"test-{secrets.token_hex(4)}"
-    log = await KafkaLog.open(KafkaSettings(kafka_broker, namespace, partitions=2, session_timeout=1.5))
+    log = await KafkaLog.open(settings_for(kafka_broker))
     yield log
     await log.close()
 

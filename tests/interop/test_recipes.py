@@ -11,6 +11,7 @@ import pytest
 
 from stepwell.log.kafka import KafkaLog
 from tests.interop.test_foreign_clients import CHAIN, HANDLERS, feeding, settings, url  # noqa: F401 - fixtures
+from tests.patience import HANG
 from tests.workbench import ends, stage, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ async def test_a_start_by_librdkafka_is_billed_by_a_faststream_application(here,
             assert start.wait(20) == 0, start.stdout.read().decode()
             start.stdout.close()
             await ends(client, "order-2")
-            await until(billed, timeout=30)
+            await until(billed, timeout=HANG)
     finally:
         billing.kill()
         billing.wait()
@@ -80,12 +81,12 @@ def test_the_test_that_is_shown_passes_and_types_check_strictly(tmp_path):
     (tmp_path / "test_billing.py").write_text(program("TestKafkaBroker"))
     (tmp_path / "served.py").write_text(program("FeedApplication"))
     checked = run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", ".")
-    out = checked.communicate(timeout=50)[0].decode()
+    out = checked.communicate(timeout=HANG)[0].decode()
     assert "1 passed" in out, out
     typed = run(
         tmp_path, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "billing.py", "counting.py"
     )
-    out = typed.communicate(timeout=55)[0].decode()
+    out = typed.communicate(timeout=HANG)[0].decode()
     assert typed.returncode == 0, out
 
 

@@ -21,6 +21,7 @@ from stepwell.schemas.events import (
     WorkflowFailed,
     WorkflowStarted,
 )
+from tests.patience import HANG
 
 STARTED = WorkflowStarted(workflow="order", version="1", definition="d", input={"n": 1})
 
@@ -155,7 +156,7 @@ def test_an_application_with_such_a_router_can_describe_itself():
 
 def without(package, code):
     hide = f"import sys; sys.modules[{package!r}] = None; {code}"
-    return subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, timeout=30)
+    return subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, timeout=HANG)
 
 
 def test_without_faststream_the_error_names_the_extra():
@@ -170,7 +171,7 @@ def test_without_faststream_the_error_names_the_extra():
 
 def test_the_feed_of_a_file_log_is_refused_in_words(tmp_path):
     command = [sys.executable, "-m", "stepwell", "feed", "--log", f"file:{tmp_path / 'log.db'}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 2
     assert "the feed is for Kafka" in done.stderr
     assert "Traceback" not in done.stderr

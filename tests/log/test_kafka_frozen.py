@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import signal
 import sys
 from pathlib import Path
 
 from stepwell.log.port import WORKERS, NewRecord
 from stepwell.log.urls import open_log
+from tests.kafka_broker import settings_for, url_of
+from tests.patience import HANG
 from tests.workbench import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,7 @@ asyncio.run(main())
 
 
 async def test_a_worker_that_wakes_takes_nothing_of_what_others_were_given_while_it_slept(kafka_broker):
-    url = f"kafka://{kafka_broker}?namespace=test-{secrets.token_hex(4)}&partitions=4&session_timeout=1.5"
+    url = url_of(settings_for(kafka_broker, partitions=4))
     log = await open_log(url)
     sleeper = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, url, cwd=ROOT, stdout=asyncio.subprocess.PIPE
@@ -58,7 +59,7 @@ async def test_a_worker_that_wakes_takes_nothing_of_what_others_were_given_while
         await until(lambda: taken.count("awake") == 4)
         sleeper.send_signal(signal.SIGSTOP)
         queue = await log.consume(["q"], prefetch=100)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG):
             await settle("asleep", 200)
             sleeper.send_signal(signal.SIGCONT)
             await until(lambda: members(2))

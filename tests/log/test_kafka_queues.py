@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import Counter
 
 import pytest
 
 from stepwell.log._kafka_exchange import Note, encode
-from stepwell.log._kafka_settings import KafkaSettings
 from stepwell.log._kafka_topics import HANDS
 from stepwell.log.kafka import KafkaLog
 from stepwell.log.port import COMMANDS, NewRecord, Outgoing
+from tests.kafka_broker import settings_for
+from tests.patience import HANG
 from tests.workbench import until
 
 
 @pytest.fixture
 async def opened(kafka_broker):
     # Nobody dies here, so nobody is to be taken for dead, however busy the machine is.
-    settings = KafkaSettings(
-        kafka_broker, namespace=f"test-{secrets.token_hex(4)}", partitions=4, session_timeout=3.0
-    )
+    settings = settings_for(kafka_broker, partitions=4, session_timeout=3.0)
     logs = []
 
     async def open_one():
@@ -101,7 +99,7 @@ async def test_what_somebody_else_has_settled_meanwhile_can_be_settled_all_the_s
     # Somebody who was taken for dead had it, too, and says so when he has done it.
     await log.append(HANDS, 0, [encode(Note("somebody", done=[spot]))])
     await until(lambda: shelf.settled(spot[2]) and not shelf.dirty)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG):
         await worker.settle([mine])
 
 
@@ -128,7 +126,7 @@ async def test_a_queue_whose_rest_was_deleted_is_begun_all_the_same(opened):
     topic = log.topics.of_queue("q")
     for number in range(log.partitions):
         await log.delete_before(topic, number, await log.end(topic, number))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG):
         worker = await log.consume(["q"], prefetch=20)
         await nothing_more(worker)
         await log.enqueue("q", [NewRecord("k", b"new")])
@@ -151,7 +149,7 @@ async def test_who_waits_where_everything_was_deleted_does_not_ask_again_and_aga
     reading = asyncio.ensure_future(log.read(COMMANDS, 0, 0, wait=None))
     await asyncio.sleep(0.3)
     await log.append(COMMANDS, 0, [NewRecord("k", b"new")])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG):
         assert [record.value for record in await reading] == [b"new"]
     assert len(asked) == 1
 
@@ -168,7 +166,6 @@ async def test_what_is_given_to_one_who_was_just_leaving_stays_with_the_giver(op
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)  # its own bounds must be reached first: pytest's would end some task of ours, not the test
 async def test_workers_come_and_go_and_each_record_is_run_once(opened):
     """Without deaths. Records are enqueued all the while; workers leave with records in hand."""
     total = 600
@@ -198,7 +195,7 @@ async def test_workers_come_and_go_and_each_record_is_run_once(opened):
             await asyncio.gather(working, return_exceptions=True)
 
     goers = [asyncio.ensure_future(come_and_go(log, number)) for number, log in enumerate(logs)]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG):
         for record in records(total):
             await feeder.enqueue("q", [record])
         await done.wait()

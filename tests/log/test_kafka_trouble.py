@@ -17,6 +17,7 @@ from stepwell.log.kafka import KafkaLog
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord, Outgoing
 from stepwell.log.urls import open_log
 from tests.kafka_broker import local_broker
+from tests.patience import HANG
 
 AUTHORIZER = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 
@@ -102,7 +103,7 @@ async def test_a_broker_that_goes_and_comes_back(broker, settings, opened):
     await asyncio.to_thread(broker.run, "start-node")
 
     async def until_appended(topic: str, value: str) -> int:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG):
             while True:
                 try:
                     return (await log.append(topic, 0, one(value)))[0]
@@ -110,20 +111,20 @@ async def test_a_broker_that_goes_and_comes_back(broker, settings, opened):
                     continue
 
     offset = await until_appended(EVENTS, "after")
-    found = await asyncio.wait_for(reading, 30)
+    found = await asyncio.wait_for(reading, HANG)
     while found[-1].offset < offset:
         found = [*found, *await log.read(EVENTS, 0, found[-1].offset + 1, wait=None)]
     assert [record.offset for record in found] == list(range(1, offset + 1))
     assert found[-1].value == b"after"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG):
         while True:
             try:
                 await log.enqueue("q", one("step"))
                 break
             except LogError:
                 continue
-    taken = await asyncio.wait_for(taking, 30)
-    await asyncio.wait_for(worker.settle(taken, [Outgoing(COMMANDS, 0, one("done"))]), 30)
+    taken = await asyncio.wait_for(taking, HANG)
+    await asyncio.wait_for(worker.settle(taken, [Outgoing(COMMANDS, 0, one("done"))]), HANG)
     await worker.close()
 
 

@@ -16,6 +16,7 @@ from stepwell.errors import LogClosedError
 from stepwell.log import _tail
 from stepwell.log.local import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord, Outgoing
+from tests.patience import HANG
 
 
 @pytest.mark.parametrize("small_tail", [False, True])
@@ -238,7 +239,7 @@ async def test_a_log_that_is_never_closed_does_not_keep_python_from_ending(tmp_p
         "asyncio.run(main())\n"
     )
     ended = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", script, tmp_path / "log.db"], timeout=20, capture_output=True
+        subprocess.run, [sys.executable, "-c", script, tmp_path / "log.db"], timeout=HANG, capture_output=True
     )
     assert ended.returncode == 0
 
@@ -289,7 +290,7 @@ async def test_what_is_settled_is_taken_to_the_disk_by_what_follows_or_soon_by_i
 
     await settle_one()
     if durability == "full":
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG):
             while _flushed_at(path) is None:
                 await asyncio.sleep(0.01)
     else:

@@ -17,6 +17,7 @@ import pytest
 
 from stepwell.log.local import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord
+from tests.patience import HANG
 
 WRITER = """
 import asyncio, sys
@@ -165,7 +166,7 @@ async def test_what_was_acknowledged_outlives_kill_9_in_mid_append(tmp_path):
     worker = await log.consume([f"{attempt}{letter}" for attempt in range(4) for letter in "ab"], prefetch=100_000)
     left: list[str] = []
     ((waiting,),) = await log.reader.ask("SELECT count(*) FROM queue", ())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG):
         while len(left) < waiting:
             left += [one.value.decode() for one in await worker.take(1000)]
     assert len(set(passed_on)) == len(passed_on)

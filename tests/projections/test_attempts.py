@@ -7,6 +7,7 @@ import pytest
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
 from stepwell.projections.filters import FilterError
+from tests.patience import HANG
 from tests.workbench import client_on, handlers_of, running, stage, until, workflow
 
 
@@ -57,7 +58,7 @@ async def test_errors_come_in_the_order_of_time_over_all_partitions(log):
     async with stage(log, handlers_of(fail=fail), workflow({"id": "s", "handler": "fail"})) as client:
         for number in range(6):
             run = await client.start("w", {"n": number}, id=f"r-{number}")
-            await run.result(timeout=30)
+            await run.result(timeout=HANG)
         await client.views.rebuild()
         shown = [error.message for error in await client.views.errors(text="number")]
         assert shown == [f"number {number}" for number in (5, 4, 3, 2, 1, 0)]
@@ -67,7 +68,7 @@ async def test_errors_come_in_the_order_of_time_over_all_partitions(log):
 async def test_equal_inputs_are_equal_however_they_are_written(log):
     async with stage(log, handlers_of(), workflow({"id": "s", "type": "input"})) as client:
         run = await client.start("w", {"a": 1, "b": [2.0, {"c": 2.5}]}, id="one")
-        await run.result(timeout=30)
+        await run.result(timeout=HANG)
         assert (await client.views.cached("w", {"b": [2, {"c": 2.5}], "a": 1.0})).instance_id == "one"
         assert await client.views.cached("w", {"b": [2, {"c": 2.5}], "a": 2}) is None
 

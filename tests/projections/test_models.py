@@ -21,6 +21,7 @@ from stepwell.projections import tables
 from stepwell.projections.models import ReadModels
 from stepwell.projections.store import ReadModelsError, ReadModelsVersionError
 from stepwell.projections.views import Views
+from tests.patience import HANG
 from tests.workbench import handlers_of, one_step, stage, until
 
 
@@ -54,7 +55,7 @@ def views_of(log):
 async def run(client, *names):
     for name in names:
         started = await client.start("w", {"n": 1}, id=name)
-        await started.result(timeout=30)
+        await started.result(timeout=HANG)
 
 
 async def ids(views, **wanted):
@@ -72,7 +73,7 @@ async def test_what_one_has_just_done_is_seen_at_once(client):
 async def test_one_can_wait_for_a_position_of_the_log(client, log):
     await run(client, "one")
     ends = {partition: await log.end(EVENTS, partition) for partition in range(log.partitions)}
-    async with client.views.models.asking(offsets=ends, timeout=30):
+    async with client.views.models.asking(offsets=ends, timeout=HANG):
         pass
     assert (await client.views.instance("one", fresh=False)).status == "completed"
     with pytest.raises(TimeoutError):

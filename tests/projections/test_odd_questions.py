@@ -10,6 +10,7 @@ import pytest
 
 from stepwell.log.local import LocalLog
 from stepwell.projections.filters import FilterError
+from tests.patience import HANG
 from tests.workbench import handlers_of, one_step, stage
 
 
@@ -27,7 +28,7 @@ async def client(tmp_path):
 
 async def ended(client, name, **data):
     await client.start("w", data, id=name)
-    await client.wait(name, lambda state: not state.live, timeout=30)
+    await client.wait(name, lambda state: not state.live, timeout=HANG)
 
 
 async def found(client, **wanted):

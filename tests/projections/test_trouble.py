@@ -17,6 +17,7 @@ from stepwell.projections.models import ReadModels
 from stepwell.projections.projector import Projector
 from stepwell.projections.store import ReadModelsDamagedError, Store
 from stepwell.projections.views import Views
+from tests.patience import HANG
 from tests.projections.worlds import Writer, histories
 from tests.workbench import client_on, steps, until, workflow
 
@@ -59,7 +60,7 @@ async def test_a_client_that_is_closed_while_it_is_asked_answers_everybody_and_l
     asked += [asyncio.ensure_future(client.instances(fresh=False)) for _ in range(5)]
     await until(models._opened.is_set)
     await client.close()
-    done = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+    done = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), HANG)
     assert all(isinstance(one, LogClosedError) for one in done[:5]), done
     with pytest.raises(LogClosedError):
         await client.instances(fresh=False)
@@ -135,6 +136,6 @@ async def test_a_lock_that_is_damaged_is_made_anew(log, tmp_path):
     (tmp_path / "views").mkdir()
     (tmp_path / "views" / "writer.lock").write_bytes(b"none of ours" * 1_000)
     models = ReadModels(log, tmp_path / "views", Definitions(log))
-    page, total = await asyncio.wait_for(Views(models).instances(), 20)
+    page, total = await asyncio.wait_for(Views(models).instances(), HANG)
     assert (list(page), total) == ([], 0)
     await models.close()

@@ -14,6 +14,7 @@ from stepwell.errors import DefinitionError, HandlerError, StepTypeError
 from stepwell.schemas import custom_types
 from stepwell.schemas.definitions import Definition, Step, encode_definition
 from stepwell.schemas.load import load_definition
+from tests.patience import HANG
 from tests.workbench import outcome, stage, workflow
 
 pytestmark = pytest.mark.rows("X4")
@@ -237,7 +238,7 @@ def test_from_the_command_line_an_installed_type_and_one_of_a_module_run(site, t
 
     def run(*words):
         return subprocess.run(
-            [sys.executable, "-m", "stepwell", *words], cwd=tmp_path, capture_output=True, text=True, timeout=50,
+            [sys.executable, "-m", "stepwell", *words], cwd=tmp_path, capture_output=True, text=True, timeout=HANG,
             env={"PATH": "", "PYTHONPATH": f"{site}:{':'.join(filter(None, sys.path))}"},
         )  # fmt: skip
 

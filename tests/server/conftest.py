@@ -11,6 +11,7 @@ from stepwell.server.access import Access, Role
 from stepwell.server.app import create_app
 from stepwell.server.listening import listen, serving, url_of
 from stepwell.server.tokens import TokenFile, make_token
+from tests.patience import HANG
 from tests.workbench import Gate, handlers_of, stage, until, work
 
 
@@ -20,7 +21,7 @@ async def served(client, access=None, *more):
     listening = listen("127.0.0.1", 0)
     async with (
         serving(create_app(client, access=access or Access(), more=more), listening),
-        httpx.AsyncClient(base_url=url_of(listening), timeout=30) as http,
+        httpx.AsyncClient(base_url=url_of(listening), timeout=HANG) as http,
     ):
         await until(lambda: answers(http))
         yield http

@@ -18,7 +18,6 @@ HERE = Path(__file__).parent
 
 @pytest.mark.rows("D5")
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_no_drawn_request_finds_an_answer_that_the_description_has_not(http, rng):
     await registered(http, one_step())
     await registered(http, {**workflow({"id": "ask", "type": "approval_gate"}), "name": "asking"})

@@ -7,6 +7,7 @@ from importlib import resources
 
 import pytest
 
+from tests.patience import HANG
 from tests.server.conftest import problem
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -92,7 +93,7 @@ async def test_a_real_browser_without_a_network_shows_the_operations(http, tmp_p
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        out, err = await asyncio.wait_for(chromium.communicate(), 60)
+        out, err = await asyncio.wait_for(chromium.communicate(), HANG)
     finally:
         if chromium.returncode is None:
             chromium.kill()

@@ -19,6 +19,7 @@ from stepwell.server.app import create_app
 from stepwell.server.listening import listen, serving, url_of
 from stepwell.server.tokens import TokenFile, make_token
 from tests.client.subscribing import Scribe
+from tests.patience import HANG
 from tests.server.conftest import answers, problem, served
 from tests.workbench import client_on, ends, handlers_of, stage, steps, until, work, workflow
 
@@ -64,7 +65,7 @@ class Source:
     async def take(self, count):
         """The next messages: (type, data)."""
         found = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG):
             while len(found) < count:
                 kind = data = None
                 while True:
@@ -90,7 +91,7 @@ async def test_events_are_streamed_as_they_happen(chain, http):
     async with Source(http, params={"types": "workflow.*,task.succeeded"}) as source:
         await source.begun()
         run = await chain.start("w", {"n": 1}, id="one")
-        await run.result(timeout=30)
+        await run.result(timeout=HANG)
         got = await source.take(4)
     assert [kind for kind, _ in got] == ["workflow.started", "step.succeeded", "step.succeeded", "workflow.completed"]
     kind, data = got[0]
@@ -151,8 +152,8 @@ async def test_a_silent_stream_is_kept_alive_and_its_position_moves_on(chain, ht
         await source.begun()
         before = source.last_id
         run = await chain.start("w", {"n": 1}, id="one")
-        await run.result(timeout=30)
-        async with asyncio.timeout(30):
+        await run.result(timeout=HANG)
+        async with asyncio.timeout(HANG):
             while source.comments < 3 or source.last_id == before:
                 await source.line()
 
@@ -204,7 +205,7 @@ async def test_a_stream_ends_when_the_token_that_it_was_asked_for_with_is_taken_
         await client.register(CHAIN)
         lines = path.read_text().splitlines()
         path.write_text("\n".join(line for line in lines if "the-viewer" not in line))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG):
             rest = [line async for line in gone.lines]
         assert not [line for line in rest if line.startswith("data")]
         await client.start("w", {"n": 0}, id="one")

@@ -9,6 +9,7 @@ import pytest
 from stepwell.consumers import lending as lending_module
 from stepwell.server.access import Access
 from stepwell.server.tokens import Role, TokenFile, make_token
+from tests.patience import HANG
 from tests.server.conftest import served
 from tests.workbench import stage, until, workflow
 
@@ -54,7 +55,7 @@ async def test_a_step_is_claimed_kept_and_completed(client, http):
         assert (state["cancelled"], 19 < state["lease_seconds"] <= 20) == (False, True)
     answers = [await say(http, step, "complete", {"output": {"n": 2}, "context": {"c": 1}}) for _ in range(2)]
     assert answers == [{"outcome": "completed", "error": None}] * 2
-    assert (await run.result(timeout=20)).output == {"n": 2}
+    assert (await run.result(timeout=HANG)).output == {"n": 2}
 
 
 async def test_a_failure_and_a_release_are_reported(client, http):
@@ -66,7 +67,7 @@ async def test_a_failure_and_a_release_are_reported(client, http):
         http, step, "fail", {"error": {"type": "CardError", "message": "declined", "retryable": False}}
     )
     assert (answer["outcome"], answer["error"]["type"]) == ("failed", "CardError")
-    view = await client.wait(run.id, lambda state: not state.live, timeout=20)
+    view = await client.wait(run.id, lambda state: not state.live, timeout=HANG)
     assert (view.status, view.error.type, view.error.message) == ("failed", "CardError", "declined")
 
 
@@ -142,7 +143,7 @@ async def test_an_output_that_is_too_deep_for_any_record_is_refused_and_one_too_
     deep = json.dumps({"output": 0}).replace("0", "[" * 600 + "]" * 600)
     response = await http.post(path, content=deep, headers=headers)
     assert (response.status_code, response.json()["error"]["type"]) == (200, "PayloadTooLarge")
-    view = await client.wait(run.id, lambda state: not state.live, timeout=20)
+    view = await client.wait(run.id, lambda state: not state.live, timeout=HANG)
     assert view.error.type == "PayloadTooLarge"
 
 
