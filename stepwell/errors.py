@@ -224,6 +224,13 @@ class LogLockedError(LogUnavailableError):
     """Another program holds the log file's lock for longer than we wait."""
 
 
+UNREADABLE: Final = (
+    "Either a newer Stepwell wrote it: update (pip install --upgrade stepwell) and start again; "
+    "or it is damaged: restore the log from a backup."
+)
+"""What to do about a record that has no version that we know, and no shape that we know either."""
+
+
 class LogCorruptedError(LogError):
     """The log file is damaged, or is no log at all."""
 

@@ -12,7 +12,7 @@ from stepwell.core.acceptance import CLAIM, KIND, read_stamp
 from stepwell.core.effects import Effect, effects, is_under_way
 from stepwell.core.partition import PartitionState, advance, enter
 from stepwell.core.snapshots import decode_partition
-from stepwell.errors import LogCorruptedError, StepwellError
+from stepwell.errors import UNREADABLE, LogCorruptedError, StepwellError
 from stepwell.log.port import EVENTS, SNAPSHOTS, Log, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned
@@ -106,7 +106,7 @@ async def load_snapshot(log: Log, reader: EventReader, epoch: int) -> PartitionS
                 raise LogCorruptedError(
                     f"a snapshot that cannot be read: {error}",
                     place=f"{SNAPSHOTS}[{reader.partition}]@{snapshot.first}",
-                    remedy="Restore the log from a backup.",
+                    remedy=UNREADABLE,
                 ) from error
         # It was named by a late record of a former owner, and superseded since: read on to a newer one.
         snapshot = await reader.seek_newer_snapshot(epoch)

@@ -32,6 +32,7 @@ from msgspec import Struct
 
 from stepwell.core.heap import EMPTY, Heap
 from stepwell.schemas.events import ErrorInfo, StepReady
+from stepwell.schemas.upcast import lift_instance
 from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 
 
@@ -233,7 +234,10 @@ def decode_instance(data: bytes) -> InstanceState:
     Raises:
         msgspec.ValidationError: It is no encoded instance.
     """
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError as problem:
+        return _from_older(msgspec.json.decode(data), problem)
 
 
 def instance_to_plain(state: InstanceState) -> dict[str, Any]:
@@ -248,4 +252,15 @@ def instance_from_plain(plain: dict[str, Any]) -> InstanceState:
     Raises:
         msgspec.ValidationError: It is no encoded instance.
     """
-    return msgspec.convert(plain, InstanceState, dec_hook=_from_plain)
+    try:
+        return msgspec.convert(plain, InstanceState, dec_hook=_from_plain)
+    except msgspec.ValidationError as problem:
+        return _from_older(plain, problem)
+
+
+def _from_older(plain: Any, problem: msgspec.ValidationError) -> InstanceState:
+    """Read an instance that an older Stepwell encoded, where it has another shape than today's."""
+    try:
+        return msgspec.convert(lift_instance(plain), InstanceState, dec_hook=_from_plain)
+    except (AttributeError, KeyError, TypeError, msgspec.ValidationError):
+        raise problem from None

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from stepwell.errors import LogCorruptedError, LogVersionError
+from stepwell.errors import UNREADABLE, LogCorruptedError, LogVersionError
 from stepwell.schemas.packing import pack, unpack
 
 CLEANUPS_VERSION: Final = 1
@@ -80,9 +80,7 @@ def decode_cleanup(value: bytes, headers: Mapping[str, str], place: str) -> Clea
         if version <= CLEANUPS_VERSION:
             return _decode(value)
     except ValueError as error:  # msgspec's errors are ValueErrors
-        raise LogCorruptedError(
-            f"a record that is no cleanup: {error}", place=place, remedy="Restore the log from a backup."
-        ) from error
+        raise LogCorruptedError(f"a record that is no cleanup: {error}", place=place, remedy=UNREADABLE) from error
     raise LogVersionError(
         f"a cleanup of version {version}; this Stepwell knows versions up to {CLEANUPS_VERSION}",
         place=place,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
-from stepwell.errors import LogCorruptedError, LogVersionError
+from stepwell.errors import UNREADABLE, LogCorruptedError, LogVersionError
 from stepwell.schemas.commands import COMMANDS_VERSION, Command
 from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned, PartitionSnapshotted, Transition
-from stepwell.schemas.upcast import lift
+from stepwell.schemas.upcast import SAME_SHAPE, lift
 from stepwell.schemas.work import CancelRuns, WorkItem
 
 encode = msgspec.json.Encoder().encode
@@ -85,9 +86,12 @@ def decode_transition(value: bytes, place: str) -> Transition:
         return _decode_old(value, place, error)
     except msgspec.DecodeError as error:
         raise _corrupted(place, error) from error
-    if transition.version != EVENTS_VERSION:
-        return _decode_old(value, place, None)
-    return transition
+    version = transition.version
+    if version == EVENTS_VERSION:
+        return transition
+    if SAME_SHAPE <= version < EVENTS_VERSION:
+        return replace(transition, version=EVENTS_VERSION)
+    return _decode_old(value, place, None)
 
 
 def _decode_old(value: bytes, place: str, problem: Exception | None) -> Transition:
@@ -127,5 +131,5 @@ def _corrupted(place: str, problem: Exception | None) -> LogCorruptedError:
     return LogCorruptedError(
         f"a record that is no transition: {problem}",
         place=place,
-        remedy="Nothing was skipped. Restore the log from a backup, or ask for help with this message.",
+        remedy=f"Nothing was skipped. {UNREADABLE}",
     )

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 
-EVENTS_VERSION = 2
+EVENTS_VERSION = 3
 
 
 class ErrorInfo(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -8,7 +8,7 @@ program's is never guessed at: the reader stops and says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from stepwell.errors import LogVersionError
 from stepwell.schemas.events import EVENTS_VERSION
@@ -32,7 +32,42 @@ def upcast_v1_v2(transition: dict[str, Any]) -> dict[str, Any]:
     return {**transition, "version": 2, "events": events}
 
 
-UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: upcast_v1_v2}
+def upcast_v2_v3(transition: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 has the shapes of version 2 and further ones; what version 2 wrote means what it meant.
+
+    For some hours of its history version 2 gave a child's workflow the names ``workflow`` and ``version``, which are
+    ``child_workflow`` and ``child_version`` since: those are mended here.
+    """
+    events = [_with_childs_names(event) for event in transition["events"]]
+    return {**transition, "version": 3, "events": events}
+
+
+def _with_childs_names(event: dict[str, Any]) -> dict[str, Any]:
+    if event["type"] != "child.requested" or "child_workflow" in event:
+        return event
+    names = {"workflow": "child_workflow", "version": "child_version"}
+    return {names.get(key, key): value for key, value in event.items()}
+
+
+def lift_instance(instance: dict[str, Any]) -> dict[str, Any]:
+    """Bring an encoded instance of a snapshot, or of a ``workflow.reopened``, to today's shape.
+
+    States grow by fields with defaults, so most need nothing. What a step that waits for a child holds is the event
+    that asked for it.
+
+    Raises:
+        AttributeError, KeyError, TypeError: It is none.
+    """
+    steps = {
+        step_id: {**step, "child": _with_childs_names(step["child"])} if step.get("child") else step
+        for step_id, step in instance["steps"].items()
+    }
+    return {**instance, "steps": steps}
+
+
+UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: upcast_v1_v2, 2: upcast_v2_v3}
+SAME_SHAPE: Final = 2
+"""From this version on whatever today's shapes read is read as it stands: only what they refuse needs lifting."""
 
 
 def lift(transition: dict[str, Any], place: str) -> dict[str, Any]:

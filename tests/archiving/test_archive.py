@@ -10,6 +10,7 @@ import pytest
 from stepwell import Archive
 from stepwell.core.evolve import fold
 from stepwell.errors import ArchiveDamagedError, ArchiveError, ArchiveVersionError, UnknownInstanceError
+from stepwell.schemas.events import EVENTS_VERSION
 from tests.archiving.conftest import LATER, crowd, ended, world
 
 
@@ -134,7 +135,10 @@ async def test_a_file_that_is_cut_off_says_how_much_can_be_read(lines, tmp_path)
 
 async def test_a_file_in_which_something_was_changed_is_found_out(lines, tmp_path):
     path = tmp_path / "changed.gz"
-    changed = [line.replace(b'"version":2', b'"version":1') if n == 6 else line for n, line in enumerate(lines)]
+    changed = [
+        line.replace(b'"version":%d' % EVENTS_VERSION, b'"version":1') if n == 6 else line
+        for n, line in enumerate(lines)
+    ]
     assert changed != lines
     path.write_bytes(gzip.compress(b"".join(changed)))
     with pytest.raises(ArchiveDamagedError, match="checksum"):

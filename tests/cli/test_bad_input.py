@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stepwell.schemas.events import EVENTS_VERSION
+
 from .conftest import Inside, Shell, chain
 
 STEP = "steps: [{id: a, handler: greet}]"
@@ -186,7 +188,8 @@ def test_events_of_a_newer_version_stop_the_run_and_nothing_is_skipped(shell: Sh
     path = shell.directory / ".stepwell" / "log.db"
     with sqlite3.connect(path) as log:
         log.execute(
-            "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), '\"version\":2', '\"version\":99') AS BLOB)"
+            "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), ?, '\"version\":99') AS BLOB)",
+            (f'"version":{EVENTS_VERSION}',),
         )
     done = shell("run", "w.json", "--handlers", "steps", "--id", "x", status=2)
     assert "99" in done.stderr

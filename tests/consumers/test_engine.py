@@ -17,7 +17,7 @@ from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import CancelWorkflow, StartWorkflow
-from stepwell.schemas.events import CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
+from stepwell.schemas.events import EVENTS_VERSION, CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
 from tests.patience import HANG
 from tests.workbench import (
     Claimant,
@@ -384,8 +384,8 @@ async def test_a_partition_on_which_nobody_may_decide_stops_alone_and_the_engine
 def _of_a_newer_version(log, instance_id):
     with sqlite3.connect(log.path) as connection:
         changed = connection.execute(
-            "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), '\"version\":2', '\"version\":99') AS BLOB)"
+            "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), ?, '\"version\":99') AS BLOB)"
             " WHERE key = ? AND CAST(value AS TEXT) LIKE '%workflow.started%'",
-            (instance_id,),
+            (f'"version":{EVENTS_VERSION}', instance_id),
         )
         assert changed.rowcount == 1

@@ -1,6 +1,7 @@
 """What was ever written is read to the same values, and today's code writes the same bytes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +29,13 @@ from stepwell.schemas.codec import (
 )
 from stepwell.schemas.commands import Command
 from stepwell.schemas.definitions import decode_definition
-from stepwell.schemas.events import Event, PartitionOwned
+from stepwell.schemas.events import EVENTS_VERSION, Event, PartitionOwned
 from tests.golden import make, values
+from tests.golden.values import transition
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+NEWEST = f"events/v{EVENTS_VERSION}/"
 FILES = sorted(str(path.relative_to(HERE)) for path in HERE.rglob("*.json*"))
 
 
@@ -47,7 +50,7 @@ def test_every_file_has_its_value_and_every_value_its_file():
 
 
 def test_every_type_of_event_and_command_has_a_file():
-    written = {json.loads(golden(name))["events"][0]["type"] for name in FILES if name.startswith("events/v2/")}
+    written = {json.loads(golden(name))["events"][0]["type"] for name in FILES if name.startswith(NEWEST)}
     assert written == {kind.__struct_config__.tag for kind in get_args(Event)}
     written = {json.loads(golden(name))["type"] for name in FILES if name.startswith("commands/")}
     assert written == {kind.__struct_config__.tag for kind in get_args(Command)}
@@ -59,7 +62,7 @@ def test_every_field_of_an_event_stands_in_some_file(kind):
     shown = {
         key
         for name in FILES
-        if name.startswith("events/v2/")
+        if name.startswith(NEWEST)
         for event in json.loads(golden(name))["events"]
         if event["type"] == kind.__struct_config__.tag
         for key in event
@@ -73,9 +76,39 @@ def test_an_event_is_read_and_written_as_ever(name):
     assert encode(decode_transition(golden(name), name)) == golden(name)
 
 
-@pytest.mark.parametrize("name", values.FROM_V1)
-def test_an_event_of_version_1_is_read_as_what_it_means_today(name):
-    assert decode_transition(golden(name), name) == values.FROM_V1[name]
+OLDER = {**values.FROM_V1, **values.FROM_V2, **values.FROM_OLD_V2}
+
+
+@pytest.mark.parametrize("name", OLDER)
+def test_an_event_of_an_older_version_is_read_as_what_it_means_today(name):
+    assert decode_transition(golden(name), name) == OLDER[name]
+
+
+def test_a_state_that_waits_for_a_child_by_its_older_names_is_read_from_snapshots_and_reopenings():
+    """The event that asked for a child stands in the state, so its names stood there, too."""
+    (asked,) = json.loads(golden("events/v2/child.requested-old.json"))["events"]
+    state = fold([*values.HISTORY[:1], transition(values.CHILD_OF_OLD, sequence=5)])
+    assert state is not None
+    plain = instance_to_plain(state)
+    plain["steps"]["sub"]["child"] = asked
+    assert decode_instance(json.dumps(plain).encode()) == state
+    assert instance_from_plain(plain) == state
+
+
+def test_every_golden_file_that_history_knows_still_stands_as_it_was():
+    """Logs that hold such bytes exist. A file may be renamed; what stood in one must stand in one for ever."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("no git here, so nobody knows which files there were")
+    known = _git("rev-list", "--objects", "HEAD", "--", "tests/golden").splitlines()
+    once = {blob: name for blob, _, name in (line.partition(" ") for line in known) if ".json" in name}
+    assert once
+    here = _git("hash-object", "--", *(str(HERE / name) for name in FILES)).splitlines()
+    gone = {name for blob, name in once.items() if blob not in here}
+    assert not gone, "changed or gone; put their former bytes back, beside today's under a new name"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("name", values.COMMANDS)
@@ -105,8 +138,9 @@ def test_a_definition_keeps_its_bytes_and_so_its_hash(name):
 
 
 def test_a_history_folds_to_the_same_state():
-    history = [decode_transition(line, "a test") for line in golden("events/history.jsonl").splitlines()]
-    assert history == values.HISTORY
+    for name in ("events/history.jsonl", "events/history-3.jsonl"):
+        history = [decode_transition(line, "a test") for line in golden(name).splitlines()]
+        assert history == values.HISTORY
     assert encode_instance(fold(history)) == golden(_newest("states/rolling-back-"))
     assert encode_instance(fold(history, to=11)) == golden(_newest("states/running-"))
 

@@ -88,11 +88,44 @@ _EVENTS: dict[str, e.Event] = {
 
 
 def transition(*events: e.Event, sequence: int = 1, at: int = AT, instance_id: str = "order-1") -> e.Transition:
-    """A transition of version 2."""
-    return e.Transition(2, at, instance_id, sequence, events)
+    """A transition as it is read today, whatever version wrote it."""
+    return e.Transition(e.EVENTS_VERSION, at, instance_id, sequence, events)
 
 
-TRANSITIONS = {f"events/v2/{name}.json": transition(event, sequence=12) for name, event in _EVENTS.items()}
+def as_written(version: int, value: e.Transition) -> bytes:
+    """What a program of that version wrote, where the shapes are the same since."""
+    return encode(replace(value, version=version))
+
+
+# Events and fields that came with version 3, or after it: add further ones here.
+_SINCE_V3: dict[str, e.Event] = {}
+
+TRANSITIONS = {
+    f"events/v3/{name}.json": transition(event, sequence=12) for name, event in {**_EVENTS, **_SINCE_V3}.items()
+}
+
+# What version 2 wrote, in the shapes that version 3 has, too.
+_OF_V2 = {
+    **_EVENTS,
+    "child.requested-2": replace(_EVENTS["child.requested"], depth=1),  # before children counted their depth
+}
+FROM_V2 = {f"events/v2/{name}.json": transition(event, sequence=12) for name, event in _OF_V2.items()}
+# For some hours version 2 wrote a child's workflow and version under these names.
+CHILD_OF_OLD = ChildRequested(
+    step_id="sub", run=3, child_id="order-1.sub.3", child_workflow="payment", child_version="2", input={"total": 12.5},
+    due=AT + 9_000, timeout_seconds=9.0,
+)  # fmt: skip
+FROM_OLD_V2 = {"events/v2/child.requested-old.json": transition(CHILD_OF_OLD, sequence=12)}
+OLD_V2 = {
+    "events/v2/child.requested-old.json": {
+        "version": 2, "at": AT, "instance_id": "order-1", "sequence": 12,
+        "events": [
+            {"type": "child.requested", "step_id": "sub", "run": 3, "child_id": "order-1.sub.3",
+             "workflow": "payment", "version": "2", "input": {"total": 12.5}, "due": AT + 9_000,
+             "timeout_seconds": 9.0},
+        ],
+    },
+}  # fmt: skip
 
 # Version 1 was written by earlier programs; nobody writes it any more. Each file, and what it means today.
 FROM_V1 = {
@@ -251,9 +284,11 @@ OLD_PARTITIONS = {
 
 def files() -> dict[str, bytes]:
     """Every golden file and what today's code writes into it."""
-    made = {name: encode(value) for name, value in {**TRANSITIONS, **V1, **COMMANDS, **OTHERS}.items()}
+    made = {name: encode(value) for name, value in {**TRANSITIONS, **V1, **OLD_V2, **COMMANDS, **OTHERS}.items()}
+    made |= {name: as_written(2, value) for name, value in FROM_V2.items()}
     made |= {name: encode_definition(value) for name, value in DEFINITIONS.items()}
     made |= {name: encode_instance(value) for name, value in STATES.items()}
     made |= {name: b"".join(encode_partition(value)) for name, value in PARTITIONS.items()}
-    made["events/history.jsonl"] = b"\n".join(encode(one) for one in HISTORY)
+    made["events/history.jsonl"] = b"\n".join(as_written(2, one) for one in HISTORY)
+    made["events/history-3.jsonl"] = b"\n".join(encode(one) for one in HISTORY)
     return made

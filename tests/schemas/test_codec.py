@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.errors import LogCorruptedError, LogVersionError
+from stepwell.schemas.cleanups import decode_cleanup
 from stepwell.schemas.codec import MOST_NESTED, decode_command, decode_snapshotted, decode_transition, encode
 from stepwell.schemas.commands import CompleteStep, ResumeWorkflow, StartWorkflow
 from stepwell.schemas.events import EVENTS_VERSION, StepSucceeded, Transition
@@ -59,25 +60,54 @@ def test_old_events_that_are_none_are_corrupted(events):
         decode_transition(json.dumps(raw).encode(), "here")
 
 
-@pytest.mark.parametrize("version", [3, 99, 0, "2", None, [], {}, 2.5])
+@pytest.mark.parametrize("version", [EVENTS_VERSION + 1, 99, 0, "2", None, [], {}, 2.5])
 def test_an_event_of_an_unknown_version_stops_the_reader(version):
     raw = {"version": version, "at": 5, "instance_id": "i", "sequence": 1, "events": [{"type": "from.the.future"}]}
     with pytest.raises((LogVersionError, LogCorruptedError)) as caught:
         decode_transition(json.dumps(raw).encode(), "events[0] 7")
     assert "Nothing was skipped." in str(caught.value)
-    if version in (3, 99):
+    if version in (EVENTS_VERSION + 1, 99):
         assert isinstance(caught.value, LogVersionError)
         assert "Update Stepwell" in str(caught.value)
 
 
 def test_an_unknown_event_of_our_own_version_is_corruption():
-    raw = {"version": 2, "at": 5, "instance_id": "i", "sequence": 1, "events": [{"type": "from.the.future"}]}
+    raw = {"version": EVENTS_VERSION, "at": 5, "instance_id": "i", "sequence": 1, "events": [{"type": "from.afar"}]}
     with pytest.raises(LogCorruptedError):
         decode_transition(json.dumps(raw).encode(), "here")
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: decode_transition(
+            b'{"version":3,"at":5,"instance_id":"i","sequence":1,"events":[{"type":"x"}]}', "e"
+        ),
+        lambda: decode_transition(
+            b'{"version":2,"at":5,"instance_id":"i","sequence":1,"events":[{"type":"x"}]}', "e"
+        ),
+        lambda: decode_snapshotted(b'{"version":2}', "e"),
+        lambda: decode_cleanup(b'{"version":1}', {}, "e"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_either_newer_or_damaged_and_the_message_names_both(read):
+    with pytest.raises(LogCorruptedError) as caught:
+        read()
+    assert "a newer Stepwell wrote it: update" in caught.value.remedy
+    assert "it is damaged: restore the log from a backup" in caught.value.remedy
+
+
 def test_a_snapshot_record_of_a_newer_version_says_so():
-    record = {"version": 3, "at": 1, "covers": 1, "epoch": 1, "index": 1, "first": 1, "chunks": 1, "size": 1}
+    record = {
+        "version": EVENTS_VERSION + 1,
+        "at": 1,
+        "covers": 1,
+        "epoch": 1,
+        "index": 1,
+        "first": 1,
+        "chunks": 1,
+        "size": 1,
+    }
     with pytest.raises(LogVersionError):
         decode_snapshotted(json.dumps(record).encode(), "here")
     with pytest.raises(LogCorruptedError):
