@@ -10,29 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from stepwell.cli.session import UsageError
+from stepwell.schemas.yaml_core import write_yaml
 
 _INDENT: Final = re.compile(r"^([ \t]+)\S", re.MULTILINE)
-_OTHER_TRUTHS: Final = re.compile(r"(?:yes|no|on|off|y|n)\Z", re.IGNORECASE)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, and quotes what other readers of YAML take for a truth value."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else '"' if _OTHER_TRUTHS.match(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def as_yaml(data: Any) -> str:
     """Plain data as YAML, in its order."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return write_yaml(data, width=110, blocks=True)
 
 
 def as_json(data: Any, *, like: str = "") -> str:

@@ -54,9 +54,9 @@ async def asyncapi(log: str | None, *, as_yaml: bool, as_json: bool) -> int:
         namespace, brokers = settings.namespace, settings.bootstrap.split(",")
     document = describe(version=__version__, namespace=namespace, brokers=brokers)
     if as_yaml:
-        import yaml  # noqa: PLC0415
+        from stepwell.schemas.yaml_core import write_yaml  # noqa: PLC0415
 
-        print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=118), end="")
+        print(write_yaml(document), end="")
     else:
         print(json.dumps(document, indent=2, ensure_ascii=False))
     return 0

@@ -19,7 +19,8 @@ from stepwell.errors import DefinitionError
 from stepwell.schemas.places import Lines, Problem, show
 from stepwell.schemas.places import Path as Places
 from stepwell.schemas.shapes import struct_problems
-from stepwell.schemas.texts import Loader, parse_text, read_text
+from stepwell.schemas.texts import parse_text, read_text
+from stepwell.schemas.yaml_core import Loader
 
 _PREFIX: Final = "whsec_"
 _SHORTEST, _LONGEST = 24, 64  # bytes of a secret, as the Standard Webhooks have it

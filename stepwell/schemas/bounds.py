@@ -24,10 +24,9 @@ LONGEST_NUMBER: Final = 400
 
 _LEAST_INT, _MOST_INT = -(1 << 63), (1 << 64) - 1  # what JSON readers agree about
 _PLAIN_TAGS: Final = frozenset(
-    f"tag:yaml.org,2002:{name}"
-    for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge", "timestamp")
+    f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge")
 )
-_NUMBER_TAGS: Final = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"})
+_NUMBER_TAGS: Final = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 
 
 class TooLargeError(ValueError):
@@ -94,7 +93,7 @@ def wrong_nodes(root: yaml.Node) -> Iterator[tuple[int, str]]:
 
 
 def odd_scalar(loader: Any, root: yaml.Node) -> str:
-    """Which value of composed YAML could not be made what its tag, or its look, says: ``!!int x``, ``2026-99-99``."""
+    """Which value of composed YAML could not be made what its tag, or its look, says: ``!!int x``."""
     for node in nodes_of(root):
         if isinstance(node, yaml.ScalarNode):
             try:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from stepwell.schemas.definitions import Definition, decode_definition, encode_definition
-
-_BREAKS: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def to_plain(definition: Definition) -> dict[str, Any]:
@@ -29,17 +26,6 @@ def to_yaml(definition: Definition) -> str:
     Raises:
         msgspec.ValidationError: As for ``to_plain``.
     """
-    import yaml  # noqa: PLC0415 - start-up time
+    from stepwell.schemas.yaml_core import write_yaml  # noqa: PLC0415 - start-up time
 
-    class Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:  # the same thing twice is written twice, as people do
-            del data
-            return True
-
-    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        # Outside of double quotes PyYAML writes what YAML 1.1 takes for a line break as it is.
-        style = '"' if _BREAKS.search(value) else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-    Dumper.add_representer(str, text)
-    return yaml.dump(to_plain(definition), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=118)
+    return write_yaml(to_plain(definition))

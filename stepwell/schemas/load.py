@@ -19,7 +19,8 @@ from stepwell.schemas.dialects import CANONICAL, NAMES, detect, translate
 from stepwell.schemas.loaded import Loaded, of_definition
 from stepwell.schemas.places import Lines, Problem, locate
 from stepwell.schemas.shapes import shape_problems, unknown_value
-from stepwell.schemas.texts import Loader, parse_text, read_text
+from stepwell.schemas.texts import parse_text, read_text
+from stepwell.schemas.yaml_core import Loader
 
 Source = Definition | Mapping[str, Any] | str | Path
 
@@ -58,7 +59,9 @@ def read_definition(source: Source, *, place: str = "", dialect: str | None = No
             raise DefinitionError(wrong, place=place or f"workflow {source.name!r}")
         return of_definition(resolved)
     if isinstance(source, Mapping):
-        return _load(dict(source), place or "definition", dialect, name, None)
+        place = place or "definition"
+        _check_values(source, place)
+        return _load(dict(source), place, dialect, name, None)
     if isinstance(source, Path) or not ("\n" in source or "{" in source):
         path = Path(source)
         text, place, name = read_text(path), place or str(source), name or path.stem
@@ -73,19 +76,23 @@ def from_plain(data: Any, *, place: str) -> Definition:
     Raises:
         DefinitionError: Its shape is wrong.
     """
+    _check_values(data, place)
     loaded = _load(data, place, None, "", None)
     if loaded.problems or loaded.definition is None:
         raise loaded.everything(None)
     return loaded.definition
 
 
+def _check_values(data: Any, place: str) -> None:
+    wrong = wrong_values(data)
+    if wrong:
+        raise DefinitionError([wrong], place=place)
+
+
 def _load(data: Any, place: str, dialect: str | None, name: str, lines: Lines | None) -> Loaded:
     if not isinstance(data, dict):
         kind = "empty" if data is None else f"a {type(data).__name__}"
         raise DefinitionError([f"is {kind}; a definition is a mapping with name and steps"], place=place)
-    wrong = wrong_values(data)
-    if wrong:
-        raise DefinitionError([wrong], place=place)
     chosen = dialect or detect(data)
     translation = None
     if chosen != CANONICAL:
@@ -141,7 +148,7 @@ def _shorthand(data: dict[str, Any]) -> dict[str, Any]:
     data = dict(data)
     version = data.get("version")
     if isinstance(version, (int, float)) and not isinstance(version, bool):
-        data["version"] = str(version)  # YAML reads 1.0 as a number
+        data["version"] = str(version)  # from a program; in a text it is what is written
     elif version is None:
         data.pop("version", None)
     handlers = data.get("error_handlers")

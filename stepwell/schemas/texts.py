@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,38 +12,19 @@ import yaml
 from stepwell.errors import DefinitionError
 from stepwell.schemas.bounds import (
     MOST_BYTES,
-    CountingLoader,
     TooLargeError,
     check_expanded,
     check_text,
     nodes_of,
     odd_scalar,
     wrong_nodes,
+    wrong_values,
 )
+from stepwell.schemas.json_text import JsonError, parse_json, without_bom
+from stepwell.schemas.versions import version_places
+from stepwell.schemas.yaml_core import MERGE, NUMBERS, TEXT, Loader
 
-_BOOL: Final = "tag:yaml.org,2002:bool"
-_TEXT: Final = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # what a key may be
-
-
-def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """How plain words are read, with the truth values of YAML 1.2: ``on`` and ``no`` are texts."""
-    resolvers = {
-        first: [(tag, pattern) for tag, pattern in pairs if tag != _BOOL]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    for first in "tTfF":
-        resolvers[first] = [(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")), *resolvers.get(first, [])]
-    return resolvers
-
-
-Loader: Any = type(
-    "Loader",
-    (
-        CountingLoader,
-        getattr(yaml, "CSafeLoader", yaml.SafeLoader),
-    ),  # the C one is ten times as fast, where it was built
-    {"yaml_implicit_resolvers": _resolvers()},
-)
+_KEYS: Final = (TEXT, MERGE)  # what a key may be
 
 
 def read_text(path: Path) -> str:
@@ -59,7 +38,7 @@ def read_text(path: Path) -> str:
             data = file.read(MOST_BYTES + 1)  # of /dev/zero there is no end
         if len(data) > MOST_BYTES:
             raise DefinitionError([f"has more than {MOST_BYTES:,} bytes"], place=str(path))
-        return data.decode()
+        return without_bom(data.decode())
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, _names_beside(path), n=1)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
@@ -84,7 +63,9 @@ def _names_beside(path: Path) -> list[str]:
 
 
 def parse_text(text: str, place: str) -> Any:
-    """Plain data from YAML or JSON in which every key is a text, given once.
+    """Plain data from YAML or JSON in which every key is a text, given once, and every value is one that JSON has.
+
+    Versions are texts as they are written, also where they look like numbers.
 
     Args:
         place: How messages name the text.
@@ -94,20 +75,21 @@ def parse_text(text: str, place: str) -> Any:
     """
     try:
         check_text(text)
-        return _parse_checked(text, place)
+        data = _parse_checked(without_bom(text), place)
+        wrong = wrong_values(data)
     except TooLargeError as error:
         raise DefinitionError([str(error)], place=place) from None
+    if wrong:
+        raise DefinitionError([wrong], place=place)
+    return data
 
 
 def _parse_checked(text: str, place: str) -> Any:
-    stripped = text.lstrip()
-    if stripped.startswith("{"):
+    if text.lstrip().startswith("{"):
         try:
-            return json.loads(text, object_pairs_hook=_unique)
-        except _GivenTwiceError as error:
-            problem = f'"{error}" is given twice'  # JSON is YAML, whose reader knows the line
-        except (ValueError, RecursionError) as error:
-            problem = f"is no JSON: {error}"
+            return _parse_json(text)
+        except JsonError as error:  # for a key that is given twice: JSON is YAML, whose reader knows the line
+            problem = str(error)
         try:  # YAML's flow style begins with a brace, too
             return _parse_yaml(text, place)
         except TooLargeError:
@@ -133,16 +115,43 @@ def _parse_checked(text: str, place: str) -> Any:
         raise DefinitionError([problem], place=place) from None
 
 
-class _GivenTwiceError(Exception):
-    """A JSON object has a key twice."""
+def _parse_json(text: str) -> Any:
+    """Read JSON.
+
+    Raises:
+        JsonError: It is none, or has a key twice.
+    """
+    data = parse_json(text)
+    versions = [place for place in version_places(data, _parts, lambda part: part) if _is_number(*place)]
+    if any(isinstance(mapping[key], float) for mapping, key in versions):
+        written = parse_json(text, number=_Written)  # once more: the same places, with what stands there
+        for (mapping, key), (other, _) in zip(
+            versions,
+            [place for place in version_places(written, _parts, lambda part: part) if _is_number(*place)],
+            strict=True,
+        ):
+            mapping[key] = str(other[key])
+    for mapping, key in versions:
+        mapping[key] = str(mapping[key])
+    return data
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _GivenTwiceError(next(name for name in names if names.count(name) > 1))
-    return made
+class _Written(str):
+    """A number as it is written."""
+
+    __slots__ = ()
+
+
+def _is_number(mapping: dict[str, Any], key: str) -> bool:
+    value = mapping[key]
+    return isinstance(value, (int, float, _Written)) and not isinstance(value, bool)
+
+
+def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from enumerate(value)
 
 
 def _parse_yaml(text: str, place: str) -> Any:
@@ -162,6 +171,7 @@ def _parse_yaml(text: str, place: str) -> Any:
             problems = [f"line {line}: {what}" for line, what in wrong[:100]]
             raise DefinitionError(problems, place=place)
         check_expanded(root)
+        _keep_versions(root)
         try:
             return loader.construct_document(root)
         except yaml.YAMLError:
@@ -180,9 +190,26 @@ def _wrong_keys(root: yaml.Node) -> Iterator[tuple[int, str]]:
                 line = key.start_mark.line + 1
                 if not isinstance(key, yaml.ScalarNode):
                     yield line, 'a key must be a text; is this a template? Put it in quotes: "{{ … }}"'
-                elif key.tag not in _TEXT:
+                elif key.tag not in _KEYS:
                     yield line, f'the key {key.value} is no text; write "{key.value}"'
                 elif key.value in names:
                     yield line, f'"{key.value}" is given twice'
                 else:
                     names.add(key.value)
+
+
+def _keep_versions(root: yaml.Node) -> None:
+    """Make texts of the numbers that are versions."""
+    for mapping, key in list(version_places(root, _node_parts, lambda node: getattr(node, "value", None))):
+        for index, (name, value) in enumerate(mapping.value):
+            if name.value == key and isinstance(value, yaml.ScalarNode) and value.tag in NUMBERS:
+                # A node of its own: an alias may stand for the same number elsewhere.
+                kept = yaml.ScalarNode(TEXT, value.value, value.start_mark, value.end_mark)
+                mapping.value[index] = (name, kept)
+
+
+def _node_parts(node: yaml.Node) -> Iterator[tuple[Any, Any]]:
+    if isinstance(node, yaml.MappingNode):
+        yield from ((key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
+    elif isinstance(node, yaml.SequenceNode):
+        yield from enumerate(node.value)
