@@ -40,6 +40,8 @@ async def parts(
     """Run an engine and a worker until stopped, or until nobody holds our standard input any more."""
     from stepwell import telling  # noqa: PLC0415 - start-up time
     from stepwell.cli.serving import serve  # noqa: PLC0415
+    from stepwell.consumers.builtin import OF_SERVICES  # noqa: PLC0415
+    from stepwell.consumers.builtin._allowed import check_roots  # noqa: PLC0415
     from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -47,9 +49,17 @@ async def parts(
     telling.configure(as_json=as_json)
 
     def attempt_on(opened: Log) -> Callable[[Callable[[], None]], Awaitable[None]]:
+        check_roots()  # now that the log is known, which has to lie elsewhere
+
         async def attempt(at_work: Callable[[], None]) -> None:
             runtime = LocalRuntime(
-                opened, prefixes=prefixes, queues=queues, concurrency=concurrency, hand_back=True, grace=grace
+                opened,
+                prefixes=prefixes,
+                queues=queues,
+                concurrency=concurrency,
+                hand_back=True,
+                grace=grace,
+                builtin=OF_SERVICES,
             )
             await runtime.start()
             at_work()
@@ -91,7 +101,7 @@ async def apart(
     words += ["--concurrency", str(concurrency)] if concurrency else []
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "stepwell", "serve-parts", *words),
+        *("-P", "-m", "stepwell", "serve-parts", *words),  # -P: the working directory is not imported from first
         stdin=subprocess.PIPE,
         env={**os.environ, VARIABLE: url},  # it may hold a password, and words of a command are seen by everybody
         start_new_session=True,  # Ctrl-C is for the parent, which ends the child once it has answered

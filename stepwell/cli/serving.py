@@ -19,6 +19,7 @@ from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, open_pati
 from stepwell.errors import LogError, LogUnavailableError, StepwellError
 from stepwell.log.port import WORKERS, Log
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
+from stepwell.own_files import claim
 
 if TYPE_CHECKING:
     from stepwell.consumers.crew import Crew
@@ -86,7 +87,8 @@ async def worker(
 ) -> int:
     """Run a worker until stopped; return the exit status."""
     from stepwell.consumers import settings  # noqa: PLC0415 - start-up time
-    from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
+    from stepwell.consumers.builtin import OF_SERVICES  # noqa: PLC0415
+    from stepwell.consumers.builtin._allowed import check_roots  # noqa: PLC0415
     from stepwell.consumers.engine import process_name  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.consumers.worker import Worker  # noqa: PLC0415
@@ -96,11 +98,13 @@ async def worker(
         raise UsageError("a queue's name has one character at least", place="--queue")
     named = _named(name) or process_name()
     at_once = concurrency or settings.concurrency()
-    handlers = Handlers(import_handlers(modules), BUILTIN)
+    handlers = Handlers(import_handlers(modules), OF_SERVICES)
     handlers.update(registered)
     telling.configure(as_json=as_json)  # after the handlers' modules, which may have ideas of their own
 
     def attempt_on(opened: Log) -> Attempt:
+        check_roots()  # now that the log is known, which has to lie elsewhere
+
         def attempt(at_work: Callable[[], None]) -> Awaitable[None]:
             made = Worker(opened, handlers, queues=wanted, concurrency=at_once, name=named)
             return made.run(at_work, grace=grace)
@@ -138,7 +142,10 @@ async def serve(
         attempt_on: Makes, for a log, what runs the part once.
         about: What is told of it when it starts.
     """
+    from stepwell.projections.places import views_directory  # noqa: PLC0415 - start-up time
+
     url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    claim(views_directory(url))  # others may keep them, and steps of ours are to stay away
     logger = telling.Logger(f"stepwell.{role}")
     try:
         async with opened(url, retry_for) as log_:

@@ -249,8 +249,8 @@ def import_handlers(modules: Iterable[str], *, place: str = "") -> list[str]:
         HandlerError: One cannot be imported.
     """
     names = [name for module in modules for name in module.split(",") if name]
-    if names and os.getcwd() not in sys.path:  # noqa: PTH109 - compared as text
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    if names:
+        import_from(os.getcwd())  # noqa: PTH109 - compared as text
     for name in names:
         if name.endswith(".py") or "/" in name:
             dotted = name.removesuffix(".py").strip("/").replace("/", ".")
@@ -258,7 +258,31 @@ def import_handlers(modules: Iterable[str], *, place: str = "") -> list[str]:
                 "is a path; modules are named with dots", place=f"--handlers {name}", remedy=f"--handlers {dotted}"
             )
         import_module(name, place=place or f"--handlers {name}")
+        _check_found_here(name, place=place or f"--handlers {name}")
     return names
+
+
+def import_from(directory: str) -> None:
+    """Let modules be imported from a directory that people, and steps, may write into: after all others.
+
+    Were it first, a file in it would stand in for any module that something imports later.
+    """
+    if directory not in sys.path:
+        sys.path.append(directory)
+
+
+def _check_found_here(name: str, *, place: str) -> None:
+    """Check that a module whose file is in the working directory has not been found elsewhere."""
+    here = Path.cwd()
+    first = name.partition(".")[0]
+    mine = next((path for path in (here / f"{first}.py", here / first / "__init__.py") if path.is_file()), None)
+    found = getattr(sys.modules.get(first), "__file__", None)
+    if mine is not None and (found is None or Path(found).resolve() != mine.resolve()):
+        raise HandlerError(
+            f"Python knows another module as {first!r}: {found or 'a built-in one'}",
+            place=place,
+            remedy=f"Rename {mine.relative_to(here)}: what is installed comes first.",
+        )
 
 
 def import_module(name: str, *, place: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from stepwell.cli.session import UsageError, import_handlers, import_module
+from stepwell.cli.session import UsageError, import_from, import_handlers, import_module
 from stepwell.core.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def _import_file(file: Path) -> str:
         raise UsageError(
             f"{module!r} is no name that Python can import", place=str(file), remedy="Rename the file: order_flow.py."
         )
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+    import_from(str(root))
     import_module(module, place=str(file))
     found = getattr(sys.modules[module], "__file__", None)
     if found is None or Path(found).resolve() != path:

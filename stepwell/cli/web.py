@@ -122,8 +122,11 @@ async def _until_decided(client: Client, failed: asyncio.Future[None]) -> None:
 async def _run_parts(
     client: Client, prefixes: Sequence[str], queues: Sequence[str], concurrency: int | None, grace: float
 ) -> LocalRuntime:
-    from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.builtin import OF_SERVICES  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.builtin._allowed import check_roots  # noqa: PLC0415
+    from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415
 
+    check_roots()
     runtime = LocalRuntime(
         client.log,
         prefixes=prefixes,
@@ -132,6 +135,7 @@ async def _run_parts(
         hand_back=True,
         definitions=client.registry,
         grace=grace,
+        builtin=OF_SERVICES,
     )
     await runtime.start()
     runtime.failed.add_done_callback(client.lost)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from stepwell.consumers import settings
-from stepwell.consumers.builtin import BUILTIN
+from stepwell.consumers.builtin import BUILTIN, Types
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.engine import ENGINES, Engine
 from stepwell.consumers.handlers import Handlers, registered
@@ -33,6 +33,7 @@ class LocalRuntime:
         standby: Decide only while no other engine does. A process that is here for one instance would take
             partitions over from those that are here to stay, and give them back a moment later.
         grace: When stopped, seconds that steps under way get to finish.
+        builtin: The step types that come with Stepwell, see ``stepwell.consumers.builtin``.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class LocalRuntime:
         definitions: Definitions | None = None,
         standby: bool = False,
         grace: float = 0.0,
+        builtin: Types = BUILTIN,
     ) -> None:
         self._log = log
-        self.handlers = Handlers(prefixes, BUILTIN)
+        self.handlers = Handlers(prefixes, builtin)
         self.handlers.update(handlers)
         self._queues = tuple(dict.fromkeys((*queues, *self.handlers.agents())))
         self._concurrency = (concurrency or settings.concurrency()) if worker else 0

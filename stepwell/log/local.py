@@ -47,6 +47,7 @@ from stepwell.log.port import (
     Outgoing,
     Record,
 )
+from stepwell.own_files import claim
 
 _GLANCE: Final = 0.08  # seconds between looks at whether another process has written, should its ring get lost
 _BEAT: Final = 1.0  # seconds between looks at who has died
@@ -56,6 +57,7 @@ class LocalLog:
     """The log in one file; see ``port.Log`` for what its methods promise. Made by ``open``."""
 
     def __init__(self, path: str, loop: AbstractEventLoop, *, patience: float, max_record_bytes: int) -> None:
+        claim(path)
         self.path = path
         self.loop = loop
         self.partitions = 0

@@ -22,6 +22,7 @@ from msgspec import Struct
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogUnavailableError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
+from stepwell.own_files import claim
 from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
@@ -65,6 +66,7 @@ class ReadModels:
     """
 
     def __init__(self, log: Log, directory: Path, definitions: Definitions) -> None:
+        claim(directory)
         self._log = log
         self.directory = directory
         self._definitions = definitions

@@ -17,6 +17,7 @@ from typing import Final
 from msgspec import Struct
 
 from stepwell.errors import StepwellError, visible
+from stepwell.own_files import claim
 from stepwell.telling import Logger
 
 VARIABLE: Final = "STEPWELL_TOKENS"
@@ -72,6 +73,7 @@ class TokenFile:
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        claim(path)
         self._path = path
         self._clock = clock
         self._looked = clock()

@@ -6,7 +6,8 @@ first call that needs them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from stepwell.consumers.builtin.process import process as _process
@@ -28,8 +29,16 @@ async def _llm(data: Any, ctx: StepContext) -> Any:
 def _file_operation(data: Any, ctx: StepContext) -> Any:
     from stepwell.consumers.builtin.files import file_operation  # noqa: PLC0415 - few definitions have one
 
+    return file_operation(data, ctx, Path.cwd())
+
+
+def _file_operation_of_a_service(data: Any, ctx: StepContext) -> Any:
+    from stepwell.consumers.builtin.files import file_operation  # noqa: PLC0415 - as above
+
     return file_operation(data, ctx)
 
+
+Types = Mapping[str, Callable[[Any, StepContext], Any]]
 
 BUILTIN: Final[dict[str, Callable[[Any, StepContext], Any]]] = {
     "process": _process,
@@ -37,4 +46,14 @@ BUILTIN: Final[dict[str, Callable[[Any, StepContext], Any]]] = {
     "llm": _llm,
     "file_operation": _file_operation,
 }
-"""The function of each step type: coroutine functions run in the worker's loop, others in threads."""
+"""The function of each step type: coroutine functions run in the worker's loop, others in threads.
+
+This is what somebody gets who runs definitions of their own, by ``stepwell run`` or ``stepwell.connect``: their steps
+work on files in the directory in which that was started.
+"""
+
+OF_SERVICES: Final[dict[str, Callable[[Any, StepContext], Any]]] = {
+    **BUILTIN,
+    "file_operation": _file_operation_of_a_service,
+}
+"""The same for processes that run what others have written: steps work on files in directories that are named."""

@@ -2,6 +2,8 @@
 
 A path is resolved, links and all, and must then lie below a root. After that it is walked once more from the root,
 a directory at a time and following no link: whoever puts a link there between the look and the use gets an error.
+Stepwell's own files are known by device and inode, so no hard link leads to them either; and names that begin with
+a dot, where programs keep their settings and secrets (``.env``, ``.git``), are out of bounds.
 """
 
 from __future__ import annotations
@@ -16,11 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from stepwell.errors import StepwellError
-
-ROOTS: Final = "STEPWELL_FILE_ROOTS"
-OWN: Final = ".stepwell"
-"""The directory of the local log. Steps have no business there."""
+from stepwell.consumers.builtin._allowed import ROOTS, check_no_code, roots
+from stepwell.consumers.builtin._errors import (
+    FileAccessDenied,
+    FileExists,
+    FileNotFound,
+    FileOperationError,
+    FileSettingsError,
+    PathRefused,
+    WrongKindOfFile,
+)
+from stepwell.own_files import OwnFiles
 
 LONGEST_PATH: Final = 4_000
 """Bytes. A directory at a time one could go deeper, to where other programs find nothing any more."""
@@ -34,46 +42,6 @@ _PASSING: Final = frozenset({
 })  # fmt: skip
 
 
-class FileOperationError(StepwellError):
-    """A file could not be worked on.
-
-    Args:
-        path: As the definition names it.
-        retryable: Whether another attempt may go better: the disk is full, a server of files is away.
-    """
-
-    def __init__(
-        self, message: str, *, path: str = "", retryable: bool = False, place: str = "", remedy: str = ""
-    ) -> None:
-        self.path = path
-        self.retryable = retryable
-        super().__init__(message, place=place, remedy=remedy)
-
-
-class FileSettingsError(FileOperationError):
-    """The settings of the step are wrong; ``place`` says which. Not retryable."""
-
-
-class PathRefused(FileOperationError):  # noqa: N818 - a kind of error that retry policies know, as the next ones
-    """A path leads out of the directories that steps may work in. Not retryable."""
-
-
-class FileNotFound(FileOperationError, FileNotFoundError):  # noqa: N818
-    """There is no such file or directory. Not retryable."""
-
-
-class FileExists(FileOperationError, FileExistsError):  # noqa: N818
-    """There is another file already, and ``overwrite`` is false. Not retryable."""
-
-
-class FileAccessDenied(FileOperationError, PermissionError):  # noqa: N818
-    """The worker's user may not. Not retryable."""
-
-
-class WrongKindOfFile(FileOperationError):  # noqa: N818
-    """A directory where a file is needed, or the other way round, or something else altogether. Not retryable."""
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """A path that steps may work on.
@@ -82,11 +50,15 @@ class Place:
         given: As the definition names it.
         root: The directory that it lies below, resolved.
         parts: The way from there, resolved; empty for the root itself.
+        own: What steps have no business with.
+        home: The root where the environment names none.
     """
 
     given: str
     root: str
     parts: tuple[str, ...]
+    own: OwnFiles
+    home: Path | None
 
     @property
     def name(self) -> str:
@@ -100,78 +72,98 @@ class Place:
         Args:
             make: Make the directories that are missing.
         """
-        with explained(self.given), _walked(self.root, self.parts[:-1], make=make) as directory:
+        with explained(self.given), self._walked(self.parts[:-1], make=make) as directory:
+            if self.own.has_place(os.fstat(directory), self.name):
+                raise self.refused()
+            with contextlib.suppress(OSError):  # there is nothing yet
+                self.check(os.stat(self.name, dir_fd=directory, follow_symlinks=False))
             yield directory
 
     @contextlib.contextmanager
     def directory(self) -> Iterator[int]:
         """The directory that it is, opened."""
-        with explained(self.given), _walked(self.root, self.parts) as directory:
+        with explained(self.given), self._walked(self.parts) as directory:
             yield directory
 
+    def check(self, known: os.stat_result) -> None:
+        """Check that what was found is not Stepwell's own.
 
-def place_of(given: str, at: str, environment: Mapping[str, str] = os.environ) -> Place:
+        Raises:
+            PathRefused: It is.
+        """
+        if self.own.has(known):
+            raise self.refused()
+
+    def refused(self) -> PathRefused:
+        """The error for what is Stepwell's own."""
+        return PathRefused(f"{self.given}: is Stepwell's own, and not for steps", path=self.given)
+
+    @contextlib.contextmanager
+    def _walked(self, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+        directory = os.open(self.root, _DIRECTORY & ~os.O_NOFOLLOW)
+        try:
+            self.check(os.fstat(directory))
+            for part in parts:
+                if self.own.has_place(os.fstat(directory), part):
+                    raise self.refused()
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=directory)
+                inner = os.open(part, _DIRECTORY, dir_fd=directory)
+                os.close(directory)
+                directory = inner
+                self.check(os.fstat(directory))
+            yield directory
+        finally:
+            os.close(directory)
+
+
+def place_of(given: str, at: str, environment: Mapping[str, str] = os.environ, *, home: Path | None = None) -> Place:
     """Find a path below the roots.
 
     Args:
         given: Absolute, or relative to the first root.
         at: Where the definition names it.
+        home: The root where the environment names none; None for none.
 
     Raises:
         FileSettingsError: It is no path, or a root is none.
-        PathRefused: It leads elsewhere.
+        PathRefused: It leads elsewhere, or to what steps have no business with.
     """
     if not given.strip() or "\0" in given:
         raise FileSettingsError("is no path", place=at, path=given)
-    roots = _roots(environment)
+    allowed = roots(environment, home)
     try:
-        found = os.path.realpath(Path(roots[0], given))
+        found = os.path.realpath(Path(allowed[0], given))
     except (OSError, ValueError) as error:
         raise FileSettingsError(f"is no path: {error}", place=at, path=given) from None
     if len(os.fsencode(found)) > LONGEST_PATH:
         raise FileSettingsError(f"is longer than {LONGEST_PATH:,} bytes", place=at)
-    for root in roots:
+    for root in allowed:
         if found == root or found.startswith(root.rstrip("/") + "/"):
             parts = tuple(part for part in found[len(root) :].split("/") if part)
-            if any(map(is_own, parts)):
-                raise PathRefused(f"{given}: lies in {OWN}, which is Stepwell's own", place=at, path=given)
-            return Place(given, root, parts)
+            hidden = next(filter(is_hidden, parts), None)
+            if hidden is not None:
+                raise PathRefused(
+                    f"{given}: names that begin with a dot are not for steps ({hidden})",
+                    place=at,
+                    path=given,
+                    remedy="Settings, secrets and Stepwell's own files have such names. Choose another name.",
+                )
+            if home is not None:  # nobody has checked it as a root
+                check_no_code(found, given, at)
+            return Place(given, root, parts, OwnFiles(), home)
     raise PathRefused(
         f"{given}: leads out of the directories that steps may work in",
         place=at,
         path=given,
-        remedy=f"They are named by {ROOTS} in the environment of the worker, separated by {os.pathsep}; without it, "
-        "it is the directory in which the worker was started.",
+        remedy=f"They are named by {ROOTS} in the environment of the worker, separated by {os.pathsep}.",
     )
 
 
-def is_own(name: str) -> bool:
-    """Whether a name is that of the local log's directory; on some disks, however it is written."""
-    return name.casefold() == OWN
-
-
-def _roots(environment: Mapping[str, str]) -> list[str]:
-    named = [part for part in environment.get(ROOTS, "").split(os.pathsep) if part.strip()] or [str(Path.cwd())]
-    for part in named:
-        if not Path(part).is_dir():
-            raise FileSettingsError(f"{part}: there is no such directory", place=ROOTS)
-    return [os.path.realpath(part) for part in named]
-
-
-@contextlib.contextmanager
-def _walked(root: str, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
-    directory = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
-    try:
-        for part in parts:
-            if make:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=directory)
-            inner = os.open(part, _DIRECTORY, dir_fd=directory)
-            os.close(directory)
-            directory = inner
-        yield directory
-    finally:
-        os.close(directory)
+def is_hidden(name: str) -> bool:
+    """Whether a name is one of those that programs keep to themselves."""
+    return name.startswith(".")
 
 
 @contextlib.contextmanager
@@ -214,6 +206,7 @@ def opened(place: Place) -> Iterator[tuple[BinaryIO, os.stat_result]]:
             if not stat.S_ISREG(known.st_mode):
                 what = "is a directory" if stat.S_ISDIR(known.st_mode) else "is no regular file"
                 raise WrongKindOfFile(f"{place.given}: {what}", path=place.given)
+            place.check(known)
             yield file, known
 
 

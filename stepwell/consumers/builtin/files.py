@@ -30,18 +30,21 @@ import os
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from stepwell.consumers.builtin._roots import (
+from stepwell.consumers.builtin._errors import (
     FileExists,
     FileNotFound,
     FileOperationError,
     FileSettingsError,
-    Place,
     WrongKindOfFile,
-    is_own,
+)
+from stepwell.consumers.builtin._roots import (
+    Place,
+    is_hidden,
     opened,
     place_of,
     replacement,
@@ -76,16 +79,17 @@ class PayloadTooLarge(FileOperationError):  # noqa: N818 - a kind of error that 
         super().__init__(message, path=path, remedy=remedy)
 
 
-def file_operation(data: Any, ctx: StepContext) -> dict[str, Any]:
+def file_operation(data: Any, ctx: StepContext, home: Path | None = None) -> dict[str, Any]:
     """Run a ``file_operation`` step. It blocks: the worker runs it in a thread.
 
     Args:
         data: The step's input; written where ``content`` is not given.
         ctx: ``config`` says what to do, see above.
+        home: Where it works if the environment names no directory for it; None for nowhere.
 
     Raises:
-        FileSettingsError: ``config`` is wrong.
-        PathRefused: A path leads out of the directories that steps may work in.
+        FileSettingsError: ``config`` is wrong, or there is no directory to work in.
+        PathRefused: A path leads out of the directories that steps may work in, or to what is not for them.
         FileNotFound: There is no such file.
         FileExists: There is another one, and ``overwrite`` is false.
         FileAccessDenied: The worker's user may not.
@@ -97,7 +101,7 @@ def file_operation(data: Any, ctx: StepContext) -> dict[str, Any]:
     settings = Settings(ctx.config, "config", CONFIG_KEYS["file_operation"], FileSettingsError)
     operation = settings.choice("operation", FILE_OPERATION_KEYS)
     settings = Settings(ctx.config, "config", ("operation", *FILE_OPERATION_KEYS[operation]), FileSettingsError)
-    place = place_of(settings.text("path"), settings.at("path"))
+    place = place_of(settings.text("path"), settings.at("path"), home=home)
     return _OPERATIONS[operation](settings, place, data, ctx)
 
 
@@ -197,7 +201,7 @@ def _overwrites(settings: Settings) -> bool:
 
 
 def _destination(settings: Settings, place: Place) -> Place:
-    to = place_of(settings.text("to"), settings.at("to"))
+    to = place_of(settings.text("to"), settings.at("to"), home=place.home)
     if (to.root, to.parts) == (place.root, place.parts):
         raise settings.wrong("to", "is the same file")
     return to
@@ -259,7 +263,9 @@ def _list(settings: Settings, place: Place, _data: Any, ctx: StepContext) -> dic
     with place.directory() as directory:
         for path, known in _entries(directory, "", 0 if recursive else MAX_DEPTH):
             _go_on(place, ctx)
-            if not fnmatch.fnmatchcase(path if "/" in pattern else path.rpartition("/")[2], pattern):
+            if place.own.has(known) or not fnmatch.fnmatchcase(
+                path if "/" in pattern else path.rpartition("/")[2], pattern
+            ):
                 continue
             if len(entries) >= MAX_ENTRIES:
                 raise PayloadTooLarge(
@@ -277,7 +283,7 @@ def _entries(directory: int, below: str, depth: int) -> Iterator[tuple[str, os.s
     with os.scandir(directory) as found:
         names = sorted(entry.name for entry in found)
     for name in names:
-        if is_own(name):
+        if is_hidden(name):
             continue
         path = f"{below}{name}"
         try:
