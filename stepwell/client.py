@@ -294,7 +294,8 @@ class Client:
         """Go on with a paused instance; or, at the step that failed, with a failed or cancelled one.
 
         Args:
-            skip_failed: Go on without the steps that failed instead of running them anew.
+            skip_failed: Go on without the steps that failed instead of running them anew. A gate that was rejected or
+                not decided in time asks anew all the same.
 
         Raises:
             CommandRejectedError: There is no such instance, or it has completed.

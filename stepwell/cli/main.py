@@ -257,7 +257,7 @@ def stop(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log =
 @app.command()
 def resume(
     instance_id: Id,
-    skip_failed: Annotated[bool, typer.Option(help="Go on without the steps that failed.")] = False,
+    skip_failed: Annotated[bool, typer.Option(help="Go on without the steps that failed; a gate asks anew.")] = False,
     as_json: Json = False,
     log: Log = None,
 ) -> None:

@@ -7,10 +7,11 @@ from msgspec.structs import replace
 from stepwell.core.answers import note, reject
 from stepwell.core.decision import Decision
 from stepwell.core.gates import due_in
+from stepwell.core.plan import Plan
 from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.core.settling import fail_step, succeed
 from stepwell.core.starting import settle_up
-from stepwell.core.state import StepState
+from stepwell.core.state import InstanceState, StepState, StepStatus
 from stepwell.core.suggestions import suggest
 from stepwell.schemas.commands import ApproveStep, ChildEnded, RejectStep
 from stepwell.schemas.events import ErrorInfo
@@ -149,6 +150,27 @@ def time_is_over(decision: Decision, step_id: str, step: StepState) -> None:
         error = ErrorInfo(type=NOBODY_DECIDED, message=message, kinds=("TimeoutError",), retryable=False)
         fail_step(decision, plan_step, step.run, step.attempt, error)
         settle_up(decision)
+
+
+def was_not_let_through(state: InstanceState, plan: Plan, step_id: str) -> bool:
+    """Whether a failure means that people have not agreed: then nobody may go on without the step.
+
+    That is a gate of this instance, of a child however deep, or of the failed step's own error handler. To run it
+    anew is to ask anew.
+    """
+    step, plan_step = state.steps.get(step_id), plan.steps[step_id]
+    if step is None or step.status is not StepStatus.FAILED:
+        return False
+    if plan_step.step.type == "approval_gate":
+        return True
+    if (
+        step.error is not None
+        and step.error.type == CHILD_FAILED
+        and not {REJECTED, NOBODY_DECIDED}.isdisjoint(step.error.kinds)
+    ):
+        return True
+    handler = plan.definition.error_handlers.get(step_id)
+    return handler is not None and was_not_let_through(state, plan, handler.step)
 
 
 def child_ended(decision: Decision, command: ChildEnded) -> None:

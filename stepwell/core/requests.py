@@ -8,6 +8,7 @@ from typing import Any, Final
 from stepwell.core.answers import note, reject
 from stepwell.core.decision import START_OF_HISTORY, Decision
 from stepwell.core.outcomes import NO_HANDLER, QUARANTINED
+from stepwell.core.people import was_not_let_through
 from stepwell.core.plan import Plan
 from stepwell.core.rollback import compensate, next_compensation, roll_back
 from stepwell.core.starting import settle_up
@@ -154,7 +155,10 @@ def _not_live(decision: Decision, command: Any, wanted: WorkflowStatus | None = 
 
 
 def resume(decision: Decision, command: ResumeWorkflow) -> None:
-    """Go on with a paused instance, or with an ended one at the step that failed."""
+    """Go on with a paused instance, or with an ended one at the step that failed.
+
+    Who skips what failed goes on without it; but a gate opens by nothing but its people's word, so it asks anew.
+    """
     if not _reopened(decision, command):
         return
     state = decision.instance()
@@ -169,7 +173,8 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
     steps, handlers = decision.plan().steps, decision.plan().definition.error_handlers
     # A failure that an error handler is at is dealt with already, unless the end came first.
     failed = [s for s in state.failures if not steps[s].handles and (ended or s not in handlers)]
-    again = [] if skip else list(failed)
+    skipped = tuple(s for s in failed if skip and not was_not_let_through(state, decision.plan(), s))
+    again = [s for s in failed if s not in skipped]
     again += [handlers[s].step for s in failed if s in handlers and handlers[s].step in state.steps]
     if ended:
         again += sorted(step_id for step_id, s in state.steps.items() if s.status is StepStatus.CANCELLED)
@@ -178,7 +183,6 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
     elif state.incident == NO_HANDLER:
         again += sorted(step_id for step_id, s in state.steps.items() if s.waits_for == "worker")
     reset = tuple(dict.fromkeys(again))
-    skipped = tuple(failed) if skip else ()
     decision.emit(WorkflowResumed(reset=reset, skipped=skipped, command_id=command.command_id))
     for step_id in skipped:
         joins = decision.reach(steps[step_id])

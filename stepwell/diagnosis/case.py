@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from stepwell.consumers.crew import Crew
+from stepwell.core.people import was_not_let_through
 from stepwell.core.plan import Plan
 from stepwell.core.state import InstanceState
 from stepwell.schemas.events import ErrorInfo
@@ -92,8 +93,10 @@ class Case(NamedTuple):
         """A command about anything else."""
         return shlex.join(["stepwell", *words]) + self.at
 
-    def resumes(self, *, skip: bool = True) -> list[Remedy]:
-        """The two ways to go on."""
+    def resumes(self, step_id: str, *, skip: bool = True) -> list[Remedy]:
+        """The ways to go on where a step has failed: anew, or without it."""
+        if self.plan is not None and step_id and was_not_let_through(self.state, self.plan, step_id):
+            return [Remedy("Go on, and ask anew", self.command("resume"))]
         found = [Remedy("Go on, with the failed step run anew", self.command("resume"))]
         if skip:
             found.append(Remedy("Go on without it", self.command("resume", "--skip-failed")))

@@ -89,7 +89,7 @@ def _failed(case: Case) -> Finding:
     remedies = []
     if child:
         remedies.append(Remedy("See why the child failed", case.other("debug", child)))
-    remedies += case.resumes(skip=bool(step_id))
+    remedies += case.resumes(step_id, skip=bool(step_id))
     if error.type == WORKFLOW_TIMEOUT:
         remedies[-1:] = [Remedy("Go on, without a limit of time", case.command("resume"))]
     if state.checkpoints:
@@ -178,7 +178,7 @@ def _paused(case: Case) -> Finding:
     culprit = _culprit(case)
     step = state.steps.get(culprit) or (state.rollback.current if state.rollback is not None else None)
     error = step.error if step is not None else None
-    remedies = case.resumes(skip=state.incident != NO_HANDLER)
+    remedies = case.resumes(culprit, skip=state.incident != NO_HANDLER)
     if state.incident == QUARANTINED:
         return Finding(
             code=QUARANTINED,

@@ -210,7 +210,8 @@ class Resume(Struct, frozen=True, forbid_unknown_fields=True):
     """How to go on.
 
     Attributes:
-        skip_failed: Go on without the steps that failed, instead of running them anew.
+        skip_failed: Go on without the steps that failed, instead of running them anew. A gate that was rejected or
+            not decided in time asks anew all the same.
     """
 
     skip_failed: bool = False

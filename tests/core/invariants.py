@@ -11,6 +11,7 @@ from stepwell.schemas.events import (
     StepCompensated,
     StepFailed,
     StepReady,
+    StepSkipped,
     StepSucceeded,
     StepWaiting,
     WorkflowCompleted,
@@ -25,6 +26,7 @@ class Watch:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.gates = {key for key, one in plan.steps.items() if one.step.type == "approval_gate"}
         self.highest_run = 0
         self.settled_runs: set[int] = set()
 
@@ -36,6 +38,8 @@ class Watch:
         self._arrivals(after)
         if isinstance(event, (*_BEGIN, StepSucceeded, StepFailed, StepCompensated)):
             self._run(before, event)
+        if isinstance(event, StepSkipped) and event.step_id in self.gates and before is not None:
+            assert before.rollback or event.step_id not in before.steps, "nobody skips a gate that was not opened"
         if isinstance(event, WorkflowCompleted):
             self._complete(after)
 
