@@ -22,6 +22,7 @@ from stepwell.consumers.builtin.http import (
     PayloadTooLarge,
 )
 from stepwell.consumers.failures import describe
+from tests.cost import usual_seconds
 from tests.workbench import handlers_of, outcome, stage, workflow
 
 
@@ -180,32 +181,28 @@ async def test_an_oversized_answer_is_refused_whether_or_not_it_says_its_size(se
 async def test_a_small_compressed_answer_does_not_unpack_to_a_large_one(server):
     bomb = gzip.compress(b"\0" * 200_000_000, 1)
     server.answers["/"] = Answer(headers={"Content-Encoding": "gzip"}, body=bomb)
-    began = time.process_time()
-    await failure(PayloadTooLarge, server.url(), max_response_bytes=2_000_000)
-    assert time.process_time() - began < 2
+    with usual_seconds() as took:
+        await failure(PayloadTooLarge, server.url(), max_response_bytes=2_000_000)
+    assert took.seconds < 2
 
 
-@pytest.mark.parametrize("slow", [{"wait": 30}, {"trickle": 0.05}])
+@pytest.mark.parametrize("slow", [{"wait": 600}, {"trickle": 0.05}])
 async def test_the_time_limit_is_for_the_whole_answer(server, slow):
     server.answers["/"] = Answer(body=b"x" * 1000, **slow)
-    began = time.perf_counter()
     error = await failure(HTTPTimeoutError, server.url(), timeout_seconds=0.3)
-    assert 0.25 < time.perf_counter() - began < 20
     assert isinstance(error, TimeoutError)
     assert retried(error)
     assert "within 0.3 s" in str(error)
 
 
 async def test_the_time_limit_is_never_more_than_the_steps(server):
-    server.answers["/"] = Answer(wait=30)
-    began = time.perf_counter()
-    with pytest.raises(HTTPTimeoutError):
+    server.answers["/"] = Answer(wait=600)
+    with pytest.raises(HTTPTimeoutError, match=r"within 0\.2 s"):
         await request(server.url(), timeout=0.2, timeout_seconds=20)
-    assert time.perf_counter() - began < 20
 
 
 async def test_a_cancelled_request_ends_at_once(server):
-    server.answers["/"] = Answer(wait=30)
+    server.answers["/"] = Answer(wait=600)
     task = asyncio.ensure_future(request(server.url()))
     while not server.seen:
         await asyncio.sleep(0.01)

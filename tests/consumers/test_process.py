@@ -17,6 +17,7 @@ from stepwell.core.retry import is_retryable
 from stepwell.schemas.definitions import Retry
 from stepwell.schemas.events import StepReady
 from stepwell.schemas.work import WorkItem
+from tests.cost import usual_seconds
 
 ORDERS = {
     "rows": [
@@ -386,6 +387,6 @@ def test_ten_thousand_rows_take_well_under_a_second():
         {"type": "sort", "by": "amount", "descending": True},
         {"type": "group", "by": "group", "aggregate": {"total": {"sum": "double"}}},
     ]
-    began = time.process_time()
-    assert len(apply_rules(rows, several)) == 10
-    assert time.process_time() - began < 2
+    with usual_seconds() as took:
+        assert len(apply_rules(rows, several)) == 10
+    assert took.seconds < 2

@@ -1,7 +1,5 @@
 """What an instance costs grows with its steps and its edges, and with nothing else."""
 
-import gc
-import time
 from collections import deque
 
 import pytest
@@ -17,6 +15,7 @@ from stepwell.schemas.definitions import Definition
 from stepwell.schemas.events import EVENTS_VERSION, StepReady, StepsDeferred, Transition
 from tests.core.build import step, workflow
 from tests.core.model import Known
+from tests.cost import lines
 
 SMALL, LARGE = 100, 1_000
 
@@ -57,7 +56,6 @@ class Bill:
         plan = compile_plan(definition)
         known = Known(plan)
         plan.steps = Counted(plan.steps)
-        started = time.process_time()
         self.transitions: list[Transition] = []
         self.commands = 0
         state, work = None, deque([StartWorkflow("i", workflow="w")])
@@ -71,7 +69,6 @@ class Bill:
             work += [CompleteStep("i", event.step_id, event.run) for event in ready]
             if state.live and can_continue(state, plan):
                 work.appendleft(ContinueWorkflow("i"))
-        self.seconds = time.process_time() - started
         self.state = state
         self.lookups = plan.steps.asked
         self.definitions = known.lookups
@@ -114,37 +111,24 @@ def test_sequential_steps_are_put_off_once():
     assert bill.events == 2 + 2 * LARGE + len(deferred)
 
 
-def fastest(action) -> float:
-    """Seconds of the best of three; the collector of garbage would measure the other tests."""
-    times = []
-    for _ in range(3):
-        gc.collect()
-        gc.disable()
-        started = time.process_time()
-        action()
-        times.append(time.process_time() - started)
-        gc.enable()
-    return min(times)
-
-
 def ratio(action, small, large) -> float:
-    """How much longer the large one takes than the small one; the small one ten times over, to be measurable."""
-    return 10 * fastest(lambda: action(large)) / fastest(lambda: [action(small) for _ in range(10)])
+    """How many times the lines of Python that the small one runs the large one does."""
+    return lines(lambda: action(large)) / lines(lambda: action(small))
 
 
 @SHAPES
-def test_ten_times_the_steps_take_at_most_twenty_times_as_long(shape):
-    assert ratio(Bill, shape(SMALL), shape(LARGE)) < 20
+def test_ten_times_the_steps_run_at_most_twelve_times_the_code(shape):
+    assert ratio(Bill, shape(SMALL), shape(LARGE)) < 12
 
 
 @SHAPES
-def test_folding_ten_times_the_history_takes_at_most_twenty_times_as_long(shape):
-    assert ratio(fold, Bill(shape(SMALL)).transitions, Bill(shape(LARGE)).transitions) < 20
+def test_folding_ten_times_the_history_runs_at_most_twelve_times_the_code(shape):
+    assert ratio(fold, Bill(shape(SMALL)).transitions, Bill(shape(LARGE)).transitions) < 12
 
 
 @SHAPES
-def test_compiling_ten_times_the_steps_takes_at_most_twenty_times_as_long(shape):
-    assert ratio(compile_plan, shape(SMALL), shape(LARGE)) < 20
+def test_compiling_ten_times_the_steps_runs_at_most_twelve_times_the_code(shape):
+    assert ratio(compile_plan, shape(SMALL), shape(LARGE)) < 12
 
 
 def test_an_update_of_one_step_costs_the_same_in_a_large_instance():

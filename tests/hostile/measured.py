@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests import cost
+
 _OWN = Path("/proc/self")
 
 
-class Took:
+class Took(cost.Took):
     """What it took, once it is over."""
 
-    seconds = 0.0
     megabytes = 0.0
 
 
@@ -33,11 +33,12 @@ def measured() -> Iterator[Took]:
     took = Took()
     with suppress(OSError):
         (_OWN / "clear_refs").write_text("5")  # the peak begins anew
-    before, began = _of("VmRSS"), time.process_time()
+    before = _of("VmRSS")
     try:
-        yield took
+        with cost.usual_seconds() as spent:
+            yield took
     finally:
-        took.seconds = time.process_time() - began
+        took.seconds = spent.seconds
         took.megabytes = max(_of("VmHWM") - before, 0.0)
 
 
