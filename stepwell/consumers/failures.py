@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import traceback
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, Final
 
 from msgspec.structs import replace
 
+from stepwell.consumers.retry_after import asked_seconds
 from stepwell.core.retry import PAYLOAD_TOO_LARGE
 from stepwell.errors import StepwellError
 from stepwell.schemas.codec import MOST_NESTED
-from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import ErrorInfo
 
 TRACEBACK_CHARACTERS: Final = 4_000  # the end of a traceback says most; a record has room for better things
 MESSAGE_CHARACTERS: Final = 2_000
 NAME_CHARACTERS: Final = 200  # of a class; only generated ones are longer
 MOST_KINDS: Final = 50
+MOST_LEAVES: Final = 100  # errors of a group that are looked at
+LEAVES_SHOWN: Final = 5  # of those, in its message
+LEAF_CHARACTERS: Final = 300
 
 
 class ReportedError(Exception):
@@ -32,42 +38,100 @@ class ReportedError(Exception):
 
 
 def describe(error: BaseException) -> ErrorInfo:
-    """What is recorded of an exception that a handler raised.
+    """What is recorded of an exception that a handler raised. Never raises, whatever the exception's methods do.
 
     An exception with a boolean attribute ``retryable`` says itself whether another attempt makes sense, one with
-    a number ``retry_after`` how many seconds to wait before it.
+    ``retry_after`` how long to wait before it (see ``asked_seconds``). A group says what all of its errors say: it is
+    of all their kinds, a repeat makes sense if it does for each, and the longest wait counts.
     """
     if isinstance(error, ReportedError):
         return _bounded(error.info)
-    kinds = tuple(kind.__name__ for kind in type(error).__mro__[1:] if kind not in (Exception, BaseException, object))
-    try:
-        message = error.sentence if isinstance(error, StepwellError) else str(error)
-        retryable, after = getattr(error, "retryable", None), getattr(error, "retry_after", None)
-        trace = "".join(traceback.format_exception(error))
-    except Exception as problem:  # its own methods may fail as well
-        message, retryable, after, trace = f"(it cannot be shown: {type(problem).__name__})", None, None, ""
+    leaves = list(islice(_leaves(error), MOST_LEAVES))
+    told = [error, *leaves]
+    trace = _asked(lambda: "".join(traceback.format_exception(error)))
+    opinions = [_asked(partial(getattr, one, "retryable", None)) for one in told]
+    waits = [_asked(partial(_wait, one)) for one in told]
+    kinds = dict.fromkeys(name for one in told for name in _kinds(one) if one is not error or name != _name(error))
     return _bounded(
         ErrorInfo(
-            type=type(error).__name__,
-            message=message,
-            kinds=kinds,
-            traceback=trace,
-            retryable=retryable if isinstance(retryable, bool) else None,
-            retry_after=float(after) if isinstance(after, (int, float)) else None,
+            type=_name(error),
+            message=_message(error, leaves),
+            kinds=tuple(kinds),
+            traceback=trace or "",
+            retryable=_agreed(opinions, len(leaves)),
+            retry_after=max((wait for wait in waits if wait is not None), default=None),
         )
     )
 
 
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, and in the groups in it; none of an error that is no group."""
+    waiting = [error] if isinstance(error, BaseExceptionGroup) else []
+    while waiting:
+        group = waiting.pop()
+        if isinstance(group, BaseExceptionGroup):
+            waiting.extend(reversed(group.exceptions))
+        else:
+            yield group
+
+
+def _asked(question: Callable[[], Any]) -> Any:
+    """What an exception says of itself; None where it has nothing to say, or fails over it."""
+    try:
+        return question()
+    except BaseException:  # foreign code: what it raises here is no more than another way to say nothing
+        return None
+
+
+def _wait(error: BaseException) -> float | None:
+    return asked_seconds(getattr(error, "retry_after", None))
+
+
+def _name(error: BaseException) -> str:
+    return str(type.__dict__["__name__"].__get__(type(error)))
+
+
+def _kinds(error: BaseException) -> Iterator[str]:
+    for kind in type.__dict__["__mro__"].__get__(type(error)):
+        if kind not in (Exception, BaseException, object):
+            yield type.__dict__["__name__"].__get__(kind)
+
+
+def _message(error: BaseException, leaves: Sequence[BaseException]) -> str:
+    try:
+        own = str.__str__(error.sentence if isinstance(error, StepwellError) else str(error))
+    except BaseException as problem:  # its own methods may fail as well
+        own = f"(it cannot be shown: {_name(problem)})"
+    if not leaves:
+        return own
+    shown = [f"{_name(leaf)}: {_shortened(_message(leaf, ()), LEAF_CHARACTERS)}" for leaf in leaves[:LEAVES_SHOWN]]
+    more = [f"and {len(leaves) - LEAVES_SHOWN} more"] if len(leaves) > LEAVES_SHOWN else []
+    return f"{own}: {'; '.join([*shown, *more])}"
+
+
+def _agreed(opinions: Sequence[Any], leaves: int) -> bool | None:
+    """Whether a repeat makes sense, as an error and all errors in it say; None leaves it to their kinds.
+
+    Args:
+        opinions: The error's own, and then those in it.
+    """
+    own, inner = opinions[0], opinions[1:]
+    if isinstance(own, bool):
+        return own
+    if any(opinion is False for opinion in inner):
+        return False
+    return True if leaves and all(opinion is True for opinion in inner) else None
+
+
 def _bounded(info: ErrorInfo) -> ErrorInfo:
     """An error that fits a record and can be written, whatever foreign code has put into it."""
-    after = info.retry_after
     return replace(
         info,
         type=_encodable(info.type[:NAME_CHARACTERS]),
         kinds=tuple(_encodable(kind[:NAME_CHARACTERS]) for kind in info.kinds[:MOST_KINDS]),
         message=_encodable(_shortened(info.message, MESSAGE_CHARACTERS)),
         traceback=_encodable(info.traceback[-TRACEBACK_CHARACTERS:]),
-        retry_after=after if after is not None and 0 < after <= LONGEST_SECONDS else None,
+        retry_after=asked_seconds(info.retry_after),
     )
 
 

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from stepwell.consumers.calling import GivenBack
 from stepwell.consumers.claims import Back, Claim, Completed, Failed, Step
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.failures import ReportedError
 from stepwell.consumers.handlers import Handlers
 from stepwell.consumers.supervisor import supervise
-from stepwell.consumers.worker import GivenBack, Worker
+from stepwell.consumers.worker import Worker
 from stepwell.errors import LogClosedError
 from stepwell.log.port import Log, WorkQueue
 from stepwell.schemas.commands import Command

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from stepwell.consumers.failures import too_deep, too_large
-from stepwell.core.attempts import Effort
+from stepwell.core.attempts import LONGEST_WORKER, Effort
 from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.schemas.codec import encode, is_nested_too_deeply
 from stepwell.schemas.commands import Command, CompleteStep, FailStep, ReturnStep
@@ -21,23 +18,27 @@ OUTCOME_SHARE: Final = 0.9
 Outcome = tuple[Command, bytes]
 
 
-def completed(item: WorkItem, result: Any, updates: Mapping[str, Any], effort: Effort, limit: int) -> Outcome:
+def effort(worker: str, seconds: float, cpu: float) -> Effort:
+    """What an attempt took.
+
+    Args:
+        worker: Who made it.
+        seconds: From its beginning to its end.
+        cpu: Seconds of CPU of a function that ran in a thread; 0 where that is not known.
+    """
+    return Effort(worker[:LONGEST_WORKER], round(seconds * 1000), round(cpu * 1000))
+
+
+def completed(item: WorkItem, output: Any, context: dict[str, Any], effort: Effort, limit: int) -> Outcome:
     """A handler has returned; what it returned may still be no output, which is a failure.
 
     Args:
-        updates: What it wants in the instance's context.
+        output: What it returned, as plain JSON data.
+        context: What it wants in the instance's context, as such.
         effort: Who ran it, and for how long.
         limit: The most bytes that an outcome may have.
-
-    Raises:
-        TypeError: The result is no JSON.
     """
     step = item.step
-    try:
-        output = msgspec.to_builtins(result)
-    except TypeError as error:
-        raise TypeError(f"the output is no JSON: {error}") from None
-    context = msgspec.to_builtins(updates)
     outcome = CompleteStep(item.instance_id, step.step_id, step.run, output, context, *effort)
     value = encode(outcome)
     if len(value) > limit:

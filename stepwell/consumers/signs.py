@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
-import msgspec
-
 from stepwell.consumers.context import StepContext
+from stepwell.consumers.results import plain
 from stepwell.schemas.codec import encode, is_nested_too_deeply
 from stepwell.schemas.commands import Command, HeartbeatStep, ReportStarted
 from stepwell.schemas.work import WorkItem
@@ -86,7 +85,7 @@ class SignsOfLife:
         """A heartbeat with its progress, if that can be shown at all."""
         step = item.step
         try:
-            beat = HeartbeatStep(item.instance_id, step.step_id, step.run, msgspec.to_builtins(progress))
+            beat = HeartbeatStep(item.instance_id, step.step_id, step.run, plain(progress, "progress"))
             value = encode(beat)
             if len(value) <= self._limit and not is_nested_too_deeply(beat, value):
                 return beat

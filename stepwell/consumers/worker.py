@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from stepwell.consumers import settings
+from stepwell.consumers.calling import Call, contain
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.dead_letters import letters_of
 from stepwell.consumers.elsewhere import Elsewhere
@@ -24,18 +25,17 @@ from stepwell.consumers.given_up import GivenUp, covers
 from stepwell.consumers.handlers import Handler, Handlers
 from stepwell.consumers.outbox import Outbox, place
 from stepwell.consumers.reading import EventReader
-from stepwell.consumers.reports import OUTCOME_SHARE, Outcome, completed, failed, returned, timed_out
+from stepwell.consumers.reports import OUTCOME_SHARE, Outcome, completed, effort, failed, returned, timed_out
+from stepwell.consumers.results import as_json
 from stepwell.consumers.signs import SignsOfLife
-from stepwell.consumers.stopwatch import Stopwatch
+from stepwell.consumers.threads import Threads
 from stepwell.core.effects import is_under_way
 from stepwell.core.evolve import fold
 from stepwell.errors import HandlerError, LogClosedError, LogError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, Delivery, Log, NewRecord, Outgoing, WorkQueue
 from stepwell.schemas.codec import decode_work, encode
-from stepwell.schemas.commands import (
-    Command,
-)
+from stepwell.schemas.commands import Command
 from stepwell.schemas.work import WorkItem
 from stepwell.telling import Logger
 
@@ -47,22 +47,32 @@ REMEMBERED: Final = 10_000  # runs and cancellations that a worker remembers, to
 _Key = tuple[str, int, int]  # instance, when it began, run
 
 
-class GivenBack(BaseException):
-    """Raised by a handler: the step is to go back to its queue unsettled, as if its worker had died."""
-
-
 class _Run:
-    """A run in this worker's hands."""
+    """A run in this worker's hands.
 
-    __slots__ = ("begun", "cancelled", "ctx", "delivery", "item", "task")
+    Attributes:
+        call: Of its handler, once that has begun.
+        cancelled: Nobody waits for it any more.
+        stopped: The worker stops: somebody else shall run it, unless its handler is done.
+        over: Done when it has left this worker's hands.
+    """
 
-    def __init__(self, item: WorkItem, delivery: Delivery, ctx: StepContext) -> None:
+    __slots__ = ("call", "cancelled", "ctx", "delivery", "item", "over", "stopped")
+
+    def __init__(self, item: WorkItem, delivery: Delivery) -> None:
         self.item = item
         self.delivery = delivery
-        self.ctx = ctx
-        self.begun = False  # a task that has not begun must not be cancelled: it would end without a word
+        self.ctx = StepContext(item)
+        self.call: Call | None = None
         self.cancelled = False
-        self.task: asyncio.Task[None]
+        self.stopped = False
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def give_up(self) -> None:
+        """Tell its handler that nobody waits for it here."""
+        self.ctx.cancel()
+        if self.call is not None:
+            self.call.give_up()
 
 
 class Worker:
@@ -107,7 +117,7 @@ class Worker:
         self._signs = SignsOfLife(self._say, self._limit, self._name)
         self._stopping = False
         self._room = asyncio.Event()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
         self._elsewhere: Elsewhere
         self._queue: WorkQueue
         self._outbox: Outbox
@@ -124,7 +134,9 @@ class Worker:
         Raises:
             LogError: The log cannot be used.
         """
-        self._failure = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        contain(loop)
+        self._failure = loop.create_future()
         about = {
             "name": self._name,
             "queues": ",".join(self._queues),
@@ -161,7 +173,7 @@ class Worker:
                 self._failure.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
     async def _let_finish(self, grace: float) -> None:
-        running = [run.task for run in self._runs.values()]
+        running = [run.over for run in self._runs.values()]
         if not running or grace <= 0:
             return
         _logger.info("finishing", steps=len(running), grace=grace)
@@ -179,15 +191,18 @@ class Worker:
             await asyncio.sleep(PASS_ON_EVERY)  # some logs deliver what is not accepted: let it not go round hot
 
     async def _stop(self) -> None:
-        for run in self._runs.values():
-            run.ctx.cancel()
-            run.task.cancel()
+        runs = list(self._runs.values())
+        for run in runs:
+            run.stopped = True
+            run.give_up()
         for task in self._asking:
             task.cancel()
-        await asyncio.gather(*(run.task for run in self._runs.values()), *self._asking, return_exceptions=True)
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        if waiting := [run.over for run in runs if run.call is not None]:
+            await asyncio.wait(waiting)
         self._outbox.flush()
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(cancel_futures=True)
         with suppress(LogError):  # the log strikes us off once it can, and what ended us is told
             await self._queue.close()
 
@@ -233,17 +248,22 @@ class Worker:
         try:
             found = self._handlers.find(item.step.step_type, item.step.handler)
         except HandlerError as error:
-            task = asyncio.ensure_future(self._pass_on(delivery, item, describe(error).message))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
-            task.add_done_callback(self._reported)
+            self._ask(self._pass_on(delivery, item, describe(error).message))
             return
-        run = _Run(item, delivery, StepContext(item))
-        self._runs[key] = run
+        run = self._runs[key] = _Run(item, delivery)
         self._busy += 1
         self._signs.expect(key, item, run.ctx)
-        run.task = asyncio.ensure_future(self._run(run, found))
-        run.task.add_done_callback(self._reported)
+        if "again" in delivery.headers:
+            self._ask(self._call_if_wanted(run, found))
+        else:
+            self._call(run, found)
+
+    def _ask(self, question: Coroutine[Any, Any, None]) -> None:
+        """Ask the log before anything becomes of a step."""
+        task = asyncio.ensure_future(question)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        task.add_done_callback(self._reported)
 
     async def _pass_on(self, delivery: Delivery, item: WorkItem, reason: str) -> None:
         """Leave a step whose handler this worker lacks to those that have it; hand it back where there are none."""
@@ -270,41 +290,63 @@ class Worker:
 
     # --- running --------------------------------------------------------------------------------------------
 
-    async def _run(self, run: _Run, handler: Handler) -> None:
-        item, ctx = run.item, run.ctx
-        step = item.step
-        busy: asyncio.Future[Any] | None = None
-        outcome: Outcome | None = None
-        if "again" in run.delivery.headers and not await self._is_wanted(item):
+    async def _call_if_wanted(self, run: _Run, handler: Handler) -> None:
+        if not await self._is_wanted(run.item):
             run.cancelled = True
-        run.begun = True
-        watch, limit = Stopwatch(self._name), asyncio.timeout(step.timeout_seconds)
+        self._call(run, handler)
+
+    def _call(self, run: _Run, handler: Handler) -> None:
+        if run.cancelled:
+            self._over(run)
+            self._freed()
+            return
+        step = run.item.step
+        run.call = Call(
+            handler,
+            step.input,
+            run.ctx,
+            seconds=step.timeout_seconds,
+            threads=self._pool,
+            finish=partial(as_json, updates=run.ctx.updates),
+            over=partial(self._over, run),
+            ended=self._freed,
+        )
+
+    def _over(self, run: _Run) -> None:
+        """The handler is done, or nobody waits for it any more."""
+        key = _key(run.item)
+        self._runs.pop(key, None)
+        self._signs.forget(key)
+        run.over.set_result(None)
         try:
-            if not run.cancelled:
-                async with limit:
-                    arguments = handler.arguments(step.input, ctx)
-                    if handler.asynchronous:
-                        result = await handler.function(*arguments)
-                    else:
-                        loop = asyncio.get_running_loop()
-                        busy = loop.run_in_executor(self._pool(), watch.call, handler.function, *arguments)
-                        result = await asyncio.shield(busy)
-                outcome = completed(item, result, ctx.updates, watch.effort(), self._limit)
-        except BaseException as error:  # whatever a handler raises is its failure, not the worker's end
-            ctx.cancel()
-            stops = bool(run.task.cancelling()) and not run.cancelled
-            if stops or isinstance(error, GivenBack):  # somebody else shall run it
-                self._end(run, busy)
-                self._release([run.delivery])
-                self._ended(run.ctx, None, None)
-                return
-            effort = watch.effort()
-            outcome = timed_out(item, effort) if limit.expired() else failed(item, describe(error), effort)
-        self._end(run, busy)
-        self._remember(item)
-        outcome = None if run.cancelled else outcome  # else nobody waits for it any more
+            self._conclude(run)
+        except Exception as error:  # a bug of ours, which asyncio would merely tell
+            if not self._failure.done():
+                self._failure.set_exception(error)
+
+    def _conclude(self, run: _Run) -> None:
+        """Tell what became of a run."""
+        call = run.call
+        came = None if call is None else call.came
+        if call is not None and ((run.stopped and call.left) or (came is not None and came.back)):
+            self._release([run.delivery])  # somebody else shall run it
+            self._ended(run.ctx, None, None)
+            return
+        self._remember(run.item)
+        outcome = None if call is None or run.cancelled else self._outcome(run.item, call)
         sent = self._outbox.settle(run.delivery, outcome)
         self._ended(run.ctx, None if outcome is None else outcome[0], sent)
+
+    def _outcome(self, item: WorkItem, call: Call) -> Outcome:
+        came = call.came
+        if came is None or call.late:
+            took = asyncio.get_running_loop().time() - call.began
+            return timed_out(item, effort(self._name, took, 0.0 if came is None else came.cpu))
+        made = effort(self._name, came.at - call.began, came.cpu)
+        if came.error is not None:
+            return failed(item, came.error, made)
+        output, context = came.result
+        return completed(item, output, context, made, self._limit)
 
     def _ended(self, ctx: StepContext, outcome: Command | None, sent: asyncio.Future[None] | None) -> None:
         """A run has left this worker's hands.
@@ -327,28 +369,18 @@ class Worker:
         state = fold(accepted.transition for accepted in history)
         return state is not None and is_under_way(state, item.step)
 
-    def _pool(self) -> ThreadPoolExecutor:
+    def _pool(self) -> Threads:
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="stepwell")
+            self._threads = Threads(self.concurrency)
         return self._threads
-
-    def _end(self, run: _Run, busy: asyncio.Future[Any] | None) -> None:
-        key = _key(run.item)
-        self._runs.pop(key, None)
-        self._signs.forget(key)
-        if busy is not None and not busy.done():  # the thread goes on: its place is taken until it ends
-            busy.add_done_callback(self._freed)
-        else:
-            self._freed()
 
     def _remember(self, item: WorkItem) -> None:
         self._settled[_key(item)] = None
         if len(self._settled) > REMEMBERED:
             self._settled.popitem(last=False)
 
-    def _freed(self, busy: asyncio.Future[Any] | None = None) -> None:
-        if busy is not None and not busy.cancelled():
-            busy.exception()  # nobody waits for it; asked for so that asyncio does not complain
+    def _freed(self) -> None:
+        """A handler's code has ended: a thread that was given up keeps its place until then."""
         self._busy -= 1
         self._room.set()
 
@@ -372,9 +404,7 @@ class Worker:
                 for run in list(self._runs.values()):
                     if covers(cancel, run.item):
                         run.cancelled = True
-                        run.ctx.cancel()
-                        if run.begun:
-                            run.task.cancel()
+                        run.give_up()
 
 
 def _key(item: WorkItem) -> _Key:

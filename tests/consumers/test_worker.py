@@ -216,8 +216,7 @@ async def test_a_run_cancelled_before_its_task_began_keeps_no_place(log):
             begin(delivery)
             for run in worker._runs.values():
                 run.cancelled = True
-                if run.begun:
-                    run.task.cancel()
+                run.give_up()
             worker._begin = begin
 
         worker._begin = begin_and_cancel

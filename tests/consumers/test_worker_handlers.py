@@ -94,8 +94,8 @@ async def test_partials_and_callable_objects_are_handlers_too(log):
         (object, "TypeError"),
         (lambda: "x" * 2_000_000, "PayloadTooLarge"),
         (lambda: nested(600), "PayloadTooLarge"),
-        (lambda: nested(5_000), "RecursionError"),
-        (lambda: "caf\udce9", "UnicodeEncodeError"),
+        (lambda: nested(5_000), "PayloadTooLarge"),
+        (lambda: "caf\udce9", "TypeError"),
     ],
     ids=["object", "huge", "deep", "bottomless", "surrogate"],
 )
@@ -106,7 +106,7 @@ async def test_an_output_that_cannot_be_kept_fails_the_step_and_nothing_is_lost(
         runs.append(ctx.run)
         return given()
 
-    retry = {"max_attempts": 3, "initial_delay_seconds": 0, "non_retryable": ["RecursionError", "UnicodeEncodeError"]}
+    retry = {"max_attempts": 3, "initial_delay_seconds": 0}
     definition = workflow({"id": "a", "handler": "bad", "retry": retry, "on_failure": "skip"}, *steps("b", after="a"))
     async with stage(log, handlers_of(bad=bad, work=work), definition) as client:
         view = await outcome(client)
