@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import sys
 import time
@@ -13,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.drawing import count
-from stepwell.cli.session import UsageError, client_of
+from stepwell.cli.session import VALUE_REMEDY, UsageError, client_of
 from stepwell.errors import visible
+from stepwell.schemas.json_text import JsonError, value_of
 
 if TYPE_CHECKING:
     from stepwell.client import Client
@@ -138,9 +138,9 @@ def fields_of(given: Sequence[str], option: str) -> dict[str, Any]:
         if not equals or not name:
             raise UsageError("is not of the form NAME=VALUE", place=f"{option} {text}")
         try:
-            found[name] = json.loads(value)
-        except (ValueError, RecursionError):
-            found[name] = value
+            found[name] = value_of(value)
+        except JsonError as error:
+            raise UsageError(str(error), place=f"{option} {name}", remedy=VALUE_REMEDY) from None
     return found
 
 

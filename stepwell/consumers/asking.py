@@ -11,6 +11,7 @@ from stepwell.consumers.subscriber import Answer, Subscriber
 from stepwell.errors import CommandRejectedError, visible
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
+from stepwell.schemas.bounds import not_finite
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import Command, StartWorkflow
 from stepwell.schemas.events import CommandRejected
@@ -51,6 +52,7 @@ class Asking:
         instance_id = command.instance_id
         try:
             value = encode(command)
+            _check_numbers(command, value)
             decode_command(value)
         except UnicodeEncodeError:  # an argument of the terminal that is no UTF-8 comes as such
             raise CommandRejectedError(
@@ -100,6 +102,25 @@ class Asking:
     async def engine_is_live(self) -> bool:
         """Whether any engine works on this log right now."""
         return bool(await self._log.members(ENGINES))
+
+
+def _check_numbers(command: Command, value: bytes) -> None:
+    """Refuse NaN and infinity, which would be written as null.
+
+    Args:
+        value: The command, encoded. What holds no null need not be looked through.
+
+    Raises:
+        ValueError: There is one; it says where.
+    """
+    if b"null" in value:
+        for field in command.__struct_fields__:
+            place = not_finite(getattr(command, field))
+            if place is not None:
+                at = f"{field}.{place}".removesuffix(".").replace(".[", "[")
+                raise ValueError(
+                    f"{at}: is NaN or infinity, which JSON cannot hold; give null, or the number as a text"
+                )
 
 
 def _end(waiting: asyncio.Future[None], _: object = None) -> None:

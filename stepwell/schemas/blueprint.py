@@ -19,6 +19,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.errors import DefinitionError, UnknownWorkflowError
+from stepwell.schemas.bounds import not_finite
+from stepwell.schemas.json_text import JsonError, value_of
 from stepwell.schemas.substitution import substitute
 from stepwell.schemas.texts import parse_text, read_text
 
@@ -176,8 +178,11 @@ def instantiate(blueprint: Blueprint, given: Mapping[str, Any], *, name: str = "
         if key not in given and parameter.is_required:
             problems.append(f'parameter "{key}" is missing: {parameter.description or _WORDS[parameter.type]}')
         elif key in given:
-            value = _from_text(parameter, given[key]) if isinstance(given[key], str) else given[key]
-            problem = _problem(parameter, value)
+            try:
+                value = _from_text(parameter, given[key]) if isinstance(given[key], str) else given[key]
+                problem = _problem(parameter, value)
+            except JsonError as error:
+                value, problem = None, str(error)
             if problem:
                 problems.append(f'parameter "{key}": {problem}')
             values[key] = value
@@ -195,13 +200,14 @@ def instantiate(blueprint: Blueprint, given: Mapping[str, Any], *, name: str = "
 
 
 def _from_text(parameter: Parameter, text: str) -> Any:
-    """What a text of the command line means; the text itself where it means nothing of the type."""
+    """What a text of the command line means; the text itself where it means nothing of the type.
+
+    Raises:
+        JsonError: It is a list or a mapping that cannot be kept.
+    """
     if parameter.type == "string":
         return text
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = text
+    value = value_of(text)
     if parameter.type == "list" and not isinstance(value, list) and not text.lstrip().startswith(("[", "{")):
         return [part.strip() for part in text.split(",")] if text.strip() else []  # names, most of the time
     return value
@@ -220,6 +226,9 @@ def _problem(parameter: Parameter, value: Any) -> str:
     }[parameter.type]
     if not fits:
         return f"must be {_WORDS[parameter.type]}, not {json.dumps(value, ensure_ascii=False, default=repr)}"
+    place = not_finite(value)
+    if place is not None:
+        return f"{place}: must be a number that JSON can hold".removeprefix(": ")
     if parameter.choices and value not in parameter.choices:
         near = _near(str(value), map(str, parameter.choices))
         return f'must be one of {", ".join(map(str, parameter.choices))}, not "{value}"{near}'

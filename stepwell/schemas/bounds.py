@@ -154,20 +154,22 @@ def wrong_values(data: Any) -> str:
                 length += len(value)
             elif kind is float:
                 if not math.isfinite(value):
-                    return f"{_place(entry)}: {value} is no number that JSON can hold"
+                    return f"{_named(entry)}: {value} is no number that JSON can hold"
             elif kind is int:
                 if not _LEAST_INT <= value <= _MOST_INT:
-                    return f"{_place(entry)}: a number beyond 64 bits; put it in quotes"
+                    return f"{_named(entry)}: a number beyond 64 bits; put it in quotes"
             elif isinstance(value, Mapping):
                 for key, part in value.items():
                     if not isinstance(key, str):
-                        return f'{_place(entry)}: the key {_short(key)} is no text; write "{_short(key)}"'
+                        return (
+                            f'{place_of(entry) or "the top"}: the key {_short(key)} is no text; write "{_short(key)}"'
+                        )
                     length += len(key)
                     below.append((part, entry, key))
             elif isinstance(value, (list, tuple)):
                 below += [(part, entry, number) for number, part in enumerate(value)]
             elif value is not None and isinstance(value, (set, frozenset, bytes, bytearray, complex)):
-                return f"{_place(entry)}: JSON cannot hold a {kind.__name__}"
+                return f"{_named(entry)}: JSON cannot hold a {kind.__name__}"
             if length > MOST_BYTES:
                 return f"has texts of more than {MOST_BYTES:,} characters"
             if count + len(below) > MOST_VALUES:
@@ -176,16 +178,43 @@ def wrong_values(data: Any) -> str:
         if not below:
             return ""
         level = below
-    return f"{_place(level[0])[:200]}: is nested more than {MOST_NESTED} deep"
+    return f"{_named(level[0])[:200]}: is nested more than {MOST_NESTED} deep"
 
 
-def _place(entry: Any) -> str:
+def _named(entry: Any) -> str:
+    return place_of(entry) or "the top"
+
+
+def place_of(entry: Any) -> str:
+    """The place of an entry: of a value, the entry that holds it, and its key in there."""
     parts: list[str] = []
     while entry[1] is not None:
         _, entry_above, key = entry
-        parts.append(f"[{key}]" if isinstance(key, int) else f".{key[:60]}")
+        parts.append(f"[{key}]" if isinstance(key, int) else f".{str(key)[:60]}")
         entry = entry_above
-    return "".join(reversed(parts)).lstrip(".") or "the top"
+    return "".join(reversed(parts)).removeprefix(".")
+
+
+_LOOKED_INTO: Final = (float, Mapping, list, tuple)
+
+
+def not_finite(data: Any) -> str | None:
+    """Where the first number of plain data is that is NaN or infinite; None if there is none."""
+    left: list[tuple[Any, Any, Any]] = [(data, None, None)]
+    seen: set[int] = set()  # of what holds others, for it may hold itself
+    while left:
+        entry = left.pop()
+        value = entry[0]
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                return place_of(entry)
+        elif isinstance(value, (Mapping, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+            left.extend(
+                [(part, entry, key) for key, part in parts if isinstance(part, (float, Mapping, list, tuple))][::-1]
+            )
+    return None
 
 
 def _short(key: Any) -> str:

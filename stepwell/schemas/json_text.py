@@ -1,7 +1,7 @@
 """JSON as it is read strictly, wherever somebody has written it: a file, an option, a request.
 
 Python's reader takes the last of two values of one key, and NaN, which is no JSON; so something would be lost without
-a word. Here both are refused, and so is what other readers could not hold.
+a word. Here both are refused, with the place.
 """
 
 from __future__ import annotations
@@ -11,21 +11,27 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from stepwell.schemas.bounds import wrong_values
+from stepwell.schemas.bounds import not_finite, place_of
 
 _BOM: Final = "\ufeff"  # with which some editors begin a file
 
 
 class JsonError(ValueError):
-    """It is no JSON, or says something that cannot be kept."""
+    """It is no JSON, or says something that cannot be kept.
+
+    Args:
+        what: What is wrong.
+        place: Where within the value; empty for the whole of it.
+    """
+
+    def __init__(self, what: str, place: str = "") -> None:
+        super().__init__(f"{place}: {what}" if place else what)
+        self.what = what
+        self.place = place
 
 
 class JsonSyntaxError(JsonError):
-    """It is no JSON."""
-
-
-class GivenTwiceError(JsonError):
-    """An object has a key twice."""
+    """It is no JSON, or nested so deeply that nobody can tell."""
 
 
 def without_bom(text: str) -> str:
@@ -37,18 +43,17 @@ def read_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        JsonError: It is no JSON, has a key twice, or holds what cannot be kept: NaN, infinity, a number beyond
-            64 bits, deep nesting. The message names the place where there is one.
+        JsonError: It is no JSON, has a key twice, or holds NaN, infinity or a number that would become it.
     """
     data = parse_json(text)
-    wrong = wrong_values(data)
-    if wrong:
-        raise JsonError(wrong)
+    place = not_finite(data)
+    if place is not None:
+        raise JsonError("is NaN, infinity or a number too large for 64 bits, which JSON cannot hold", place)
     return data
 
 
 def parse_json(text: str, *, number: Callable[[str], Any] | None = None) -> Any:
-    """As ``read_json``, without a look at the values.
+    """As ``read_json``, without a look at the numbers.
 
     Args:
         number: Makes something else of the text of a number.
@@ -56,45 +61,67 @@ def parse_json(text: str, *, number: Callable[[str], Any] | None = None) -> Any:
     Raises:
         JsonError: It is no JSON, or has a key twice.
     """
+    text = without_bom(text)
     try:
-        return json.loads(without_bom(text), object_pairs_hook=_unique, parse_float=number, parse_int=number)
-    except GivenTwiceError:
-        raise
-    except (ValueError, RecursionError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise JsonSyntaxError(f"is no JSON: {what}") from None
+        return json.loads(text, object_pairs_hook=_unique, parse_float=number, parse_int=number)
+    except _GivenTwiceError:
+        raise _given_twice(text) from None
+    except RecursionError:
+        raise JsonSyntaxError("is nested too deeply") from None
+    except ValueError as error:
+        raise JsonSyntaxError(f"is no JSON: {error}") from None
+
+
+class _GivenTwiceError(Exception):
+    """An object has a key twice."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise GivenTwiceError(f'"{twice}" is given twice')
+        raise _GivenTwiceError
     return made
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with every key that was written."""
+
+
+def _given_twice(text: str) -> JsonError:
+    """Which key of a JSON text is given twice, and where: read once more, for only now somebody wants to know."""
+    left: list[tuple[Any, Any, Any]] = [(json.loads(text, object_pairs_hook=_Pairs, parse_int=str), None, None)]
+    while left:
+        entry = left.pop()
+        value = entry[0]
+        if isinstance(value, _Pairs):
+            seen: set[str] = set()
+            for key, _ in value:
+                if key in seen:
+                    return JsonError(f'"{key}" is given twice', place_of(entry))
+                seen.add(key)
+            left.extend((part, entry, key) for key, part in reversed(value))
+        elif isinstance(value, list):
+            left.extend((part, entry, index) for index, part in reversed(list(enumerate(value))))
+    return JsonError("a key is given twice")
 
 
 def value_of(text: str) -> Any:
     """What is written after ``NAME=``: JSON, or else the text itself.
 
-    A word or number that JSON has not, or that a number of 64 bits could not hold (``NaN``, ``1e400``, a checksum
-    such as ``83e2010``), is a text, too: nothing is lost.
+    A word or a number that JSON has not, or that would become infinity or nothing (``NaN``, ``1e400``, a checksum
+    such as ``83e2010``), is a text, too: so nothing is lost.
 
     Raises:
-        JsonError: It begins as a list or an object does and is JSON, but holds what cannot be kept; or it is nested
-            too deeply to tell.
+        JsonError: It is a list or an object which has a key twice, or holds what JSON cannot; or it is nested too
+            deeply to tell.
     """
-    begins = text.lstrip()[:1]
-    if not begins or begins in "[{":
-        try:
-            return read_json(text)
-        except JsonSyntaxError as error:
-            if "too deeply" in str(error):
-                raise JsonError("is nested too deeply") from None
-            return text
     try:
-        value = read_json(text)
-    except JsonError:
-        return text
-    too_small = isinstance(value, float) and value == 0 and re.search("[1-9]", text.lower().partition("e")[0])
-    return text if too_small else value
+        value = parse_json(text)
+    except JsonSyntaxError as error:
+        if error.what.startswith("is no JSON"):
+            return text
+        raise
+    if isinstance(value, float) and not isinstance(value, bool):
+        small = value == 0 and re.search("[1-9]", text.lower().partition("e")[0])
+        return text if small or not_finite(value) is not None else value
+    return read_json(text) if isinstance(value, (list, dict)) else value

@@ -88,7 +88,7 @@ def _parse_checked(text: str, place: str) -> Any:
     if text.lstrip().startswith("{"):
         try:
             return _parse_json(text)
-        except JsonError as error:  # for a key that is given twice: JSON is YAML, whose reader knows the line
+        except JsonError as error:  # of a key that is given twice YAML's reader knows the line
             problem = str(error)
         try:  # YAML's flow style begins with a brace, too
             return _parse_yaml(text, place)

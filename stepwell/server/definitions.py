@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -177,6 +178,7 @@ async def read(request: Request[Any, Any, Any], dialect: str | None, name: str) 
 
 
 def _read(body: bytes, content_type: str, dialect: str | None, name: str) -> tuple[Loaded, Plan]:
+    body = body.removeprefix(BOM_UTF8)
     try:
         if content_type.endswith("json"):
             msgspec.json.decode(body, type=msgspec.Raw)

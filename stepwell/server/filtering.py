@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from litestar.params import QueryParameter
 
 from stepwell.errors import visible
 from stepwell.projections.filters import FilterError
+from stepwell.schemas.json_text import JsonError, value_of
 from stepwell.server.problems import RefusedError
 from stepwell.server.reading import FIELDS
 
@@ -96,17 +96,17 @@ def fields_of(parameters: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]
             raise _wrong(name, "names no field")
         if field in found[root]:
             raise _wrong(name, "is given more than once")
-        found[root][field] = _value(text)
+        found[root][field] = _value(name, text)
     if sum(map(len, found.values())) > _MOST_FIELDS:
         raise _wrong("input", f"at most {_MOST_FIELDS} fields are looked for")
     return found
 
 
-def _value(text: str) -> Any:
+def _value(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+        return value_of(text)
+    except JsonError as error:
+        raise _wrong(name, visible(str(error))) from None
 
 
 def _wrong(name: str, message: str) -> RefusedError:

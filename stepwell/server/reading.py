@@ -6,7 +6,8 @@ import functools
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from types import UnionType
+from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 from litestar import Request, Response
@@ -16,6 +17,8 @@ from litestar.typing import FieldDefinition
 
 from stepwell.core.suggestions import suggest
 from stepwell.errors import visible
+from stepwell.schemas.json_text import JsonError, parse_json
+from stepwell.schemas.shapes import unknown_key
 from stepwell.server.problems import RefusedError, methods_of
 
 FIELDS: Final = ("input.", "output.")  # how parameters begin that name fields
@@ -41,18 +44,50 @@ class StrictRequest(Request[Any, Any, Any]):
         body = await self.body()
         data = self.route_handler.parsed_fn_signature.parameters.get("data")
         try:
-            return _decoder(Any if data is None else data.annotation).decode(body)
+            read = _decoder(Any if data is None else data.annotation).decode(body)
+            parse_json(body.decode())  # msgspec takes the last of two values of one key
         except msgspec.ValidationError as error:
             found = _PLACE.match(str(error))
             place = f"body{found['place']}" if found else "body"
             message = found["what"] if found else str(error)
+            unknown = _UNKNOWN.match(message)
+            if unknown and data is not None:
+                message = unknown_key(unknown[1], _fields_at(data.annotation, found["place"] if found else ""))
             raise RefusedError(HTTPStatus.BAD_REQUEST, message, place=place, remedy=_REMEDY) from None
+        except JsonError as error:
+            place = f"body.{error.place}" if error.place else "body"
+            raise RefusedError(HTTPStatus.BAD_REQUEST, error.what, place=visible(place), remedy=_REMEDY) from None
         except RecursionError:  # msgspec's own limit
             raise RefusedError(HTTPStatus.BAD_REQUEST, "is nested too deeply", place="body") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"is no JSON: {error}", place="body") from None
+        return read
 
 
+def _fields_at(kind: Any, place: str) -> list[str]:
+    """The fields of the struct at a place, such as ``.starts[0]``, within what a type describes."""
+    for part in re.findall(r"[^.\[\]]+", place):
+        fields = {field.encode_name: field.type for field in _struct_fields(kind)}
+        lists = [inner for inner in _inside(kind) if get_origin(inner) is list]
+        kind = fields[part] if part in fields else get_args(lists[0])[0] if lists else Any
+    return [field.encode_name for field in _struct_fields(kind)]
+
+
+def _struct_fields(kind: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a struct, also within a union or an annotation."""
+    structs = [inner for inner in _inside(kind) if isinstance(inner, type) and issubclass(inner, msgspec.Struct)]
+    return msgspec.structs.fields(structs[0]) if structs else ()
+
+
+def _inside(kind: Any) -> list[Any]:
+    """What a type is without annotations, and the members of a union."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _inside(get_args(kind)[0])
+    return [part for member in get_args(kind) for part in _inside(member)] if origin in (Union, UnionType) else [kind]
+
+
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`\Z")
 _REMEDY: Final = "GET /openapi.json describes what it holds; /docs shows it."
 
 

@@ -315,3 +315,11 @@ async def test_an_embedded_connection_needs_nothing_else(tmp_path):
     async with connect(url, embedded=False, create=False) as client:
         assert (await client.get("one")).output == 3
         assert not await client.engine_is_live()
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": [None, float("inf")]}, {"a": {"b": -float("inf")}}])
+async def test_an_input_with_a_number_that_json_cannot_hold_is_refused_and_not_made_null(client, value):
+    with pytest.raises(CommandRejectedError, match=r"input.*: is NaN or infinity, which JSON cannot hold"):
+        await client.start("w", value, id="odd")
+    with pytest.raises(UnknownInstanceError):
+        await client.get("odd")

@@ -86,3 +86,31 @@ async def test_a_route_that_demands_nothing_answers_nobody(client):
     async with served(client, Access(), forgotten, open_) as http:
         problem(await http.get("/forgotten"), 403)
         assert (await http.get("/open")).text == "fine"
+
+
+async def test_a_body_with_a_key_twice_is_refused_at_its_place(http):
+    await registered(http, one_step())
+    body = b'{"workflow": "w", "id": "twice", "input": {"l": [{"a": 1, "a": 2}]}}'
+    told = problem(await http.post("/v1/instances", content=body), 400, place="body.input.l[0]")
+    assert told["detail"] == '"a" is given twice'
+    problem(await http.get("/v1/instances/twice"), 404)
+
+
+async def test_a_definition_that_begins_with_a_byte_order_mark_is_read(http):
+    definition = b'\xef\xbb\xbf{"name": "b", "steps": [{"id": "a", "type": "input"}]}'
+    fine(await http.post("/v1/definitions", content=definition, headers={"content-type": "application/json"}), 201)
+
+
+async def test_a_filter_that_json_cannot_hold_is_refused(http):
+    problem(await http.get("/v1/instances", params={"input.x": "[NaN]"}), 400, place="input.x")
+    fine(await http.get("/v1/instances", params={"input.x": "NaN"}), 200)
+
+
+async def test_an_unknown_field_of_a_body_is_told_with_the_one_that_is_meant(http):
+    told = problem(await http.post("/v1/instances", json={"workflow": "w", "inptu": {}}), 400)
+    assert told["detail"] == 'unknown key "inptu", did you mean "input"?'
+    starts = {"starts": [{"workflow": "w"}, {"workflow": "w", "priorty": 1}]}
+    told = problem(await http.post("/v1/instances/batch", json=starts), 400, place="body.starts[1]")
+    assert 'did you mean "priority"?' in told["detail"]
+    told = problem(await http.post("/v1/instances/x/rollback", json={"puase": True}), 400)
+    assert 'did you mean "pause"?' in told["detail"]
