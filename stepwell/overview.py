@@ -71,7 +71,8 @@ class Overview(Struct, frozen=True, kw_only=True):
     """What is going on.
 
     Attributes:
-        statuses: How many instances are ``running``, ``paused``, ``completed``, ``failed`` and ``cancelled``.
+        statuses: How many instances are ``running``, ``paused``, ``completed``, ``failed`` and ``cancelled``,
+        pending: and how many wait for an engine to decide their start.
         workflows: The statistics of every version.
         steps: How many attempts at steps are ``running``, ``ready`` and ``waiting``.
         work: Those that have been under way for the longest.
@@ -80,6 +81,7 @@ class Overview(Struct, frozen=True, kw_only=True):
 
     at: int
     statuses: dict[str, int]
+    pending: int
     workflows: list[WorkflowStatistics]
     steps: dict[str, int]
     work: list[Work]
@@ -132,6 +134,7 @@ async def overview_of(client: Client, *, most: int = 10, fresh: bool = False) ->
     return Overview(
         at=seen.at,
         statuses={name: sum(getattr(one, name) for one in seen.statistics) for name in names},
+        pending=await client.views.waiting(fresh=False),
         workflows=seen.statistics,
         steps={kind: sum(getattr(one, kind) for one in seen.under_way.values()) for kind in kinds},
         work=await client.views.work(limit=most, fresh=False),

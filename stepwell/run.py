@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepwell.client import Client
     from stepwell.consumers.views import InstanceView
+    from stepwell.steering import Steering
 
 
 class Run:
@@ -19,7 +19,7 @@ class Run:
     """
 
     def __init__(
-        self, client: Client, instance_id: str, *, existed: bool = False, decided: bool = True, position: str = ""
+        self, client: Steering, instance_id: str, *, existed: bool = False, decided: bool = True, position: str = ""
     ) -> None:
         self._client = client
         self.id = instance_id
@@ -41,9 +41,11 @@ class Run:
 
         Raises:
             TimeoutError: It has not finished yet; it goes on all the same.
+            CommandRejectedError: No engine had decided the start, and then one would not start it.
             UnknownInstanceError: It existed, and was cleaned away after its end.
         """
-        return await self._client.wait(self.id, lambda state: not state.live, timeout=timeout, existed=self.existed)
+        known = self.existed or not self.decided
+        return await self._client.wait(self.id, lambda state: not state.live, timeout=timeout, existed=known)
 
     async def status(self) -> InstanceView:
         """The instance as it is now."""

@@ -53,7 +53,9 @@ async def history(
         records = await client.history(instance_id)
     shown = [record for record in records if _is_wanted(record, wanted)]
     print_events(instance_id, shown, full=full, as_json=as_json)
-    if not shown and not as_json:
+    if not records and not as_json:
+        print("nothing has happened yet: its start is in the log and has not been decided yet")
+    elif not shown and not as_json:
         there = ", ".join(sorted({record.type for record in records}))
         print(f"none of its {len(records):,} events is of that type; there are {there}")
     return 0

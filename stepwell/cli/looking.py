@@ -183,9 +183,8 @@ async def shown_instance(client: Client, instance_id: str, to: int | None) -> In
     try:
         shown = await client.replay(instance_id, to if to is None or to > 0 else None)
     except UnknownInstanceError:
-        from stepwell.consumers.undecided import undecided  # noqa: PLC0415 - start-up time
-
-        shown = await undecided(client.log, client.registry, instance_id)
+        await client.undecided.find(instance_id)  # tells more of a start that was rejected
+        raise
     if to is not None and not 0 < to <= shown.sequence:
         there = (
             f"there are only {shown.sequence} events, numbered from 1" if shown.sequence else "there are no events"

@@ -155,9 +155,13 @@ class _Lines:
 
 
 def _figures(overview: Overview) -> str:
-    parts = [f"{name} {number:,}" for name, number in (*overview.statuses.items(), *_steps(overview))]
+    parts = [f"{name} {number:,}" for name, number in (*_statuses(overview), *_steps(overview))]
     lag = overview.lag.records if overview.lag is not None else 0
     return "  ".join([*parts, f"lag {lag:,}", overview.health.level, f"alerts {len(overview.alerts)}"])
+
+
+def _statuses(overview: Overview) -> list[tuple[str, int]]:
+    return [*([("pending", overview.pending)] if overview.pending else []), *overview.statuses.items()]
 
 
 def _steps(overview: Overview) -> list[tuple[str, int]]:
@@ -170,7 +174,7 @@ def screen(overview: Overview, room: int) -> list[str]:
     Args:
         room: Lines for each of workflows, work and errors.
     """
-    statuses = "  ".join(f"{SIGNS[name][0]} {name} {number:,}" for name, number in overview.statuses.items())
+    statuses = "  ".join(f"{SIGNS[name][0]} {name} {number:,}" for name, number in _statuses(overview))
     steps = "  ".join(f"{name} {number:,}" for name, number in overview.steps.items())
     lag = overview.lag
     behind = f"{lag.records:,} records behind" if lag is not None and lag.records else "up to date"

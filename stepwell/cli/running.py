@@ -88,6 +88,7 @@ async def run(
         else:
             await client.registry.catch_up()
             look_at(existing)
+            data = existing.input if existing.status == "pending" else data
             plan = client.registry.resolve(existing.workflow, existing.version)
         if plan is None:
             raise UnknownInstanceError(f"the definition of {named!r} is not in the log", place=str(file))
@@ -216,12 +217,12 @@ async def _to_the_end(
     look_at: Callable[[InstanceView], None],
     priority: int,
 ) -> Over:
-    if existing is None:
+    if existing is None or existing.status == "pending":  # asked for again, its answer tells whether it begins
         definition = plan.definition
         started = await client.start(
             definition.name, data, id=instance_id, version=definition.version, priority=priority
         )
-        if started.existed:  # somebody was first, or had asked for it while no engine was there
+        if started.existed and existing is None:  # somebody was first, or had asked for it while no engine was there
             look_at(await client.get(instance_id))
     return await until_over(client, instance_id)
 

@@ -122,7 +122,9 @@ def list_(
     status: Annotated[
         list[str] | None,
         typer.Option(
-            "--status", metavar="STATUS", help="Only running, paused, completed, failed or cancelled ones; repeat it."
+            "--status",
+            metavar="STATUS",
+            help="Only pending, running, paused, completed, failed or cancelled ones; repeat it.",
         ),
     ] = None,
     workflow: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this workflow.")] = None,

@@ -67,7 +67,7 @@ class Asking:
             await self._log.append(topic, partition, [NewRecord(instance_id, value, sender.headers)])
             found = await self._answered(instance_id, answer, timeout)
         finally:
-            self._subscriber.give_up(instance_id, command_id)
+            self._subscriber.give_up(instance_id, command_id, answer)
         if found is not None and isinstance(found.event, CommandRejected):
             raise CommandRejectedError(
                 found.event.code, found.event.message, instance_id=instance_id, position=found.position

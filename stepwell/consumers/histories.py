@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from stepwell.consumers.cleanups import cleaned_away
@@ -42,27 +44,49 @@ class EventRecord(Struct, frozen=True):
 
 async def accepted_of(log: Log, instance_id: str) -> list[Accepted]:
     """An instance's transitions, with their records; none where the log holds none of this id."""
-    reader = EventReader(log, partition_for(instance_id, log.partitions))
-    await reader.seek_snapshot()
-    await reader.catch_up()
-    return await reader.history(instance_id)
+    return (await look_up(log, instance_id)).whole
 
 
-async def _known(log: Log, instance_id: str) -> list[Accepted]:
-    """The same, where there is any.
+class Found(NamedTuple):
+    """What the log holds of an id.
 
-    Raises:
-        UnknownInstanceError: The log holds none of this id (any more).
+    Attributes:
+        reader: Stands where the log was read to.
+        left: Its transitions that are left, and all mere answers.
+        whole: Those of them from which a state can be folded, and all mere answers.
     """
+
+    reader: EventReader
+    left: list[Accepted]
+    whole: list[Accepted]
+
+    @property
+    def cut(self) -> bool:
+        """Whether it has had a history, of which nothing can be folded any more."""
+        return any(one.transition.sequence for one in self.left) and not any(
+            one.transition.sequence for one in self.whole
+        )
+
+
+async def look_up(log: Log, instance_id: str) -> Found:
+    """Read what the log holds of an id now."""
     reader = EventReader(log, partition_for(instance_id, log.partitions))
     await reader.seek_snapshot()
     await reader.catch_up()
     left = await reader.left_of(instance_id)
-    found = whole(left)
-    cut = any(one.transition.sequence for one in left) and not any(one.transition.sequence for one in found)
-    if found and not cut:
-        return found
-    raise await cleaned_away(log, instance_id, surely=cut) or unknown_instance(instance_id)
+    return Found(reader, left, whole(left))
+
+
+async def _known(log: Log, instance_id: str) -> list[Accepted]:
+    """An instance's transitions, where there are any.
+
+    Raises:
+        UnknownInstanceError: The log holds none of this id (any more).
+    """
+    found = await look_up(log, instance_id)
+    if found.whole and not found.cut:
+        return found.whole
+    raise await cleaned_away(log, instance_id, surely=found.cut) or unknown_instance(instance_id)
 
 
 async def events_of(log: Log, instance_id: str) -> list[EventRecord]:

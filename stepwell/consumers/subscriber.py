@@ -120,7 +120,7 @@ class Subscriber:
         self._readers: dict[int, EventReader] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._watches: dict[str, Watch] = {}
-        self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self._answers: dict[str, list[asyncio.Future[Answer]]] = {}  # by the id of the command
         self._asked: Counter[str] = Counter()  # instances from which answers are expected
         self._everything: list[Audience] = []
         self._endings: list[Callable[[BaseException], None]] = []
@@ -181,7 +181,7 @@ class Subscriber:
             ended(error)
 
     def _tell(self, error: BaseException) -> None:
-        for future in self._answers.values():
+        for future in (future for waiting in self._answers.values() for future in waiting):
             if not future.done():
                 future.set_exception(error)
         for watch in self._watches.values():
@@ -192,9 +192,9 @@ class Subscriber:
     def _answer(self, transition: Transition, partition: int, offset: int) -> None:
         for event in transition.events:
             command_id = getattr(event, "command_id", "")
-            future = self._answers.pop(command_id, None) if command_id else None
-            if future is not None and not future.done():
-                future.set_result(Answer(event, partition, offset))
+            for future in self._answers.pop(command_id, ()) if command_id else ():
+                if not future.done():
+                    future.set_result(Answer(event, partition, offset))
 
     def failed(self, instance_id: str) -> BaseException | None:
         """Why an instance cannot be followed any more; None while it can."""
@@ -236,17 +236,26 @@ class Subscriber:
         try:
             await self.follow(partition_for(instance_id, self._log.partitions))
         except BaseException:
-            self.give_up(instance_id, command_id)
+            self._ask_no_more(instance_id)
             raise
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if self._broken is not None:
             future.set_exception(self._broken)
-        self._answers[command_id] = future
+        self._answers.setdefault(command_id, []).append(future)
         return future
 
-    def give_up(self, instance_id: str, command_id: str) -> None:
+    def give_up(self, instance_id: str, command_id: str, future: asyncio.Future[Answer]) -> None:
         """Expect an answer no more."""
-        self._answers.pop(command_id, None)
+        waiting = self._answers.get(command_id, [])
+        if future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self._answers[command_id]
+        if future.done() and not future.cancelled():
+            future.exception()  # asked for, so that asyncio does not complain
+        self._ask_no_more(instance_id)
+
+    def _ask_no_more(self, instance_id: str) -> None:
         self._asked[instance_id] -= 1
         if self._asked[instance_id] <= 0:
             del self._asked[instance_id]

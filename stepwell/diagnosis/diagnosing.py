@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from stepwell.consumers.crew import Crew
 from stepwell.consumers.histories import accepted_of
 from stepwell.consumers.reading import Accepted
-from stepwell.consumers.undecided import undecided
 from stepwell.core.evolve import fold
 from stepwell.core.plan import Plan
 from stepwell.core.state import InstanceState, StepStatus, WorkflowStatus
@@ -23,6 +22,7 @@ from stepwell.errors import CommandRejectedError, UnknownInstanceError
 from stepwell.log.partitioner import partition_for
 from stepwell.projections.folding import attempts_in
 from stepwell.projections.rows import AttemptRow
+from stepwell.schemas.commands import StartWorkflow
 from stepwell.schemas.events import ErrorInfo, IncidentRaised, StepReady, WorkflowCancelled, WorkflowPaused
 from stepwell.schemas.sender import BY, VIA
 from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
@@ -89,7 +89,7 @@ async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth
     found = await accepted_of(client.log, instance_id)
     state = fold(accepted.transition for accepted in found)
     if state is None:
-        return await _not_begun(client, instance_id, crew, at)
+        return await _not_begun(client, instance_id, crew, at, depth)
     plan = client.registry.by_hash(state.definition)
     case = Case(
         state,
@@ -203,9 +203,12 @@ def _blocked(state: InstanceState, plan: Plan | None) -> list[Blocked]:
 # --- what has not begun -------------------------------------------------------------------------------------
 
 
-async def _not_begun(client: Client, instance_id: str, crew: Crew, at: str) -> Diagnosis:
+async def _not_begun(client: Client, instance_id: str, crew: Crew, at: str, depth: int) -> Diagnosis:
     try:
-        view = await undecided(client.log, client.registry, instance_id)
+        start = await client.undecided.find(instance_id)
+        if not isinstance(start, StartWorkflow):  # decided since we looked
+            return await _diagnose(client, instance_id, crew, at, depth)
+        view = await client.undecided.view(start)
     except CommandRejectedError as error:
         finding = Finding(
             code="rejected",

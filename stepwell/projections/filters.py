@@ -18,7 +18,8 @@ from stepwell.projections.rows import LONGEST_TEXT, InstanceRow
 
 Order = Literal["-created", "created", "-finished", "finished", "-priority", "priority"]
 ORDERS: Final = ("-created", "created", "-finished", "finished", "-priority", "priority")
-STATUSES: Final = tuple(status.value for status in WorkflowStatus)
+PENDING: Final = "pending"  # the status of an instance whose start no engine has decided yet
+STATUSES: Final = (PENDING, *(status.value for status in WorkflowStatus))
 MOST_ON_A_PAGE: Final = 1_000
 LEAST_TEXT: Final = 3  # characters of a text to look for in errors: the index is of three in a row
 
@@ -35,7 +36,7 @@ class InstanceFilter(Struct, frozen=True, kw_only=True):
         workflow: Name of the definition.
         version: Of it.
         tag: A tag of the definition.
-        created_after: Started at this time or later,
+        created_after: Started, or, of a pending one, asked for at this time or later,
         created_before: or earlier than this.
         finished_after: Finished at this time or later,
         finished_before: or earlier than this.

@@ -12,12 +12,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from stepwell.consumers.cleanups import read_cleanup
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.reading import EventReader, place
 from stepwell.consumers.takeover import load_snapshot
-from stepwell.core.acceptance import KIND, TRANSITION, Acceptance
-from stepwell.core.partition import PartitionState
+from stepwell.consumers.undecided import place_at
+from stepwell.core.acceptance import AHEAD, KIND, STARTED, TRANSITION, Acceptance, read_stamp
+from stepwell.core.partition import PartitionState, Place
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogCorruptedError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
@@ -78,6 +81,7 @@ class Projector:
         self.path = store.path
         self._readers: dict[int, EventReader] = {}
         self.positions: dict[int, Position] = {}
+        self._places: dict[int, Place] = {}
         self._hand: OrderedDict[str, Tracked] = OrderedDict()
         self._steps = 0
         self._ended: set[str] = set()
@@ -92,6 +96,7 @@ class Projector:
         """
         self._forget()
         self.positions = await self._store.positions()
+        self._places = await self._store.places()
         await self._check(DEFINITIONS, 0, self.positions.get(DEFINITIONS_PARTITION, Position()))
         await self._check(CLEANUPS, 0, self.positions.get(CLEANUPS_PARTITION, Position()))
         if any(partition >= self._log.partitions for partition in self.positions):
@@ -104,6 +109,8 @@ class Projector:
             reader.acceptance = Acceptance(position.epoch, position.number)
             if reader.acceptance == _IN_THE_MIDDLE:
                 await self._look_in_the_middle(partition)
+            if position.offset and partition not in self._places:  # the file is of a time when this was not noted
+                self._places[partition] = await place_at(self._log, partition, position.offset)
 
     def _forget(self) -> None:
         self._hand.clear()
@@ -154,11 +161,13 @@ class Projector:
             records = [record for record in records if record.offset <= middle.snapshot.covers]
         accepted: list[tuple[Record, Transition]] = []
         at = before.at
+        former = place = self._places.get(partition, Place())
         for record in records:
             if reader.take(record) if middle is None else middle.counts(record):
                 transition = reader.decode(record)
                 accepted.append((record, transition))
                 at = transition.at
+                place = _followed(place, record)
         if middle is None:
             reader.refused.clear()  # only histories need them
         else:
@@ -172,7 +181,8 @@ class Projector:
                 changes = await self._fold(partition, accepted)
                 if middle is not None and ends:
                     await self._take_over(changes, middle)
-                await self._store.write(changes, partition, before, after)
+                    place = middle.state.place
+                await self._store.write(changes, partition, before, after, place=place if place != former else None)
         except OvertakenError:
             await self.begin()
             return
@@ -182,6 +192,7 @@ class Projector:
             reader.acceptance = Acceptance(before.epoch, before.number)
             raise
         self.positions[partition] = after
+        self._places[partition] = place
         if middle is not None and ends:
             del self._middles[partition]
         self._let_go()
@@ -353,6 +364,14 @@ class Projector:
         while self._steps > _MOST_STEPS and len(self._hand) > 1:
             _, tracked = self._hand.popitem(last=False)
             self._steps -= _size(tracked.state)
+
+
+def _followed(place: Place, record: Record) -> Place:
+    """How far the engines had come behind a transition that counts."""
+    headers = record.headers
+    if AHEAD not in headers and int(headers.get(STARTED, -1)) < place.start:
+        return place  # almost always: it is no start's
+    return replace(place.after(read_stamp(headers)), command=0)  # commands are nobody's question here
 
 
 def _size(state: InstanceState | None) -> int:

@@ -17,6 +17,7 @@ from stepwell.projections import tables
 from stepwell.projections.counting import HOUR, OF_WORKERS
 from stepwell.projections.filters import (
     MOST_ON_A_PAGE,
+    PENDING,
     Cursor,
     FilterError,
     InstanceFilter,
@@ -26,8 +27,9 @@ from stepwell.projections.filters import (
     read_cursor,
     write_cursor,
 )
-from stepwell.projections.finding import Finder, phrase
+from stepwell.projections.finding import Finder, Found, phrase
 from stepwell.projections.folding import input_hash
+from stepwell.projections.pending import Waiting
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics, statistics_of
 from stepwell.projections.store import check_version, connect, told
@@ -143,11 +145,13 @@ class Queries:
         cursor: str | None = None,
         limit: int = 50,
         exact: bool = False,
+        waiting: Waiting | None = None,
     ) -> InstancePage:
         """A page of instances.
 
         Args:
             wanted: Which.
+            waiting: Those that have no rows yet, as ``Pending`` has found them for the same filter; None for none.
             order: One of ``ORDERS``.
             cursor: ``next`` of the page before.
             limit: How many at most, up to 1,000.
@@ -159,19 +163,35 @@ class Queries:
         wanted, order = checked(wanted), checked_order(order)
         _check_limit(limit)
         behind = read_cursor(cursor, order) if cursor else None
+        found = await self._find(wanted, order, behind, limit, exact=exact)
+        names = dict(await self.all("SELECT number, name FROM workflows"))
+        rows = [(row[0], row[1], InstanceRow(row[2], names[row[3]], *row[4:])) for row in found.rows]
+        if waiting is None or order.lstrip("-") == "finished":  # what waits has no end
+            waiting = Waiting()
+        begun = {row.instance_id for _, _, row in rows}  # some of them since we looked what waits
+        rows += [one for one in waiting.page(order, behind, limit + 1) if one[2].instance_id not in begun]
+        rows.sort(key=lambda one: one[:2], reverse=order.startswith("-"))
+        page = rows[:limit]
+        following = ""
+        if len(rows) > limit:
+            following = write_cursor(Cursor(order, page[-1][0], page[-1][1]))
+        total = found.total + len(waiting.starts)
+        return InstancePage([row for _, _, row in page], following, total, exact=found.exact and waiting.exact)
+
+    async def _find(
+        self, wanted: InstanceFilter, order: str, cursor: Cursor | None, limit: int, *, exact: bool
+    ) -> Found:
+        if wanted.status:
+            begun = tuple(status for status in wanted.status if status != PENDING)
+            if not begun:
+                return Found([], 0, True)
+            wanted = msgspec.structs.replace(wanted, status=begun)
         try:
-            found = await self._finder.find(wanted, order, behind, limit, exact=exact)
+            return await self._finder.find(wanted, order, cursor, limit, exact=exact)
         except _ODD:
             raise _refused() from None
         except sqlite3.Error as error:
             raise told(error, self.path) from error
-        names = dict(await self.all("SELECT number, name FROM workflows"))
-        page = found.rows[:limit]
-        following = ""
-        if len(found.rows) > limit:
-            following = write_cursor(Cursor(order, page[-1][0], page[-1][1]))
-        rows = [InstanceRow(row[2], names[row[3]], *row[4:]) for row in page]
-        return InstancePage(rows, following, found.total, exact=found.exact)
 
     async def instance(self, instance_id: str) -> InstanceRow | None:
         """One instance's row; None if there is none."""

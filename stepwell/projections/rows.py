@@ -40,9 +40,10 @@ class InstanceRow(Struct, frozen=True, gc=False):
     """An instance in a list. Times are milliseconds since 1970; 0 for what has not happened.
 
     Attributes:
-        status: ``running``, ``paused``, ``completed``, ``failed`` or ``cancelled``.
-        definition: Hash of the definition that it is pinned to.
-        updated_at: When its newest event happened.
+        status: ``pending`` (no engine has decided its start yet), ``running``, ``paused``, ``completed``, ``failed``
+            or ``cancelled``.
+        definition: Hash of the definition that it is pinned to; empty while it is pending.
+        updated_at: When its newest event happened; when it was asked for, while it is pending.
         sequence: How many events it has had.
         active: Steps under way.
         failed_step: The step that failed it.

@@ -16,8 +16,10 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import aiosqlite
+import msgspec
 
 from stepwell.consumers.definitions import RegisteredVersion
+from stepwell.core.partition import Place
 from stepwell.core.state import decode_instance, encode_instance
 from stepwell.errors import StepwellError
 from stepwell.projections import tables
@@ -64,6 +66,23 @@ class Position(NamedTuple):
     number: int = 0
     at: int = 0
     proof: str = ""
+
+
+PLACES: Final = "SELECT name, value FROM meta WHERE name >= 'place:' AND name < 'place;'"
+"""What ``read_places`` reads."""
+
+encode_place: Final = msgspec.json.Encoder().encode
+_decode_place: Final = msgspec.json.Decoder(Place).decode
+
+
+def place_name(partition: int) -> str:
+    """Under which a partition's place is noted."""
+    return f"place:{partition}"
+
+
+def read_places(rows: Iterable[tuple[str, bytes]]) -> dict[int, Place]:
+    """The places in rows of ``PLACES``."""
+    return {int(name.partition(":")[2]): _decode_place(value) for name, value in rows}
 
 
 class Store:
@@ -117,6 +136,10 @@ class Store:
         """Where each partition stands."""
         rows = await self.all("SELECT partition, offset, epoch, number, at, proof FROM positions")
         return {row[0]: Position(*row[1:]) for row in rows}
+
+    async def places(self) -> dict[int, Place]:
+        """How far the engines of each partition had come there, as far as that was noted."""
+        return read_places(await self.all(PLACES))
 
     def new_number(self) -> int:
         """The number of an instance that is new."""
@@ -183,11 +206,13 @@ class Store:
         before: Position,
         after: Position,
         definitions: Iterable[RegisteredVersion] | None = None,
+        place: Place | None = None,
     ) -> None:
         """Write, within a transaction, what a batch changes, and where its partition stands afterwards.
 
         Args:
             before: Where it stood.
+            place: How far the partition's engines had come there, where that has changed.
             definitions: All that are registered, where that has changed.
 
         Raises:
@@ -199,6 +224,11 @@ class Store:
             "INSERT OR REPLACE INTO positions(partition, offset, epoch, number, at, proof) VALUES (?, ?, ?, ?, ?, ?)",
             (partition, *after),
         )
+        if place is not None:
+            value = encode_place(place)
+            await self.connection.execute(
+                "INSERT OR REPLACE INTO meta(name, value) VALUES (?, ?)", (place_name(partition), value)
+            )
         await self._put(changes)
         if definitions is not None:
             await self._put_definitions(definitions)

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from stepwell.projections.filters import FilterError, InstanceFilter, InstancePage, Order
+from stepwell.projections.filters import FilterError, InstanceFilter, InstancePage, Order, checked
 from stepwell.projections.models import Lag, ReadModels
+from stepwell.projections.pending import Pending
 from stepwell.projections.queries import AuditRow, ErrorEntry, Queries, Work
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics
@@ -37,8 +38,9 @@ class Views:
     so that one sees what one has just done; False answers at once, with what is there (``lag`` tells how old).
     """
 
-    def __init__(self, models: ReadModels) -> None:
+    def __init__(self, models: ReadModels, pending: Pending | None = None) -> None:
         self.models = models
+        self._pending = pending
 
     @asynccontextmanager
     async def asking(self, *, fresh: bool) -> AsyncIterator[Queries]:
@@ -73,11 +75,12 @@ class Views:
         """A page of instances, and how many there are in all.
 
         Args:
-            status: One of ``running``, ``paused``, ``completed``, ``failed`` and ``cancelled``, or several.
+            status: One of ``pending`` (no engine has decided its start), ``running``, ``paused``, ``completed``,
+                ``failed`` and ``cancelled``, or several.
             workflow: Name of the definition,
             version: and its version.
             tag: A tag of the definition.
-            created_after: Started at this time or later,
+            created_after: Started (or, of pending ones, asked for) at this time or later,
             created_before: or earlier than this.
             finished_after: Finished at this time or later,
             finished_before: or earlier than this.
@@ -127,13 +130,26 @@ class Views:
     ) -> tuple[InstancePage, int]:
         """The same as ``instances``, of a filter that was put together before."""
         async with self.asking(fresh=fresh) as queries:
-            page = await queries.instances(wanted, order=order, cursor=cursor, limit=limit, exact=exact)
+            checked(wanted)
+            waiting = await self._pending.matching(queries, wanted) if self._pending is not None else None
+            page = await queries.instances(
+                wanted, order=order, cursor=cursor, limit=limit, exact=exact, waiting=waiting
+            )
         return page, page.total
+
+    async def waiting(self, *, fresh: bool = True) -> int:
+        """How many instances are pending: their start waits for an engine to decide it."""
+        if self._pending is None:
+            return 0
+        async with self.asking(fresh=fresh) as queries:
+            return await self._pending.count(queries)
 
     async def instance(self, instance_id: str, *, fresh: bool = True) -> InstanceRow | None:
         """One instance's row; None if there is none."""
-        async with self.asking(fresh=fresh) as queries:
-            return await queries.instance(instance_id)
+        if not instance_id:  # a filter would take it for any
+            return None
+        page, _ = await self.find(InstanceFilter(id=instance_id), limit=1, fresh=fresh)
+        return page[0] if page else None
 
     async def attempts(self, instance_id: str, *, fresh: bool = True) -> list[AttemptRow]:
         """Every attempt at every step of an instance, in the order in which they began."""

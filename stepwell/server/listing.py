@@ -27,7 +27,7 @@ from stepwell.server.filtering import (
 from stepwell.server.freshness import LAG_HEADER, LaggingResponse, read_views
 from stepwell.server.reading import TAKES_FIELDS
 
-InstanceStatus = Literal["running", "paused", "completed", "failed", "cancelled"]
+InstanceStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 
 
 class InstanceList(Struct, frozen=True):

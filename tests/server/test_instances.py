@@ -210,3 +210,27 @@ async def test_without_an_engine_a_start_is_accepted_and_a_command_is_not_confir
         told = problem(answer, 503)
         assert told["type"] == "urn:stepwell:problem:undecided"
         assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_what_was_accepted_is_pending_on_every_route_until_an_engine_has_decided(log):
+    async with client_on(log) as client, served(client) as http:
+        await registered(http, one_step())
+        accepted = fine(await http.post("/executions/workflows/w/execute", json={"parameters": {"n": 1}}), 202)
+        one = accepted["execution_id"]
+        assert accepted["status"] == "pending"
+        assert fine(await http.get(f"/executions/{one}"))["status"] == "pending"
+        assert fine(await http.get(f"/api/workflows/{one}/status"))["status"] == "pending"
+        assert fine(await http.get(f"/v1/workflows/{one}"))["state"] == "PENDING"
+        assert fine(await http.get(f"/v1/workflows/{one}/results"))["state"] == "PENDING"
+        shown = fine(await http.get(f"/v1/instances/{one}"))
+        assert (shown["status"], shown["input"]) == ("pending", {"n": 1})
+        assert fine(await http.get(f"/v1/instances/{one}/history"))["events"] == []
+        assert fine(await http.get(f"/v1/instances/{one}/replay"))["status"] == "pending"
+        assert fine(await http.get(f"/v1/instances/{one}/result"))["status"] == "pending"
+        assert fine(await http.get(f"/v1/instances/{one}/result?wait=0.1"))["finished"] is False
+        async with http.stream("GET", f"/v1/instances/{one}/events") as events:
+            assert events.status_code == 200
+        listed = fine(await http.get("/v1/instances?status=pending&count=exact"))
+        assert (listed["total"], [row["instance_id"] for row in listed["items"]]) == (1, [one])
+        assert fine(await http.get("/v1/instances?status=running"))["total"] == 0
+        problem(await http.get("/v1/instances/nobody"), 404)

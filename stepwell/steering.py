@@ -1,0 +1,203 @@
+"""Starting and steering instances: what a client asks of the engines, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
+from stepwell.consumers.crew import Crew, live_crew
+from stepwell.consumers.subscriber import Answer
+from stepwell.core.requests import INACTIVE_VERSION
+from stepwell.errors import CommandRejectedError, StepwellError, UnknownInstanceError
+from stepwell.looking import Looking
+from stepwell.run import Run
+from stepwell.schemas.commands import (
+    ApproveStep,
+    CancelWorkflow,
+    Command,
+    PauseWorkflow,
+    RejectStep,
+    ResumeWorkflow,
+    RollbackWorkflow,
+    StartWorkflow,
+)
+from stepwell.schemas.events import CommandNoted, Event
+from stepwell.schemas.sender import Sender
+
+
+class Steering(Looking):
+    """What a client can ask for. Part of ``Client``."""
+
+    sender: Sender
+    _asking: Asking
+    _make_id: Callable[[], str]
+    _starting: asyncio.Semaphore
+
+    async def start(
+        self,
+        workflow: str,
+        input: Any = None,  # noqa: A002 - the word of the definition
+        *,
+        id: str | None = None,  # noqa: A002
+        version: str | None = None,
+        priority: int = 0,
+        timeout_seconds: float | None = None,
+        watch: bool = True,
+    ) -> Run:
+        """Start an instance.
+
+        Args:
+            workflow: Name of a registered definition.
+            input: Its input, any JSON-able value; a mapping as a rule.
+            id: What it is to be called. Starting the same id again gives the instance that exists
+                (``run.existed``), so a retry never starts a second one. Without one, a UUID.
+            version: Of the definition; without one, the active version that was registered last.
+            priority: 0 to 100; higher runs first under load.
+            timeout_seconds: For the whole instance; without one, what the definition says.
+            watch: Follow it from its first event on, so that ``run.result`` has nothing to read anew. False costs
+                less, for who does not wait for its end.
+
+        Returns:
+            Once an engine has answered; or at once, where no engine is live: the start is in the log then, and
+            will be decided by the next one. An engine takes starts only while workers keep up, and a client has
+            1,000 of them on their way at most: so whoever starts too much at once is slowed down.
+
+        Raises:
+            UnknownWorkflowError: No such definition is registered.
+            InactiveWorkflowError: This version is inactive, or, where none was named, every one is.
+            CommandRejectedError: The engine will not start it, for instance because the input does not fit.
+            TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
+        """
+        while True:
+            plan = await self.registry.to_start(workflow, version)
+            if isinstance(plan, StepwellError):
+                if id is not None and await self._exists(id):
+                    return Run(self, id, existed=True)  # started while it was active; this is the same start again
+                raise plan
+            command = StartWorkflow(
+                id or self._make_id(),
+                workflow=workflow,
+                version=plan.definition.version,
+                input={} if input is None else input,
+                priority=priority,
+                timeout_seconds=timeout_seconds,
+                command_id=self._make_id(),
+            )
+            try:
+                return await self._started(command, watch=watch)
+            except CommandRejectedError as refused:
+                if version is not None or refused.code != INACTIVE_VERSION:
+                    raise  # else it was deactivated meanwhile: choose again
+
+    async def _started(self, command: StartWorkflow, *, watch: bool) -> Run:
+        instance_id = command.instance_id
+        async with self._starting:
+            # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
+            watched = await self.subscriber.watch(instance_id, history=False) if watch else None
+            try:
+                answer = await self.ask(command)
+            except BaseException:
+                if watched is not None:
+                    self.subscriber.unwatch(watched)
+                raise
+        run = Run(self, instance_id, decided=False)
+        if answer is not None:
+            existed = isinstance(answer.event, CommandNoted)
+            run = Run(self, instance_id, existed=existed, position=answer.position)
+        if watched is not None:
+            weakref.finalize(run, self.subscriber.unwatch, watched).atexit = False
+        return run
+
+    async def _exists(self, instance_id: str) -> bool:
+        try:
+            await self.get(instance_id)
+        except UnknownInstanceError:
+            return False
+        return True
+
+    async def cancel(self, instance_id: str, reason: str = "") -> None:
+        """End an instance; handlers that run are cancelled.
+
+        Raises:
+            CommandRejectedError: There is no such instance, or it has finished otherwise.
+        """
+        await self.send(CancelWorkflow(instance_id, reason, command_id=self._make_id()))
+
+    async def pause(self, instance_id: str, reason: str = "") -> None:
+        """Start no further step; what runs may finish.
+
+        Raises:
+            CommandRejectedError: There is no such live instance.
+        """
+        await self.send(PauseWorkflow(instance_id, reason, command_id=self._make_id()))
+
+    async def resume(self, instance_id: str, *, skip_failed: bool = False) -> None:
+        """Go on with a paused instance; or, at the step that failed, with a failed or cancelled one.
+
+        Args:
+            skip_failed: Go on without the steps that failed instead of running them anew. A gate that was rejected or
+                not decided in time asks anew all the same.
+
+        Raises:
+            CommandRejectedError: There is no such instance, or it has completed.
+        """
+        failed_steps: Any = "skip" if skip_failed else "retry"
+        await self.send(ResumeWorkflow(instance_id, failed_steps, command_id=self._make_id()))
+
+    async def rollback(self, instance_id: str, to: int | str = "latest", *, pause: bool = False) -> None:
+        """Return to an earlier point and run on from there; what has a compensation is undone in reverse order.
+
+        Args:
+            to: An event's sequence, a checkpoint's name, a settled step's id, ``latest`` or ``start``.
+            pause: Stay paused there.
+
+        Raises:
+            CommandRejectedError: There is no such point or instance.
+        """
+        await self.send(RollbackWorkflow(instance_id, to, pause, command_id=self._make_id()))
+
+    async def approve(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
+        """Approve what a step waits for.
+
+        Args:
+            step_id: The step; may be left out where only one waits.
+            by: Who approves; one of the approvers, where the step names some. Without one, whom the client acts for.
+
+        Raises:
+            CommandRejectedError: No such step waits for approval, or not for theirs.
+        """
+        by = by or self.sender.by
+        await self.send(ApproveStep(instance_id, step_id, by, comment, command_id=self._make_id()))
+
+    async def reject(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
+        """Reject what a step waits for; arguments and errors as in ``approve``."""
+        by = by or self.sender.by
+        await self.send(RejectStep(instance_id, step_id, by, comment, command_id=self._make_id()))
+
+    async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
+        """Send a command and wait for its answer.
+
+        Returns:
+            The event that answers it; None where no engine is live to answer.
+
+        Raises:
+            CommandRejectedError: The engine will not follow it, or could not even read it.
+            TimeoutError: No answer yet; the command is in the log and will be decided.
+        """
+        answer = await self.ask(command, timeout=timeout)
+        return None if answer is None else answer.event
+
+    async def ask(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Answer | None:
+        """The same as ``send``; the answer says where it is in the log."""
+        return await self._asking.send(command, sender=self.sender, timeout=timeout)
+
+    async def engine_is_live(self) -> bool:
+        """Whether any engine works on this log right now."""
+        return await self._asking.engine_is_live()
+
+    async def crew(self) -> Crew:
+        """The engines and workers that are live on this log, with what they say of themselves."""
+        return await live_crew(self.log)
