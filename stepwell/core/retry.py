@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
-from stepwell.schemas.definitions import Retry
+from stepwell.schemas.definitions import LONGEST_SECONDS, MAX_DELAY, Retry
 from stepwell.schemas.events import ErrorInfo
 
 STEP_TIMEOUT: Final = "StepTimeout"
@@ -49,15 +49,18 @@ def delay_seconds(retry: Retry, attempt: int, seed: str, asked: float | None = N
     """How long to wait after a failed attempt.
 
     Args:
-        asked: How long the other side has asked for; no attempt comes sooner, up to ``max_delay_seconds``.
+        asked: How long the other side has asked for; no attempt comes sooner, up to a ``max_delay_seconds`` that is
+            written.
         attempt: The attempt that failed, from 1.
         seed: What the jitter is drawn from. The same seed draws the same, so that deciding stays a function of
             its arguments; instances and runs differ, so a crowd of them still spreads out.
     """
+    initial, written = retry.initial_delay_seconds, retry.max_delay_seconds
+    most = max(MAX_DELAY, initial) if written is None else written
     try:
-        delay = retry.initial_delay_seconds * retry.multiplier ** (attempt - 1)
+        delay = min(initial * retry.multiplier ** (attempt - 1), most)
     except OverflowError:
-        delay = retry.max_delay_seconds
-    delay = min(delay, retry.max_delay_seconds)
+        delay = most if initial else 0.0
     draw = zlib.crc32(seed.encode()) / 2**32
-    return max(delay * (1 - retry.jitter * draw), min(asked or 0.0, retry.max_delay_seconds))
+    asked = min(asked or 0.0, LONGEST_SECONDS if written is None else written)
+    return max(delay * (1 - retry.jitter * draw), asked)

@@ -17,6 +17,8 @@ from msgspec import Meta, Struct
 LONGEST_SECONDS: Final = 10 * 366 * 86400  # nobody means more than ten years
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
 TimeLimit = Annotated[float, Meta(gt=0, le=LONGEST_SECONDS)]  # nothing can be done in no time
+MAX_DELAY: Final = 300.0
+"""Seconds to which the waits between attempts grow where a definition does not say."""
 Identifier = Annotated[str, Meta(min_length=1, max_length=200)]
 Mode = Literal["parallel", "sequential"]
 OnFailure = Literal["fail", "skip", "pause", "rollback"]
@@ -112,7 +114,8 @@ class Retry(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defa
         max_attempts: All attempts, the first one included.
         initial_delay_seconds: Wait before the second attempt.
         multiplier: Each further wait is this much longer.
-        max_delay_seconds: No wait is longer than this.
+        max_delay_seconds: No wait is longer than this, whatever the other side asks for. Where it is not written:
+            ``MAX_DELAY``, but never less than what is: ``initial_delay_seconds``, or what the other side asks for.
         jitter: Share of the wait, 0 to 1, by which it is shortened at random (drawn once, recorded).
         retry_on_timeout: Whether an attempt that timed out is followed by another.
         retryable: Error types that are retried whatever their kind, by class name (base classes count).
@@ -122,7 +125,7 @@ class Retry(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defa
     max_attempts: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     initial_delay_seconds: Seconds = 1.0
     multiplier: Annotated[float, Meta(ge=1, le=1000)] = 2.0
-    max_delay_seconds: Seconds = 300.0
+    max_delay_seconds: Seconds | None = None
     jitter: Annotated[float, Meta(ge=0, le=1)] = 0.0
     retry_on_timeout: bool = True
     retryable: tuple[str, ...] = ()

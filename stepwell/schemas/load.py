@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -14,15 +14,15 @@ from msgspec.structs import replace
 from stepwell.errors import DefinitionError
 from stepwell.schemas.bounds import wrong_values
 from stepwell.schemas.custom_types import resolve_definition, resolve_types
-from stepwell.schemas.definitions import TYPE_ALIASES, Definition, hash_definition
+from stepwell.schemas.definitions import TYPE_ALIASES, Definition, Retry, Step, hash_definition
 from stepwell.schemas.dialects import CANONICAL, NAMES, detect, translate
 from stepwell.schemas.loaded import Loaded, of_definition
-from stepwell.schemas.places import Lines, Problem, locate
+from stepwell.schemas.places import Lines, Path, Problem, locate, show
 from stepwell.schemas.shapes import shape_problems, unknown_value
 from stepwell.schemas.texts import parse_text, read_text
 from stepwell.schemas.yaml_core import Loader
 
-Source = Definition | Mapping[str, Any] | str | Path
+Source = Definition | Mapping[str, Any] | str | pathlib.Path
 
 
 def load_definition(source: Source, *, place: str = "", dialect: str | None = None, name: str = "") -> Definition:
@@ -55,6 +55,7 @@ def read_definition(source: Source, *, place: str = "", dialect: str | None = No
         raise DefinitionError([unknown_value(dialect, NAMES, "dialect")], place=place)
     if isinstance(source, Definition):
         resolved, wrong = resolve_definition(source)
+        wrong = [*wrong, *(f"{show(path)}: {text}" for path, text in _retry_problems(resolved))]
         if wrong:
             raise DefinitionError(wrong, place=place or f"workflow {source.name!r}")
         return of_definition(resolved)
@@ -62,8 +63,8 @@ def read_definition(source: Source, *, place: str = "", dialect: str | None = No
         place = place or "definition"
         _check_values(source, place)
         return _load(dict(source), place, dialect, name, None)
-    if isinstance(source, Path) or not ("\n" in source or "{" in source):
-        path = Path(source)
+    if isinstance(source, pathlib.Path) or not ("\n" in source or "{" in source):
+        path = pathlib.Path(source)
         text, place, name = read_text(path), place or str(source), name or path.stem
     else:
         text, place = source, place or "definition"
@@ -109,6 +110,7 @@ def _load(data: Any, place: str, dialect: str | None, name: str, lines: Lines | 
         if "version" not in prepared:
             # A definition without a version gets one made from its content, so that editing it makes a new version.
             definition = replace(definition, version=hash_definition(replace(definition, version="0"))[:8])
+        problems += _retry_problems(definition, prepared)
     except msgspec.ValidationError as error:
         problems += shape_problems(prepared) or [Problem((), str(error))]
     except (TypeError, ValueError) as error:  # a value of Python's that is no JSON, half of a surrogate pair
@@ -132,6 +134,32 @@ def _placed(message: str, prepared: dict[str, Any]) -> Problem:
 
 
 _REST: Final = re.compile(r'((?:\.[\w-]+|\[\d+\])*)(?: \("[^"]*"\))?: (.*)', re.DOTALL)
+
+
+def _retry_problems(definition: Definition, plain: dict[str, Any] | None = None) -> Iterator[Problem]:
+    """Refuse a longest wait that is written and shorter than the first; where a log holds one, it goes on holding.
+
+    Args:
+        plain: What the definition was made of. Of one that was built in Python, a default is not told from the same
+            value that is written.
+    """
+    for index, step in enumerate(definition.steps):
+        for path, retry in _retries(step):
+            most, initial = retry.max_delay_seconds, retry.initial_delay_seconds
+            if most is None or most >= initial:
+                continue
+            written: Any = plain["steps"][index] if plain else None
+            for key in path if plain else ():
+                written = written[key]
+            if "initial_delay_seconds" in written if plain else initial != Retry().initial_delay_seconds:
+                text = f"is {most:g}, less than the first wait, initial_delay_seconds, which is {initial:g}"
+                yield Problem(("steps", index, *path, "max_delay_seconds"), text)
+
+
+def _retries(step: Step) -> Iterator[tuple[Path, Retry]]:
+    yield ("retry",), step.retry
+    if step.compensate is not None:
+        yield ("compensate", "retry"), step.compensate.retry
 
 
 def _checkpoint_problems(data: dict[str, Any]) -> Iterator[Problem]:

@@ -30,6 +30,18 @@ def test_no_delay_means_none():
     assert waits(Retry(max_attempts=3, initial_delay_seconds=0)) == [0, 0]
 
 
+@pytest.mark.parametrize("attempt", [1, 2, 1_025, 999_999])
+def test_no_delay_means_none_at_any_attempt(attempt):
+    assert delay_seconds(Retry(max_attempts=1_000_000, initial_delay_seconds=0, multiplier=1000.0), attempt, "s") == 0
+
+
+def test_a_longest_wait_that_is_not_written_is_never_below_what_is():
+    assert waits(Retry(max_attempts=4, initial_delay_seconds=900)) == [900, 900, 900]
+    assert waits(Retry(max_attempts=4, initial_delay_seconds=200)) == [200, 300, 300]
+    assert delay_seconds(Retry(max_attempts=9), 1, "s", 3600.0) == 3600
+    assert delay_seconds(Retry(initial_delay_seconds=900, multiplier=1000.0), 999_999, "s") == 900
+
+
 def test_jitter_shortens_a_wait_by_the_same_draw_for_the_same_run():
     retry = Retry(max_attempts=2, initial_delay_seconds=10, jitter=0.5)
     draws = {delay_seconds(retry, 1, f"i:a:{run}") for run in range(50)}

@@ -109,10 +109,16 @@ def _resolve(document: Document, parts: list[str], ids: set[str], at: Path) -> l
 
 def _retry(document: Document) -> dict[str, Any]:
     """What is tried again unless a node says otherwise."""
+    initial, most = _setting(document, *_INITIAL_DELAY), _setting(document, *_MAX_DELAY)
+    name = _MAX_DELAY[0]
+    if most < initial:
+        if document.environment.get(name, "").strip():
+            document.problem((), f"the environment's {name} is {most:g}, less than {_INITIAL_DELAY[0]}, {initial:g}")
+        most = initial
     return {
         "max_attempts": 1 + int(_setting(document, *_MAX_RETRIES)),
-        "initial_delay_seconds": _setting(document, *_INITIAL_DELAY),
-        "max_delay_seconds": _setting(document, *_MAX_DELAY),
+        "initial_delay_seconds": initial,
+        "max_delay_seconds": most,
     }
 
 

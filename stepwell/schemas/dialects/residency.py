@@ -80,8 +80,10 @@ def _step(document: Document, entry: Entry, path: Path) -> Made:
         of.move("max_attempts", retry)
         multiplier, origin = retry.number("backoff_multiplier")
         of.put("multiplier", _MULTIPLIER if multiplier is MISSING else multiplier, origin)
-        of.put("initial_delay_seconds", of["multiplier"], origin)
         of.move("max_delay_seconds", retry, "max_backoff_seconds")
+        most = of.get("max_delay_seconds")
+        held = isinstance(most, (int, float)) and not isinstance(most, bool) and most < of["multiplier"]
+        of.put("initial_delay_seconds", most if held else of["multiplier"], origin)
         of.move("retry_on_timeout", retry)
     return made
 
