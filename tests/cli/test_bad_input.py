@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.schemas.events import EVENTS_VERSION
+from tests.files import database
 
 from .conftest import Inside, Shell, chain
 
@@ -170,7 +171,7 @@ def test_a_locked_log_is_told_after_a_few_seconds(shell: Shell):
 def test_a_log_of_a_newer_version_is_refused(shell: Shell):
     shell.write("w.json", chain(1))
     shell("run", "w.json", "--handlers", "steps", "--id", "x")
-    with sqlite3.connect(shell.directory / ".stepwell" / "log.db") as log:
+    with database(shell.directory / ".stepwell" / "log.db") as log:
         changed = log.execute("UPDATE meta SET value = 999 WHERE name = 'format'").rowcount
     assert changed == 1
     done = shell("status", "x", status=2)
@@ -186,7 +187,7 @@ def test_events_of_a_newer_version_stop_the_run_and_nothing_is_skipped(shell: Sh
     process.kill()
     process.communicate()
     path = shell.directory / ".stepwell" / "log.db"
-    with sqlite3.connect(path) as log:
+    with database(path) as log:
         log.execute(
             "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), ?, '\"version\":99') AS BLOB)",
             (f'"version":{EVENTS_VERSION}',),

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections import Counter
 
+from tests.files import database
 from tests.patience import HANG
 
 from .conftest import Shell, chain
@@ -111,7 +112,7 @@ def _settled_runs(shell: Shell) -> set[int]:
     if not path.exists():
         return set()
     try:
-        with sqlite3.connect(path) as log:
+        with database(path) as log:
             rows = log.execute("SELECT value FROM events").fetchall()
     except sqlite3.OperationalError:
         return set()  # killed before the tables were made

@@ -22,6 +22,7 @@ from stepwell.core.acceptance import CLAIM, KIND
 from stepwell.log.local import LocalLog
 from stepwell.log.port import EVENTS
 from stepwell.schemas.events import StepSucceeded, WorkflowCompleted
+from tests.files import database
 from tests.kafka_broker import local_broker
 from tests.patience import HANG, until
 from tests.workbench import events_of, plain, refolded, send, start, whole_history
@@ -297,7 +298,7 @@ def test_on_kafka_those_that_have_nothing_to_do_notice_too_that_the_broker_is_aw
 def test_a_log_that_a_person_must_mend_ends_both_with_2(fleet: Fleet):
     fleet.shell.write("c.json", chain(1))
     fleet.shell("start", "c.json", "--id", "x", "--log", fleet.url)
-    with sqlite3.connect(fleet.shell.directory / "log.db") as log:
+    with database(fleet.shell.directory / "log.db") as log:
         log.execute("UPDATE meta SET value = 999 WHERE name = 'format'")
     done = fleet.shell("engine", "--json", "--log", fleet.url, status=2)
     (line,) = [json.loads(line) for line in done.stdout.splitlines()]

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import sqlite3
 from collections import Counter
 
 import pytest
@@ -18,6 +17,7 @@ from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import CancelWorkflow, StartWorkflow
 from stepwell.schemas.events import EVENTS_VERSION, CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
+from tests.files import database
 from tests.patience import HANG
 from tests.workbench import (
     Claimant,
@@ -382,7 +382,7 @@ async def test_a_partition_on_which_nobody_may_decide_stops_alone_and_the_engine
 
 
 def _of_a_newer_version(log, instance_id):
-    with sqlite3.connect(log.path) as connection:
+    with database(log.path) as connection:
         changed = connection.execute(
             "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), ?, '\"version\":99') AS BLOB)"
             " WHERE key = ? AND CAST(value AS TEXT) LIKE '%workflow.started%'",

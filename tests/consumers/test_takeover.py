@@ -1,7 +1,6 @@
 """Taking a partition over: what the log holds is all there is to know, and nothing less will do."""
 
 import asyncio
-import sqlite3
 
 import msgspec
 import pytest
@@ -18,6 +17,7 @@ from stepwell.schemas.codec import decode_transition, encode
 from stepwell.schemas.commands import CompleteStep
 from stepwell.schemas.events import EVENTS_VERSION, PartitionSnapshotted, Transition
 from stepwell.schemas.work import WorkItem
+from tests.files import database
 from tests.patience import HANG
 from tests.workbench import (
     Claimant,
@@ -230,7 +230,7 @@ async def test_a_late_record_that_names_a_superseded_snapshot_misleads_nobody(be
 
 async def replace_record(log, topic, offset, value):
     """Damage a record behind the log's back."""
-    with sqlite3.connect(log.path, timeout=5) as connection:
+    with database(log.path) as connection:
         base = log.reader.base(topic, 0)
         if value is None:
             connection.execute("DELETE FROM records WHERE id = ?", (base + offset,))

@@ -16,6 +16,7 @@ from stepwell.errors import LogClosedError
 from stepwell.log import _tail
 from stepwell.log.local import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord, Outgoing
+from tests.files import database
 from tests.patience import HANG
 
 
@@ -268,9 +269,8 @@ async def test_a_busy_loop_does_not_starve_its_own_commits(tmp_path):
 
 
 def _flushed_at(path: Path) -> int | None:
-    with sqlite3.connect(path) as connection:
+    with database(path) as connection:
         row = connection.execute("SELECT value FROM meta WHERE name = 'flushed_at'").fetchone()
-    connection.close()
     return row[0] if row else None
 
 

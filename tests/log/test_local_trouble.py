@@ -16,6 +16,7 @@ from stepwell.errors import LogCorruptedError, LogError, LogFullError, LogLocked
 from stepwell.log._members import Change
 from stepwell.log.local import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord
+from tests.files import database
 
 ONE = [NewRecord("k", b"v")]
 
@@ -54,9 +55,8 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(path):
 
 
 async def test_a_database_of_something_else_is_refused_and_left_alone(path):
-    with sqlite3.connect(path) as foreign:
+    with database(path) as foreign:
         foreign.execute("CREATE TABLE cakes(name)")
-    foreign.close()
     before = path.read_bytes()
     await refused(path, LogCorruptedError, "no Stepwell log")
     assert path.read_bytes() == before
@@ -65,9 +65,8 @@ async def test_a_database_of_something_else_is_refused_and_left_alone(path):
 
 async def test_a_newer_format_is_refused_with_both_versions(path):
     await make(path)
-    with sqlite3.connect(path) as connection:
+    with database(path) as connection:
         connection.execute("UPDATE meta SET value = 2 WHERE name = 'format'")
-    connection.close()
     await refused(path, LogVersionError, "format 2", "up to 1")
 
 

@@ -21,6 +21,7 @@ from stepwell.projections import tables
 from stepwell.projections.models import ReadModels
 from stepwell.projections.store import ReadModelsError, ReadModelsVersionError
 from stepwell.projections.views import Views
+from tests.files import database
 from tests.patience import HANG
 from tests.workbench import handlers_of, one_step, stage, until
 
@@ -87,7 +88,7 @@ async def test_a_damaged_file_is_made_anew(client):
     models = client.views.models
     path = models._path(models.newest())
     await models.close()
-    with sqlite3.connect(path) as file:
+    with database(path) as file:
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     file.close()
     size = path.stat().st_size
