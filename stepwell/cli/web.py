@@ -55,6 +55,7 @@ async def serve(
     _check_extra()
     from stepwell.server.access import Access  # noqa: PLC0415 - an extra
     from stepwell.server.app import create_app  # noqa: PLC0415
+    from stepwell.server.connections import Connections, limits_here  # noqa: PLC0415
     from stepwell.server.listening import check_exposure, listen, serving, url_of  # noqa: PLC0415
 
     access = Access(_known_tokens(tokens))
@@ -89,7 +90,7 @@ async def serve(
                 runtime = await _run_parts(client, prefixes, queues, concurrency, grace)
                 stack.push_async_callback(runtime.stop)
                 failed = runtime.failed
-            async with serving(create_app(client, access=access), listening) as running:
+            async with serving(create_app(client, access=access), listening, Connections(limits_here())) as running:
                 logger.info(
                     "listening",
                     url=url_of(listening),

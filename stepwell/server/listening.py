@@ -14,6 +14,7 @@ from litestar import Litestar
 
 from stepwell.errors import StepwellError
 from stepwell.server.access import Access, is_loopback
+from stepwell.server.connections import Connections
 
 _LAST_ANSWERS: Final = 5  # seconds that requests under way get when the server is stopped
 _BACKLOG: Final = 2048  # connections that wait to be taken
@@ -85,14 +86,21 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Litestar, listening: socket.socket) -> AsyncIterator[asyncio.Future[None]]:
+async def serving(
+    app: Litestar, listening: socket.socket, connections: Connections | None = None
+) -> AsyncIterator[asyncio.Future[None]]:
     """Serve for as long as the block lasts; then answer what is under way, and close the socket.
+
+    Args:
+        connections: What they may take.
 
     Yields:
         What ends if the server stops by itself.
     """
+    connections = connections or Connections()
     config = uvicorn.Config(
         app,
+        http=connections.protocol,  # type: ignore[arg-type] # what makes a protocol does as well as its class
         log_config=None,
         access_log=False,
         ws="none",
@@ -104,9 +112,11 @@ async def serving(app: Litestar, listening: socket.socket) -> AsyncIterator[asyn
     )
     server = _Server(config)
     running = asyncio.ensure_future(server.serve(sockets=[listening]))
+    watching = asyncio.ensure_future(connections.watch())
     try:
         yield running
     finally:
+        watching.cancel()
         app.state.stopping.set()
         await app.state.lending.close()  # or workers that wait for steps would keep us waiting
         server.should_exit = True

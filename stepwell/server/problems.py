@@ -7,7 +7,13 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    InternalServerException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -225,11 +231,16 @@ def _of_litestar(error: HTTPException) -> Problem:
     return told
 
 
+_GONE: Final = "client disconnected prematurely"  # Litestar's words, in an error of a class that says less
+
+
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """The response to a request that met an error; a bug of ours is logged with its traceback."""
     problem, headers = problem_of(error)
     if isinstance(error, (NotFoundException, MethodNotAllowedException)):  # of the router: handlers raise our own
         problem, headers = _of_routing(request, problem)
+    if isinstance(error, InternalServerException) and error.detail == _GONE:  # nobody hears it; and it is no bug
+        problem = _of_status(HTTPStatus.BAD_REQUEST, StepwellError("the connection has ended before the body"))
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _logger.error(
             "a bug met by a request", method=request.method, path=visible(request.scope["path"]), exc_info=error
