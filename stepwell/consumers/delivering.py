@@ -10,7 +10,7 @@ from typing import Any
 from stepwell.core.effects import Effect
 from stepwell.core.partition import PartitionState
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, CONTROL, Log, NewRecord
+from stepwell.log.port import AGAIN, COMMANDS, CONTROL, ID, Log, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.work import CancelRuns, WorkItem
 
@@ -90,9 +90,9 @@ class Deliveries:
         told: dict[int, list[NewRecord]] = {}
         for effect in found:
             if isinstance(effect, WorkItem):
-                headers = {"id": effect.effect_id, "handler": effect.step.handler or effect.step.step_type}
+                headers = {ID: effect.delivery_id, "handler": effect.step.handler or effect.step.step_type}
                 if again:
-                    headers["again"] = "1"
+                    headers[AGAIN] = "1"
                 if effect.priority:
                     headers["priority"] = str(effect.priority)
                 record = NewRecord(effect.instance_id, encode(effect), headers)

@@ -24,16 +24,14 @@ from stepwell.consumers.failures import describe
 from stepwell.consumers.given_up import GivenUp, covers
 from stepwell.consumers.handlers import Handler, Handlers
 from stepwell.consumers.outbox import Outbox, place
-from stepwell.consumers.reading import EventReader
+from stepwell.consumers.repeats import Repeats
 from stepwell.consumers.reports import OUTCOME_SHARE, Outcome, completed, effort, failed, returned, timed_out
 from stepwell.consumers.results import as_json
 from stepwell.consumers.signs import SignsOfLife
 from stepwell.consumers.threads import Threads
-from stepwell.core.effects import is_under_way
-from stepwell.core.evolve import fold
 from stepwell.errors import HandlerError, LogClosedError, LogError
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, DEAD_LETTERS, Delivery, Log, NewRecord, Outgoing, WorkQueue
+from stepwell.log.port import AGAIN, COMMANDS, DEAD_LETTERS, Delivery, Log, NewRecord, Outgoing, WorkQueue
 from stepwell.schemas.codec import decode_work, encode
 from stepwell.schemas.commands import Command
 from stepwell.schemas.work import WorkItem
@@ -111,8 +109,7 @@ class Worker:
         self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[_Key, None] = OrderedDict()
         self._given_up = GivenUp(log)
-        self._readers: dict[int, EventReader] = {}  # where steps were sent again
-        self._reading = asyncio.Lock()
+        self._repeats = Repeats(log)
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._signs = SignsOfLife(self._say, self._limit, self._name)
         self._stopping = False
@@ -253,7 +250,7 @@ class Worker:
         run = self._runs[key] = _Run(item, delivery)
         self._busy += 1
         self._signs.expect(key, item, run.ctx)
-        if "again" in delivery.headers:
+        if AGAIN in delivery.headers or delivery.deliveries > 1:
             self._ask(self._call_if_wanted(run, found))
         else:
             self._call(run, found)
@@ -291,8 +288,8 @@ class Worker:
     # --- running --------------------------------------------------------------------------------------------
 
     async def _call_if_wanted(self, run: _Run, handler: Handler) -> None:
-        if not await self._is_wanted(run.item):
-            run.cancelled = True
+        if not await self._repeats.is_wanted(run.item):
+            run.cancelled = True  # it was settled before
         self._call(run, handler)
 
     def _call(self, run: _Run, handler: Handler) -> None:
@@ -355,19 +352,6 @@ class Worker:
             outcome: What is reported; None if nobody waits for it any more.
             sent: Done once that is in the log; None if the step was given back instead.
         """
-
-    async def _is_wanted(self, item: WorkItem) -> bool:
-        """Whether the log still waits for a run that was sent again: its first sending may be settled by now."""
-        partition = partition_for(item.instance_id, self._log.partitions)
-        async with self._reading:
-            reader = self._readers.get(partition)
-            if reader is None:
-                reader = self._readers[partition] = EventReader(self._log, partition)
-                await reader.seek_snapshot()
-            await reader.catch_up()
-            history = await reader.history(item.instance_id)
-        state = fold(accepted.transition for accepted in history)
-        return state is not None and is_under_way(state, item.step)
 
     def _pool(self) -> Threads:
         if self._threads is None:

@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Final, Protocol
 
 from stepwell.errors import LogError
+from stepwell.log._again import tokens_of
 from stepwell.log._transaction import Row, Transaction, Work
 from stepwell.log.port import Delivery
 
@@ -59,6 +60,9 @@ class Holder(Protocol):
     @property
     def closed(self) -> bool:
         """Whether it has left."""
+
+    def forget(self, tokens: Sequence[int]) -> None:
+        """Others have settled these: take them no more."""
 
 
 class Handed:
@@ -142,12 +146,21 @@ class Hands:
         if left:
             self._log.submit(Write(self._log, left, claimed=False))
 
+    def write(self) -> None:
+        """Have all that is in hand in the file."""
+        for some in (self._older, self._fresh):
+            self._write(some)
+        self._older, self._fresh = {}, {}
+
+    def _write(self, some: dict[int, Handed]) -> None:
+        if some:
+            self._written.update(some)
+            self._log.submit(Write(self._log, list(some.values()), claimed=True))
+
     def _look(self) -> None:
         self._timer = None
         older, self._older, self._fresh = self._older, self._fresh, {}
-        if older:
-            self._written.update(older)
-            self._log.submit(Write(self._log, list(older.values()), claimed=True))
+        self._write(older)
         if self._older:
             self._timer = self._log.loop.call_later(LINGER, self._look)
 
@@ -186,14 +199,17 @@ class Write:
         self._log = log
         self._handed = sorted(handed, key=attrgetter("queue", "token"))
         self._claimed = claimed
+        self._settled: list[Handed] = []
         self.size = sum(len(one.row.value) for one in handed)
 
     def apply(self, tx: Transaction) -> None:
-        write(tx, self._handed, claimed=self._claimed)
+        self._settled = write(tx, self._handed, claimed=self._claimed)
 
     def done(self) -> None:
         for one in self._handed:
             one.safe()
+        for one in self._settled:
+            one.holder.forget([one.token])
         if not self._claimed:
             self._log.gave_back()
 
@@ -203,11 +219,30 @@ class Write:
             one.batch.failed(error)
 
 
-def write(tx: Transaction, handed: Sequence[Handed], *, claimed: bool) -> None:
-    """Write records into the queues' table and note their ids. They must be in the order of their queues."""
-    for queue, group in groupby(handed, key=attrgetter("queue")):
+def write(tx: Transaction, handed: Sequence[Handed], *, claimed: bool) -> list[Handed]:
+    """Write records into the queues' table and note their ids. They must be in the order of their queues.
+
+    Returns:
+        Those that others have sent again and settled meanwhile. What they have sent again, and has not been settled,
+        stays the only entry.
+    """
+    known = tokens_of(tx, [one.row for one in handed])
+    settled = []
+    for one in handed:
+        token = known.get(one.row.effect)
+        if token is not None:
+            one.id = token
+            tx.execute(
+                "UPDATE queue SET claimed_by = ? WHERE id = ? AND claimed_by IS NULL",
+                (one.holder.member if claimed else None, token),
+            )
+            if not tx.execute("SELECT 1 FROM queue WHERE id = ?", (token,)).fetchone():
+                settled.append(one)
+    new = [one for one in handed if one.row.effect not in known] if known else handed
+    for queue, group in groupby(new, key=attrgetter("queue")):
         some = list(group)
         claims = [one.holder.member if claimed else None for one in some]
         first = tx.enqueue(queue, [one.row for one in some], claims)
         for token, one in enumerate(some, first):
             one.id = token
+    return settled

@@ -194,6 +194,15 @@ def _end_memberships(tx: Transaction, members: list[int], partitions: int) -> No
     _rebalance(tx, [group for (group,) in groups], partitions)
 
 
+def _count_lost(tx: Transaction, members: list[int]) -> None:
+    tx.execute("DELETE FROM lost WHERE token NOT IN (SELECT id FROM queue)")
+    tx.execute(
+        "INSERT INTO lost SELECT id, 1 FROM queue WHERE claimed_by IN (SELECT value FROM json_each(?)) "
+        "ON CONFLICT(token) DO UPDATE SET times = times + 1",
+        (encode_rowids(members),),
+    )
+
+
 class Change:
     """A work that changes who is there. Its ``future`` gets what ``act`` returns.
 
@@ -238,15 +247,20 @@ def register(name: str, port: int) -> Callable[[Transaction], int]:
     return act
 
 
-def bury(processes: Sequence[int], partitions: int) -> Callable[[Transaction], int]:
-    """Strike off processes that have ended, and all that was theirs; gives how many were still there."""
+def bury(processes: Sequence[int], partitions: int, *, died: bool) -> Callable[[Transaction], int]:
+    """Strike off processes that have ended, and all that was theirs; gives how many were still there.
+
+    Args:
+        died: They have ended without a word. What they had in hand is counted as handed out and lost.
+    """
 
     def act(tx: Transaction) -> int:
         chosen = encode_rowids(list(processes))
-        members = tx.execute(
-            "SELECT id FROM members WHERE process IN (SELECT value FROM json_each(?))", (chosen,)
-        ).fetchall()
-        _end_memberships(tx, [member for (member,) in members], partitions)
+        found = tx.execute("SELECT id FROM members WHERE process IN (SELECT value FROM json_each(?))", (chosen,))
+        members = [member for (member,) in found.fetchall()]
+        if died:
+            _count_lost(tx, members)
+        _end_memberships(tx, members, partitions)
         tx.peers = None
         return tx.execute("DELETE FROM processes WHERE id IN (SELECT value FROM json_each(?))", (chosen,)).rowcount
 

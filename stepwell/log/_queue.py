@@ -27,7 +27,8 @@ _REST_AFTER_TROUBLE: Final = 0.2  # seconds, when the file could not be read or 
 _REST_PER_REFUSED: Final = 20e-6  # seconds; to look at one takes about a fifth of that
 
 _WAITING: Final = (
-    "SELECT id, priority, key, value, headers FROM queue WHERE claimed_by IS NULL AND queue = ? "
+    "SELECT id, priority, key, value, headers, (SELECT times FROM lost WHERE token = queue.id) "
+    "FROM queue WHERE claimed_by IS NULL AND queue = ? "
     "AND (priority < ? OR priority = ? AND id > ?) ORDER BY priority DESC, id LIMIT ?"
 )
 
@@ -110,6 +111,15 @@ class Consumer:
     def keep(self, tokens: Sequence[int]) -> None:
         """Hold on to what could not be settled or released."""
         self._held.update(tokens)
+
+    def forget(self, tokens: Sequence[int]) -> None:
+        """Others have settled these: take them no more. What was taken already is settled by whoever took it."""
+        waiting = [entry[1] for entry in self._ready if entry[1] in tokens]
+        if waiting:
+            self._ready = [entry for entry in self._ready if entry[1] not in tokens]
+            heapq.heapify(self._ready)
+            self._log.hands.take_back(waiting)
+            self._free(waiting)
 
     def stir(self) -> None:
         """Look again: something may wait."""
@@ -223,9 +233,9 @@ class Consumer:
             wanted = _PAGE if self._passed_over else min(_PAGE, room - len(found))
             after = (queue, priority, priority, token, wanted)
             page = await self._log.reader.ask(_WAITING, after)
-            for token, priority, key, value, headers in page:
+            for token, priority, key, value, headers, lost in page:
                 plain = NO_HEADERS if headers is None else decode_headers(headers)
-                delivery = Delivery(queue, token, key, value, plain)
+                delivery = Delivery(queue, token, key, value, plain, 1 + (lost or 0))
                 if self.accepts(delivery):
                     found.append((-priority, token, delivery))
                 else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from stepwell.errors import LogError
+from stepwell.log._again import tokens_of
 from stepwell.log._hands import Batch, Handed, Hands, write
 from stepwell.log._reader import Reader
 from stepwell.log._store import encode_rowids
@@ -77,7 +78,9 @@ class Enqueue:
         self.size = sum(len(row.value) for row in rows)
 
     def apply(self, tx: Transaction) -> None:
-        tx.enqueue(self._queue, self._rows, [None] * len(self._rows))
+        known = tokens_of(tx, self._rows)
+        rows = [row for row in self._rows if row.effect not in known] if known else self._rows
+        tx.enqueue(self._queue, rows, [None] * len(rows))
 
     def done(self) -> None:
         self._log.gave_back()
@@ -163,6 +166,9 @@ class Settle:
         self._now = tx.now
         self._firsts = [tx.append(out.topic, out.partition, rows) for out, rows in self._outcomes]
         tx.settle(self._rows + [one.id for one in self._handed if one.id is not None])
+        unwritten = [one.row for one in self._handed if one.id is None]
+        if unwritten:  # which others may have sent again, so that there is an entry all the same
+            tx.settle(list(tokens_of(tx, unwritten).values()))
 
     def done(self) -> None:
         for one in self._handed:

@@ -209,7 +209,7 @@ class SimulatedProcess:
             self._shut()
             while self._pending:
                 await asyncio.wait([next(iter(self._pending))])
-            self.storage.bury(self)
+            self.storage.bury(self, died=False)
 
     def _shut(self) -> None:
         self.closed = True

@@ -21,15 +21,17 @@ class _Entry:
 
     Attributes:
         holder: The worker that has it in hand.
+        lost: How often it was in the hands of a worker that died, or was taken for dead.
         visible: From when on workers see it.
     """
 
-    __slots__ = ("delivery", "holder", "rank", "visible")
+    __slots__ = ("delivery", "holder", "lost", "rank", "visible")
 
     def __init__(self, delivery: Delivery, visible: float) -> None:
         self.delivery = delivery
         self.rank = (-priority_of(delivery.headers.get("priority")), delivery.token)
         self.holder: SimulatedConsumer | None = None
+        self.lost = 0
         self.visible = visible
 
 
@@ -76,20 +78,30 @@ class Queues:
             chosen = heapq.nsmallest(most, waiting, key=lambda entry: entry.rank)
         for entry in chosen:
             entry.holder = worker
-        return [entry.delivery for entry in chosen]
+        found = [entry.delivery._replace(deliveries=1 + entry.lost) for entry in chosen]
+        if self._storage.witness is not None:
+            self._storage.witness.handed(worker.log, found)
+        return found
 
     def forget(self, deliveries: Sequence[Delivery]) -> None:
         """They are settled."""
         for delivery in deliveries:
             self._entries.pop(delivery.token, None)
 
-    def give_back(self, holder: SimulatedConsumer, deliveries: Sequence[Delivery] | None = None) -> int:
-        """What a worker holds, or some of it, is for anybody again; gives how many there were."""
+    def give_back(
+        self, holder: SimulatedConsumer, deliveries: Sequence[Delivery] | None = None, *, lost: bool = False
+    ) -> int:
+        """What a worker holds, or some of it, is for anybody again; gives how many there were.
+
+        Args:
+            lost: The worker is dead, as far as anybody knows.
+        """
         tokens = None if deliveries is None else {delivery.token for delivery in deliveries}
         count = 0
         for token, entry in self._entries.items():
             if entry.holder is holder and (tokens is None or token in tokens):
                 entry.holder = None
+                entry.lost += lost
                 count += 1
         if count:
             self._storage.queued.fire()
@@ -110,7 +122,7 @@ class SimulatedConsumer:
         self.queues = frozenset(queues)
         self.closed = False
         self._member = member
-        self._log = log
+        self.log = log
         self._prefetch = prefetch
         self._accepts = accepts
         self._ready: list[Delivery] = []
@@ -127,16 +139,16 @@ class SimulatedConsumer:
         """As the port says."""
         while not self._ready:
             self._check()
-            await self._log.travel()
+            await self.log.travel()
             self._check()
             room = self._prefetch - len(self._held)
-            found = self._log.storage.queues.hand_out(self, min(limit, room)) if room > 0 else []
+            found = self.log.storage.queues.hand_out(self, min(limit, room)) if room > 0 else []
             if found:
                 self._ready += found
                 self._held.update(delivery.token for delivery in found)
-                await self._log.travel()
+                await self.log.travel()
             else:
-                await self._log.wait(self._log.storage.queued)
+                await self.log.wait(self.log.storage.queued)
             self._check()
         taken, self._ready = self._ready[:limit], self._ready[limit:]
         return taken
@@ -147,7 +159,7 @@ class SimulatedConsumer:
 
     def settle(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outgoing] = ()) -> Future[None]:
         """As the port says."""
-        log = self._log
+        log = self.log
         try:
             checked = [log.check(outgoing) for outgoing in outcomes]
         except LogError as error:
@@ -172,26 +184,26 @@ class SimulatedConsumer:
         self._held.difference_update(delivery.token for delivery in deliveries)
 
         def land() -> None:
-            self._log.storage.queues.give_back(self, deliveries)
+            self.log.storage.queues.give_back(self, deliveries)
 
-        return self._log.submit(f"release {len(deliveries)}", [], land)
+        return self.log.submit(f"release {len(deliveries)}", [], land)
 
     def resize(self, prefetch: int) -> None:
         """As the port says."""
         self._prefetch = prefetch
-        self._log.storage.queued.fire()
+        self.log.storage.queued.fire()
 
     async def close(self) -> None:
         """As the port says."""
         if not self.closed:
             self.shut()
-            if not self._log.closed:
-                await self._log.travel()
-                self._log.storage.leave(self._member)
-                self._log.storage.queues.give_back(self)
+            if not self.log.closed:
+                await self.log.travel()
+                self.log.storage.leave(self._member)
+                self.log.storage.queues.give_back(self)
 
     def shut(self) -> None:
         """Take no more; who waits is told."""
         self.closed = True
         self._ready.clear()
-        self._log.storage.queued.fire()
+        self.log.storage.queued.fire()

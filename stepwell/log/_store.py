@@ -61,6 +61,15 @@ _TOPICS: Final = {
     CLEANUPS: 9,
 }
 
+# Tables that files made by earlier versions lack; who does not know them loses what they are for, and no more.
+_ADDED: Final = """
+-- Entries of the queue that were in the hands of processes that have died: how often.
+CREATE TABLE IF NOT EXISTS lost(token INTEGER PRIMARY KEY, times INTEGER NOT NULL);
+-- Records that were sent again lately, by their ids, and the entry that each has or had: see `_again`.
+CREATE TABLE IF NOT EXISTS sent_again(
+  id TEXT PRIMARY KEY, token INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
 _SCHEMA: Final = f"""
 CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE topics(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -75,7 +84,7 @@ CREATE TABLE queue(
   id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, priority INTEGER NOT NULL, key TEXT NOT NULL,
   headers TEXT, value BLOB NOT NULL, timestamp INTEGER NOT NULL, claimed_by INTEGER);
 CREATE INDEX queue_order ON queue(claimed_by, queue, priority DESC, id);
-CREATE TABLE processes(
+{_ADDED}CREATE TABLE processes(
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, pid INTEGER NOT NULL, port INTEGER NOT NULL);
 CREATE TABLE members(
   id INTEGER PRIMARY KEY AUTOINCREMENT, process INTEGER NOT NULL, team TEXT NOT NULL, about TEXT,
@@ -226,6 +235,7 @@ def open_writable(path: str, *, partitions: int | None, durability: Durability, 
             _check_version(connection, path)
             _write_ahead(connection, path)
             made_with = _partitions(connection, path, partitions)
+            connection.executescript(_ADDED)
             connection.execute(f"PRAGMA synchronous={durability}")
             connection.execute("PRAGMA fullfsync=1")  # macOS: without it, a flush ends in the disk's own cache
             # 16 MiB between checkpoints: rarer than SQLite's 4, so that fewer pages are written twice.

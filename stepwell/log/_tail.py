@@ -34,7 +34,7 @@ class Tail:
         if first != self._start + len(records):
             records.clear()
             self._start, self._bytes = first, 0
-        for offset, (key, headers, value, _) in enumerate(rows, first):
+        for offset, (key, headers, value, *_) in enumerate(rows, first):
             # Decoded again rather than kept: the caller may change its mapping, and a reader may change ours.
             plain = NO_HEADERS if headers is None else decode_headers(headers)
             records.append(Record(offset, key, value, plain, timestamp))

@@ -25,6 +25,7 @@ class Row(NamedTuple):
     headers: str | None
     value: bytes
     priority: int = 0
+    effect: str = ""  # its id, where it is for a queue and has one
 
 
 class Work(Protocol):
@@ -50,7 +51,7 @@ class Work(Protocol):
         """It is not, as far as we know; in the loop's thread."""
 
 
-def make_row(record: NewRecord, path: str, limit: int, priority: int = 0) -> Row:
+def make_row(record: NewRecord, path: str, limit: int, priority: int = 0, effect: str = "") -> Row:
     """Check and encode a record.
 
     Raises:
@@ -73,7 +74,7 @@ def make_row(record: NewRecord, path: str, limit: int, priority: int = 0) -> Row
             place=path,
             remedy="Keep large payloads elsewhere and put a reference to them into the record.",
         )
-    return Row(key, text, value if type(value) is bytes else bytes(value), priority)
+    return Row(key, text, value if type(value) is bytes else bytes(value), priority, effect)
 
 
 @lru_cache(maxsize=256)
@@ -94,6 +95,7 @@ class Transaction:
         self.now = 0
         self.peers: list[int] | None = None  # the ports of all processes; None: to be read again
         self.shrinks = False  # whether pages became free, which can be given back to the file system
+        self.repeats: bool | None = None  # whether work was sent again lately; None: to be looked up
         self._topics: dict[str, int] = {}
         self._ends: dict[int, int] = {}  # by base: the id that the next record gets
         self._next_token: int | None = None
@@ -115,6 +117,7 @@ class Transaction:
         self._ends.clear()
         self._next_token = None
         self.peers = None
+        self.repeats = None
 
     def base(self, topic: str, partition: int) -> int:
         """The id of offset 0 of this partition; makes the topic if need be."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from stepwell.errors import LogClosedError, LogError
+from stepwell.log._again import EnqueueAgain
 from stepwell.log._appends import Append, delete_some, free_pages
 from stepwell.log._ends import Ends, Place
 from stepwell.log._groups import GroupPlace, encode_about, list_members
@@ -38,6 +39,8 @@ from stepwell.log._transaction import Row, Transaction, Work, make_row
 from stepwell.log._wake import Doorbell, Signal, failed_future
 from stepwell.log._writer import Writer
 from stepwell.log.port import (
+    AGAIN,
+    ID,
     NO_HEADERS,
     PARTITIONED,
     WORKERS,
@@ -195,7 +198,10 @@ class LocalLog:
         path, limit = self.path, self.max_record_bytes
         try:
             if prioritised:
-                return [make_row(one, path, limit, priority_of(one.headers.get("priority"))) for one in records]
+                return [
+                    make_row(one, path, limit, priority_of(one.headers.get("priority")), one.headers.get(ID, ""))
+                    for one in records
+                ]
             return [make_row(one, path, limit) for one in records]
         except (TypeError, ValueError) as error:
             raise explain(error, self.path) from error
@@ -252,6 +258,13 @@ class LocalLog:
         except LogError as error:
             return failed_future(self.loop, error)
         batch = Batch(self.loop, len(rows))
+        again = [row for row, record in zip(rows, records, strict=True) if AGAIN in record.headers and row.effect]
+        if again:
+            # What of it is in hand in memory has to be in the file to be found there.
+            self.hands.write()
+            self._writer.submit(EnqueueAgain(self, queue, again, batch))
+            repeated = {row.effect for row in again}
+            rows = [row for row in rows if row.effect not in repeated]
         left = hand_out(self._consumers, self.hands, queue, rows, batch)
         if left:
             self._writer.submit(Enqueue(self, queue, left, batch))
@@ -303,7 +316,7 @@ class LocalLog:
         with explained(self.path):
             dead = [number for number, name in rows if self._directory.is_dead(name)]
         if dead:
-            await self._change(bury(dead, self.partitions))
+            await self._change(bury(dead, self.partitions, died=True))
 
     # Watching, and the end.
 
@@ -381,7 +394,7 @@ class LocalLog:
                 await asyncio.wait([self._watcher])
             if tidy:
                 with suppress(LogError):  # whoever comes next finds our lock free, and buries us
-                    await self._change(bury([self._process], self.partitions))
+                    await self._change(bury([self._process], self.partitions, died=False))
             self.reader.close()
             await self._writer.stop()
             if self._lock is not None:

@@ -34,6 +34,9 @@ WORKERS: Final = "workers"  # the group that those who consume are in
 PARTITIONED: Final = frozenset({COMMANDS, STARTS, EVENTS, SNAPSHOTS, DEAD_LETTERS})
 """The topics that have as many partitions as the log."""
 
+ID: Final = "id"  # headers of a queue's record: what it is known by, however often it is sent,
+AGAIN: Final = "again"  # and that it may have been sent before
+
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -66,6 +69,8 @@ class Delivery(NamedTuple):
     Attributes:
         queue: The queue that it came from.
         token: What the queue knows it by; unique within the queue.
+        deliveries: How often it was handed out, this time included, to workers that did not give it back. Counted
+            as far as the log can know of workers that died.
     """
 
     queue: str
@@ -73,6 +78,7 @@ class Delivery(NamedTuple):
     key: str
     value: bytes
     headers: Mapping[str, str]
+    deliveries: int = 1
 
 
 class Outgoing(NamedTuple):
@@ -185,7 +191,9 @@ class Log(Protocol):
     def enqueue(self, queue: str, records: Sequence[NewRecord]) -> Future[None]:
         """Put records into a queue of workers. Keeps the order with this log object's appends.
 
-        A header ``priority`` (0 to 100, as text) says what is taken first.
+        A header ``priority`` (0 to 100, as text) says what is taken first. Of a record with the headers ``id`` and
+        ``again``, a log that can look into its queues (Kafka cannot) keeps one entry: none is added while there is
+        one of this id, and none of this id that is written late comes beside it.
         """
 
     async def consume(

@@ -56,6 +56,9 @@ class Witness(Protocol):
     def queued(self, queue: str, records: Sequence[NewRecord]) -> None:
         """Records are in a queue."""
 
+    def handed(self, log: SimulatedProcess, deliveries: Sequence[Delivery]) -> None:
+        """Records of queues are given to a worker."""
+
     def died(self, log: SimulatedProcess) -> None:
         """A process has ended without a word."""
 
@@ -154,11 +157,15 @@ class SimulatedStorage:
         self.groups.leave(member)
         self.regrouped.fire()
 
-    def bury(self, log: SimulatedProcess) -> None:
-        """A process is known to be dead: its memberships end, and what it had in hand is for anybody again."""
+    def bury(self, log: SimulatedProcess, *, died: bool = True) -> None:
+        """A process is known to have ended: so do its memberships, and what it had in hand is for anybody again.
+
+        Args:
+            died: It has ended without a word.
+        """
         self.groups.bury(log)
         for worker in log.workers:
-            self.queues.give_back(worker)
+            self.queues.give_back(worker, lost=died)
         self.regrouped.fire()
 
     def expel(self, log: SimulatedProcess, *, expelled: bool = True, told: bool = True) -> None:
@@ -170,7 +177,7 @@ class SimulatedStorage:
         self.groups.expel(log, expelled=expelled, told=told)
         if expelled:
             for worker in log.workers:
-                self.faults.counts["delivered again"] += self.queues.give_back(worker)
+                self.faults.counts["delivered again"] += self.queues.give_back(worker, lost=True)
         self.regrouped.fire()
 
 

@@ -29,6 +29,11 @@ class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
         return f"{self.instance_id}:{self.sequence}"
 
     @property
+    def delivery_id(self) -> str:
+        """What a queue knows it by, however often it is sent: its effect's id, and when the instance began."""
+        return f"{self.effect_id}@{self.began}"
+
+    @property
     def idempotency_key(self) -> str:
         """What a handler passes on to others, so that doing it again does nothing twice.
 

@@ -155,7 +155,7 @@ def worker(world: World) -> Callable[[SimulatedLog], Awaitable[None]]:
     concurrency, hand_back = dice.choice((1, 3, 20)), dice.random() < 0.5
 
     async def body(log: SimulatedLog) -> None:
-        handlers = world.hands.of_worker(lacking)
+        handlers = world.hands.of_worker(lacking, log.name)
         made = Worker(log, handlers, concurrency=concurrency, hand_back=hand_back, name=log.name)
         await made.run(grace=dice.choice((0.0, 0.5)))
 

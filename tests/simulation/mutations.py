@@ -19,6 +19,7 @@ from stepwell.consumers.engine import Engine
 from stepwell.consumers.outbox import Outbox
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.reading import EventReader
+from stepwell.consumers.repeats import Repeats, _Partition
 from stepwell.consumers.snapshotting import Covered
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.core import decide as deciding_core
@@ -281,6 +282,14 @@ def _loses_some_outcomes(self: Outbox) -> None:
 _flush = Outbox.flush
 
 
+async def _always_wanted(self: Repeats, item: Any) -> bool:
+    return True
+
+
+async def _looks_at_events_alone(self: _Partition, end: int) -> None:
+    """An outcome that no engine has followed yet is overlooked."""
+
+
 # --- the others -------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +384,12 @@ MUTATIONS: dict[str, Mutation] = {
         [(module, "place", lambda _: (object(), 0)) for module in (outbox, worker)],
         200,
         Bias(chaos=("mistake", "kill", "stop"), every=0.5),
+    ),
+    "work that comes again is run without a look": Mutation([(Repeats, "is_wanted", _always_wanted)]),
+    "outcomes that nobody has followed yet are overlooked": Mutation(
+        [(_Partition, "_read_commands", _looks_at_events_alone)],
+        400,
+        Bias(chaos=("kill", "stop", "mistake"), every=0.7),
     ),
     "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),

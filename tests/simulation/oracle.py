@@ -19,7 +19,7 @@ from stepwell.core.partition import PartitionState, enter
 from stepwell.core.plan import Plan
 from stepwell.core.snapshots import decode_partition, encode_partition
 from stepwell.core.state import REMEMBERED_COMMANDS, InstanceState, progress
-from stepwell.log.port import Record
+from stepwell.log.port import Delivery, Record
 from stepwell.schemas.codec import (
     decode_cancel,
     decode_command,
@@ -28,7 +28,7 @@ from stepwell.schemas.codec import (
     decode_work,
     encode,
 )
-from stepwell.schemas.commands import ChildEnded
+from stepwell.schemas.commands import ChildEnded, CompleteStep, FailStep
 from stepwell.schemas.events import (
     IncidentRaised,
     RollbackStarted,
@@ -117,6 +117,8 @@ class Oracle:
         self.told: set[bytes] = set()  # those of them that are in the log
         self.named: dict[str, str] = {}  # who asked, by command id
         self.ready: dict[str, StepReady] = {}  # by effect id
+        self.outcomes: set[tuple[str, int]] = set()  # runs whose outcome is among the commands
+        self.in_time: dict[tuple[str, str, int], bool] = {}  # by worker and run: handed out before there was one
         self.said: dict[tuple[str, str, int], list[Any]] = defaultdict(list)  # outcomes of handlers
         self.taken_over = self.snapshots = self.rollbacks = self.count = 0
 
@@ -132,7 +134,10 @@ class Oracle:
             named = (record for record in records if "by" in record.headers)
             self.named.update((decode_command(record.value).command_id, record.headers["by"]) for record in named)
             for record in records:
-                command_id = getattr(decode_command(record.value), "command_id", "")
+                command = decode_command(record.value)
+                if isinstance(command, (CompleteStep, FailStep)):
+                    self.outcomes.add((command.instance_id, command.run))
+                command_id = getattr(command, "command_id", "")
                 if command_id:
                     self.asked.setdefault(command_id, (record.key, record.offset))
         elif topic == "control":
@@ -330,6 +335,20 @@ class Oracle:
     def arrived(self, values: Iterable[bytes]) -> None:
         """Work is in its queue."""
         self.queued.update(decode_work(value).effect_id for value in values)
+
+    def handed(self, worker: str, deliveries: Iterable[Delivery]) -> None:
+        """Work is in the hands of a worker: the first time, or again."""
+        for delivery in deliveries:
+            item = decode_work(delivery.value)
+            run = (item.instance_id, item.step.run)
+            first = "again" not in delivery.headers and delivery.deliveries == 1
+            key = (worker, *run)
+            self.in_time[key] = self.in_time.get(key, False) or first or run not in self.outcomes
+
+    def runs(self, worker: str, instance_id: str, run: int) -> None:
+        """A handler begins. What was handed out again is not run if its outcome stood in the log by then."""
+        late = not self.in_time.get((worker, instance_id, run), True)
+        require(not late, f"{worker} runs {instance_id}'s run {run} again, whose outcome was stored before")
 
     # --- what others believe --------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -74,19 +75,27 @@ class Hands:
         ran: How many runs have begun, and in how many ways they ended.
     """
 
-    def __init__(self, dice: random.Random, moods: Moods, oracle: Oracle) -> None:
+    def __init__(
+        self, dice: random.Random, moods: Moods, oracle: Oracle, guarded: Callable[..., None] = lambda *_: None
+    ) -> None:
+        self._guarded = guarded
         self._dice = dice
         self._moods = moods
         self._oracle = oracle
         self.healed = asyncio.Event()
         self.ran = 0
 
-    def of_worker(self, lacking: str | None) -> Handlers:
+    def of_worker(self, lacking: str | None, worker: str = "") -> Handlers:
         """The handlers that one worker knows."""
+
+        async def work(data: Any, ctx: StepContext) -> Any:
+            self._guarded(self._oracle.runs, worker, ctx.instance_id, ctx.run)
+            return await self._work(data, ctx)
+
         found = Handlers()
         for name in HANDLERS:
             if name != lacking:
-                found.register(name, self._work)
+                found.register(name, work)
         return found
 
     async def _work(self, _data: Any, ctx: StepContext) -> Any:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from stepwell.log.port import NewRecord, Record
+from stepwell.log.port import Delivery, NewRecord, Record
 from stepwell.log.simulated import STORMY, Faults, Rates, SimulatedLog, SimulatedStorage
 from stepwell.testing.loop import VirtualLoop, run
 from tests.simulation import actors
@@ -92,7 +92,7 @@ class World:
             partitions=self.partitions, faults=faults, witness=self, max_record_bytes=most
         )
         moods = Moods(*(value * dice.choice((0, 1, 1, 2)) for value in Moods()))
-        self.hands = Hands(dice, moods, self.oracle)
+        self.hands = Hands(dice, moods, self.oracle, self.guarded)
         self.pace = dice.choice((1.0, 3.0, 8.0))  # what each client asks for in a second
         self.most_instances = dice.randrange(1, bias.instances + 1)
         self.started: dict[str, str] = {}  # instances, and by which command
@@ -168,6 +168,10 @@ class World:
             self._hash.update(f"{self.loop.time()} {queue} {record.headers}".encode())
             if self._tell is not None:
                 self.say(f"queued {record.headers['id']} {record.headers['handler']}")
+
+    def handed(self, log: SimulatedLog, deliveries: Sequence[Delivery]) -> None:
+        """As ``Witness`` says."""
+        self.guarded(self.oracle.handed, log.name, deliveries)
 
     def died(self, log: SimulatedLog) -> None:
         """As ``Witness`` says."""
