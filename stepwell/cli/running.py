@@ -171,8 +171,10 @@ async def _drive(
     concurrency: int | None,
     as_json: bool,
 ) -> Over:
-    from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.kinship import Family  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415
 
+    family = Family(client.subscriber, instance_id)
     runtime = LocalRuntime(
         client.log,
         handlers=handlers,
@@ -180,9 +182,11 @@ async def _drive(
         queues=sorted(_queues(plans_of(plan, client.registry))),
         concurrency=concurrency,
         definitions=client.registry,
-        only=lambda key: key == instance_id or key.startswith(f"{instance_id}."),  # its children, too
+        only=family.__contains__,
         standby=True,
     )
+    family.grown = runtime.look_again
+    await family.begin()
     watch = await client.subscriber.watch(instance_id)
     await runtime.start()
     try:
@@ -199,6 +203,7 @@ async def _drive(
     finally:
         client.subscriber.unwatch(watch)
         await runtime.stop()
+        await family.end()
 
 
 def _queues(plans: Iterable[Plan]) -> set[str]:

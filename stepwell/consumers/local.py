@@ -62,6 +62,7 @@ class LocalRuntime:
         self._definitions = definitions or Definitions(log)
         self._standby = standby
         self._grace = grace
+        self._worker: Worker | None = None
         self._parts: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None]
 
@@ -83,7 +84,7 @@ class LocalRuntime:
         await Engine(self._log, definitions=self._definitions).run(at_work)
 
     async def _work(self, at_work: Callable[[], None]) -> None:
-        worker = Worker(
+        self._worker = worker = Worker(
             self._log,
             self.handlers,
             queues=self._queues,
@@ -92,6 +93,11 @@ class LocalRuntime:
             hand_back=self._hand_back,
         )
         await worker.run(at_work, grace=self._grace)
+
+    def look_again(self) -> None:
+        """What ``only`` says has changed: let the worker look at what it has passed over."""
+        if self._worker is not None:
+            self._worker.look_again()
 
     def _ended(self, part: asyncio.Task[None]) -> None:
         error = None if part.cancelled() else part.exception()

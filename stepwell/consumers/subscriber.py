@@ -127,6 +127,11 @@ class Subscriber:
         self._broken: BaseException | None = None
         self._starting = asyncio.Lock()
 
+    @property
+    def partitions(self) -> int:
+        """How many the log has."""
+        return self._log.partitions
+
     async def follow(self, partition: int) -> EventReader:
         """Start to follow a partition, from its end as of now; or go on where reading it failed."""
         task = self._tasks.get(partition)

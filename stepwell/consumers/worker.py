@@ -169,6 +169,11 @@ class Worker:
             if not self._failure.cancel():
                 self._failure.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
+    def look_again(self) -> None:
+        """Look once more at what was passed over: what ``only`` says has changed."""
+        if hasattr(self, "_outbox") and not self._stopping:
+            self._release([])
+
     async def _let_finish(self, grace: float) -> None:
         running = [run.over for run in self._runs.values()]
         if not running or grace <= 0:
