@@ -212,6 +212,14 @@ class TooManyWorkersError(StepwellError):
     """More different remote workers ask for steps than one server serves."""
 
 
+class EndedError(StepwellError):
+    """Code that runs in this process, as a rule a handler's, has ended what was to go on."""
+
+
+ENDED: Final = "As a rule that is a handler's code. Nothing that was acknowledged is lost; start it again."
+"""What to say about an ``EndedError``."""
+
+
 class LogError(StepwellError):
     """The log cannot be used: missing, unreadable, full, locked, of a newer version."""
 

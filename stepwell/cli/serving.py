@@ -14,9 +14,9 @@ import msgspec
 
 from stepwell import telling
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import BAD_INPUT, UsageError, at, client_of, import_handlers, this_sender
+from stepwell.cli.session import BAD_INPUT, ENDED_EARLY, UsageError, at, client_of, import_handlers, this_sender
 from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, open_patiently, supervise
-from stepwell.errors import LogError, LogUnavailableError, StepwellError
+from stepwell.errors import ENDED, EndedError, LogError, LogUnavailableError, StepwellError
 from stepwell.log.port import WORKERS, Log
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
 from stepwell.own_files import claim
@@ -174,9 +174,12 @@ async def serve(
             except asyncio.CancelledError:
                 logger.info("stopping")
             finally:
+                cancelled = any(task.cancelled() for task in (part, watch))  # not by us
                 watch.cancel()
                 part.cancel()  # where it has ended by itself this does nothing
                 ends = await asyncio.gather(part, watch, return_exceptions=True)
+            if cancelled:
+                raise EndedError(f"the {role} was cancelled by code that runs in its process", remedy=ENDED)
             for end in ends:
                 if isinstance(end, Exception):
                     raise end
@@ -201,7 +204,8 @@ async def opened(url: str, retry_for: float) -> AsyncIterator[Log]:
 
 def ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_json: bool) -> int:
     """Say why it ends; return the exit status."""
-    status = AWAY if isinstance(error, OutOfPatienceError) else BAD_INPUT
+    ended = ENDED_EARLY if isinstance(error, EndedError) else BAD_INPUT
+    status = AWAY if isinstance(error, OutOfPatienceError) else ended
     if as_json:
         logger.error(
             "ended", role=role, error=error.message, place=error.place, remedy=error.remedy,

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
-from stepwell.errors import HandlerError, StepwellError
+from stepwell.errors import ENDED, EndedError, HandlerError, StepwellError
 
 if TYPE_CHECKING:
     from stepwell.client import Client
     from stepwell.schemas.sender import Sender
 
+ENDED_EARLY = 1  # by a handler's code: as a workflow that failed
 BAD_INPUT = 2
 INTERRUPTED = 130
 HUNG_UP = 141  # 128 + SIGPIPE: how a program ends whose reader has gone
@@ -62,11 +63,11 @@ def drive(
     Args:
         loop_factory: Makes the event loop; asyncio's own without one.
     """
+    interrupted = False
 
     async def guarded() -> int:
         loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(work())
-        interrupted = False
 
         def interrupt(_number: int, _frame: Any) -> None:
             # Not of the loop: that hears nothing while a definition's Python, or a read from a pipe, does not end.
@@ -81,7 +82,7 @@ def drive(
             with contextlib.suppress(ValueError):  # not in the main thread
                 before[number] = signal.signal(number, interrupt)
         try:
-            return await task
+            status = await task
         except asyncio.CancelledError:
             if interrupted:
                 raise Interrupted from None
@@ -89,9 +90,21 @@ def drive(
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if task.cancelling() and not interrupted:
+            raise asyncio.CancelledError  # which the verb took for a wish of its user
+        return status
 
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(guarded())
+    try:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(guarded())
+    except asyncio.CancelledError:
+        raise _ended("it cancelled its task") from None
+    except SystemExit as error:  # of a callback; whatever status it names, nothing was completed
+        raise _ended(f"SystemExit: {error.code}") from None
+
+
+def _ended(how: str) -> EndedError:
+    return EndedError(f"the program was ended by code that runs in it ({how})", remedy=ENDED)
 
 
 def finish(
@@ -137,7 +150,7 @@ def show_error(error: BaseException, *, as_json: bool = False) -> int:
         _tell(f"error: {error}")
         if as_json and not isinstance(error, OutputError):
             print_error(error.message, type(error).__name__, place=error.place, remedy=error.remedy)
-        return BAD_INPUT
+        return ENDED_EARLY if isinstance(error, EndedError) else BAD_INPUT
     if isinstance(error, TimeoutError):
         _tell(f"error: {error}")
         if as_json:

@@ -13,6 +13,7 @@ from stepwell.consumers.engine import ENGINES, Engine
 from stepwell.consumers.handlers import Handlers, registered
 from stepwell.consumers.supervisor import supervise
 from stepwell.consumers.worker import Worker
+from stepwell.errors import ENDED, EndedError
 from stepwell.log.port import Log
 
 LOOK_EVERY: Final = 0.5  # seconds between two looks of a standby at whether any engine is there
@@ -64,6 +65,7 @@ class LocalRuntime:
         self._grace = grace
         self._worker: Worker | None = None
         self._parts: list[asyncio.Task[None]] = []
+        self._stopping = False
         self.failed: asyncio.Future[None]
 
     async def start(self) -> None:
@@ -100,12 +102,19 @@ class LocalRuntime:
             self._worker.look_again()
 
     def _ended(self, part: asyncio.Task[None]) -> None:
-        error = None if part.cancelled() else part.exception()
+        error: BaseException | None
+        if not part.cancelled():
+            error = part.exception()
+        elif self._stopping:
+            error = None
+        else:  # a handler may cancel whatever tasks it finds
+            error = EndedError("an engine or a worker was cancelled by code that runs in its process", remedy=ENDED)
         if error is not None and not self.failed.done():
             self.failed.set_exception(error)
 
     async def stop(self) -> None:
         """Stop both: steps that do not finish in time go back to the queue, partitions to the group."""
+        self._stopping = True
         for part in reversed(self._parts):  # the worker first, so that its last outcomes are decided
             part.cancel()
             await asyncio.gather(part, return_exceptions=True)
