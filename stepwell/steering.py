@@ -147,11 +147,12 @@ class Steering(Looking):
         failed_steps: Any = "skip" if skip_failed else "retry"
         await self.send(ResumeWorkflow(instance_id, failed_steps, command_id=self._make_id()))
 
-    async def rollback(self, instance_id: str, to: int | str = "latest", *, pause: bool = False) -> None:
+    async def rollback(self, instance_id: str, to: int | str | None = None, *, pause: bool = False) -> None:
         """Return to an earlier point and run on from there; what has a compensation is undone in reverse order.
 
         Args:
-            to: An event's sequence, a checkpoint's name, a settled step's id, ``latest`` or ``start``.
+            to: An int is an event's sequence. A text is a checkpoint's name or a settled step's id; where nothing has
+                that name, ``latest``, ``start`` or an event's number. Without one, the step that was settled last.
             pause: Stay paused there.
 
         Raises:

@@ -299,12 +299,14 @@ def cancel(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log
 def rollback(
     instance_id: Id,
     checkpoint: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="POINT",
-            help="A checkpoint's name, a settled step's id, an event's number, `latest` or `start`.",
+            help="A checkpoint's name or a settled step's id; where nothing is called so: `latest`, `start`, "
+            "or an event's number. Without it, the step that was settled last.",
         ),
-    ] = "latest",
+    ] = None,
+    event: Annotated[int | None, typer.Option(metavar="N", help="An event's number, whatever is called so.")] = None,
     pause: Annotated[bool, typer.Option(help="Stay paused there.")] = False,
     as_json: Json = False,
     log: Log = None,
@@ -313,6 +315,7 @@ def rollback(
 
     \b
     stepwell rollback order-1 --checkpoint paid
+    stepwell rollback order-1 --event 17
     """
     from stepwell.cli import steering  # noqa: PLC0415
 
@@ -320,7 +323,7 @@ def rollback(
         lambda: steering.steer(
             instance_id,
             "rolled back",
-            lambda c: c.rollback(instance_id, checkpoint, pause=pause),
+            lambda c: c.rollback(instance_id, steering.point(checkpoint, event), pause=pause),
             as_json=as_json,
             log=log,
         )

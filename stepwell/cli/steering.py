@@ -95,6 +95,17 @@ async def _wait(
     return report(ended, as_json=as_json, again=again, log=log)
 
 
+def point(checkpoint: str | None, event: int | None) -> str | int | None:
+    """Where a rollback returns to.
+
+    Raises:
+        UsageError: Both a name and an event are given.
+    """
+    if checkpoint is not None and event is not None:
+        raise UsageError("--event and --checkpoint exclude each other", remedy="Name one point.")
+    return checkpoint if event is None else event
+
+
 async def steer(
     instance_id: str, done: str, ask: Callable[[Client], Awaitable[None]], *, as_json: bool, log: str | None
 ) -> int:

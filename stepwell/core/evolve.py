@@ -227,7 +227,9 @@ def _rolled_back(state: InstanceState, event: WorkflowRolledBack, _at: int) -> C
         "steps": Map({key: step for key, step in state.steps.items() if 0 < step.settled <= event.to}),
         "arrived": Map(event.arrived),
         "context": Map({key: values for key, values in context.items() if values}),
-        "checkpoints": Map({key: number for key, number in state.checkpoints.items() if number <= event.to}),
+        "checkpoints": Map(
+            {key: number for key, number in state.checkpoints.items() if number <= event.to} | event.checkpoints
+        ),
         "failures": (),
         "rollback": None,
         "status": WorkflowStatus.PAUSED if then == "pause" else WorkflowStatus.RUNNING,

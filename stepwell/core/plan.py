@@ -7,6 +7,7 @@ engine can rely on the graph being acyclic and every reference leading somewhere
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -51,6 +52,7 @@ class PlanStep:
     Attributes:
         index: Its place in the definition.
         dependents: Ids of the steps that depend on it, in written order.
+        checkpoint: The name of the point that its success is; empty for none.
         accepts: What an ``input`` step asks of its data.
         check: What a ``condition_check`` evaluates.
         mapping: What is laid over ``input``.
@@ -58,13 +60,14 @@ class PlanStep:
     """
 
     __slots__ = (
-        "accepts", "check", "compensation_config", "compensation_input", "condition", "config", "dependents",
-        "handles", "index", "input", "instant", "mapping", "sequential", "step",
+        "accepts", "check", "checkpoint", "compensation_config", "compensation_input", "condition", "config",
+        "dependents", "handles", "index", "input", "instant", "mapping", "sequential", "step",
     )  # fmt: skip
 
     def __init__(self, index: int, step: Step) -> None:
         self.index = index
         self.step = step
+        self.checkpoint = step.id if step.checkpoint is True else step.checkpoint or ""
         self.dependents: tuple[str, ...] = ()
         self.handles = ""
         self.accepts: InputCheck | None = None
@@ -114,6 +117,11 @@ class Plan:
         except ExpressionError as error:  # limits: a schema without end, a number beyond floats
             return f"input: cannot be checked by the input_schema: {error.message}"
         return f"input{problem}" if problem else ""
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What a rollback can name: every step's id, and the checkpoints."""
+        return frozenset({*self.steps, *filter(None, (p.checkpoint for p in self.steps.values()))})
 
     @property
     def handlers(self) -> frozenset[str]:

@@ -253,7 +253,7 @@ def rollback(decision: Decision, command: RollbackWorkflow) -> None:
             remedy = "wait, or cancel it" if known.live else "that was cut short: resume it first"
             reject(decision, command, "rollback_under_way", f"it is being rolled back; {remedy}")
             return
-        to, problem = _target(known, command.to)
+        to, problem = _target(known, decision.circumstances.plans.by_hash(known.definition), command.to)
         if problem:
             reject(decision, command, "unknown_checkpoint", problem)
             return
@@ -264,24 +264,31 @@ def rollback(decision: Decision, command: RollbackWorkflow) -> None:
     settle_up(decision)
 
 
-def _target(state: InstanceState, to: int | str) -> tuple[int, str]:
-    """The sequence that a rollback means, or what is wrong with it."""
-    settled = {step_id: step.settled for step_id, step in state.steps.items() if step.settled}
-    if isinstance(to, str) and to.isdecimal() and len(to) < 19:  # no sequence is longer
-        to = int(to)
-    if to == "start":
-        return START_OF_HISTORY, ""
-    if to == "latest":
-        done = [s.settled for s in state.steps.values() if s.status is StepStatus.SUCCEEDED and s.settled]
-        return max(done, default=START_OF_HISTORY), ""
+def _target(state: InstanceState, plan: Plan | None, to: int | str | None) -> tuple[int, str]:
+    """The sequence that a rollback means, or what is wrong with it.
+
+    A text is a name before it is a word or a number: also where the step or checkpoint of that name was not reached
+    yet, for whoever writes it means that one. A number is always an event.
+    """
     if isinstance(to, str):
+        settled = {step_id: step.settled for step_id, step in state.steps.items() if step.settled}
         if to in state.checkpoints:
             return state.checkpoints[to], ""
         if to in settled:
             return settled[to], ""
-        names = sorted({*state.checkpoints, *settled})
-        hint = suggest(to, names) or f"; there are {', '.join([*names[:20], 'latest', 'start'])}"
-        return 0, f'no checkpoint or settled step is called "{to}"{hint}'
+        named = plan is not None and to in plan.names
+        if named or not (to in ("start", "latest") or (to.isdecimal() and len(to) < 19)):  # no sequence is longer
+            names = sorted({*state.checkpoints, *settled})
+            there_are = f"; there are {', '.join([*names[:20], 'latest', 'start'])}"
+            if named:
+                return 0, f'"{to}" has not been reached{there_are}'
+            return 0, f'no checkpoint or settled step is called "{to}"{suggest(to, names) or there_are}'
+        if to == "start":
+            return START_OF_HISTORY, ""
+        to = None if to == "latest" else int(to)
+    if to is None:
+        done = [s.settled for s in state.steps.values() if s.status is StepStatus.SUCCEEDED and s.settled]
+        return max(done, default=START_OF_HISTORY), ""
     if not START_OF_HISTORY <= to <= state.sequence:
         return 0, f"there is no event {to}; its events are 1 to {state.sequence}"
     for first, last in state.abandoned:

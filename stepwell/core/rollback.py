@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 from stepwell.core.attempts import UNKNOWN, Effort
 from stepwell.core.decision import Decision
-from stepwell.core.plan import PlanStep
+from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.retry import delay_seconds, is_retryable
 from stepwell.core.scope import Extra, Scope
-from stepwell.core.state import StepState, StepStatus, WorkflowStatus
+from stepwell.core.state import InstanceState, StepState, StepStatus, WorkflowStatus
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import Retry
 from stepwell.schemas.events import (
@@ -105,11 +106,21 @@ def _end(decision: Decision) -> None:
             free.append(step_id)
         elif settled:
             arrived[step_id] = settled
-    decision.emit(WorkflowRolledBack(rollback.to, arrived=arrived))
+    decision.emit(WorkflowRolledBack(rollback.to, arrived=arrived, checkpoints=_known_again(state, plan, kept)))
     if rollback.then == "fail":
         decision.emit(WorkflowFailed(rollback.error or ErrorInfo(type="Error"), step_id=rollback.step_id))
     else:
         decision.free(free)
+
+
+def _known_again(state: InstanceState, plan: Plan, kept: Iterable[str]) -> dict[str, int]:
+    """Names whose newest point is undone while an older one is kept: that one is meant from here on."""
+    newest: dict[str, int] = {}
+    for step_id in kept:
+        step, name = state.steps[step_id], plan.steps[step_id].checkpoint
+        if name and step.status is StepStatus.SUCCEEDED:
+            newest[name] = max(newest.get(name, 0), step.settled)
+    return {name: number for name, number in sorted(newest.items()) if state.checkpoints.get(name) != number}
 
 
 def compensate(decision: Decision, plan_step: PlanStep) -> None:

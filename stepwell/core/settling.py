@@ -26,7 +26,6 @@ def succeed(
     """A step has its output; what the definition says comes next for an error handler."""
     state = decision.instance()
     step = plan_step.step
-    point = step.checkpoint
     handled = plan_step.handles
     then = decision.plan().definition.error_handlers[handled].then if handled else ""
     reached = decision.plan().steps[handled] if handled else plan_step
@@ -38,7 +37,7 @@ def succeed(
             output=output,
             context=context or {},
             joins=joins,
-            checkpoint="" if point is False else step.id if point is True else point,
+            checkpoint=plan_step.checkpoint,
             attempt=attempt,
             settles=handled if then == "continue" else "",
             worker=effort.worker,

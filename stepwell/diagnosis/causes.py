@@ -62,7 +62,7 @@ def _ended(case: Case) -> Finding:
             code="completed",
             words="it has completed; nothing is wrong",
             since=state.finished_at,
-            remedies=[Remedy("Run a part of it anew", case.command("rollback", "--checkpoint", "start"))],
+            remedies=[Remedy("Run a part of it anew", case.command("rollback", "--event", "1"))],
         )
     if state.status is WorkflowStatus.CANCELLED:
         why = f": {state.pause_reason}" if state.pause_reason else ""

@@ -79,12 +79,13 @@ class RollbackWorkflow(_Command, frozen=True, omit_defaults=True, tag="RollbackW
     """Return to an earlier point, undoing what has a compensation in reverse order, and run on from there.
 
     Attributes:
-        to: An event sequence, the name of a checkpoint, the id of a settled step (the point right after it),
-            ``latest`` (the last automatic checkpoint) or ``start``.
+        to: A number is an event's sequence. A text is the name of a checkpoint or the id of a settled step (the point
+            right after it); where nothing has that name, ``start``, ``latest`` or an event's number. Without one,
+            the step that was settled last.
         pause: Stay paused there instead of running on.
     """
 
-    to: int | str = "latest"
+    to: int | str | None = None
     pause: bool = False
     command_id: str = ""
 

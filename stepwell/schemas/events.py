@@ -333,10 +333,12 @@ class WorkflowRolledBack(_Event, frozen=True, omit_defaults=True, tag="workflow.
     Attributes:
         to: The sequence returned to.
         arrived: Arrivals at the joins that still wait, as of then.
+        checkpoints: Names that mean an older point again, because the newest of that name is undone.
     """
 
     to: int
     arrived: dict[str, int] = {}
+    checkpoints: dict[str, int] = {}
 
 
 Event = (

@@ -221,11 +221,12 @@ class Rollback(Struct, frozen=True, forbid_unknown_fields=True):
     """Where to return to.
 
     Attributes:
-        to: An event's sequence, a checkpoint's name, a settled step's id, `latest` or `start`.
+        to: A number is an event's sequence. A text is a checkpoint's name or a settled step's id; where nothing has
+            that name, `latest`, `start` or an event's number. Without one, the step that was settled last.
         pause: Stay paused there.
     """
 
-    to: int | str = "latest"
+    to: int | str | None = None
     pause: bool = False
 
 

@@ -130,7 +130,7 @@ def _step(rnd: Random, step_id: str, depends_on: tuple[str, ...], *, confluent: 
     if depends_on and rnd.randrange(4) == 3:
         fields["input_mapping"] = {"given": f"step_outputs.{depends_on[0]}", "n": "{{ input.n + 1 }}"}
     if rnd.randrange(4) == 3:
-        fields["checkpoint"] = rnd.choice((True, f"after {step_id}", "shared"))
+        fields["checkpoint"] = rnd.choice((True, f"after {step_id}", "shared", "latest", "2"))
     policies = ("skip",) if confluent else ("fail", "skip", "skip", "pause", "rollback")
     fields["on_failure"] = rnd.choice(policies)
     fields["mode"] = rnd.choice(("parallel", "parallel", "parallel", "sequential"))
@@ -274,6 +274,7 @@ class Engine:
         self.id = instance_id
         self.watch = watch
         self.forgetful = forgetful
+        self.agreeable = False  # what people and other workflows say in the end
         self.now = 1_000_000
         self.state: InstanceState | None = None
         self.archived: InstanceState | None = None
@@ -494,7 +495,8 @@ class Engine:
             waits = self.waits()
             if waits:
                 step_id = rnd.choice(waits) if rnd else waits[0]
-                self.send(self.word(step_id, f"vote {self.decided}", well=len(step_id) % 2 == 0))
+                well = self.agreeable or len(step_id) % 2 == 0
+                self.send(self.word(step_id, f"vote {self.decided}", well=well))
                 continue
             due = self.next_due()
             if due is None:
@@ -573,10 +575,12 @@ def play(engine: Engine, rnd: Random, *, commands: int = 60, quarantine: bool = 
 def client_command(engine: Engine, rnd: Random, command_id: str) -> Any:
     """What a client might ask."""
     latest = engine.latest
-    targets: list[int | str] = [
+    targets: list[int | str | None] = [
+        None,
         "latest",
         "start",
         "shared",
+        "2",
         1 + rnd.randrange(latest.sequence),
         *sorted(latest.steps),
     ]

@@ -98,7 +98,9 @@ def as_written(version: int, value: e.Transition) -> bytes:
 
 
 # Events and fields that came with version 3, or after it: add further ones here.
-_SINCE_V3: dict[str, e.Event] = {}
+_SINCE_V3: dict[str, e.Event] = {
+    "workflow.rolled_back-2": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}),
+}
 
 TRANSITIONS = {
     f"events/v3/{name}.json": transition(event, sequence=12) for name, event in {**_EVENTS, **_SINCE_V3}.items()
