@@ -12,7 +12,6 @@ import datetime as dt
 import decimal
 import enum
 import keyword
-import math
 import re
 import types
 import typing
@@ -25,6 +24,7 @@ import msgspec
 
 from stepwell.core.suggestions import suggest
 from stepwell.errors import BuildError
+from stepwell.schemas.bounds import not_finite
 
 _PATH: Final = re.compile(r"[A-Za-z_][\w.]*\Z")
 _INPUT: Final = re.compile(r"\(*input\b")
@@ -253,8 +253,9 @@ def literal(value: Any) -> str:
     """A value as it is written in an expression."""
     if isinstance(value, Reference):
         return value._stepwell_source
-    if isinstance(value, float) and not math.isfinite(value):
-        raise BuildError(f"{value} has no form in an expression")
+    place = not_finite(value)
+    if place is not None:
+        raise BuildError("NaN and infinity have no form in an expression", place=place)
     return repr(plain(value, "a condition"))
 
 

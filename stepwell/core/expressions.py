@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
+from stepwell.core.names import name_as_written
 from stepwell.core.syntax import ALLOWED, JSON_NAMES, Compiler, Evaluator
 from stepwell.core.values import Evaluation, describe, shorten
 from stepwell.errors import ExpressionError
@@ -163,11 +164,7 @@ def _parse(source: str) -> tuple[str, int, ast.expr]:
     if "\n" in text:  # it may span lines, as whatever is in brackets may in Python
         text, before = f"(\n{text}\n)", 1
     try:
-        if not _WARNED.search(text):
-            return text, before, ast.parse(text, mode="eval").body
-        with warnings.catch_warnings():  # such as for '\d': no reason to print, or to fail under -W error
-            warnings.simplefilter("ignore")
-            return text, before, ast.parse(text, mode="eval").body
+        return text, before, _tree(text)
     except SyntaxError as error:
         _check_braces(source)
         place = f"(line {max((error.lineno or 1) - before, 1)}, column {error.offset or 1})"
@@ -178,6 +175,18 @@ def _parse(source: str) -> tuple[str, int, ast.expr]:
         raise ExpressionError(f"{shorten(source)}: nested too deeply", remedy=ALLOWED) from error
     except Exception as error:  # null bytes, halves of surrogate pairs
         raise ExpressionError(f"{shorten(source)}: {describe(error)}", remedy=ALLOWED) from error
+
+
+def _tree(text: str) -> ast.expr:
+    if not _WARNED.search(text):
+        tree = ast.parse(text, mode="eval").body
+    else:
+        with warnings.catch_warnings():  # such as for '\d': no reason to print, or to fail under -W error
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text, mode="eval").body
+    if not text.isascii():
+        name_as_written(text, tree)
+    return tree
 
 
 def _habit(source: str) -> str:

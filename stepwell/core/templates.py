@@ -20,6 +20,7 @@ from stepwell.core.expressions import MAX_SOURCE, Expression, compile_expression
 from stepwell.core.syntax import MAX_DEPTH
 from stepwell.core.values import MAX_TEXT, as_text, describe, kind, plain, shorten
 from stepwell.errors import ExpressionError
+from stepwell.schemas.literals import LETTER
 
 _Render = Callable[[Mapping[str, Any]], Any]
 
@@ -35,9 +36,9 @@ _TOKEN: Final = re.compile(
 # A path that compile_mapping reads without braces. The ids of steps may hold dashes or begin with a digit.
 _KEY: Final = r"""\[\s*(?:'[^'\\\n]*'|"[^"\\\n]*"|-?\d{1,9})\s*\]"""
 _BARE: Final = re.compile(
-    rf"(?:step_outputs(?:\.\w[\w-]*|{_KEY})+|(?:input_data|input|context)(?:\.[^\W\d]\w*|{_KEY})+)"
+    rf"(?:step_outputs(?:\.{LETTER}(?:{LETTER}|-)*|{_KEY})+|(?:input_data|input|context)(?:\.{LETTER}+|{_KEY})+)"
 )
-_DOTTED: Final = re.compile(rf"\.([\w-]+)|{_KEY}")
+_DOTTED: Final = re.compile(rf"\.((?:{LETTER}|-)+)|{_KEY}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ class _Compiler:
         return _Dynamic(lambda scope: make([part.render(scope) for part in parts]))
 
     def _text(self, text: str, place: str, *, bare: bool) -> _Part:
-        if bare and _BARE.fullmatch(text):
+        if bare and _is_bare(text):
             return _Dynamic(self._expression(_unambiguous(text), place, plain))
         if "{{" not in text:
             return _Constant(text)
@@ -266,6 +267,16 @@ def _end(text: str, start: int) -> int:
         f"this {{{{ is never closed: {shorten(text[start - 2 : start + 60], 40)}",
         remedy=f"Close it with }}}} within {MAX_SOURCE:,} characters; a literal {{{{ is written {{{{ '{{{{' }}}}.",
     )
+
+
+def _is_bare(text: str) -> bool:
+    """Whether a text is nothing but a path that needs no braces."""
+    if _BARE.fullmatch(text) is None:
+        return False
+    keys = [key for key in _DOTTED.findall(text) if key]
+    if text.startswith("step_outputs"):
+        return all(f"_{key.replace('-', '_')}".isidentifier() for key in keys)
+    return all(key.isidentifier() for key in keys)
 
 
 def _unambiguous(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import keyword
+import re
 from typing import Any, Final
 
 from stepwell.schemas.literals import literal, read_literal
@@ -20,6 +21,7 @@ _ASKED: Final = {sign: word for word, sign in _ASKING.items()}
 _OPERATORS: Final = (*_SIGNS, *_ASKING)
 _KEYS: Final = ("field", "operator", "value")
 _ROOTS: Final = ("input", "input_data", "step_outputs", "context")
+_FIELD: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 _SHORT: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "==", "!=", ">", ">=", "<", "<=")
 _NODES: Final[dict[type[ast.cmpop], str]] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.In: "in",
@@ -79,6 +81,14 @@ def condition_of(expression: Any) -> Any:
         f"1.2.0 compares a field with a value, such as step_outputs.check.score >= 70, and nothing else; this is "
         f"{expression!r}"
     )
+
+
+def path_of(field: str) -> str:
+    """The expression that a field is: keys that are no plain names go in brackets. What is no path stays as it is."""
+    try:
+        return _written(_path({"field": field})) if _FIELD.fullmatch(field) else field
+    except ValueError:
+        return field
 
 
 def _near(word: str, known: tuple[str, ...]) -> str:

@@ -16,12 +16,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from stepwell.schemas.definitions import TYPE_ALIASES
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, entries, top
+from stepwell.schemas.literals import literal
 from stepwell.schemas.places import Path
 
 WORDS: Final = Words("step", {"config": "input", "retry": "max_retries"})
@@ -81,7 +81,7 @@ def _show_branches(made: Made) -> None:
     """A model sees what several steps gave under their names: merged, a key that two of them have would be lost."""
     after = made.get("depends_on")
     if isinstance(after, list) and len(after) > 1 and all(isinstance(name, str) for name in after):
-        shown = {name: "{{ step_outputs[" + json.dumps(name) + "] }}" for name in after}
+        shown = {name: "{{ step_outputs[" + literal(name) + "] }}" for name in after}
         made.put("input", shown, made.origin("depends_on"))
 
 

@@ -17,14 +17,14 @@ Tasks run one after another unless they say ``execution_mode: parallel``. Each i
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from stepwell.schemas.definitions import TYPE_ALIASES
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, entries, items, top
 from stepwell.schemas.dialects.settings import settings_of
+from stepwell.schemas.literals import literal
+from stepwell.schemas.old_conditions import path_of
 from stepwell.schemas.places import Path
 from stepwell.schemas.shapes import unknown_value
 
@@ -202,7 +202,7 @@ def _condition(document: Document, value: Any, path: Path) -> str:
             document.problem(at, unknown_value("" if status is MISSING else str(status), _STATUSES, "status"))
             return ""
         task = entry.value("task", "task_id")
-        if not _NAME.fullmatch(str(task)):
+        if not str(task).isidentifier():
             document.problem(path, f'"{task}" cannot be asked for its status: its id is no plain word')
             return ""
         return f'{task}.status == "{_STATUSES[status]}"'
@@ -213,7 +213,8 @@ def _condition(document: Document, value: Any, path: Path) -> str:
     if not isinstance(operator, str) or operator not in _OPERATORS:
         document.problem((*path, "operator"), unknown_value(str(operator), _OPERATORS, "operator"))
         return ""
-    return f"{field} {_OPERATORS[operator]} {json.dumps(entry.data['value'])}"
-
-
-_NAME: Final = re.compile(r"[^\W\d]\w*")
+    try:
+        return f"{path_of(field)} {_OPERATORS[operator]} {literal(entry.data['value'])}"
+    except ValueError as error:
+        document.problem((*path, "value"), str(error))
+        return ""

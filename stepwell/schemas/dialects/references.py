@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any, Final
 
+from stepwell.schemas.literals import LETTER
+
 Resolve = Callable[[list[str]], list[str] | str | None]
 """The parts of a path as they were written to those of the canonical form, or to an expression; None: as it is."""
 
 _TEMPLATE: Final = re.compile(r"""\{\{((?:'[^'\n]*'|"[^"\n]*"|[^{}'"])*)\}\}""")
 _QUOTED: Final = re.compile(r"""('[^'\n]*'|"[^"\n]*")""")
-_PURE: Final = re.compile(r"\s*([\w-]+(?:\.[\w-]+|\[\d+\])*)\s*")
-_PART: Final = re.compile(r"\.([\w-]+)|\[(\d+)\]")
+_WORD: Final = rf"(?:{LETTER}|-)+"
+_PURE: Final = re.compile(rf"\s*({_WORD}(?:\.{_WORD}|\[\d+\])*)\s*")
+_PART: Final = re.compile(rf"\.({_WORD})|\[(\d+)\]")
 
 
 class References:
@@ -27,8 +30,10 @@ class References:
 
     def __init__(self, roots: Iterable[str], resolve: Resolve) -> None:
         odd = sorted((root for root in roots if not root.isidentifier()), key=len, reverse=True)
-        names = "|".join([*map(re.escape, odd), r"[^\W\d]\w*"])
-        self._path = re.compile(rf"(?<![\w.\])\-])((?:{names})(?![\w(]))((?:\.\w+|\[\d+\])*)(?!\s*\()")
+        names = "|".join([*map(re.escape, odd), rf"(?!\d){LETTER}+"])
+        self._path = re.compile(
+            rf"(?<!{LETTER})(?<![.\])\-])((?:{names})(?!{LETTER}|\())((?:\.{LETTER}+|\[\d+\])*)(?!\s*\()"
+        )
         self.resolve = resolve
 
     def with_meaning(self, resolve: Resolve) -> References:
@@ -63,7 +68,7 @@ class References:
         )
 
     def _written(self, path: str) -> str:
-        root = re.match(r"[\w-]+", path)
+        root = re.match(_WORD, path)
         if root is None:
             return path
         parts = [root[0], *(found[1] or found[2] for found in _PART.finditer(path, root.end()))]

@@ -25,6 +25,7 @@ from stepwell.schemas.definitions import STEP_TYPES, TYPE_ALIASES
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, items, top
 from stepwell.schemas.dialects.references import References, write
 from stepwell.schemas.dialects.settings import seconds, settings_of
+from stepwell.schemas.literals import literal
 from stepwell.schemas.places import Path
 from stepwell.schemas.shapes import unknown_value
 
@@ -115,6 +116,13 @@ class _Reader:
             properties[name] = {key: value for key, value in spec.items() if key not in _PARAMETER}
         schema: dict[str, Any] = {"type": "object", "properties": properties}
         made.put("input_schema", {**schema, "required": required} if required else schema, at)
+
+    def _literal(self, parameter: str) -> str:
+        """A parameter's default as an expression; what is none was told where it is declared."""
+        try:
+            return literal(self.defaults[parameter], as_python=True)
+        except ValueError:
+            return "null"
 
     def _tasks(self, value: Any, path: Path, outer: tuple[str, ...]) -> Iterator[tuple[Entry, tuple[str, ...]]]:
         """Every task that is no group, with what its groups depend on."""
@@ -209,7 +217,7 @@ class _Reader:
         if parts[0] in _INPUT and parts[0] not in self.ids:
             path = ["input", *parts[1:]]
             if len(parts) > 1 and parts[1] in self.defaults:
-                default = _literal(self.defaults[parts[1]])
+                default = self._literal(parts[1])
                 return f"({write(path[:2])} if {parts[1]!r} in input else {default}){write(['', *path[2:]])}"
             return path
         if parts[0] == "tasks" and len(parts) > 1 and "tasks" not in self.ids:
@@ -254,8 +262,3 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     return [part for part in value if isinstance(part, str)] if isinstance(value, (list, tuple)) else []
-
-
-def _literal(value: Any) -> str:
-    """A JSON value as an expression; Python's literals of such values are ours, too."""
-    return repr(value)
