@@ -39,6 +39,14 @@ def pytest_unconfigure(config):
         shutil.rmtree(config.stash[SHARED], ignore_errors=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Mark what needs a broker, so that ``-m "not kafka"`` leaves it out."""
+    for item in items:
+        if "kafka" in item.nodeid or "kafka_broker" in getattr(item, "fixturenames", ()):
+            item.add_marker("kafka")
+
+
 class _TellsFailures:
     """Names each failed test as it fails: a run may take long, and may never reach its closing summary."""
 
