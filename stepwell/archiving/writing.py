@@ -37,6 +37,7 @@ from stepwell.consumers.definitions import Definitions
 from stepwell.errors import ArchiveError
 from stepwell.log.port import Log
 from stepwell.log.urls import place_of_log
+from stepwell.private_files import make_directory, opened
 from stepwell.projections import tables
 from stepwell.projections.cleaning import place_of
 from stepwell.projections.queries import Queries
@@ -67,7 +68,7 @@ class _File:
         self._lines: list[bytes] = []
         self._size = 0
         self._digest = hashlib.sha256()
-        self._file: IO[bytes] = self.part.open("ab")
+        self._file: IO[bytes] = os.fdopen(opened(self.part, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
         try:
             if sys.platform != "win32":
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -160,7 +161,7 @@ async def write_archive(
     if not force and await asyncio.to_thread(path.exists):
         raise _is_there(path)
     with _told(path):
-        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_directory, path.parent)
         file = _File(path)
         try:
             written, known = await _write(file, header, queries, definitions, _numbers(queries, chosen, beginnings))

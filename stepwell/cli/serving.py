@@ -143,9 +143,11 @@ async def serve(
         about: What is told of it when it starts.
     """
     from stepwell.projections.places import views_directory  # noqa: PLC0415 - start-up time
+    from stepwell.server.remembering import remembered  # noqa: PLC0415
 
     url = log or os.environ.get(VARIABLE) or DEFAULT_URL
     claim(views_directory(url))  # others may keep them, and steps of ours are to stay away
+    remembered(url)  # as from the access tokens of a server
     logger = telling.Logger(f"stepwell.{role}")
     try:
         async with opened(url, retry_for) as log_:

@@ -33,6 +33,7 @@ async def serve(
     host: str,
     port: int,
     tokens: Path | None,
+    open_: bool,
     http_only: bool,
     apart: bool,
     workflows: Path | None,
@@ -58,7 +59,8 @@ async def serve(
     from stepwell.server.connections import Connections, limits_here  # noqa: PLC0415
     from stepwell.server.listening import check_exposure, listen, serving, url_of  # noqa: PLC0415
 
-    access = Access(_known_tokens(tokens))
+    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    access = Access(_known_tokens(tokens, url, open_=open_))
     check_exposure(host, access)
     if http_only and (workflows is not None or modules or apart):
         place = "--workflows" if workflows is not None else "--handlers" if modules else "--apart"
@@ -68,7 +70,8 @@ async def serve(
     listening = listen(host, port)
     telling.configure(as_json=as_json)
     logger = telling.Logger("stepwell.server")
-    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    if open_:
+        logger.warning("open: without access tokens everybody on this machine may do everything")
     try:
         async with opened(url, retry_for) as log_, contextlib.AsyncExitStack() as stack:
             client = Client(log_, views=views_directory(url))
@@ -156,11 +159,17 @@ async def _until_stopped(
         part.result()
 
 
-def _known_tokens(named: Path | None) -> TokenFile | None:
-    from stepwell.server.tokens import TokenError, TokenFile  # noqa: PLC0415 - an extra's
+def _known_tokens(named: Path | None, url: str, *, open_: bool) -> TokenFile | None:
+    from stepwell.server.remembering import check_not_forgotten, remember  # noqa: PLC0415 - start-up time
+    from stepwell.server.tokens import TokenError, TokenFile  # noqa: PLC0415
 
+    if open_ and named is not None:
+        raise UsageError("means no tokens, and --tokens (or STEPWELL_TOKENS) names some", place="--open")
     path = named or (DEFAULT_TOKENS if DEFAULT_TOKENS.exists() else None)
+    if open_:
+        return None
     if path is None:
+        check_not_forgotten(url)
         return None
     found = TokenFile(path)
     if not len(found):
@@ -169,6 +178,7 @@ def _known_tokens(named: Path | None) -> TokenFile | None:
             place=str(path),
             remedy=f"`stepwell token NAME --role admin --tokens {path}` adds one.",
         )
+    remember(url, path)
     return found
 
 
@@ -198,6 +208,7 @@ def fast_loop() -> asyncio.AbstractEventLoop:
 async def token(name: str, role: str, path: Path | None, *, as_json: bool) -> int:
     """Make a token, and print it: the only time that anybody sees it."""
     from stepwell.core.suggestions import suggest  # noqa: PLC0415 - start-up time
+    from stepwell.server.remembering import remember  # noqa: PLC0415
     from stepwell.server.tokens import Role, make_token  # noqa: PLC0415
 
     roles = [str(one) for one in Role]
@@ -206,6 +217,8 @@ async def token(name: str, role: str, path: Path | None, *, as_json: bool) -> in
         raise UsageError(message, place="--role")
     file = path or DEFAULT_TOKENS
     made = make_token(file, name, Role(role))
+    if path is None:  # that of the log in this directory; of others it is not known what they are for
+        remember(None, file)
     if as_json:
         print_json({"name": name, "role": role, "token": made, "file": str(file)})
         return 0

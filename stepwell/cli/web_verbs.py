@@ -33,6 +33,9 @@ def serve(
         int, typer.Option("--port", metavar="N", min=0, max=65_535, help="0 takes a free one, and says which.")
     ] = 8080,
     tokens: Tokens = None,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Without tokens, though there were some: everybody here may do everything.")
+    ] = False,
     http_only: Annotated[
         bool, typer.Option("--http-only", help="No engine and no worker: they run elsewhere.")
     ] = False,
@@ -75,6 +78,7 @@ def serve(
             host=host,
             port=port,
             tokens=tokens,
+            open_=open_,
             http_only=http_only,
             apart=apart,
             workflows=workflows,

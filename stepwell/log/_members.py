@@ -21,6 +21,7 @@ from typing import Final
 from stepwell.errors import LogError, LogLockedError
 from stepwell.log._store import encode_rowids
 from stepwell.log._transaction import Transaction
+from stepwell.private_files import make_directory, opened
 
 if sys.platform != "win32":
     import fcntl
@@ -44,7 +45,7 @@ class Lock:
             FileNotFoundError: There is no such file, and ``make`` is not set.
         """
         while True:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o666)
+            descriptor = opened(path, os.O_RDONLY | (os.O_CREAT if make else 0))
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -98,7 +99,7 @@ class Directory:
     def lock_opening(self) -> Lock:
         """Keep others from opening or making the file at the same time."""
         self._made = not self.path.exists()
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_directory(self.path)
         give_up = time.monotonic() + self._patience
         while (lock := Lock.take(self.path / _OPENING, make=True)) is None:
             if time.monotonic() > give_up:

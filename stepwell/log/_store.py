@@ -34,6 +34,7 @@ from stepwell.log.port import (
     STARTS,
     SUBSCRIPTIONS,
 )
+from stepwell.private_files import make_file, tell_if_open
 
 Durability = Literal["full", "normal"]
 
@@ -229,6 +230,8 @@ def open_writable(path: str, *, partitions: int | None, durability: Durability, 
     connection = None
     with explained(path):
         try:
+            make_file(path)  # SQLite would make it for everybody to read
+            tell_if_open(path)
             connection = _connect(path, patience)
             if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 _make(connection, path, partitions or DEFAULT_PARTITIONS)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from stepwell.private_files import make_file
 
 
 @contextmanager
@@ -20,6 +22,8 @@ def lock_of(path: Path) -> Iterator[bool]:
     Raises:
         sqlite3.OperationalError: The file cannot be made.
     """
+    with suppress(OSError):  # SQLite says it better
+        make_file(path)
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         try:

@@ -23,6 +23,7 @@ from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogUnavailableError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
 from stepwell.own_files import claim
+from stepwell.private_files import make_directory
 from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
@@ -254,7 +255,7 @@ class ReadModels:
         """Write as soon as nobody else does; until then, let others be read."""
         while True:
             try:
-                self.directory.mkdir(parents=True, exist_ok=True)
+                make_directory(self.directory)
                 with lock_of(self.directory / "writer.lock") as held:
                     if held:
                         await self._write()
@@ -380,7 +381,7 @@ class ReadModels:
         Raises:
             ReadModelsError: Somebody else is at it already, or the files cannot be written.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self.directory)
         with lock_of(self.directory / "rebuild.lock") as held:
             if not held:
                 raise ReadModelsError(

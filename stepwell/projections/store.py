@@ -22,6 +22,7 @@ from stepwell.consumers.definitions import RegisteredVersion
 from stepwell.core.partition import Place
 from stepwell.core.state import decode_instance, encode_instance
 from stepwell.errors import StepwellError
+from stepwell.private_files import make_directory, make_file, tell_if_open
 from stepwell.projections import tables
 from stepwell.projections.counting import HOURLY
 from stepwell.projections.folding import Changes, Tracked, refold
@@ -105,7 +106,10 @@ class Store:
             ReadModelsVersionError: It is of a newer Stepwell.
             ReadModelsDamagedError: It must be made anew.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
+        with suppress(OSError):  # SQLite says it better
+            make_file(path)
+        tell_if_open(path)
         connection = await connect(path)
         try:
             await _prepare(connection, path)

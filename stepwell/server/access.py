@@ -51,6 +51,11 @@ PUBLIC: Final = _Kind.PUBLIC
 LOCAL: Final = "local"
 _ACTOR: Final = "actor"
 _logger = Logger("stepwell.server")
+_PROXIES: Final = (
+    "forwarded", "x-forwarded", "via", "x-real-ip", "x-original-", "x-client-ip", "x-cluster-client-ip", "x-envoy-",
+    "x-proxyuser-", "true-client-ip", "cf-", "cdn-loop", "fastly-client-ip",
+)  # fmt: skip
+"""How the names of headers begin that proxies add. Behind one, everybody comes from this machine."""
 
 _COVERS: Final[dict[Role, frozenset[Role]]] = {
     Role.MONITOR: frozenset({Role.MONITOR}),
@@ -179,6 +184,13 @@ class Access:
         return Actor(found.name, found.role, via)
 
     def _check_site(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        passed_on = next((name for name in connection.headers if name.startswith(_PROXIES)), None)
+        if passed_on is not None:
+            raise RefusedError(
+                HTTPStatus.FORBIDDEN,
+                f"without access tokens this server takes no requests that a proxy passes on ({visible(passed_on)})",
+                remedy="Whoever reaches the proxy could do everything. Start `stepwell serve` with --tokens.",
+            )
         host = connection.headers.get("host", "")
         if not is_loopback(_name(f"//{host}")):
             raise RefusedError(

@@ -8,7 +8,9 @@ import hmac
 import os
 import re
 import secrets
+import stat
 import time
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +20,7 @@ from msgspec import Struct
 
 from stepwell.errors import StepwellError, visible
 from stepwell.own_files import claim
+from stepwell.private_files import make_directory, opened, tell_if_open
 from stepwell.telling import Logger
 
 VARIABLE: Final = "STEPWELL_TOKENS"
@@ -79,6 +82,7 @@ class TokenFile:
         self._looked = clock()
         self._stamp = _stamp(path)
         self._tokens = read_tokens(path)
+        tell_if_open(path)
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -106,10 +110,14 @@ class TokenFile:
             _logger.warning("the file of access tokens is gone, nobody is let in", file=str(self._path))
             return
         try:
-            self._tokens = read_tokens(self._path)
-        except TokenError as error:  # half written, perhaps; whoever was let in before still is
-            _logger.warning("access tokens cannot be read, the former ones stay", error=error.sentence)
-        else:
+            self._tokens, problems = _lines_of(self._path)
+        except TokenError as error:  # whoever may no longer be let in is not known any more
+            self._tokens = []
+            _logger.warning("access tokens cannot be used, nobody is let in", error=error.sentence)
+            return
+        for problem in problems:  # of a line that is half written, perhaps; the others hold all the same
+            _logger.warning("an access token cannot be read, its holder is not let in", error=problem.sentence)
+        if not problems:
             self._stamp = stamp
             _logger.info("access tokens read anew", tokens=len(self._tokens))
 
@@ -118,22 +126,63 @@ def read_tokens(path: Path) -> list[Token]:
     """The tokens of a file.
 
     Raises:
-        TokenError: It cannot be read, or a line of it makes no sense.
+        TokenError: It cannot be read, others may write it, or a line of it makes no sense.
+    """
+    tokens, problems = _lines_of(path)
+    if problems:
+        raise problems[0]
+    return tokens
+
+
+def _lines_of(path: Path) -> tuple[list[Token], list[TokenError]]:
+    """The tokens of a file, and what is wrong with the lines that hold none. Two of one name are none.
+
+    Raises:
+        TokenError: It cannot be read, or others may write it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        _check_writers(path)
+        raw = path.read_bytes()
+    except OSError as error:
         remedy = "`stepwell token NAME --role ROLE` makes a token, and the file with it."
         raise TokenError(f"cannot be read: {_reason(error)}", place=str(path), remedy=remedy) from None
     tokens: list[Token] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            tokens.append(_token(line.split(), f"{path}:{number}"))
-    names = [token.name for token in tokens]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise TokenError(f"two tokens are called {twice!r}", place=str(path), remedy="Give each a name of its own.")
-    return tokens
+    problems: list[TokenError] = []
+    for number, line in enumerate(raw.splitlines(), 1):
+        place = f"{path}:{number}"
+        try:
+            text = line.decode()
+            if text.strip() and not text.lstrip().startswith("#"):
+                tokens.append(_token(text.split(), place))
+        except UnicodeDecodeError:
+            problems.append(TokenError("is no text in UTF-8", place=place, remedy="Write the line anew."))
+        except TokenError as error:
+            problems.append(error)
+    known = Counter(token.name for token in tokens)
+    problems += [
+        TokenError(f"two tokens are called {name!r}", place=str(path), remedy="Give each a name of its own.")
+        for name, times in known.items()
+        if times > 1
+    ]
+    return [token for token in tokens if known[token.name] == 1], problems
+
+
+def _check_writers(path: Path) -> None:
+    """Check that nobody else can add a token: to the file, or by putting another in its place.
+
+    Raises:
+        TokenError: Somebody could.
+        OSError: There is no such file.
+    """
+    place = path.resolve(strict=True)
+    for one in (place, *{path.absolute().parent, place.parent}):
+        mode = one.stat().st_mode
+        if mode & stat.S_IWOTH and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+            raise TokenError(
+                "everybody on this machine can write it, and so make tokens",
+                place=str(one),
+                remedy=f"chmod o-w {one}",
+            )
 
 
 def make_token(path: Path, name: str, role: Role) -> str:
@@ -150,8 +199,8 @@ def make_token(path: Path, name: str, role: Role) -> str:
     token = _PREFIX + secrets.token_urlsafe(32)
     line = f"{name} {role} {hashlib.sha256(token.encode()).hexdigest()}\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        make_directory(path.parent)
+        number = opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         with os.fdopen(number, "r+b") as file:
             fcntl.flock(number, fcntl.LOCK_EX)  # two at once could take the same name, and then the file is refused
             if any(known.name == name for known in read_tokens(path)):
@@ -181,10 +230,10 @@ def _token(words: list[str], place: str) -> Token:
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        stat = path.stat()
+        known = path.stat()
     except OSError:
         return _GONE
-    return stat.st_mtime_ns, stat.st_size
+    return known.st_mtime_ns, known.st_size
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

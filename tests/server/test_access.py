@@ -191,7 +191,7 @@ def test_a_file_of_tokens_without_a_last_line_break_is_added_to(tmp_path):
     assert [token.name for token in read_tokens(path)] == ["old", "new"]
 
 
-def test_a_file_of_tokens_that_changes_is_read_anew_unless_it_makes_no_sense(tmp_path, capsys):
+def test_a_file_of_tokens_that_changes_is_read_anew_and_lets_in_only_who_is_in_it(tmp_path, capsys):
     path = tmp_path / "tokens"
     kept, gone = make_token(path, "kept", Role.VIEWER), make_token(path, "gone", Role.VIEWER)
     now = 0.0
@@ -203,8 +203,8 @@ def test_a_file_of_tokens_that_changes_is_read_anew_unless_it_makes_no_sense(tmp
     assert tokens.find(kept)
     path.write_text("nonsense\n")
     now = 2.0
-    assert tokens.find(kept)
-    assert "the former ones stay" in capsys.readouterr().err
+    assert tokens.find(kept) is None, "whose line it was cannot be told"
+    assert "cannot be read, its holder is not let in" in capsys.readouterr().err
     path.unlink()
     now = 3.0
     assert tokens.find(kept) is None, "who deletes the file wants nobody let in"
@@ -212,6 +212,46 @@ def test_a_file_of_tokens_that_changes_is_read_anew_unless_it_makes_no_sense(tmp
     make_token(path, "kept", Role.VIEWER)
     now = 4.0
     assert tokens.find(kept) is None
+
+
+@pytest.mark.parametrize(
+    "other", ["nonsense", "a viewer xyz", "\xff\xfe", "twice", "a b c d e", "a boss " + "0" * 64]
+)
+def test_who_is_taken_out_is_refused_whatever_else_stands_in_the_file(tmp_path, other):
+    path = tmp_path / "tokens"
+    kept, gone = make_token(path, "kept", Role.VIEWER), make_token(path, "gone", Role.VIEWER)
+    now = 0.0
+    tokens = TokenFile(path, clock=lambda: now)
+    line = path.read_bytes().splitlines()[0] + b"\n"
+    more = f"twice viewer {'0' * 64}\ntwice viewer {'1' * 64}\n" if other == "twice" else f"{other}\n"
+    path.write_bytes(more.encode("latin-1") + line)
+    now = 1.0
+    assert tokens.find(gone) is None
+    assert tokens.find(kept)
+    path.write_bytes(line)
+    now = 2.0
+    assert tokens.find(kept)
+
+
+@pytest.mark.parametrize("what", ["the file", "its directory"])
+def test_a_file_of_tokens_that_everybody_can_write_lets_nobody_in(tmp_path, capsys, what):
+    path = tmp_path / "d/tokens"
+    kept = make_token(path, "kept", Role.VIEWER)
+    now = 0.0
+    tokens = TokenFile(path, clock=lambda: now)
+    (path if what == "the file" else path.parent).chmod(0o777)
+    path.write_bytes(path.read_bytes() + b"# touched\n")
+    now = 1.0
+    assert tokens.find(kept) is None
+    assert "nobody is let in" in capsys.readouterr().err
+    with pytest.raises(TokenError, match="everybody on this machine can write it"):
+        TokenFile(path)
+    with pytest.raises(TokenError, match="everybody on this machine can write it"):
+        make_token(path, "more", Role.VIEWER)
+    path.chmod(0o600)
+    path.parent.chmod(0o700)
+    now = 2.0
+    assert tokens.find(kept)
 
 
 async def test_who_asks_is_known_to_handlers(client, tokens):
@@ -244,3 +284,15 @@ def test_of_two_who_make_a_token_of_the_same_name_at_once_one_is_refused(tmp_pat
             made = [token for token in pool.map(make, range(8)) if token]
             assert len(made) == 1
             assert TokenFile(tmp_path / "tokens").find(made[0]).name == "same"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "x-forwarded-proto", "Via", "X-Real-IP", "CF-Connecting-IP"],
+)
+async def test_without_tokens_nothing_that_a_proxy_passes_on_is_answered(http, header):
+    """Behind a proxy everybody comes from this machine, and might ask for everything."""
+    for method, path in (("GET", "/v1/instances"), ("POST", "/v1/definitions"), ("GET", "/docs")):
+        told = problem(await http.request(method, path, headers={header: "for=192.0.2.1"}), 403)
+        assert header.lower() in told["detail"]
+        assert "--tokens" in told["remedy"]
