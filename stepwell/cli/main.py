@@ -29,6 +29,7 @@ from stepwell.cli.options import (
     Modules,
     Params,
     Priority,
+    Queues,
     Reason,
     Types,
     check_id,
@@ -153,7 +154,7 @@ def dev(
         Path | None, typer.Option("--workflows", metavar="DIR", help="The same, written as for `engine`.")
     ] = None,
     handlers: Modules = None,
-    queue: Annotated[list[str] | None, typer.Option("--queue", metavar="NAME", help="Queues to work on.")] = None,
+    queue: Queues = None,
     concurrency: Concurrency = None,
     log: Log = None,
 ) -> None:

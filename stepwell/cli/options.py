@@ -23,6 +23,17 @@ def check_id(value: str | None) -> str | None:
     return value
 
 
+def split_queues(values: list[str] | None) -> list[str]:
+    """The queues that are named, by commas or again and again; ``default`` where none is."""
+    names = [part.strip() for value in values or ["default"] for part in value.split(",")]
+    for name in names:
+        if not name:
+            raise typer.BadParameter("a queue's name has one character at least.")
+        if not is_unicode(name):
+            raise typer.BadParameter(f"a queue's name is Unicode, and this is not: {visible(name)}.")
+    return list(dict.fromkeys(names))
+
+
 def is_unicode(text: str) -> bool:
     """Whether a text can be written at all: an argument that is no UTF-8 has halves of characters (surrogates)."""
     try:
@@ -63,6 +74,13 @@ Input = Annotated[str | None, typer.Option("--input", metavar="JSON|@FILE", help
 Params = Annotated[
     list[str] | None, typer.Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")
 ]
+Queues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--queue", metavar="NAME", callback=split_queues,
+        help="A queue to take steps from, or several by commas; repeat it for more. `default` without any.",
+    ),
+]  # fmt: skip
 Priority = Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Higher runs first under load.")]
 Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps that run at once.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")]

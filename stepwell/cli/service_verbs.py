@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules, Types
+from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, Types
 from stepwell.cli.session import finish
 
 app = typer.Typer(rich_markup_mode=None)
@@ -71,10 +71,7 @@ def engine(
 @app.command()
 def worker(
     handlers: Modules = None,
-    queue: Annotated[
-        list[str] | None,
-        typer.Option("--queue", metavar="NAME", help="A queue to take steps from; `default` without any."),
-    ] = None,
+    queue: Queues = None,
     concurrency: Concurrency = None,
     name: Name = None,
     grace: Annotated[

@@ -93,9 +93,6 @@ async def worker(
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.consumers.worker import Worker  # noqa: PLC0415
 
-    wanted = [part.strip() for queue in queues for part in queue.split(",")]
-    if not all(wanted):
-        raise UsageError("a queue's name has one character at least", place="--queue")
     named = _named(name) or process_name()
     at_once = concurrency or settings.concurrency()
     handlers = Handlers(import_handlers(modules), OF_SERVICES)
@@ -106,14 +103,14 @@ async def worker(
         check_roots()  # now that the log is known, which has to lie elsewhere
 
         def attempt(at_work: Callable[[], None]) -> Awaitable[None]:
-            made = Worker(opened, handlers, queues=wanted, concurrency=at_once, name=named)
+            made = Worker(opened, handlers, queues=queues, concurrency=at_once, name=named)
             return made.run(at_work, grace=grace)
 
         return attempt
 
     about = {
         "name": named,
-        "queues": ",".join(wanted),
+        "queues": ",".join(queues),
         "concurrency": at_once,
         "handlers": ",".join(_own(handlers.names(), handlers.prefixes)) or "built-in step types only",
     }

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules
+from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues
 from stepwell.cli.service_verbs import Lines, RetryFor
 from stepwell.cli.session import finish
 
@@ -49,7 +49,7 @@ def serve(
         ),
     ] = None,
     handlers: Modules = None,
-    queue: Annotated[list[str] | None, typer.Option("--queue", metavar="NAME", help="Queues to work on.")] = None,
+    queue: Queues = None,
     concurrency: Concurrency = None,
     grace: Annotated[
         float,
@@ -97,7 +97,7 @@ def serve(
 @app.command(hidden=True)
 def serve_parts(
     handlers: Modules = None,
-    queue: Annotated[list[str] | None, typer.Option("--queue", metavar="NAME", help="Queues to work on.")] = None,
+    queue: Queues = None,
     concurrency: Concurrency = None,
     grace: Annotated[float, typer.Option("--grace", metavar="SECONDS", min=0, help="As of serve.")] = 20.0,
     retry_for: RetryFor = 300.0,
