@@ -3,7 +3,7 @@
 It is a whitelist over Python's own grammar: ``ast.parse`` reads the text, and each kind of node that we know
 becomes one small closure (see ``syntax``); any other node is refused by name. Nothing is handed to ``eval`` or
 ``compile``, no attribute of an object is ever read (``a.b`` means ``a["b"]``), and the only calls are to
-``FUNCTIONS``. It means what it means in Python, except that
+``FUNCTIONS`` and to ``METHODS``, which are functions of ours. It means what it means in Python, except that
 
 - ``true``, ``false`` and ``null`` are JSON's constants, unless the scope holds such a name;
 - ``+ - * / // %`` work on numbers, ``+`` also on two texts or two lists; a result that is

@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Callable
 from typing import Any, Final
 
+from stepwell.core.methods import METHODS, call
 from stepwell.core.operations import FUNCTIONS, MAX_NODES, OPERATIONS
 from stepwell.core.values import MISSING, SCALARS, Evaluation, bounded, describe, no_name, shorten
 from stepwell.errors import ExpressionError
@@ -17,7 +18,8 @@ MAX_DEPTH: Final = 100
 JSON_NAMES: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
 ALLOWED: Final = (
     "Allowed: literals, lists, mappings; == != < <= > >=, in, is None; and, or, not; a if c else b; "
-    f"+ - * / // %; a.key, a['key'], a[0], a[1:3]; the functions {', '.join(FUNCTIONS)}."
+    f"+ - * / // %; a.key, a['key'], a[0], a[1:3]; the functions {', '.join(FUNCTIONS)}; the methods "
+    f"{', '.join(METHODS)}."
 )
 """The remedy of what is refused, after any that is more to the point."""
 _REFUSED: Final[dict[type[ast.AST], str]] = {
@@ -52,6 +54,9 @@ def _path(node: ast.AST) -> tuple[str, ...]:
             return (name,)
         case ast.Attribute(value=inner, attr=key) | ast.Subscript(value=inner, slice=ast.Constant(value=str(key))):
             path = _path(inner)
+            return (*path, key) if path else ()
+        case ast.Call(func=ast.Attribute(value=inner, attr="get"), args=[ast.Constant(value=str(key)), *_]):
+            path = _path(inner)  # a.get("key", …) refers to a.key
             return (*path, key) if path else ()
     return ()
 
@@ -138,8 +143,10 @@ class Compiler:
                 return lambda run: then(run) if condition(run) else otherwise(run)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
                 return self._call(node, name, args, keywords)
+            case ast.Call(func=ast.Attribute(value=inner, attr=name), args=args, keywords=keywords):
+                return self._method(node, inner, name, args, keywords)
             case ast.Call():
-                raise self._refused(node, "a call of anything but a named function")
+                raise self._refused(node, "a call of anything but a function or a method")
         what = getattr(node, "op", node)
         raise self._refused(node, _REFUSED.get(type(what), type(what).__name__))
 
@@ -217,6 +224,22 @@ class Compiler:
             raise self._refused(node, f"{name}() with {len(args) + len(keywords)} arguments")
         parts = [self.build(part) for part in (*args, *(word.value for word in keywords))]
         return self._apply(node, function.apply, *parts)
+
+    def _method(
+        self, node: ast.expr, inner: ast.expr, name: str, args: list[ast.expr], keywords: list[ast.keyword]
+    ) -> Evaluator:
+        method = METHODS.get(name)
+        if method is None:
+            close = difflib.get_close_matches(name[:64], METHODS, n=1)
+            hint = f"Did you mean .{close[0]}()? " if close else ""
+            raise self._refused(node, f"the method {shorten(name)}()", hint)
+        if keywords or not method.fewest <= len(args) <= method.most:
+            raise self._refused(node, f"{name}() with these arguments")
+        value = self._inner(node, inner)
+        inside, self._inside = self._inside, False
+        parts = [self.build(part) for part in args]
+        self._inside = inside
+        return self._apply(node, call(name), value, *parts)
 
     def _apply(self, node: ast.expr, apply: Callable[..., Any], *parts: Evaluator) -> Evaluator:
         """Apply an operation to operands; whatever it raises becomes an error that names this node."""

@@ -31,8 +31,10 @@ class References:
     def __init__(self, roots: Iterable[str], resolve: Resolve) -> None:
         odd = sorted((root for root in roots if not root.isidentifier()), key=len, reverse=True)
         names = "|".join([*map(re.escape, odd), rf"(?!\d){LETTER}+"])
+        # A name that a bracket follows is called: a function, or a method, which belongs to no path.
         self._path = re.compile(
-            rf"(?<!{LETTER})(?<![.\])\-])((?:{names})(?!{LETTER}|\())((?:\.{LETTER}+|\[\d+\])*)(?!\s*\()"
+            rf"(?<!{LETTER})(?<![.\])\-])((?:{names})(?!{LETTER}|\s*\())"
+            rf"((?:\.{LETTER}+(?!{LETTER}|\s*\()|\[\d+\])*)"
         )
         self.resolve = resolve
 
