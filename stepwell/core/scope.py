@@ -35,7 +35,28 @@ class _StepOutputs(Mapping[str, Any]):
         return iter(sorted(step_id for step_id, step in self._state.steps.items() if step.settled))
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return sum(1 for step in self._state.steps.values() if step.settled)
+
+
+class _Context(Mapping[str, Any]):
+    """``context``: the newest value of each key, looked up where it is used and never gathered for one of them."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, state: InstanceState) -> None:
+        self._values = state.context
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key][-1].value
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._values))
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 class Scope(Mapping[str, Any]):
@@ -60,7 +81,7 @@ class Scope(Mapping[str, Any]):
         if name == "step_outputs":
             return _StepOutputs(self._state)
         if name == "context":
-            return {key: values[-1].value for key, values in sorted(self._state.context.items()) if values}
+            return _Context(self._state)
         step = self._state.steps.get(name)
         if step is None or not step.settled:
             raise KeyError(name)

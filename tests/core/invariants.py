@@ -16,7 +16,7 @@ from stepwell.schemas.events import (
     StepWaiting,
     WorkflowCompleted,
 )
-from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
+from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
 
 _BEGIN = (StepReady, StepWaiting, ApprovalRequired, ChildRequested)
 
@@ -27,6 +27,7 @@ class Watch:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.gates = {key for key, one in plan.steps.items() if one.step.type == "approval_gate"}
+        self.asked: dict[str, tuple[ApprovalRequired, list[ApprovalDecided]]] = {}
         self.highest_run = 0
         self.settled_runs: set[int] = set()
 
@@ -40,6 +41,10 @@ class Watch:
             self._run(before, event)
         if isinstance(event, StepSkipped) and event.step_id in self.gates and before is not None:
             assert before.rollback or event.step_id not in before.steps, "nobody skips a gate that was not opened"
+        if isinstance(event, (ApprovalRequired, ApprovalDecided)) or (
+            isinstance(event, StepSucceeded) and event.step_id in self.gates
+        ):
+            self._gate(event)
         if isinstance(event, WorkflowCompleted):
             self._complete(after)
 
@@ -129,6 +134,21 @@ class Watch:
         for dep in () if failed else plan_step.step.depends_on:
             assert before.steps[dep].settled, dep
         assert not (plan_step.sequential and before.active_sequential)
+
+    def _gate(self, event: Any) -> None:
+        """As many as a level asks for have approved at that level, or nobody has and time was over."""
+        if isinstance(event, ApprovalRequired):
+            self.asked[event.step_id] = (event, [])
+            return
+        asked, votes = self.asked[event.step_id]
+        if isinstance(event, ApprovalDecided):
+            assert event.level == asked.level
+            assert not event.by or not asked.approvers or event.by in asked.approvers
+            votes.append(event)
+            return
+        assert votes, "a gate opens by nobody's word"
+        if votes[-1].by and votes[-1].approved:
+            assert len({vote.by for vote in votes if vote.approved}) >= asked.required
 
     def _complete(self, state: InstanceState) -> None:
         ordinary = [step_id for step_id, plan_step in self.plan.steps.items() if not plan_step.handles]

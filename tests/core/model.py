@@ -138,14 +138,17 @@ def _step(rnd: Random, step_id: str, depends_on: tuple[str, ...], *, confluent: 
 
 
 def _gate(rnd: Random) -> dict[str, Any]:
-    gate: dict[str, Any] = {"approvers": rnd.choice(([], ["ann"], ["ann", "bob"])), "title": "n is {{ input.n }}"}
+    gate: dict[str, Any] = {
+        "approvers": rnd.choice(([], ["ann"], ["ann", "bob"], ["ann", "bob"])),
+        "title": "n is {{ input.n }}",
+    }
     gate["required"] = 1 + rnd.randrange(max(1, len(gate["approvers"])))
     gate["on_reject"] = rnd.choice(("fail", "continue"))
     if rnd.randrange(2):
         gate["timeout_seconds"] = 20
-        gate["on_timeout"] = rnd.choice(("approve", "reject", "fail", "escalate"))
+        gate["on_timeout"] = rnd.choice(("approve", "reject", "fail", "escalate", "escalate"))
         if gate["on_timeout"] == "escalate":
-            gate["escalate_to"] = [["ann", "cy"], ["cy", "dot"]]
+            gate["escalate_to"] = [["ann", "cy"], ["cy", "bob"]]
     return gate
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from stepwell.client import Client
@@ -272,9 +273,9 @@ class Visitor:
             gates = sorted(step_id for step_id, step in state.steps.items() if step.gate is not None)
             if gates and dice.random() < 0.7:
                 kind = ApproveStep if dice.random() < 0.7 else RejectStep
-                return kind(
-                    instance_id, dice.choice(("", *gates)), dice.choice(("ann", "bob", "eve")), "", command_id
-                )
+                named, asked = dice.choice(("", *gates)), state.steps[dice.choice(gates)].gate
+                may = ("ann", "bob") if asked is None else asked.approvers
+                return kind(instance_id, named, dice.choice((*may, *may, "eve")), "", command_id)
         return dice.choice((
             lambda: PauseWorkflow(instance_id, "lunch", command_id),
             lambda: ResumeWorkflow(instance_id, dice.choice(("retry", "skip")), command_id),
@@ -343,7 +344,10 @@ class Person:
                 if state.status == "paused":
                     asked[instance_id] = count = asked.get(instance_id, 0) + 1
                     require(count < 80, f"{instance_id}: paused again and again: {state.incident}")
-                    await self._resume(client, instance_id, "retry" if count < 3 else "skip")
+                    if count > 20 and world.oracle.instances[instance_id].is_shut:
+                        await self._give_up(client, instance_id)
+                    else:
+                        await self._resume(client, instance_id, "retry" if count < 3 else "skip")
                 for step_id, step in sorted(state.steps.items()):
                     if step.gate is not None:
                         await self._approve(client, instance_id, step_id, step)
@@ -357,6 +361,11 @@ class Person:
             await client.send(command, timeout=60)
         except (CommandRejectedError, TimeoutError):
             return
+
+    async def _give_up(self, client: Client, instance_id: str) -> None:
+        """Nobody can be asked to open its gate, and nobody may skip one."""
+        with suppress(CommandRejectedError, TimeoutError):
+            await client.cancel(instance_id, "its gate cannot be asked")
 
     async def _approve(self, client: Client, instance_id: str, step_id: str, step: StepState) -> None:
         assert step.gate is not None

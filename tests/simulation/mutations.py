@@ -24,7 +24,7 @@ from stepwell.consumers.snapshotting import Covered
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.core import decide as deciding_core
 from stepwell.core import evolve as evolving
-from stepwell.core import evolve_steps, outcomes
+from stepwell.core import evolve_steps, evolve_waits, outcomes
 from stepwell.core.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
 from stepwell.core.decision import Decision
 from stepwell.core.effects import effects
@@ -234,6 +234,18 @@ def _keeps_the_context(state: Any, event: Any, at: int) -> Any:
 _rolled_back = evolving._rolled_back
 
 
+def _keeps_the_votes(state: Any, event: Any, at: int) -> Any:
+    """Who has approved at one level has approved at the next."""
+    changes = _approval_required(state, event, at)
+    before = state.steps.get(event.step_id)
+    kept = () if before is None else before.votes
+    step = replace(changes["steps"][event.step_id], votes=kept)
+    return {**changes, "steps": changes["steps"].set(event.step_id, step)}
+
+
+_approval_required = evolve_waits.approval_required
+
+
 # --- the worker -------------------------------------------------------------------------------------------------
 
 
@@ -376,6 +388,9 @@ MUTATIONS: dict[str, Mutation] = {
     "joins counted twice": Mutation([(evolve_steps, "_end", _counts_joins_twice)]),
     "a retry has its old run's number": Mutation([(Decision, "again", _same_run)]),
     "a rollback keeps the context": Mutation([(evolving._EVOLVE, evolving.WorkflowRolledBack, _keeps_the_context)]),
+    "votes of one level count at the next": Mutation(
+        [(evolving._EVOLVE, evolving.ApprovalRequired, _keeps_the_votes)], 400, Bias(instances=20)
+    ),
     "deliveries settled before their outcomes": Mutation(
         [(Outbox, "flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
     ),

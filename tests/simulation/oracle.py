@@ -96,6 +96,12 @@ class _Instance:
         self.commands: deque[str] = deque(maxlen=REMEMBERED_COMMANDS)
         self.started = 0
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether a gate has failed and holds it up: only its people could open that, if they can be asked."""
+        failures = self.state.failures if self.state is not None else ()
+        return self.watch is not None and any(step_id in self.watch.gates for step_id in failures)
+
 
 class Oracle:
     """Follows a storage.
