@@ -75,6 +75,28 @@ class BuildError(StepwellError):
 class ExpressionError(StepwellError):
     """An expression or template cannot be compiled, or cannot be evaluated on the data it was given."""
 
+    def said(self, message: str, *, place: str = "", remedy: str = "") -> ExpressionError:
+        """The same error in the words of whoever knows more about where it happened."""
+        return ExpressionError(message, place=place, remedy=remedy)
+
+
+class LimitError(ExpressionError):
+    """What a definition or an input asks for takes more work, or more memory, than there is for it.
+
+    Args:
+        used: What it has taken, with what it asked for last: units of work, or bytes; the message says which.
+        limit: What it may take.
+    """
+
+    def __init__(self, message: str, *, used: int, limit: int, place: str = "", remedy: str = "") -> None:
+        self.used = used
+        self.limit = limit
+        super().__init__(message, place=place, remedy=remedy)
+
+    def said(self, message: str, *, place: str = "", remedy: str = "") -> LimitError:
+        """The same error in other words."""
+        return LimitError(message, used=self.used, limit=self.limit, place=place, remedy=remedy)
+
 
 class HandlerError(StepwellError):
     """A handler cannot be found, imported or called."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.failures import describe
@@ -14,6 +15,7 @@ from stepwell.core.decide import decide
 from stepwell.core.decision import BUDGET, Circumstances, Decision
 from stepwell.core.effects import Effect, effects
 from stepwell.core.evolve import fold
+from stepwell.core.meter import MAX_MADE
 from stepwell.core.partition import PartitionState
 from stepwell.core.state import InstanceState
 from stepwell.log.port import Log
@@ -32,6 +34,7 @@ from stepwell.telling import Logger
 _logger = Logger("stepwell.engine")
 
 _WRAPPING: Final = 4_096  # bytes; far more than an effect has around a step's input
+_RECORDS: Final = 2  # so many may be made for one step, where a log takes larger ones than is usual
 _MOST_OVERSIZED: Final = 64  # steps of one transition that may turn out too large before it is given up
 _LONGEST_ANSWERED: Final = 10_000  # characters of a sender's own id for a command
 
@@ -93,7 +96,8 @@ class Decider:
         step. A bug in deciding sets the one instance aside, and the partition goes on.
         """
         finished = state.finished.get(command.instance_id) if instance is None else None
-        circumstances = Circumstances(now, self._definitions, finished, self._archived, BUDGET)
+        room = max(MAX_MADE, _RECORDS * self._log.max_record_bytes)
+        circumstances = Circumstances(now, self._definitions, finished, self._archived, BUDGET, room=room)
         try:
             return self._decide(instance, command, circumstances)
         except Exception as error:
@@ -121,18 +125,20 @@ class Decider:
                     _logger.debug(decision.note, instance_id=command.instance_id, command=type(command).__name__)
                 return None
             transition = _transition(decision)
-            value = encode(transition)
-            if len(value) <= limit - _WRAPPING or self._fits(value, effects(instance, transition, decision.state)):
+            value = _encoded(transition, limit)
+            if value is not None and (
+                len(value) <= limit - _WRAPPING or self._fits(value, effects(instance, transition, decision.state))
+            ):
                 return Decided(transition, value, decision.state)
             if budget > 1:
                 budget //= 4
                 circumstances = circumstances._replace(budget=budget)
                 continue
-            largest = max(decision.events, key=lambda event: len(encode(event)))
-            culprit = _culprit(largest)
+            sizes = [len(encode(event)) for event in decision.events]  # one after the other, none is kept
+            culprit = _culprit(decision.events[sizes.index(max(sizes))])
             if culprit in oversized or len(oversized) > _MOST_OVERSIZED:
-                raise ValueError(f"a transition of {len(value):,} bytes cannot be made smaller")
-            oversized[culprit] = len(value)
+                raise ValueError(f"a transition of {sum(sizes):,} bytes cannot be made smaller")
+            oversized[culprit] = sum(sizes) if value is None else len(value)
             circumstances = circumstances._replace(oversized=oversized)
 
     def _fits(self, value: bytes, found: Sequence[Effect]) -> bool:
@@ -151,6 +157,23 @@ def _transition(decision: Decision) -> Transition:
     count = len(decision.events)
     sequence = 0 if decision.state is None else decision.state.sequence - count + 1
     return Transition(EVENTS_VERSION, decision.now, decision.instance_id, sequence, tuple(decision.events))
+
+
+def _encoded(transition: Transition, limit: int) -> bytes | None:
+    """The transition as JSON; None as soon as it is larger than ``limit``, so that it never takes much more memory.
+
+    Its events may share what they are made of, which is written as often as they hold it.
+    """
+    if len(transition.events) == 1:
+        return encode(transition)
+    parts = []
+    for event in transition.events:
+        part = encode(event)
+        limit -= len(part)
+        if limit < 0:
+            return None
+        parts.append(msgspec.Raw(part))
+    return encode(replace(transition, events=tuple(parts)))
 
 
 def _culprit(event: Event) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from stepwell.core.gate_config import read_child, read_gate
+from stepwell.core.meter import Meter
 from stepwell.core.suggestions import choice
 from stepwell.core.values import kind
 from stepwell.core.worker_configs import worker_config_problems
@@ -14,10 +15,14 @@ from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import CONFIG_KEYS, HTTP_METHODS, LONGEST_SECONDS, OPERATION_KEYS, RULE_KEYS, Step
 
 
-def config_problems(step: Step, at: str) -> Iterator[str]:
-    """Each problem of a step's ``config``, as ``place: message``."""
+def config_problems(step: Step, at: str, schemas: Meter | None = None) -> Iterator[str]:
+    """Each problem of a step's ``config``, as ``place: message``.
+
+    Args:
+        schemas: What pays for seeing whether its schemas are any; as for ``compile_schema``.
+    """
     config = step.config
-    yield from worker_config_problems(step.type, config, at)
+    yield from worker_config_problems(step.type, config, at, schemas)
     if step.type not in CONFIG_KEYS:
         return
     yield from _unknown(config, CONFIG_KEYS[step.type], at)

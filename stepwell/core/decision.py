@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from stepwell.core.evolve import evolve
 from stepwell.core.finished import Finished
+from stepwell.core.meter import MAX_MADE, MAX_WORK
 from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.retry import PAYLOAD_TOO_LARGE
 from stepwell.core.state import InstanceState, StepState
+from stepwell.core.values import Evaluation
 from stepwell.schemas.events import ErrorInfo, Event
 
 # Events that one command may lead to before the rest is left to a ContinueWorkflow. Some hundreds keep a record
@@ -52,6 +54,8 @@ class Circumstances(NamedTuple):
         budget: Events after which the rest is deferred.
         oversized: Steps whose events were found too large for a record ("" for the workflow's own), each with
             its size in bytes.
+        room: Bytes that one step may make of its templates, and what it merges; about as many are made in one
+            decision before the rest is deferred.
     """
 
     now: int
@@ -60,6 +64,7 @@ class Circumstances(NamedTuple):
     archived: InstanceState | None = None
     budget: int = BUDGET
     oversized: Mapping[str, int] = {}
+    room: int = MAX_MADE
 
 
 class Decision:
@@ -79,6 +84,20 @@ class Decision:
         self.now = circumstances.now
         self._plan: Plan | None = None
         self.freed: list[tuple[int, str]] = []  # steps whose dependencies are settled: a heap, in written order
+        self._used = 0.0  # of one step's meter, by all the steps together
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many events as one command may lead to, or has computed as much: the rest is deferred."""
+        return len(self.events) >= self.circumstances.budget or self._used >= 1
+
+    def evaluation(self, scope: Mapping[str, Any]) -> Evaluation:
+        """What pays for all that is evaluated for one step."""
+        return Evaluation(scope, MAX_WORK, self.circumstances.room)
+
+    def count(self, evaluation: Evaluation) -> None:
+        """Count what an evaluation has used."""
+        self._used += evaluation.used
 
     def emit(self, event: Event) -> None:
         """Add an event and fold it."""

@@ -81,9 +81,10 @@ class Expression:
     names: frozenset[str]
     references: frozenset[tuple[str, ...]]
     _run: Evaluator | None = field(default=None, repr=False, compare=False)
+    _parts: int = field(default=0, repr=False, compare=False)
 
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
-        """Return the value of the expression.
+        """Return the value of the expression, which pays from a meter of its own.
 
         Args:
             scope: Root names and their JSON-like data: any ``Mapping``, list, tuple, text, number, None.
@@ -92,19 +93,34 @@ class Expression:
             Any value of the language; perhaps a part of the data itself, not a copy: do not change it.
 
         Raises:
-            ExpressionError: For whatever goes wrong: a missing name or key, wrong types, a limit.
+            LimitError: It takes more work, or makes more, than there is for it.
+            ExpressionError: For whatever else goes wrong: a missing name or key, wrong types, a limit.
+        """
+        return self.evaluate_in(Evaluation(scope))
+
+    def evaluate_in(self, evaluation: Evaluation) -> Any:
+        """The same within an evaluation that goes on: several expressions pay from its meter.
+
+        Raises:
+            ExpressionError: As ``evaluate``.
         """
         try:
             run = self._run
             if run is None:
                 text, before, tree = _parse(self.source)
-                run = Compiler(text, before).build(tree)
+                compiler = Compiler(text, before)
+                run = compiler.build(tree)
+                object.__setattr__(self, "_parts", compiler.parts)
                 object.__setattr__(self, "_run", run)  # frozen for whoever shares it
-            return run(Evaluation(scope))
+            evaluation.left -= self._parts
+            value = run(evaluation)
         except ExpressionError:
             raise
         except Exception as error:
             raise ExpressionError(f"{shorten(self.source)}: {describe(error)}") from error
+        if evaluation.left < 0:
+            raise evaluation.exceeded(f"{shorten(self.source)}: there is too much data")
+        return value
 
 
 def compile_expression(source: str) -> Expression:

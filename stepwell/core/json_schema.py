@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from stepwell.core.meter import Meter
 from stepwell.core.schema_bounds import BoundedValidator, bounded_validator
 from stepwell.core.values import kind, shorten
 from stepwell.errors import ExpressionError
@@ -16,27 +17,31 @@ MOST_PROBLEMS: Final = 20  # told at once: who has more wants to see the first o
 _MESSAGE: Final = 200  # characters: messages quote the data
 
 
-def compile_schema(schema: Any) -> BoundedValidator:
+def compile_schema(schema: Any, meter: Meter | None = None) -> BoundedValidator:
     """A validator of a JSON Schema: of draft 2020-12, unless its ``$schema`` says otherwise.
 
     It never fetches what a schema refers to, and its work is bounded: see ``schema_bounds``.
+
+    Args:
+        schema: A mapping.
+        meter: As for ``bounded_validator``.
 
     Raises:
         ExpressionError: It is no schema; ``place`` is the path within it, such as ``.properties.a.type``.
     """
     if not isinstance(schema, Mapping):
         raise ExpressionError(f"a JSON Schema is a mapping, not {kind(schema)}")
-    return bounded_validator(dict(schema))
+    return bounded_validator(dict(schema), meter)
 
 
-def misfits(validator: BoundedValidator, data: Any, at: str = "", work: list[int] | None = None) -> Iterator[str]:
+def misfits(validator: BoundedValidator, data: Any, at: str = "", meter: Meter | None = None) -> Iterator[str]:
     """Each thing in the data that does not fit, as ``place: message``.
 
     Args:
         validator: From ``compile_schema``.
         data: JSON data.
         at: Where the data is.
-        work: As for ``BoundedValidator.iter_errors``.
+        meter: As for ``BoundedValidator.iter_errors``.
 
     Raises:
         ExpressionError: The schema refers to what is not in it, or cannot be applied.
@@ -44,7 +49,7 @@ def misfits(validator: BoundedValidator, data: Any, at: str = "", work: list[int
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
 
     try:
-        for error in validator.iter_errors(data, work):
+        for error in validator.iter_errors(data, meter):
             place = f"{at}{error.json_path[1:]}".lstrip(".") or "the data"
             yield f"{place}: {shorten(error.message, _MESSAGE)}"
     except Unresolvable as error:

@@ -19,11 +19,11 @@ MAX_ELEMENTS: Final = 100_000
 def _numeric(what: str, operation: Callable[..., Any]) -> Callable[..., Any]:
     """Make an operation on numbers, whose operands and result are in bounds."""
 
-    def apply(_: Evaluation, *values: Any) -> Any:
+    def apply(run: Evaluation, *values: Any) -> Any:
         for value in values:
             if not isinstance(value, (int, float)):
                 raise ExpressionError(f"{what} does not take {' and '.join(map(kind, values))}")
-            bounded(value)
+            bounded(value, run)
         return bounded(operation(*values))
 
     return apply
@@ -52,17 +52,21 @@ def _count(run: Evaluation, elements: int) -> None:
 
 def _equal(run: Evaluation, left: Any, right: Any) -> bool:
     if type(left) in SCALARS or type(right) in SCALARS:
+        if type(left) is str:
+            run.left -= len(left) >> 4
         return bool(left == right)
-    return bool(plain(left, run) == plain(right, run))
+    return bool(plain(left, run, made=False) == plain(right, run, made=False))
 
 
 def _ordered(symbol: str, compare: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     def apply(run: Evaluation, left: Any, right: Any) -> bool:
         try:
             if type(left) in SCALARS and type(right) in SCALARS:
+                if type(left) is str:
+                    run.left -= len(left) >> 4
                 return bool(compare(left, right))
             if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-                return bool(compare(plain(left, run), plain(right, run)))
+                return bool(compare(plain(left, run, made=False), plain(right, run, made=False)))
         except TypeError:  # such as a text and a number, perhaps within the lists
             pass
         raise ExpressionError(f"{symbol} cannot compare {kind(left)} with {kind(right)}")
@@ -78,7 +82,9 @@ def _contains(run: Evaluation, needle: Any, haystack: Any) -> bool:
         return needle in haystack
     if isinstance(haystack, (list, tuple)):
         run.spend(len(haystack))
-        return needle in haystack if type(needle) in SCALARS else plain(needle, run) in plain(haystack, run)
+        if type(needle) in SCALARS:
+            return needle in haystack
+        return plain(needle, run, made=False) in plain(haystack, run, made=False)
     raise ExpressionError(f"'in' does not look for {kind(needle)} in {kind(haystack)}")
 
 
@@ -111,9 +117,8 @@ def _item(run: Evaluation, container: Any, index: Any) -> Any:
 def _slice(run: Evaluation, container: Any, lower: Any, upper: Any, step: Any) -> Any:
     if not isinstance(container, (list, tuple, str)):
         raise ExpressionError(f"{kind(container)} cannot be sliced")
-    part = container[lower:upper:step]
-    run.spend(len(part))
-    return part
+    run.spend(len(range(*slice(lower, upper, step).indices(len(container)))))
+    return container[lower:upper:step]
 
 
 def _mapping(_: Evaluation, *parts: Any) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def _length(_: Evaluation, value: Any) -> int:
 
 def _elements(run: Evaluation, values: Any) -> Any:
     _count(run, _length(run, values))
-    return plain(values if isinstance(values, (list, tuple)) else list(values), run)
+    return plain(values if isinstance(values, (list, tuple)) else list(values), run, made=False)
 
 
 def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
@@ -164,12 +169,13 @@ def _round(run: Evaluation, value: Any, digits: Any = None) -> Any:
 
 
 def _converted(convert: type[int | float]) -> Callable[..., Any]:
-    def apply(_: Evaluation, value: Any = 0) -> Any:
+    def apply(run: Evaluation, value: Any = 0) -> Any:
         if not isinstance(value, (int, float, str)):
             raise ExpressionError(f"{convert.__name__}() does not take {kind(value)}")
-        # The longest int that Python reads has 4,300 digits.
-        if isinstance(value, str) and len(value) > 5_000:
-            raise ExpressionError("the text is too long for a number")
+        if isinstance(value, str):
+            if len(value) > 5_000:  # the longest int that Python reads has 4,300 digits
+                raise ExpressionError("the text is too long for a number")
+            run.spend(len(value) // 16)
         return bounded(convert(value))
 
     return apply

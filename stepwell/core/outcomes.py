@@ -11,9 +11,9 @@ from stepwell.core.answers import reject
 from stepwell.core.attempts import LONGEST_WORKER, Effort
 from stepwell.core.decision import Decision
 from stepwell.core.people import time_is_over
-from stepwell.core.retry import STEP_TIMEOUT, WORKFLOW_TIMEOUT
+from stepwell.core.retry import STEP_TIMEOUT, WORKFLOW_TIMEOUT, evaluation_failed, within
 from stepwell.core.rollback import fail_compensation, next_compensation
-from stepwell.core.scope import NOTHING, failure_scope, step_input
+from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input
 from stepwell.core.settling import fail_attempt, fail_step, succeed
 from stepwell.core.starting import settle_up
 from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, StepState, StepStatus, WorkflowStatus
@@ -199,11 +199,11 @@ def _waited(decision: Decision, step_id: str, step: StepState) -> None:
         settle_up(decision)
         return
     extra = failure_scope(decision.instance(), plan_step.handles) if plan_step.handles else NOTHING
+    evaluation = decision.evaluation(Scope(decision.instance(), plan, extra))
     try:  # what a wait lets through is what it would have been given
-        output = step_input(decision.instance(), plan, plan_step, extra)
+        output = step_input(decision.instance(), plan, plan_step, extra, evaluation)
     except ExpressionError as error:
-        info = ErrorInfo(type="ExpressionError", message=error.sentence)
-        fail_step(decision, plan_step, step.run, step.attempt, info)
+        fail_step(decision, plan_step, step.run, step.attempt, evaluation_failed(within(error, "input")))
     else:
         succeed(decision, plan_step, step.run, step.attempt, output)
     settle_up(decision)

@@ -16,8 +16,9 @@ from stepwell.core.config_checks import config_problems
 from stepwell.core.expressions import Expression, compile_expression
 from stepwell.core.graph import Graph
 from stepwell.core.json_schema import compile_schema, worst
+from stepwell.core.meter import Meter
 from stepwell.core.references import References
-from stepwell.core.schema_bounds import BoundedValidator
+from stepwell.core.schema_bounds import MAX_CHECK, BoundedValidator
 from stepwell.core.step_configs import InputCheck, input_check, planned_config
 from stepwell.core.suggestions import Suggestions, suggest
 from stepwell.core.syntax import ALLOWED
@@ -159,6 +160,7 @@ class _Compiler:
         suggestions = Suggestions()
         self.graph = Graph(definition, self.problems, suggestions)
         self.references = References(self.plan.steps, suggestions)
+        self.schemas = Meter(MAX_CHECK)  # pays for all of them
 
     def compile(self) -> Plan:
         plan, definition = self.plan, self.definition
@@ -201,7 +203,7 @@ class _Compiler:
             if missing:
                 self.problems.append(f'{at}.config: type "{step.type}" needs "{missing[0]}"')
             if step.type in STEP_TYPES:
-                self.problems.extend(config_problems(step, f"{at}.config"))
+                self.problems.extend(config_problems(step, f"{at}.config", self.schemas))
             if step.type == "input":
                 self._check_input_step(self.plan.steps[step.id], f"{at}.config")
             if step.type in _NO_ATTEMPTS:
@@ -217,13 +219,13 @@ class _Compiler:
         if schema is None:
             return
         try:
-            self.plan.input_schema = compile_schema(schema)
+            self.plan.input_schema = compile_schema(schema, self.schemas)
         except ExpressionError as error:
             self.problems.append(f"input_schema{error.place}: {_told(error)}")
 
     def _check_input_step(self, plan_step: PlanStep, at: str) -> None:
         try:
-            plan_step.accepts = input_check(plan_step.step.config)
+            plan_step.accepts = input_check(plan_step.step.config, self.schemas)
         except ExpressionError as error:
             self.problems.append(f"{at}{error.place}: {_told(error)}")
 

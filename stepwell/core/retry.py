@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+from stepwell.errors import ExpressionError, LimitError
 from stepwell.schemas.definitions import LONGEST_SECONDS, MAX_DELAY, Retry
 from stepwell.schemas.events import ErrorInfo
 
@@ -64,3 +65,21 @@ def delay_seconds(retry: Retry, attempt: int, seed: str, asked: float | None = N
     draw = zlib.crc32(seed.encode()) / 2**32
     asked = min(asked or 0.0, LONGEST_SECONDS if written is None else written)
     return max(delay * (1 - retry.jitter * draw), asked)
+
+
+def within(error: ExpressionError, part: str) -> ExpressionError:
+    """An error with the part of a step in which too much was asked for; others name the text that is wrong."""
+    if not isinstance(error, LimitError):
+        return error
+    place = f"{part}.{error.place}" if error.place else part
+    return error.said(error.message, place=place, remedy=error.remedy)
+
+
+def evaluation_failed(error: ExpressionError, place: str = "") -> ErrorInfo:
+    """What is recorded of an expression, a template or a merge that has no value.
+
+    Args:
+        place: What comes before the message.
+    """
+    kinds = tuple(kind.__name__ for kind in type(error).__mro__ if issubclass(kind, ExpressionError))
+    return ErrorInfo(type=kinds[0], message=f"{place}{error.sentence}", kinds=kinds[1:])

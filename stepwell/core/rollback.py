@@ -9,7 +9,7 @@ from typing import Literal
 from stepwell.core.attempts import UNKNOWN, Effort
 from stepwell.core.decision import Decision
 from stepwell.core.plan import Plan, PlanStep
-from stepwell.core.retry import delay_seconds, is_retryable
+from stepwell.core.retry import delay_seconds, evaluation_failed, is_retryable
 from stepwell.core.scope import Extra, Scope
 from stepwell.core.state import InstanceState, StepState, StepStatus, WorkflowStatus
 from stepwell.errors import ExpressionError
@@ -134,12 +134,12 @@ def compensate(decision: Decision, plan_step: PlanStep) -> None:
     error = None
     data, config = done, {}
     try:
-        scope = Scope(state, decision.plan(), extra)
+        evaluation = decision.evaluation(Scope(state, decision.plan(), extra))
         if plan_step.compensation_input is not None:
-            data = plan_step.compensation_input.evaluate(scope)
-        config = plan_step.compensation_config.evaluate(scope)
+            data = plan_step.compensation_input.evaluate_in(evaluation)
+        config = plan_step.compensation_config.evaluate_in(evaluation)
     except ExpressionError as problem:
-        error = ErrorInfo(type="ExpressionError", message=problem.message)
+        error = evaluation_failed(problem)
     if step.id in decision.circumstances.oversized:
         error = decision.too_large(step.id, "the input of its compensation")
         data, config = None, {}

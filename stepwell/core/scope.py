@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
+from stepwell.core.meter import Meter
 from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.state import InstanceState, StepStatus
+from stepwell.core.values import Evaluation
 from stepwell.schemas.events import ErrorInfo
 
 Extra = Mapping[str, Any]
 NOTHING: Extra = {}
+
+_FEW: Final = 4
+"""What is merged of so few outputs is at most as many records, and is not worth measuring."""
+_ENTRY: Final = 16
+"""Bytes for an entry of a mapping that is made of others' entries."""
 
 
 class _StepOutputs(Mapping[str, Any]):
@@ -108,47 +115,72 @@ def _told(error: ErrorInfo | None) -> dict[str, Any] | None:
     return {"type": error.type, "message": error.message, "kinds": list(error.kinds), "traceback": error.traceback}
 
 
-def step_input(state: InstanceState, plan: Plan, plan_step: PlanStep, extra: Extra = NOTHING) -> Any:
+def step_input(
+    state: InstanceState, plan: Plan, plan_step: PlanStep, extra: Extra = NOTHING, run: Evaluation | None = None
+) -> Any:
     """The input of a step that is about to run.
 
     What the definition says, or else the outputs of its dependencies merged in their order over the workflow's
     input. An output that is no mapping stands under its step's id. An ``output`` step gathers by step id instead.
 
+    Args:
+        run: Within its scope templates are evaluated, and its meter pays; by default one of its own.
+
     Raises:
+        LimitError: It would be too large.
         ExpressionError: A template cannot be evaluated.
     """
+    run = run or Evaluation(Scope(state, plan, extra))
     if plan_step.input is not None:
-        scope = Scope(state, plan, extra)
-        given = plan_step.input.evaluate(scope)
-        return given if plan_step.mapping is None else {**given, **plan_step.mapping.evaluate(scope)}
+        given = plan_step.input.evaluate_in(run)
+        return given if plan_step.mapping is None else {**given, **plan_step.mapping.evaluate_in(run)}
     if plan_step.step.type == "output":
         outputs = {other: state.steps[other] for other in plan_step.step.depends_on}
-        return {other: step.output for other, step in outputs.items() if step.status is StepStatus.SUCCEEDED}
+        return _gathered({other: s.output for other, s in outputs.items() if s.status is StepStatus.SUCCEEDED}, run)
     merged = dict(state.input) if isinstance(state.input, dict) else {"input": state.input}
+    # What an instant step makes is seen by others before it was ever written, so that it is always measured.
+    measured = plan_step.instant or len(plan_step.step.depends_on) > _FEW
+    if measured:
+        run.weigh(state.input)
     for other in plan_step.step.depends_on:
         step = state.steps.get(other)
         if step is None or step.status is not StepStatus.SUCCEEDED:
             continue
+        if measured:
+            run.weigh(step.output)
         if isinstance(step.output, dict):
             merged.update(step.output)
         elif step.output is not None:
             merged[other] = step.output
     merged.update(extra)
+    run.make(_ENTRY * len(merged))
     return merged
 
 
-def workflow_output(state: InstanceState, plan: Plan) -> Any:
+def _gathered(outputs: dict[str, Any], run: Meter) -> dict[str, Any]:
+    """The same outputs, once they are paid for: each was small enough to be written, all together may not be."""
+    for output in outputs.values():
+        run.weigh(output)
+    return outputs
+
+
+def workflow_output(state: InstanceState, plan: Plan, run: Evaluation | None = None) -> Any:
     """What a completed workflow returns.
 
+    Args:
+        run: As for ``step_input``.
+
     Raises:
+        LimitError: It would be too large.
         ExpressionError: The definition's ``output`` cannot be evaluated.
     """
+    run = run or Evaluation(Scope(state, plan))
     if plan.output is not None:
-        return plan.output.evaluate(Scope(state, plan))
+        return plan.output.evaluate_in(run)
     succeeded = {
         step_id: state.steps[step_id].output
         for step_id in plan.outputs
         if step_id in state.steps and state.steps[step_id].status is StepStatus.SUCCEEDED
     }
     only_output_step = len(plan.outputs) == 1 and plan.steps[plan.outputs[0]].step.type == "output"
-    return succeeded.get(plan.outputs[0]) if only_output_step else succeeded
+    return succeeded.get(plan.outputs[0]) if only_output_step else _gathered(succeeded, run)

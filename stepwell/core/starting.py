@@ -9,10 +9,12 @@ from typing import Any
 from stepwell.core.decision import Decision
 from stepwell.core.gates import open_gate, request_child
 from stepwell.core.plan import Plan, PlanStep
+from stepwell.core.retry import evaluation_failed, within
 from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input, workflow_output
 from stepwell.core.settling import fail_step, succeed
 from stepwell.core.state import InstanceState, WorkflowStatus
 from stepwell.core.step_configs import worker_handler
+from stepwell.core.values import Evaluation
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import (
@@ -37,7 +39,7 @@ def settle_up(decision: Decision) -> None:
         return
     if decision.freed:
         _defer(decision)
-    elif _nothing_is_left(state) and len(decision.events) < decision.circumstances.budget:
+    elif _nothing_is_left(state) and not decision.full:
         _complete(decision)
 
 
@@ -46,7 +48,7 @@ def _next(decision: Decision) -> str | None:
     state = decision.instance()
     if state.status is not WorkflowStatus.RUNNING or state.rollback is not None:
         return None
-    if len(decision.events) >= decision.circumstances.budget:
+    if decision.full:
         return None
     limit = decision.plan().definition.max_parallel_steps
     if limit is not None and state.active >= limit:
@@ -87,9 +89,10 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
     state, plan, step = decision.instance(), decision.plan(), plan_step.step
     run = state.runs + 1
     extra = failure_scope(state, plan_step.handles) if plan_step.handles else NOTHING
+    evaluation = decision.evaluation(Scope(state, plan, extra))
+    part = "condition"
     try:
-        scope = Scope(state, plan, extra)
-        if plan_step.condition is not None and not plan_step.condition.evaluate(scope):
+        if plan_step.condition is not None and not plan_step.condition.evaluate_in(evaluation):
             joins = decision.reach(plan_step)
             decision.emit(StepSkipped(step.id, reason=f"condition is false: {step.condition}", joins=joins))
             if plan_step.handles:  # nobody deals with the failure: it is the workflow's
@@ -99,8 +102,10 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
         if step.id in decision.circumstances.oversized:
             fail_step(decision, plan_step, run, 1, decision.too_large(step.id, "its input"))
             return
-        data = step_input(state, plan, plan_step, extra)
-        config = plan_step.config.evaluate(scope)
+        part = "input"
+        data = step_input(state, plan, plan_step, extra, evaluation)
+        part = "config"
+        config = plan_step.config.evaluate_in(evaluation)
         if step.type == "wait":
             due = decision.now + math.ceil(_seconds(config["seconds"]) * 1000)
             decision.emit(StepWaiting(step.id, run, due, sequential=plan_step.sequential))
@@ -112,15 +117,16 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
             request_child(decision, plan_step, run, data, config)
             return
         if plan_step.instant:
-            output = _instant(plan_step, data, config, scope)
-            problem = plan_step.accepts.problem(output) if plan_step.accepts is not None else ""
+            output = _instant(plan_step, data, config, evaluation)
+            problem = plan_step.accepts.problem(output, evaluation) if plan_step.accepts is not None else ""
             if problem:
                 fail_step(decision, plan_step, run, 1, ErrorInfo(type="ValidationError", message=problem))
                 return
     except ExpressionError as error:
-        info = ErrorInfo(type="ExpressionError", message=error.sentence)
-        fail_step(decision, plan_step, run, 1, info)
+        fail_step(decision, plan_step, run, 1, evaluation_failed(within(error, part)))
         return
+    finally:
+        decision.count(evaluation)
     if plan_step.instant:
         succeed(decision, plan_step, run, 1, output)
         return
@@ -143,10 +149,11 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
 
 
 def _complete(decision: Decision) -> None:
+    state, plan = decision.instance(), decision.plan()
     try:
-        output = workflow_output(decision.instance(), decision.plan())
+        output = workflow_output(state, plan, decision.evaluation(Scope(state, plan)))
     except ExpressionError as error:
-        decision.emit(WorkflowFailed(ErrorInfo(type="ExpressionError", message=f"output: {error.sentence}")))
+        decision.emit(WorkflowFailed(evaluation_failed(error, "output: ")))
         return
     if "" in decision.circumstances.oversized:
         decision.emit(WorkflowFailed(decision.too_large("", "the workflow's output")))
@@ -181,10 +188,10 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
-def _instant(plan_step: PlanStep, data: Any, config: dict[str, Any], scope: Scope) -> Any:
+def _instant(plan_step: PlanStep, data: Any, config: dict[str, Any], evaluation: Evaluation) -> Any:
     """The output of a step that needs nothing but the state."""
     if plan_step.check is not None:
-        return {"result": bool(plan_step.check.evaluate(scope))}
+        return {"result": bool(plan_step.check.evaluate_in(evaluation))}
     if plan_step.step.type == "input" and isinstance(data, dict) and isinstance(config.get("data"), dict):
         return {**data, **config["data"]}
     return data

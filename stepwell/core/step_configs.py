@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from stepwell.core.json_schema import MOST_PROBLEMS, compile_schema, misfits
+from stepwell.core.meter import Meter
 from stepwell.core.values import kind
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import Step
@@ -57,6 +58,7 @@ class InputCheck:
 
     Args:
         config: The step's ``config``.
+        meter: What pays for seeing whether its schema is one; as for ``compile_schema``.
 
     Raises:
         ExpressionError: It asks for what cannot be asked for; ``place`` is the path within ``config``.
@@ -64,7 +66,7 @@ class InputCheck:
 
     __slots__ = ("_required", "_validator")
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], meter: Meter | None = None) -> None:
         required = config.get("required", ())
         names = (required,) if isinstance(required, str) else required
         if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
@@ -76,15 +78,22 @@ class InputCheck:
         self._validator = None
         if "schema" in config:
             try:
-                self._validator = compile_schema(config["schema"])
+                self._validator = compile_schema(config["schema"], meter)
             except ExpressionError as error:
-                raise ExpressionError(error.message, place=f".schema{error.place}", remedy=error.remedy) from None
+                raise error.said(error.message, place=f".schema{error.place}", remedy=error.remedy) from None
 
-    def problem(self, data: Any) -> str:
-        """What is wrong with the data, each problem with its path; empty if nothing is."""
-        return "; ".join(islice(self._problems(data), MOST_PROBLEMS))
+    def problem(self, data: Any, meter: Meter | None = None) -> str:
+        """What is wrong with the data, each problem with its path; empty if nothing is.
 
-    def _problems(self, data: Any) -> Iterator[str]:
+        Args:
+            meter: What pays; by default one of its own.
+
+        Raises:
+            LimitError: It takes too much work.
+        """
+        return "; ".join(islice(self._problems(data, meter or Meter()), MOST_PROBLEMS))
+
+    def _problems(self, data: Any, meter: Meter) -> Iterator[str]:
         for path in self._required:
             value = data
             for key in path:
@@ -92,16 +101,16 @@ class InputCheck:
             if value is None:
                 yield f"{'.'.join(path)}: is missing"
         if self._validator is not None:
-            yield from misfits(self._validator, data)
+            yield from misfits(self._validator, data, meter=meter)
 
 
-def input_check(config: Mapping[str, Any]) -> InputCheck | None:
+def input_check(config: Mapping[str, Any], meter: Meter | None = None) -> InputCheck | None:
     """What an ``input`` step asks of its data; None where it asks for nothing.
 
     Raises:
         ExpressionError: As ``InputCheck``.
     """
-    return InputCheck(config) if any(key in config for key in _CHECKS) else None
+    return InputCheck(config, meter) if any(key in config for key in _CHECKS) else None
 
 
 def _written(config: Mapping[str, Any]) -> str:

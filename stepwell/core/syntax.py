@@ -70,12 +70,13 @@ class Compiler:
 
     Attributes:
         references: The access paths that were met, each as far as it is constant.
+        parts: How many nodes were met.
     """
 
     def __init__(self, text: str, before: int) -> None:
         self._text = text
         self._before = before
-        self._nodes = 0
+        self.parts = 0
         self._depth = 0
         self._inside = False  # of a path that is noted already
         self.references: set[tuple[str, ...]] = set()
@@ -86,9 +87,9 @@ class Compiler:
         Raises:
             ExpressionError: There is something that is not allowed.
         """
-        self._nodes += 1
+        self.parts += 1
         self._depth += 1
-        if self._nodes > MAX_NODES:
+        if self.parts > MAX_NODES:
             raise self._refused(node, f"more than {MAX_NODES:,} parts")
         if self._depth > MAX_DEPTH:
             raise self._refused(node, f"nesting of more than {MAX_DEPTH} levels")
@@ -270,9 +271,13 @@ class Compiler:
     def _failure(self, node: ast.AST, error: Exception) -> ExpressionError:
         part = self._segment(node)
         whole = shorten(self._text[2:-2] if self._before else self._text)
-        remedy = error.remedy if isinstance(error, ExpressionError) else ""
         where = part if part == whole else f"{part} (in {whole})"
-        return ExpressionError(f"{where}: {describe(error)}", remedy=remedy)
+        message = f"{where}: {describe(error)}"
+        return (
+            error.said(message, remedy=error.remedy)
+            if isinstance(error, ExpressionError)
+            else ExpressionError(message)
+        )
 
     def _refused(self, node: ast.expr, what: str, hint: str = "") -> ExpressionError:
         line = self._text.split("\n")[node.lineno - 1]

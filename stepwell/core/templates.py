@@ -17,12 +17,13 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.core.expressions import MAX_SOURCE, Expression, compile_expression
+from stepwell.core.meter import Meter
 from stepwell.core.syntax import MAX_DEPTH
-from stepwell.core.values import MAX_TEXT, as_text, describe, kind, plain, shorten
-from stepwell.errors import ExpressionError
+from stepwell.core.values import Evaluation, as_text, check_text, describe, kind, plain, shorten, to_be_written
+from stepwell.errors import ExpressionError, LimitError
 from stepwell.schemas.literals import LETTER
 
-_Render = Callable[[Mapping[str, Any]], Any]
+_Render = Callable[[Evaluation], Any]
 
 # What may hide a closing }} within an expression: quoted text, and the braces of its own mappings.
 _TOKEN: Final = re.compile(
@@ -61,7 +62,7 @@ class Template:
     _render: _Render | None = field(default=None, repr=False, compare=False)
 
     def evaluate(self, scope: Mapping[str, Any]) -> Any:
-        """Return the value with every expression replaced by its result.
+        """Return the value with every expression replaced by its result; all of them pay from one meter.
 
         Args:
             scope: Root names and their JSON-like data, as for ``Expression.evaluate``.
@@ -71,8 +72,17 @@ class Template:
             data that is plain already are not copied: do not change them.
 
         Raises:
+            LimitError: It takes more work, or makes more, than there is for it.
             ExpressionError: When an expression fails, or its result is no JSON; ``place`` is the path within the
                 value, such as ``headers.Authorization``.
+        """
+        return self._value if self.constant else self.evaluate_in(Evaluation(scope))
+
+    def evaluate_in(self, evaluation: Evaluation) -> Any:
+        """The same within an evaluation that goes on: several templates and expressions pay from its meter.
+
+        Raises:
+            ExpressionError: As ``evaluate``.
         """
         if self.constant:
             return self._value
@@ -81,7 +91,7 @@ class Template:
             if render is None:
                 render = _Compiler().build(self._value, "", bare=self._bare, depth=0).render
                 object.__setattr__(self, "_render", render)  # frozen for whoever shares it
-            return render(scope)
+            return render(evaluation)
         except (MemoryError, RecursionError) as error:
             raise ExpressionError(f"the value cannot be built: {describe(error)}") from error
 
@@ -133,7 +143,7 @@ class _Constant:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def render(self, _: Mapping[str, Any]) -> Any:
+    def render(self, _: Evaluation) -> Any:
         return self.value
 
 
@@ -178,7 +188,7 @@ class _Compiler:
             same = type(value) is dict and all(map(operator.is_, constants.values(), value.values()))
             return _Constant(value if same else constants)
         renders = [(key, part.render) for key, part in parts.items()]
-        return _Dynamic(lambda scope: {key: render(scope) for key, render in renders})
+        return _Dynamic(lambda run: {key: render(run) for key, render in renders})
 
     def _list(self, value: list[Any] | tuple[Any, ...], place: str, *, depth: int) -> _Part:
         make = tuple if isinstance(value, tuple) else list
@@ -188,7 +198,7 @@ class _Compiler:
         constants = [part.value for part in parts if isinstance(part, _Constant)]
         if len(constants) == len(parts):
             return _Constant(value if all(map(operator.is_, constants, value)) else make(constants))
-        return _Dynamic(lambda scope: make([part.render(scope) for part in parts]))
+        return _Dynamic(lambda run: make([part.render(run) for part in parts]))
 
     def _text(self, text: str, place: str, *, bare: bool) -> _Part:
         if bare and _is_bare(text):
@@ -206,28 +216,31 @@ class _Compiler:
             for is_source, piece in pieces
         ]
 
-        def render(scope: Mapping[str, Any]) -> str:
+        def render(run: Evaluation) -> str:
             parts: list[str] = []
-            left = MAX_TEXT
+            size = 0
             for piece in renders:
-                parts.append(piece(scope))
-                left -= len(parts[-1])
-                if left < 0:
-                    raise ExpressionError(f"the text has more than {MAX_TEXT:,} characters", place=place)
+                parts.append(piece(run))
+                size += len(parts[-1])
+                try:
+                    check_text(size)
+                    run.make(len(parts[-1]))
+                except LimitError as error:
+                    raise _placed(error, place) from None
             return "".join(parts)
 
         return _Dynamic(render)
 
-    def _expression(self, source: str, place: str, finish: Callable[[Any], Any]) -> _Render:
+    def _expression(self, source: str, place: str, finish: Callable[[Any, Meter], Any]) -> _Render:
         try:
             expression = compile_expression(source)
         except ExpressionError as error:
             raise _placed(error, place) from error
         self.expressions.append(expression)
 
-        def render(scope: Mapping[str, Any]) -> Any:
+        def render(run: Evaluation) -> Any:
             try:
-                return finish(expression.evaluate(scope))
+                return finish(expression.evaluate_in(run), run)
             except Exception as error:
                 raise _placed(error, place) from error
 
@@ -289,15 +302,24 @@ def _unambiguous(path: str) -> str:
     return _DOTTED.sub(bracket, path)
 
 
-def in_text(value: Any) -> str:
-    """Return what a value is within a longer text: null is nothing, lists and mappings are JSON."""
+def in_text(value: Any, run: Meter | None = None) -> str:
+    """Return what a value is within a longer text: null is nothing, lists and mappings are JSON.
+
+    Args:
+        run: The meter that pays; by default one of its own.
+
+    Raises:
+        LimitError: It would be too large.
+        ExpressionError: It is no JSON.
+    """
+    run = run or Meter()
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
-        return as_text(value)
-    return msgspec.json.encode(plain(value), order="deterministic").decode()
+        return as_text(value, run)
+    return msgspec.json.encode(to_be_written(value, run), order="deterministic").decode()
 
 
 def _below(place: str, key: object) -> str:
@@ -306,5 +328,5 @@ def _below(place: str, key: object) -> str:
 
 def _placed(error: Exception, place: str) -> ExpressionError:
     if isinstance(error, ExpressionError):
-        return ExpressionError(error.message, place=error.place or place, remedy=error.remedy)
+        return error.said(error.message, place=error.place or place, remedy=error.remedy)
     return ExpressionError(describe(error), place=place)

@@ -9,67 +9,75 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from stepwell.errors import ExpressionError, visible
+from stepwell.core.meter import MAX_MADE, MAX_WORK, Meter
+from stepwell.errors import ExpressionError, LimitError, visible
 
 MAX_DATA_DEPTH: Final = 200
 """Nesting of data that is compared or returned, so that the answer does not depend on the caller's stack."""
 MAX_INT_BITS: Final = 14_000
 """Python neither reads nor writes an int of more than 4,300 digits (14,284 bits), so none could be stored."""
+_LONG: Final = 512  # bits of a whole number from which on what it takes is worth counting
 MAX_TEXT: Final = 1_000_000
 """Characters that ``+``, ``str()`` and templates make: about what a log takes as one record."""
-MAX_STEPS: Final = 2_000_000
-"""Elements that one evaluation touches (16 characters count as one): under a second of work, and
-several times what a record of 1 MB can hold."""
 MAX_NEAR: Final = 1_000
 """Keys that are searched for near matches of a missing one: difflib takes some 10 µs for each."""
 MISSING: Final = object()
 SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
-class Evaluation:
-    """The scope of one evaluation, and the number of elements that it may still touch."""
+class Evaluation(Meter):
+    """The scope that expressions are evaluated in, and the meter that pays for all of them.
 
-    __slots__ = ("left", "scope")
+    Args:
+        scope: Root names and their JSON-like data.
+        work: As for ``Meter``.
+        made: As for ``Meter``.
 
-    def __init__(self, scope: Mapping[str, Any], left: int = MAX_STEPS) -> None:
+    Attributes:
+        scope: The names; whoever evaluates for one row after the other exchanges them, and goes on paying.
+    """
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Mapping[str, Any], work: int = MAX_WORK, made: int = MAX_MADE) -> None:
         self.scope = scope
-        self.left = left
-
-    def spend(self, steps: int) -> None:
-        """Charge for elements about to be touched, or already touched.
-
-        Raises:
-            ExpressionError: When that is more than are left.
-        """
-        self.left -= steps
-        if self.left < 0:
-            raise ExpressionError("there is too much data", remedy="Let a handler work on large data.")
+        self.left = self._work = work
+        self.room = self._made = made
 
 
-def plain(value: Any, run: Evaluation | None = None) -> Any:
+def plain(value: Any, run: Meter | None = None, *, made: bool = True) -> Any:
     """Return JSON-like data with every mapping a ``dict``; what is so already is not copied.
 
     Args:
         value: Mappings, lists, tuples, texts, numbers, truth values and None, in any nesting.
-        run: The evaluation whose budget is charged; by default a budget of its own.
+        run: The meter that pays; by default one of its own.
+        made: Whether it becomes a part of a result, so that its bytes are paid for as well as the work.
 
     Raises:
-        ExpressionError: When the data is too deep or too large, or could not be written as JSON: other types,
-            keys that are not text, numbers that are not finite or too large.
+        LimitError: There is too much of it.
+        ExpressionError: When the data is too deep, or could not be written as JSON: other types, keys that are not
+            text, numbers that are not finite or too large.
     """
-    run = run or Evaluation({})
+    run = run or Meter()
+    room = run.room
     result = _plain(value, 0, run)
-    run.spend(0)
+    if not made:
+        run.room = room
+    if run.left < 0 or run.room < 0:
+        raise run.exceeded()
     return result
 
 
-def _plain(value: Any, depth: int, run: Evaluation) -> Any:
+def _plain(value: Any, depth: int, run: Meter) -> Any:
     run.left -= 1
     if isinstance(value, str):
-        run.left -= len(value) // 16
+        size = len(value)
+        run.left -= size // 16
+        run.room -= 3 + (size if value.isascii() else 3 * size)
         return value
+    run.room -= 2
     if isinstance(value, (int, float)):
-        return bounded(value)
+        return bounded(value, run)
     if value is None:
         return value
     if depth > MAX_DATA_DEPTH:
@@ -82,6 +90,7 @@ def _plain(value: Any, depth: int, run: Evaluation) -> Any:
             if not isinstance(key, str):
                 raise ExpressionError(f"a key must be text, not {kind(key)}")
             run.left -= len(key) // 16
+            run.room -= 4 + len(key)
             copy[key] = new = _plain(part, depth + 1, run)
             same = same and new is part
         return value if same else copy
@@ -95,32 +104,58 @@ def _plain(value: Any, depth: int, run: Evaluation) -> Any:
     raise ExpressionError(f"{kind(value)} is no JSON data")
 
 
-def as_text(value: Any, run: Evaluation | None = None) -> str:
+def as_text(value: Any, run: Meter | None = None) -> str:
     """Return ``str(value)``, of bounded size and the same in every process.
 
     Raises:
-        ExpressionError: When it would be too large, or the value is no JSON-like data.
+        LimitError: When it would be too large.
+        ExpressionError: When the value is no JSON-like data.
     """
-    run = run or Evaluation({})
+    run = run or Meter()
     if isinstance(value, str):
         return joined(run, value)
-    part = Evaluation({}, left=MAX_TEXT // 2)  # an element takes two characters at least
-    data = plain(value, part)
-    run.spend(MAX_TEXT // 2 - part.left)
-    return joined(run, str(data))
+    return joined(run, str(to_be_written(value, run)))
 
 
-def joined(run: Evaluation, *parts: str) -> str:
+def to_be_written(value: Any, run: Meter) -> Any:
+    """Return JSON-like data, as ``plain``, which is small enough to be written as a text.
+
+    Raises:
+        LimitError: It is not, by what its parts take at least.
+        ExpressionError: It is no JSON-like data.
+    """
+    room = run.room
+    data = plain(value, run)
+    if room - run.room > 2 * MAX_TEXT:  # what stands around and between elements is counted generously
+        check_text((room - run.room) // 2)
+    return data
+
+
+def joined(run: Meter, *parts: str) -> str:
     """Return the texts as one.
 
     Raises:
-        ExpressionError: When it would have more than ``MAX_TEXT`` characters.
+        LimitError: When it would have more than ``MAX_TEXT`` characters.
     """
     size = sum(map(len, parts))
-    if size > MAX_TEXT:
-        raise ExpressionError(f"the text would have more than {MAX_TEXT:,} characters")
+    check_text(size)
     run.spend(size // 16)
+    run.make(size)
     return "".join(parts)
+
+
+def check_text(size: int) -> None:
+    """Refuse a text before it is made.
+
+    Args:
+        size: Its characters.
+
+    Raises:
+        LimitError: They are more than ``MAX_TEXT``.
+    """
+    if size > MAX_TEXT:
+        message = f"the text would have more than {MAX_TEXT:,} characters: {size:,}"
+        raise LimitError(message, used=size, limit=MAX_TEXT, remedy="Let a handler write large texts.")
 
 
 def kind(value: Any) -> str:
@@ -142,8 +177,11 @@ _KINDS: Final[tuple[tuple[Any, str], ...]] = (
 )
 
 
-def bounded(value: Any) -> Any:
+def bounded(value: Any, run: Meter | None = None) -> Any:
     """Return a number unchanged.
+
+    Args:
+        run: Pays for the arithmetic that long whole numbers take.
 
     Raises:
         ExpressionError: When it is not finite, or an int of more than ``MAX_INT_BITS``.
@@ -151,8 +189,13 @@ def bounded(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ExpressionError(f"the number is not finite ({value})")
-    elif value.bit_length() > MAX_INT_BITS:
-        raise ExpressionError(f"the number has more than {MAX_INT_BITS:,} bits")
+    else:
+        bits = value.bit_length()
+        if bits > _LONG:
+            if bits > MAX_INT_BITS:
+                raise ExpressionError(f"the number has more than {MAX_INT_BITS:,} bits")
+            if run is not None:
+                run.spend(bits // 100)
     return value
 
 

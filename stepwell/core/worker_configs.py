@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from stepwell.core.json_schema import compile_schema
+from stepwell.core.meter import Meter
 from stepwell.core.step_configs import has_template
 from stepwell.core.suggestions import choice
 from stepwell.core.values import kind
@@ -20,7 +21,9 @@ from stepwell.schemas.definitions import (
 )
 
 
-def worker_config_problems(step_type: str, config: Mapping[str, Any], at: str) -> Iterator[str]:
+def worker_config_problems(
+    step_type: str, config: Mapping[str, Any], at: str, schemas: Meter | None = None
+) -> Iterator[str]:
     """Each problem of a ``config``, as ``place: message``; what templates fill in is left out."""
     literal = {key: value for key, value in config.items() if not has_template(value)}
     if step_type == "llm":
@@ -30,7 +33,7 @@ def worker_config_problems(step_type: str, config: Mapping[str, Any], at: str) -
         yield from _messages(literal.get("messages", []), f"{at}.messages")
         if "schema" in literal:
             try:
-                compile_schema(literal["schema"])
+                compile_schema(literal["schema"], schemas)
             except ExpressionError as error:
                 yield f"{at}.schema{error.place}: {error.message}" + (f"; {error.remedy}" if error.remedy else "")
     elif step_type == "file_operation":

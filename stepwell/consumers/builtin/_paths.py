@@ -12,8 +12,9 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from stepwell.consumers.builtin._settings import nearest
+from stepwell.core.meter import Meter
 from stepwell.core.values import kind, shorten
-from stepwell.errors import ExpressionError
+from stepwell.errors import ExpressionError, LimitError
 
 MAX_PATH: Final = 1_000  # characters; each of its parts takes a Python frame
 
@@ -22,6 +23,14 @@ _PART: Final = re.compile(r"(?P<key>[^.\[\]'\"]+)|\[(?P<index>\d{1,9})\]|\[(?P<e
 
 class RuleError(ExpressionError):
     """A rule of a ``process`` step cannot be understood, or does not fit the data. Never retried by default."""
+
+
+class RuleLimitError(RuleError, LimitError):
+    """The rules of a ``process`` step take more work, or make more data, than there is for them."""
+
+    def said(self, message: str, *, place: str = "", remedy: str = "") -> RuleLimitError:
+        """The same error in other words."""
+        return RuleLimitError(message, used=self.used, limit=self.limit, place=place, remedy=remedy)
 
 
 class Mark(Enum):
@@ -37,6 +46,11 @@ EACH: Final = Mark.EACH
 Path = tuple[str | int | Literal[Mark.EACH], ...]
 Change = Callable[[Any, str], Any]
 """Makes a new value of an old one and its place; ``MISSING`` stands for none, before and after."""
+
+_ROW: Final = 3
+"""Units of work for going a step along a path."""
+ENTRY: Final = 64
+"""Bytes of an entry that a mapping has besides those that were there; what it refers to is paid for elsewhere."""
 
 
 def parse_path(text: str, place: str) -> Path:
@@ -110,16 +124,23 @@ def mapping_of(value: Any, at: str) -> Mapping[str, Any]:
     raise RuleError(f"{kind(value)} has no fields", place=at, remedy=hint if isinstance(value, (list, tuple)) else "")
 
 
-def walk(value: Any, path: Path, at: str = "") -> Iterator[tuple[str, Any]]:
+def walk(value: Any, path: Path, run: Meter, at: str = "") -> Iterator[tuple[str, Any]]:
     """Yield what is at a path, each with its place; ``MISSING`` where the data has nothing.
+
+    Args:
+        value: The data.
+        path: Where.
+        run: The meter that pays.
+        at: The place of the data.
 
     Raises:
         RuleError: The data has another shape: a text where the path has a key.
     """
     for index, part in enumerate(path):
+        run.spend(_ROW)
         if part is EACH:
             for number, row in enumerate(rows_of(value, at)):
-                yield from walk(row, path[index + 1 :], below(at, number))
+                yield from walk(row, path[index + 1 :], run, below(at, number))
             return
         value = _child(value, part, at)
         at = below(at, part)
@@ -128,12 +149,13 @@ def walk(value: Any, path: Path, at: str = "") -> Iterator[tuple[str, Any]]:
     yield at, value
 
 
-def read(value: Any, path: Path, at: str = "") -> Any:
+def read(value: Any, path: Path, run: Meter, at: str = "") -> Any:
     """Return what is at a path without ``[]``.
 
     Raises:
         RuleError: There is nothing.
     """
+    run.spend(_ROW * len(path))
     for part in path:
         assert part is not EACH  # noqa: S101 - whoever calls this has seen to it
         child = _child(value, part, at)
@@ -144,7 +166,13 @@ def read(value: Any, path: Path, at: str = "") -> Any:
 
 
 def rewrite(
-    value: Any, path: Path, change: Change, *, absent: Literal["refuse", "create", "skip"] = "refuse", at: str = ""
+    value: Any,
+    path: Path,
+    change: Change,
+    run: Meter,
+    *,
+    absent: Literal["refuse", "create", "skip"] = "refuse",
+    at: str = "",
 ) -> Any:
     """Return the data with what is at the path changed. What does not change is shared, not copied.
 
@@ -152,18 +180,20 @@ def rewrite(
         value: The data; it stays as it is.
         path: Where.
         change: What to make of each value there.
+        run: The meter that pays.
         absent: What to do where the data has no such part: refuse it, create it (``change`` gets ``MISSING``), or
             leave it.
 
     Raises:
         RuleError: The data has no such part, or another shape.
     """
+    run.spend(_ROW)
     if not path:
         return change(value, at)
     head, rest = path[0], path[1:]
     if head is EACH:
         changed = [
-            rewrite(row, rest, change, absent=absent, at=below(at, number))
+            rewrite(row, rest, change, run, absent=absent, at=below(at, number))
             for number, row in enumerate(rows_of(value, at))
         ]
         return [row for row in changed if row is not MISSING]
@@ -177,9 +207,12 @@ def rewrite(
             return value
         if absent == "refuse" or isinstance(head, int):
             raise missing(value, head, at)
-    new = rewrite(child, rest, change, absent=absent, at=below(at, head))
+    new = rewrite(child, rest, change, run, absent=absent, at=below(at, head))
     if new is child:
         return value
+    run.spend(len(value) // 8)  # what is copied takes the place of what was there
+    if child is MISSING:
+        run.make(ENTRY)
     if isinstance(head, int):
         return [*value[:head], *([] if new is MISSING else [new]), *value[head + 1 :]]
     copy = dict(value)
@@ -190,13 +223,13 @@ def rewrite(
     return copy
 
 
-def write(value: Any, path: Path, new: Any, at: str = "") -> Any:
+def write(value: Any, path: Path, new: Any, run: Meter, at: str = "") -> Any:
     """Return the data with a value at a path without ``[]``; mappings that are not there are created.
 
     Raises:
         RuleError: The data has another shape.
     """
-    return rewrite(value, path, lambda _, __: new, absent="create", at=at)
+    return rewrite(value, path, lambda _, __: new, run, absent="create", at=at)
 
 
 def _child(value: Any, part: str | int | Mark, at: str) -> Any:

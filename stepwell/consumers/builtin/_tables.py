@@ -7,12 +7,14 @@ them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Final
 
 from stepwell.consumers.builtin._paths import (
     EACH,
+    ENTRY,
     MISSING,
     Path,
     RuleError,
@@ -27,11 +29,14 @@ from stepwell.consumers.builtin._paths import (
 )
 from stepwell.consumers.builtin._settings import Settings
 from stepwell.core.expressions import compile_expression
-from stepwell.core.values import bounded, kind
-from stepwell.errors import ExpressionError
+from stepwell.core.values import Evaluation, bounded, kind, plain
+from stepwell.errors import ExpressionError, LimitError
 
 MAX_ROWS: Final = 100_000
 """Rows that a join makes: several times what a record of 1 MB holds, and far less than fills the memory."""
+
+_ROW: Final = 3
+"""Units of work for what is done with a row, or a cell of one."""
 
 Rule = Callable[[Any], Any]
 """A compiled rule: makes new data of old."""
@@ -39,20 +44,20 @@ Rule = Callable[[Any], Any]
 _Value = Callable[[Any, str], Any]  # of a row and its place
 
 
-def compile_filter(settings: Settings) -> Rule:
+def compile_filter(settings: Settings, run: Evaluation) -> Rule:
     """``{field, where, into}``: keep the rows for which an expression holds."""
-    where = _expression(settings, "where", settings.text("where"))
+    where = _expression(settings, "where", settings.text("where"), run)
 
     def keep(rows: list[Any], at: str) -> list[Any]:
         return [row for number, row in enumerate(rows) if where(row, below(at, number))]
 
-    return _on_rows(settings, keep)
+    return _on_rows(settings, keep, run)
 
 
-def compile_map(settings: Settings) -> Rule:
+def compile_map(settings: Settings, run: Evaluation) -> Rule:
     """``{field, set: {target: expression}, into}``: compute fields of each row, all from the row as it was."""
     targets = [
-        (_plain_path(settings, "set", target), _expression(settings, f"set.{target}", source))
+        (_plain_path(settings, "set", target), _expression(settings, f"set.{target}", source, run))
         for target, source in settings.mapping("set").items()
     ]
 
@@ -60,57 +65,65 @@ def compile_map(settings: Settings) -> Rule:
         result = []
         for number, row in enumerate(rows):
             place = below(at, number)
-            new: Any = mapping_of(row, place)
+            new: Any = dict(mapping_of(row, place))
+            run.spend(len(row) // 8)
             for path, value in targets:
-                new = write(new, path, value(row, place), place)
+                if len(path) == 1:
+                    run.make(0 if path[0] in new else ENTRY)
+                    new[path[0]] = value(row, place)
+                else:
+                    new = write(new, path, value(row, place), run, place)
             result.append(new)
         return result
 
-    return _on_rows(settings, compute)
+    return _on_rows(settings, compute, run)
 
 
-def compile_sort(settings: Settings) -> Rule:
+def compile_sort(settings: Settings, run: Evaluation) -> Rule:
     """``{field, by, descending, into}``: by one field or several; equal rows keep their order, nulls come last."""
     paths = _columns(settings, "by")
     descending = settings.flag("descending")
 
     def order(rows: list[Any], at: str) -> list[Any]:
         for text, path in reversed(paths):
-            keyed = list(zip(_column(rows, text, path, at), rows, strict=True))
+            run.spend(2 * len(rows))
+            keyed = list(zip(_column(rows, text, path, at, run), rows, strict=True))
             present = [pair for pair in keyed if pair[0] is not None]
             _comparable([key for key, _ in present], f"by {text}", at)
             present.sort(key=itemgetter(0), reverse=descending)
             rows = [row for _, row in present] + [row for key, row in keyed if key is None]
         return rows
 
-    return _on_rows(settings, order)
+    return _on_rows(settings, order, run)
 
 
-def compile_group(settings: Settings) -> Rule:
+def compile_group(settings: Settings, run: Evaluation) -> Rule:
     """``{field, by, aggregate: {name: {function: expression}}, into}``: a row for each group, in order of their
     first rows. Without ``by`` all rows are one group.
     """
     columns = _columns(settings, "by") if "by" in settings else []
-    aggregates = {name: _aggregate(settings, name, what) for name, what in settings.mapping("aggregate").items()}
-    names = [*(_last(path) for _, path in columns), *aggregates]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    aggregates = {name: _aggregate(settings, name, what, run) for name, what in settings.mapping("aggregate").items()}
+    names = Counter([*(_last(path) for _, path in columns), *aggregates])
+    twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:
         raise settings.wrong("by", f'the result would have two fields "{twice}"', "Give the aggregate another name.")
 
     def gather(rows: list[Any], at: str) -> list[Any]:
         groups: dict[tuple[Any, ...], list[tuple[Any, str]]] = {} if columns else {(): []}
-        for number, (row, key) in enumerate(zip(rows, _keys(rows, columns, at), strict=True)):
+        for number, (row, key) in enumerate(zip(rows, _keys(rows, columns, at, run), strict=True)):
             groups.setdefault(key, []).append((row, below(at, number)))
+        run.spend(len(groups) * len(names))
+        run.make(len(groups) * len(names) * ENTRY)
         return [
             {_last(path): cell for (_, path), (_, cell) in zip(columns, key, strict=True)}
             | {name: value(members, at) for name, value in aggregates.items()}
             for key, members in groups.items()
         ]
 
-    return _on_rows(settings, gather)
+    return _on_rows(settings, gather, run)
 
 
-def compile_join(settings: Settings) -> Rule:
+def compile_join(settings: Settings, run: Evaluation) -> Rule:
     """``{left, right, on, how: inner | left, prefix, into}``: rows of two lists that agree on a field.
 
     ``on`` is a field of both or ``{left, right}``. A row of the result has the left row's fields and the right's;
@@ -131,31 +144,40 @@ def compile_join(settings: Settings) -> Rule:
     prefix = settings.text("prefix", "")
 
     def join(data: Any) -> Any:
-        left = rows_of(read(data, left_path), left_at)
-        right = rows_of(read(data, right_path), right_at)
+        left = rows_of(read(data, left_path, run), left_at)
+        right = rows_of(read(data, right_path, run), right_at)
         partners: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         names: dict[str, None] = {}
-        for row, key in zip(right, _keys(right, right_on, right_at), strict=True):
-            names |= dict.fromkeys(f"{prefix}{name}" for name in row)
+        for row, key in zip(right, _keys(right, right_on, right_at, run), strict=True):
+            if outer:
+                run.spend(len(row) * (1 + len(prefix) // 64))
+                names |= dict.fromkeys(f"{prefix}{name}" for name in row)
+                run.make((len(names) * len(prefix)) // 1024)  # most rows have the same ones
             partners.setdefault(key, []).append(row)
         result: list[Any] = []
-        for number, (row, key) in enumerate(zip(left, _keys(left, left_on, left_at), strict=True)):
+        for number, (row, key) in enumerate(zip(left, _keys(left, left_on, left_at, run), strict=True)):
             found = [] if (False, None) in key else partners.get(key, [])
-            result.extend(_merged(row, other, prefix, below(left_at, number)) for other in found)
-            if outer and not found:
-                result.append(names | dict(row))
-            if len(result) > MAX_ROWS:
+            if len(result) + len(found) > MAX_ROWS:
                 raise RuleError(f"the join has more than {MAX_ROWS:,} rows", remedy="Join on more fields.")
-        return write(data, into, result, "")
+            result.extend(_merged(row, other, prefix, below(left_at, number), run) for other in found)
+            if outer and not found:
+                run.spend(len(names) // 8)
+                run.make(ENTRY * (len(names) + len(row)))
+                result.append(names | dict(row))
+        return write(data, into, result, run, "")
 
     return join
 
 
-def _merged(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str, at: str) -> dict[str, Any]:
+def _merged(
+    left: Mapping[str, Any], right: Mapping[str, Any], prefix: str, at: str, run: Evaluation
+) -> dict[str, Any]:
+    run.spend(_ROW + len(left) // 8 + len(right) // 2)
+    run.make(ENTRY * (len(left) + len(right)) + len(prefix) * len(right))
     result = dict(left)
     for name, value in right.items():
         key = f"{prefix}{name}"
-        if key in result and result[key] != value:
+        if key in result and not _same(result[key], value, run):
             raise RuleError(
                 f'both rows have a field "{key}", with different values',
                 place=at,
@@ -163,6 +185,14 @@ def _merged(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str, at: 
             )
         result[key] = value
     return result
+
+
+def _same(one: Any, other: Any, run: Evaluation) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, (str, Mapping, list, tuple)):
+        return bool(plain(one, run, made=False) == plain(other, run, made=False))
+    return bool(one == other)
 
 
 # -- Aggregates --
@@ -192,7 +222,9 @@ _AGGREGATES: Final[dict[str, Callable[[list[Any], str], Any]]] = {
 }
 
 
-def _aggregate(settings: Settings, name: str, what: Any) -> Callable[[list[tuple[Any, str]], str], Any]:
+def _aggregate(
+    settings: Settings, name: str, what: Any, run: Evaluation
+) -> Callable[[list[tuple[Any, str]], str], Any]:
     place = f"aggregate.{name}"
     if not isinstance(what, Mapping) or len(what) != 1:
         remedy = f"One of {', '.join(_AGGREGATES)} with what it is taken of, as in {{sum: amount}}."
@@ -200,11 +232,12 @@ def _aggregate(settings: Settings, name: str, what: Any) -> Callable[[list[tuple
     ((function, source),) = Settings(what, settings.at(place), _AGGREGATES, RuleError).values.items()
     if function == "count" and source is True:
         return lambda members, _: len(members)
-    value = _expression(settings, f"{place}.{function}", source)
+    value = _expression(settings, f"{place}.{function}", source, run)
     combine = _AGGREGATES[function]
 
     def aggregate(members: list[tuple[Any, str]], at: str) -> Any:
         values = [found for row, place in members if (found := value(row, place)) is not None]
+        run.spend(len(values))
         try:
             return combine(values, at)
         except (ExpressionError, OverflowError) as error:
@@ -217,15 +250,15 @@ def _aggregate(settings: Settings, name: str, what: Any) -> Callable[[list[tuple
 # -- Parts of rules, and cells of rows --
 
 
-def _on_rows(settings: Settings, work: Callable[[list[Any], str], list[Any]]) -> Rule:
+def _on_rows(settings: Settings, work: Callable[[list[Any], str], list[Any]], run: Evaluation) -> Rule:
     """A rule that makes new rows of those at ``field`` (by default the data itself), there or ``into`` elsewhere."""
     field = settings.text("field", "")
     if "into" not in settings:
         path = parse_path(field, settings.at("field"))
-        return lambda data: rewrite(data, path, lambda value, at: work(rows_of(value, at), at))
+        return lambda data: rewrite(data, path, lambda value, at: work(rows_of(value, at), at), run)
     path = _plain_path(settings, "field", field)
     into = _plain_path(settings, "into", settings.text("into"))
-    return lambda data: write(data, into, work(rows_of(read(data, path), field), field), "")
+    return lambda data: write(data, into, work(rows_of(read(data, path, run), field), field), run, "")
 
 
 def _plain_path(settings: Settings, key: str, text: str) -> Path:
@@ -246,7 +279,7 @@ def _last(path: Path) -> str:
     return str(path[-1])
 
 
-def _expression(settings: Settings, key: str, source: Any) -> _Value:
+def _expression(settings: Settings, key: str, source: Any, run: Evaluation) -> _Value:
     if not isinstance(source, str):
         raise settings.wrong(key, f"an expression is needed, not {kind(source)}")
     try:
@@ -257,16 +290,21 @@ def _expression(settings: Settings, key: str, source: Any) -> _Value:
 
     def evaluate(row: Any, at: str) -> Any:
         scope = row if isinstance(row, Mapping) else {}
+        run.spend(_ROW + (len(scope) // 8 if whole else 0))
+        run.scope = {**scope, "row": row} if whole else scope
         try:
-            return expression.evaluate({**scope, "row": row} if whole else scope)
+            return expression.evaluate_in(run)
+        except LimitError as error:
+            raise error.said(f"{key}: {error.message}", place=at, remedy=error.remedy) from error
         except ExpressionError as error:
             raise RuleError(f"{key}: {error.message}", place=at, remedy=error.remedy) from error
 
     return evaluate
 
 
-def _column(rows: list[Any], text: str, path: Path, at: str) -> list[Any]:
+def _column(rows: list[Any], text: str, path: Path, at: str, run: Evaluation) -> list[Any]:
     """What each row has in a column: None where it has nothing. That no row has it is taken for a mistake."""
+    run.spend(_ROW * len(rows) * len(path))
     cells = [_cell(row, path, below(at, number)) for number, row in enumerate(rows)]
     if cells and all(cell is MISSING for cell in cells):
         raise missing(rows[0], text, below(at, 0))
@@ -285,13 +323,15 @@ def _cell(row: Any, path: Path, at: str) -> Any:
     return value
 
 
-def _keys(rows: list[Any], columns: list[tuple[str, Path]], at: str) -> list[tuple[tuple[bool, Any], ...]]:
+def _keys(
+    rows: list[Any], columns: list[tuple[str, Path]], at: str, run: Evaluation
+) -> list[tuple[tuple[bool, Any], ...]]:
     """What tells the rows apart: the cells of some columns, each with whether it is a truth value, since to Python
     ``True`` is 1, and to JSON it is not.
     """
     keys: list[list[tuple[bool, Any]]] = [[] for _ in rows]
     for text, path in columns:
-        for key, cell in zip(keys, _column(rows, text, path, at), strict=True):
+        for key, cell in zip(keys, _column(rows, text, path, at, run), strict=True):
             if isinstance(cell, (list, tuple, Mapping)):
                 raise RuleError(f"rows cannot be told apart by {kind(cell)}", place=below(at, text))
             key.append((isinstance(cell, bool), cell))

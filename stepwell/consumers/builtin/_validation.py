@@ -9,8 +9,8 @@ from stepwell.consumers.builtin._paths import MISSING, Path, RuleError, parse_pa
 from stepwell.consumers.builtin._settings import Settings
 from stepwell.consumers.builtin._tables import Rule
 from stepwell.core.json_schema import MOST_PROBLEMS, compile_schema, misfits
-from stepwell.core.schema_bounds import MAX_WORK
-from stepwell.errors import ExpressionError, StepwellError
+from stepwell.core.meter import Meter
+from stepwell.errors import ExpressionError, LimitError, StepwellError
 
 
 class ValidationError(StepwellError):
@@ -27,26 +27,25 @@ class ValidationError(StepwellError):
         super().__init__(message, place=place)
 
 
-def compile_validate(settings: Settings) -> Rule:
+def compile_validate(settings: Settings, run: Meter) -> Rule:
     """``{field, schema, required}``: fail unless what is at ``field`` fits a JSON Schema and has these fields."""
     path = parse_path(settings.text("field", ""), settings.at("field"))
     if "schema" not in settings and "required" not in settings:
         raise settings.wrong("schema", "is missing", "Give a JSON Schema as schema, or a list of fields as required.")
     texts = settings.texts("required") if "required" in settings else []
     required = [parse_path(text, settings.at("required")) for text in texts]
-    by_schema = schema_check(settings) if "schema" in settings else None
+    by_schema = schema_check(settings, run) if "schema" in settings else None
 
     def problems(data: Any) -> Iterator[str]:
-        work = [MAX_WORK]  # for all rows together, which are as many as somebody sends
-        for at, value in _found(data, path, ""):
+        for at, value in _found(data, path, run, ""):
             if value is MISSING or isinstance(value, RuleError):
                 yield _problem(at, value)
                 continue
             for wanted in required:
-                parts = _found(value, wanted, at)
+                parts = _found(value, wanted, run, at)
                 yield from (_problem(*part) for part in parts if _is_absent(part[1]))
             if by_schema is not None:
-                yield from by_schema(value, at, work)
+                yield from by_schema(value, at, run)
 
     def validate(data: Any) -> Any:
         found = [problem for problem, _ in zip(problems(data), range(MOST_PROBLEMS), strict=False)]
@@ -57,10 +56,10 @@ def compile_validate(settings: Settings) -> Rule:
     return validate
 
 
-def _found(data: Any, path: Path, at: str) -> Iterator[tuple[str, Any]]:
+def _found(data: Any, path: Path, run: Meter, at: str) -> Iterator[tuple[str, Any]]:
     """What is at a path, as ``walk``; an error where the data has another shape."""
     try:
-        yield from walk(data, path, at)
+        yield from walk(data, path, run, at)
     except RuleError as error:
         yield error.place, error
 
@@ -74,18 +73,24 @@ def _problem(at: str, value: Any) -> str:
     return f"{at or 'the data'}: {what}"
 
 
-def schema_check(settings: Settings) -> Callable[[Any, str, list[int]], Iterator[str]]:
+def schema_check(settings: Settings, schemas: Meter | None = None) -> Callable[[Any, str, Meter], Iterator[str]]:
     """What checks data by the JSON Schema under ``schema``: gives each problem, as ``place: message``. It takes the
-    data, its place, and the work that is left; see ``BoundedValidator``.
+    data, its place, and the meter that pays; see ``BoundedValidator``.
+
+    Args:
+        settings: Where it is.
+        schemas: As for ``compile_schema``.
     """
     try:
-        validator = compile_schema(settings.mapping("schema"))
+        validator = compile_schema(settings.mapping("schema"), schemas)
     except ExpressionError as error:
         raise settings.wrong(f"schema{error.place}", error.message, error.remedy) from None
 
-    def check(value: Any, at: str, work: list[int]) -> Iterator[str]:
+    def check(value: Any, at: str, run: Meter) -> Iterator[str]:
         try:
-            yield from misfits(validator, value, at, work)
+            yield from misfits(validator, value, at, run)
+        except LimitError as error:
+            raise error.said(error.message, place="schema", remedy=error.remedy) from None
         except ExpressionError as error:
             raise settings.wrong("schema", error.message, error.remedy) from None
 

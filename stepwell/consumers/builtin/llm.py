@@ -41,7 +41,7 @@ from stepwell.consumers.builtin._validation import schema_check
 from stepwell.consumers.builtin.addresses import AllowList
 from stepwell.consumers.builtin.http import send
 from stepwell.consumers.context import StepContext
-from stepwell.core.schema_bounds import MAX_WORK
+from stepwell.core.meter import Meter
 from stepwell.core.values import kind, plain, shorten
 from stepwell.errors import ExpressionError, StepwellError
 from stepwell.schemas.definitions import CONFIG_KEYS, MESSAGE_ROLES, MOST_TEMPERATURE
@@ -117,7 +117,7 @@ async def llm(data: Any, ctx: StepContext) -> dict[str, Any]:
     result = _result(call, _decoded(call, answer["response"]), body["model"])
     if check is not None:
         result["response"] = _structured(call, result)
-        problems = list(check(result["response"], "", [MAX_WORK]))
+        problems = list(check(result["response"], "", Meter()))
         if problems:
             raise LLMAnswerError(f"{call}: the answer does not fit the schema: {'; '.join(problems[:5])}")
     return result
