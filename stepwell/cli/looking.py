@@ -44,6 +44,7 @@ async def validate(file: Path, modules: Sequence[str] | None, *, dialect: str | 
     """Check a definition; problems are raised."""
     from stepwell.cli.running import check_handlers  # noqa: PLC0415 - start-up time
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
+    from stepwell.consumers.credentials import tell_credentials  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.schemas.dialects import CANONICAL  # noqa: PLC0415
 
@@ -56,6 +57,7 @@ async def validate(file: Path, modules: Sequence[str] | None, *, dialect: str | 
         handlers.update(registered)
         check_handlers(compiled, handlers)
     definition = compiled.definition
+    tell_credentials(definition)
     if as_json:
         print_json({
             "valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash,

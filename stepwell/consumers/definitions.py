@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from stepwell.consumers.credentials import tell_credentials
 from stepwell.core.plan import Plan, compile_plan
 from stepwell.core.suggestions import suggest
 from stepwell.errors import (
@@ -143,6 +144,7 @@ class Definitions:
         plan = plan or compile_plan(definition)
         await self.catch_up()
         if self._version(definition.name, definition.version) is None:
+            tell_credentials(definition)
             value, headers = pack(encode_definition(definition), self._log.max_record_bytes)
             if not activate:
                 headers[ACTIVE_HEADER] = "false"

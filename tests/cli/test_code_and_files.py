@@ -95,3 +95,13 @@ def test_a_workflow_in_a_file_of_python_comes_after_what_is_installed(shell):
     """))  # fmt: skip
     done = shell.json("run", "flow.py", "--input", json.dumps({"x": 1}))
     assert done["output"][-1] == str(shell.directory)
+
+
+def test_a_credential_that_is_written_out_is_warned_of_once_it_would_be_recorded(inside):
+    config = {"url": "https://example.com", "headers": {"Authorization": "Bearer abc"}}
+    inside.write("w.json", {"name": "w", "steps": [{"id": "a", "type": "http_request", "config": config}]})
+    for verb in ("validate", "register"):
+        told = inside(verb, "w.json")
+        assert "a credential is written out" in told
+        assert "headers.Authorization" in told
+        assert "abc" not in told

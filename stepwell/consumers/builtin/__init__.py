@@ -20,6 +20,12 @@ async def _http_request(data: Any, ctx: StepContext) -> Any:
     return await http_request(data, ctx)
 
 
+async def _http_request_of_a_service(data: Any, ctx: StepContext) -> Any:
+    from stepwell.consumers.builtin.http import http_request  # noqa: PLC0415 - as above
+
+    return await http_request(data, ctx, bound=True)
+
+
 async def _llm(data: Any, ctx: StepContext) -> Any:
     from stepwell.consumers.builtin.llm import llm  # noqa: PLC0415 - as above
 
@@ -54,6 +60,8 @@ work on files in the directory in which that was started.
 
 OF_SERVICES: Final[dict[str, Callable[[Any, StepContext], Any]]] = {
     **BUILTIN,
+    "http_request": _http_request_of_a_service,
     "file_operation": _file_operation_of_a_service,
 }
-"""The same for processes that run what others have written: steps work on files in directories that are named."""
+"""The same for processes that run what others have written: steps work on files in directories that are named,
+and secrets go to hosts that are."""

@@ -2,7 +2,8 @@
 
 Secrets stand in the environment of the worker, not in definitions: ``{secret: NAME}`` for a header, a parameter, a
 form's field or a part of ``auth`` is the value of ``STEPWELL_SECRET_NAME``. Only the reference is in the log. A
-secret that is written out, or filled in from input by a template, is recorded like everything else.
+secret that is written out, or filled in from input by a template, is recorded like everything else. To which hosts a
+secret may be sent, ``STEPWELL_SECRET_NAME_HOSTS`` says.
 """
 
 from __future__ import annotations
@@ -14,22 +15,33 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, quote_plus, urlencode
+from urllib.parse import quote, urlencode
 
 import httpx
 
 import stepwell
 from stepwell.consumers.builtin._settings import Settings
+from stepwell.consumers.builtin.secrets import (
+    HOSTS_SUFFIX,
+    SECRET_PREFIX,
+    Hider,
+    forms_of,
+    hosts_variable,
+    may_go,
+)
 from stepwell.consumers.context import StepContext
 from stepwell.core.values import kind, shorten
 from stepwell.errors import StepwellError
 from stepwell.schemas.definitions import CONFIG_KEYS, HTTP_METHODS
+from stepwell.telling import Logger
 
 SETTINGS: Final = CONFIG_KEYS["http_request"]
 SAFE_METHODS: Final = HTTP_METHODS[:3]  # they change nothing (RFC 9110, 9.2.1), so a repeat needs no key
 TIMEOUT_SECONDS: Final = 30.0
 MAX_RESPONSE_BYTES: Final = 1_000_000  # what a record of the log takes, so about what a step can return
-SECRET_PREFIX: Final = "STEPWELL_SECRET_"  # noqa: S105 - the name of a variable
+
+_logger = Logger("stepwell.http")
+_told: set[str] = set()  # secrets of which it was told that they may be sent anywhere
 
 # Headers that describe the connection and the message: set wrongly, they smuggle a second request in.
 _OWN_HEADERS: Final = frozenset({
@@ -131,7 +143,7 @@ class Call:
         Args:
             kind: Its class.
         """
-        return kind(f"{self}: {message}", url=self.shown_url, retryable=retryable, remedy=remedy)
+        return kind(f"{self}: {self.hide(message)}", url=self.shown_url, retryable=retryable, remedy=remedy)
 
     def __str__(self) -> str:
         return f"{self.method} {self.shown_url}"
@@ -143,22 +155,21 @@ class Call:
 
     def hide(self, text: str) -> str:
         """The text without secrets."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return text
+        return Hider(self.secrets).text(text)
 
 
-def read_call(ctx: StepContext, environment: Mapping[str, str] = os.environ) -> Call:
+def read_call(ctx: StepContext, environment: Mapping[str, str] = os.environ, *, bound: bool = False) -> Call:
     """Read a step's settings.
 
     Args:
         ctx: The step's ``config``, time limit and idempotency key.
         environment: Where secrets are.
+        bound: Whether a secret is only sent where the environment says that it may be.
 
     Raises:
         HTTPSettingsError: They are wrong.
     """
-    return _Reader(ctx, environment).call()
+    return _Reader(ctx, environment, bound=bound).call()
 
 
 def read_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
@@ -189,12 +200,6 @@ def read_timeout(settings: Settings, ctx: StepContext, default: float) -> float:
     return min(float(value), ctx.timeout_seconds or float("inf"))
 
 
-def forms_of(secret: str) -> frozenset[str]:
-    """Every form in which a server may give a secret back."""
-    forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
-    return frozenset(forms - {""})
-
-
 def standard_headers() -> dict[str, str]:
     """What every request says."""
     return {
@@ -211,11 +216,13 @@ def idempotency_key(ctx: StepContext) -> str:
 
 
 class _Reader:
-    def __init__(self, ctx: StepContext, environment: Mapping[str, str]) -> None:
+    def __init__(self, ctx: StepContext, environment: Mapping[str, str], *, bound: bool) -> None:
         self.settings = Settings(ctx.config, "config", SETTINGS, HTTPSettingsError)
         self.ctx = ctx
         self.environment = environment
+        self.bound = bound
         self.secrets: set[str] = set()
+        self.named: dict[str, str] = {}
 
     def call(self) -> Call:
         settings = self.settings
@@ -235,6 +242,7 @@ class _Reader:
         body, content_type, confidential = self._body()
         if body is not None:
             headers.setdefault("content-type", content_type)
+        self._check_hosts(url)
         return Call(
             method=method,
             url=url,
@@ -348,13 +356,46 @@ class _Reader:
         variable = f"{SECRET_PREFIX}{name}"
         if not _NAME.fullmatch(name):
             raise self.settings.wrong(key, "a secret's name has letters, digits and underscores only")
+        if name.endswith(HOSTS_SUFFIX):
+            raise self.settings.wrong(key, f"is no secret: {variable} says where another one may be sent")
         value = self.environment.get(variable)
         if not value:
             raise self.settings.wrong(
                 key, f'there is no secret "{name}"', f"Start the worker with {variable} in its environment."
             )
         self._keep(value)
+        self.named[name] = key
         return value
+
+    def _check_hosts(self, url: httpx.URL) -> None:
+        """Check that each secret that is named may be sent where the request goes.
+
+        Raises:
+            HTTPSettingsError: One may not, or it is not said where it may.
+        """
+        for name, key in self.named.items():
+            variable = hosts_variable(name)
+            hosts = self.environment.get(variable, "").strip()
+            if not hosts and not self.bound:
+                if name not in _told:
+                    _told.add(name)
+                    _logger.warning(
+                        "a secret may be sent to any host that a definition names", secret=name,
+                        remedy=f"Say where it may be sent: {variable}={url.host}",
+                    )  # fmt: skip
+                continue
+            try:
+                fits = may_go(hosts, url)
+            except ValueError as error:
+                raise self.settings.wrong(key, f"{variable}: {error}", "It looks like api.example.com.") from None
+            if not fits:
+                raise self.settings.wrong(
+                    key,
+                    f'the secret "{name}" may not be sent to {url.host}'
+                    if hosts
+                    else f'it is not said to which hosts the secret "{name}" may be sent',
+                    f"Start the worker with {variable}={url.host} in its environment, if that is meant.",
+                )
 
     def _keep(self, secret: str) -> None:
         """Never show this, in whatever form a server may give it back."""

@@ -49,6 +49,7 @@ from stepwell.consumers.builtin._http_call import (
     read_url,
 )
 from stepwell.consumers.builtin.addresses import AllowList
+from stepwell.consumers.builtin.secrets import Hider
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.retry_after import retry_after_seconds
 from stepwell.core.values import shorten
@@ -87,12 +88,13 @@ _CHARSET: Final = re.compile(
 )
 
 
-async def http_request(_data: Any, ctx: StepContext) -> dict[str, Any]:
+async def http_request(_data: Any, ctx: StepContext, *, bound: bool = False) -> dict[str, Any]:
     """Run an ``http_request`` step.
 
     Args:
         _data: The step's input; not used.
         ctx: ``config`` says what to request, see above.
+        bound: Whether secrets are only sent where the environment says that they may be.
 
     Raises:
         HTTPSettingsError: ``config`` is wrong, or a secret is not there.
@@ -107,7 +109,7 @@ async def http_request(_data: Any, ctx: StepContext) -> dict[str, Any]:
         HTTPRequestError: It redirects to where nobody can follow.
     """
     began = time.perf_counter()
-    result = await send(read_call(ctx), AllowList.from_environment())
+    result = await send(read_call(ctx, bound=bound), AllowList.from_environment())
     return {**result, "elapsed_ms": round((time.perf_counter() - began) * 1000, 1)}
 
 
@@ -285,7 +287,7 @@ async def _result(call: Call, response: httpx.Response) -> dict[str, Any]:
     return {
         "status": response.status_code,
         "headers": headers,
-        "response": _parsed(call, response, body),
+        "response": Hider(call.secrets).value(_parsed(call, response, body)),
         "url": call.shown_url,
     }
 
@@ -362,7 +364,7 @@ async def _unexpected(call: Call, response: httpx.Response) -> HTTPStatusError:
     excerpt = call.hide(body.decode(errors="replace").replace("\0", ""))
     if len(body) == most:
         excerpt = excerpt[: max(len(excerpt) - longest - 1, 0)]  # what was read may end within a secret
-    status = f"{response.status_code} {response.reason_phrase}".strip()
+    status = f"{response.status_code} {call.hide(response.reason_phrase)}".strip()
     message = f"{call}: status {status}" + (f": {shorten(excerpt, EXCERPT_CHARACTERS)}" if excerpt.strip() else "")
     return HTTPStatusError(
         message,

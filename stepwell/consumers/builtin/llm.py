@@ -30,7 +30,6 @@ from stepwell.consumers.builtin._http_call import (
     MAX_RESPONSE_BYTES,
     Call,
     HTTPStatusError,
-    forms_of,
     idempotency_key,
     read_timeout,
     read_url,
@@ -40,6 +39,7 @@ from stepwell.consumers.builtin._settings import Settings
 from stepwell.consumers.builtin._validation import schema_check
 from stepwell.consumers.builtin.addresses import AllowList
 from stepwell.consumers.builtin.http import send
+from stepwell.consumers.builtin.secrets import forms_of
 from stepwell.consumers.context import StepContext
 from stepwell.core.meter import Meter
 from stepwell.core.values import kind, plain, shorten
@@ -222,7 +222,7 @@ def _messages(settings: Settings, data: Any) -> list[dict[str, str]]:
 
 def _hidden(call: Call, text: str) -> str:
     """A text that does not quote the key. What is shorter ("none") stands in for one, and is no secret."""
-    return call.hide(text) if any(len(form) >= _SHORTEST_KEY for form in call.secrets) else text
+    return call.hide(text) if min(map(len, call.secrets), default=0) >= _SHORTEST_KEY else text
 
 
 def _decoded(call: Call, text: str) -> Any:
