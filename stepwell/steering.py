@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.crew import Crew, live_crew
@@ -14,6 +14,7 @@ from stepwell.core.requests import INACTIVE_VERSION
 from stepwell.errors import CommandRejectedError, StepwellError, UnknownInstanceError
 from stepwell.looking import Looking
 from stepwell.run import Run
+from stepwell.same_start import check_same
 from stepwell.schemas.commands import (
     ApproveStep,
     CancelWorkflow,
@@ -46,19 +47,23 @@ class Steering(Looking):
         priority: int = 0,
         timeout_seconds: float | None = None,
         watch: bool = True,
+        if_exists: Literal["refuse", "use"] = "refuse",
     ) -> Run:
         """Start an instance.
 
         Args:
             workflow: Name of a registered definition.
             input: Its input, any JSON-able value; a mapping as a rule.
-            id: What it is to be called. Starting the same id again gives the instance that exists
+            id: What it is to be called. Starting the same again under the same id gives the instance that exists
                 (``run.existed``), so a retry never starts a second one. Without one, a UUID.
             version: Of the definition; without one, the active version that was registered last.
             priority: 0 to 100; higher runs first under load.
             timeout_seconds: For the whole instance; without one, what the definition says.
             watch: Follow it from its first event on, so that ``run.result`` has nothing to read anew. False costs
                 less, for who does not wait for its end.
+            if_exists: What to do where the id belongs to an instance that was started for something else: of another
+                workflow, of another version than the one named here, with another input than the one given here.
+                ``refuse`` it, or ``use`` the one that exists.
 
         Returns:
             Once an engine has answered; or at once, where no engine is live: the start is in the log then, and
@@ -68,9 +73,28 @@ class Steering(Looking):
         Raises:
             UnknownWorkflowError: No such definition is registered.
             InactiveWorkflowError: This version is inactive, or, where none was named, every one is.
-            CommandRejectedError: The engine will not start it, for instance because the input does not fit.
+            CommandRejectedError: The engine will not start it, for instance because the input does not fit
+                (``invalid_input``), or because the id is that of another instance (``instance_exists``).
             TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
         """
+        run = await self._run(
+            workflow, input, id, version, priority=priority, timeout_seconds=timeout_seconds, watch=watch
+        )
+        if run.existed and if_exists == "refuse":
+            await check_same(self.undecided, run.id, workflow, version, input)
+        return run
+
+    async def _run(
+        self,
+        workflow: str,
+        input: Any,  # noqa: A002
+        id: str | None,  # noqa: A002
+        version: str | None,
+        *,
+        priority: int,
+        timeout_seconds: float | None,
+        watch: bool,
+    ) -> Run:
         while True:
             plan = await self.registry.to_start(workflow, version)
             if isinstance(plan, StepwellError):
@@ -87,10 +111,14 @@ class Steering(Looking):
                 command_id=self._make_id(),
             )
             try:
-                return await self._started(command, watch=watch)
+                run = await self._started(command, watch=watch)
             except CommandRejectedError as refused:
                 if version is not None or refused.code != INACTIVE_VERSION:
                     raise  # else it was deactivated meanwhile: choose again
+            else:
+                if id is not None and not run.decided:
+                    run.existed = not await self.undecided.is_first(id, command.command_id)
+                return run
 
     async def _started(self, command: StartWorkflow, *, watch: bool) -> Run:
         instance_id = command.instance_id

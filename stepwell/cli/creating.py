@@ -15,6 +15,7 @@ from stepwell.cli.files import as_json as json_text
 from stepwell.cli.files import as_yaml, write_new
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
+from stepwell.cli.steering import started
 from stepwell.schemas.blueprint import Blueprint, Parameter, find_blueprint, find_blueprints, instantiate
 
 if TYPE_CHECKING:
@@ -147,7 +148,9 @@ async def create(
             await client.register(definition)
             made["registered"] = True
             if start:
-                run = await client.start(definition.name, data, id=instance_id, version=definition.version)
+                run = await started(
+                    client, definition.name, data, instance_id=instance_id, version=definition.version
+                )
                 live = await client.engine_is_live()
                 made |= {"instance_id": run.id, "existed": run.existed, "engine_is_live": live}
     if as_json:

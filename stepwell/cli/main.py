@@ -23,6 +23,7 @@ from stepwell.cli.options import (
     Dialect,
     File,
     Id,
+    IfExists,
     Input,
     Json,
     Log,
@@ -80,6 +81,10 @@ def run(
             help="Name the instance; the same id again goes on where it stopped.",
         ),
     ] = None,
+    going_on: Annotated[
+        bool, typer.Option("--continue", help="Only go on with the instance that --id names; start none.")
+    ] = False,
+    if_exists: IfExists = "refuse",
     priority: Priority = 0,
     concurrency: Concurrency = None,
     as_json: Json = False,
@@ -103,6 +108,8 @@ def run(
             params=param or [],
             modules=handlers or [],
             instance_id=instance_id,
+            going_on=going_on,
+            if_exists=if_exists,
             priority=priority,
             concurrency=concurrency,
             as_json=as_json,
@@ -189,6 +196,7 @@ def start(
     instance_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", callback=check_id, help="Name the instance.")
     ] = None,
+    if_exists: IfExists = "refuse",
     version: Annotated[str | None, typer.Option(metavar="VERSION", help="A version; the newest by default.")] = None,
     priority: Priority = 0,
     wait: Annotated[
@@ -216,6 +224,7 @@ def start(
             version=version,
             priority=priority,
             wait=wait,
+            if_exists=if_exists,
             as_json=as_json,
             log=log,
         )

@@ -34,6 +34,13 @@ def split_queues(values: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def check_if_exists(value: str) -> str:
+    """Refuse what is neither of the two."""
+    if value not in ("refuse", "use"):
+        raise typer.BadParameter(f"is refuse or use, not {visible(value)}.")
+    return value
+
+
 def is_unicode(text: str) -> bool:
     """Whether a text can be written at all: an argument that is no UTF-8 has halves of characters (surrogates)."""
     try:
@@ -81,6 +88,15 @@ Queues = Annotated[
         help="A queue to take steps from, or several by commas; repeat it for more. `default` without any.",
     ),
 ]  # fmt: skip
+IfExists = Annotated[
+    str,
+    typer.Option(
+        "--if-exists",
+        metavar="refuse|use",
+        callback=check_if_exists,
+        help="Where the id belongs to an instance that was started for something else: refuse, or use that one.",
+    ),
+]
 Priority = Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Higher runs first under load.")]
 Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps that run at once.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")]

@@ -16,8 +16,9 @@ from stepwell.cli.family import Over, plans_of, until_over
 from stepwell.cli.live import progress
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.sources import definition_of, given
+from stepwell.cli.steering import EXISTS, OTHERWISE
 from stepwell.core.step_configs import has_template, worker_handler
-from stepwell.errors import HandlerError, UnknownInstanceError, visible
+from stepwell.errors import CommandRejectedError, HandlerError, UnknownInstanceError, visible
 from stepwell.ids import new_id
 
 if TYPE_CHECKING:
@@ -39,17 +40,27 @@ async def run(
     params: Sequence[str],
     modules: Sequence[str],
     instance_id: str | None,
+    going_on: bool = False,
+    if_exists: str = "refuse",
     priority: int,
     concurrency: int | None,
     as_json: bool,
     log: str | None,
 ) -> int:
-    """Run a definition to its end, or go on with an instance of it; return the exit status."""
+    """Run a definition to its end, or go on with an instance of it; return the exit status.
+
+    Args:
+        going_on: Only go on with an instance that there is.
+        if_exists: Whether an instance that was started with another input is gone on with: ``refuse`` or ``use``.
+    """
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415 - start-up time
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.core.checked import compile_loaded  # noqa: PLC0415
+    from stepwell.projections.folding import input_hash  # noqa: PLC0415
     from stepwell.schemas.load import read_definition  # noqa: PLC0415
 
+    if going_on and instance_id is None:
+        raise UsageError("names no instance to go on with", place="--continue", remedy="Add --id ID.")
     prefixes = import_handlers(modules)  # before the definition: they may hold step types of their own
     source = given(file)
     loaded = read_definition(definition_of(source), dialect=dialect)
@@ -69,10 +80,18 @@ async def run(
                     place=f"--id {named}",
                     remedy="Choose another id, or name that workflow's file.",
                 )
+            other = (input_text is not None or params) and input_hash(data) != input_hash(found.input)
+            if other and if_exists != "use":
+                raise CommandRejectedError(
+                    EXISTS,
+                    f'instance "{named}" exists already, with another input',
+                    instance_id=named,
+                    remedy=f"Leave the input out to go on with it. {OTHERWISE}",
+                )
             if as_json:
                 return
             pinned = client.registry.resolve(found.workflow, found.version)
-            if (input_text is not None or params) and data != found.input:
+            if other:
                 tense = "ran" if found.finished else "goes on"
                 _note(f"{named} {tense} with the input that it was started with, not with the one given now.")
             if pinned is not None and pinned.hash != compiled.hash:
@@ -81,6 +100,8 @@ async def run(
 
         existing = await _existing(client, instance_id)
         plan: Plan | None
+        if existing is None and instance_id is not None:
+            _check_start(compiled, instance_id, log, going_on=going_on, said=input_text is not None or bool(params))
         if existing is None:
             if not isinstance(source, Path):
                 await client.register(source)  # and those that it calls
@@ -108,6 +129,41 @@ async def run(
                 print(f"\nStopped. Every finished step is in the log. Go on with:\n  {again}", file=sys.stderr)
             raise
     return report(ended, as_json=as_json, again=again, log=log)
+
+
+def _check_start(plan: Plan, instance_id: str, log: str | None, *, going_on: bool, said: bool) -> None:
+    """Refuse to start an instance where somebody means to go on with one, and has mistyped its id.
+
+    Raises:
+        UnknownInstanceError: The log holds none of this id, and nothing was said of its input.
+    """
+    if not going_on and (said or not _needs_input(plan)):
+        return
+    shown = f"`stepwell list{at(log)}` shows the ids that there are"
+    start = "leave --continue out" if going_on else "give its input: --input JSON, --input @FILE or --param K=V"
+    none = "" if said else " (--input '{}' for none)"
+    raise UnknownInstanceError(
+        f"nothing with this id is in the log: {instance_id!r}",
+        place=f"--id {instance_id}",
+        remedy=f"To go on with another one, {shown}. To start this one, {start}{none}.",
+    )
+
+
+def _needs_input(plan: Plan) -> bool:
+    """Whether a definition asks for an input: by its schema, or because an expression reads it."""
+    if plan.input_schema is not None:
+        return bool(plan.input_problem({}))
+    read = [plan.output] if plan.output is not None else []
+    read += [
+        template
+        for step in plan.steps.values()
+        for template in (step.input, step.mapping, step.config, step.compensation_input, step.compensation_config)
+        if template is not None
+    ]
+    conditions = [step.condition for step in plan.steps.values()] + [step.check for step in plan.steps.values()]
+    paths = [path for template in read for path in template.references]
+    paths += [path for condition in conditions if condition is not None for path in condition.references]
+    return any(path[0] in ("input", "input_data") for path in paths)
 
 
 def _note(text: str) -> None:
@@ -225,7 +281,7 @@ async def _to_the_end(
     if existing is None or existing.status == "pending":  # asked for again, its answer tells whether it begins
         definition = plan.definition
         started = await client.start(
-            definition.name, data, id=instance_id, version=definition.version, priority=priority
+            definition.name, data, id=instance_id, version=definition.version, priority=priority, if_exists="use"
         )
         if started.existed and existing is None:  # somebody was first, or had asked for it while no engine was there
             look_at(await client.get(instance_id))

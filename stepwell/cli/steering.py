@@ -7,17 +7,22 @@ import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.sources import given, is_python
+from stepwell.errors import CommandRejectedError
 from stepwell.log.port import WORKERS
 
 if TYPE_CHECKING:
     from stepwell.client import Client
     from stepwell.consumers.views import InstanceView
+    from stepwell.run import Run
+
+EXISTS: Final = "instance_exists"  # the code of a refusal, see stepwell.same_start
+OTHERWISE: Final = "Choose another id; or say --if-exists use to be given the one that there is."
 
 
 async def start(
@@ -31,6 +36,7 @@ async def start(
     version: str | None,
     priority: int,
     wait: bool,
+    if_exists: str = "refuse",
     as_json: bool,
     log: str | None,
 ) -> int:
@@ -51,7 +57,10 @@ async def start(
         if is_file:
             definition = await client.register(given(workflow), dialect=dialect)
             workflow, version = definition.name, definition.version
-        run = await client.start(workflow, data, id=instance_id, version=version, priority=priority)
+        said = data if input_text is not None or params else None  # where nothing is said of it, nothing is compared
+        run = await started(
+            client, workflow, said, instance_id=instance_id, version=version, priority=priority, if_exists=if_exists
+        )
         live = await client.engine_is_live()
         if run.existed and not as_json:
             print("It exists already; nothing was started.", file=sys.stderr)
@@ -64,6 +73,28 @@ async def start(
     if not run.existed and not live:
         print(f"It is in the log. {_no_engine(log)}", file=sys.stderr)
     return 0
+
+
+async def started(
+    client: Client,
+    workflow: str,
+    data: Any,
+    *,
+    instance_id: str | None,
+    version: str | None,
+    priority: int = 0,
+    if_exists: str = "refuse",
+) -> Run:
+    """Start an instance; a refusal names the option that says otherwise."""
+    use: Any = if_exists
+    try:
+        return await client.start(workflow, data, id=instance_id, version=version, priority=priority, if_exists=use)
+    except CommandRejectedError as refused:
+        if refused.code == EXISTS:
+            raise CommandRejectedError(
+                EXISTS, refused.message, instance_id=refused.instance_id, remedy=OTHERWISE
+            ) from None
+        raise
 
 
 def _no_engine(log: str | None) -> str:

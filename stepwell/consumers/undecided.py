@@ -221,6 +221,16 @@ class Undecided:
             return None
         return found if isinstance(found, StartWorkflow) else None
 
+    async def is_first(self, instance_id: str, command_id: str) -> bool:
+        """Whether a start that was just appended begins its instance, as far as one can see: no other came first."""
+        try:
+            found = await self.find(instance_id)
+        except (UnknownInstanceError, CommandRejectedError):
+            return True
+        if isinstance(found, StartWorkflow):
+            return found.command_id == command_id
+        return command_id in found.commands
+
     async def _first(self, found: Found, instance_id: str) -> StartWorkflow | None:
         """The start that will be decided first, of those that were not when ``found`` was read."""
         answered = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -18,6 +18,7 @@ from stepwell.server.problems import Problem
 
 MOST_STARTS = 1_000  # of one batch: as many as a client has on their way at once
 
+IfExists = Literal["refuse", "use"]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Reason = Annotated[str, Meta(max_length=10_000)]
 
@@ -28,18 +29,22 @@ class Start(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         workflow: Name of a registered definition.
         version: Of the definition; without one, the active version that was registered last.
-        input: Any JSON value; a mapping as a rule.
-        id: What the instance is to be called. Starting the same id again finds the instance that exists.
+        input: Any JSON value; a mapping as a rule. Without one, an empty mapping.
+        id: What the instance is to be called. Starting the same under the same id again finds the instance that
+            exists.
         priority: 0 to 100; higher runs first under load.
         timeout_seconds: For the whole instance; without one, what the definition says.
+        if_exists: Where the id belongs to an instance that was started for something else (another workflow, input or
+            version): `refuse` this start with 409, or `use` the one that exists.
     """
 
     workflow: Name
     version: Name | None = None
-    input: Any = {}
+    input: Any = None
     id: InstanceId | None = None
     priority: Priority = 0
     timeout_seconds: Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)] | None = None
+    if_exists: IfExists = "refuse"
 
 
 class Started(Struct, frozen=True, omit_defaults=True):

@@ -17,7 +17,7 @@ from stepwell.projections.views import Views
 from stepwell.schemas.commands import InstanceId
 from stepwell.schemas.events import ErrorInfo
 from stepwell.server.access import Role, requires
-from stepwell.server.bodies import Start
+from stepwell.server.bodies import IfExists, Start
 from stepwell.server.describing import also
 from stepwell.server.freshness import LAG_HEADER, POSITION_HEADER, LaggingResponse, read_views
 from stepwell.server.starting import start
@@ -54,10 +54,13 @@ class StartRequest(Struct, frozen=True):
     Attributes:
         parameters: Its input.
         instance_id: What to call the instance; the same again starts no second one.
+        if_exists: Where the id belongs to an instance that was started for something else: `refuse` this start with
+            409, or `use` the one that exists.
     """
 
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
     instance_id: InstanceId | None = None
+    if_exists: IfExists = "refuse"
 
 
 class StartAnswer(Struct, frozen=True):
@@ -173,7 +176,7 @@ async def start_workflow(
 ) -> Response[StartAnswer]:
     """Start a workflow by its name."""
     asked = data or StartRequest()
-    begun = await start(client, _start(workflow_id, asked.parameters, asked.instance_id))
+    begun = await start(client, _start(workflow_id, asked.parameters, asked.instance_id, asked.if_exists))
     started = begun.started
     word = "exists" if started.existed else "started" if started.decided else "accepted"
     answer = StartAnswer(workflow_id, started.instance_id, word)
@@ -251,11 +254,13 @@ async def get_execution(client: NamedDependency[Client], execution_id: FromPath[
 router = Router("/", route_handlers=[list_workflows, start_workflow, workflow_status, execute, get_execution])
 
 
-def _start(workflow_id: str, parameters: dict[str, Any], instance_id: str | None = None) -> Start:
+def _start(
+    workflow_id: str, parameters: Any, instance_id: str | None = None, if_exists: IfExists = "refuse"
+) -> Start:
     name, sign, version = workflow_id.rpartition("@")
     if not (sign and name and version):
-        return Start(workflow_id, input=parameters, id=instance_id)
-    return Start(name, version=version, input=parameters, id=instance_id)
+        return Start(workflow_id, input=parameters, id=instance_id, if_exists=if_exists)
+    return Start(name, version=version, input=parameters, id=instance_id, if_exists=if_exists)
 
 
 def _workflow(version: RegisteredVersion) -> Workflow:

@@ -14,6 +14,7 @@ from stepwell.ids import new_id
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS
 from stepwell.run import Run
+from stepwell.same_start import difference
 from stepwell.server.bodies import Start, Started
 from stepwell.server.freshness import position_headers
 from stepwell.server.problems import RefusedError
@@ -66,7 +67,7 @@ async def start(client: Client, asked: Start, *, key: str = "", wait: float = 0.
         StepwellError: What ``Client.start`` raises; but where no engine answers in time, the answer says so.
     """
     instance_id = asked.id or (id_of_key(asked.workflow, key) if key else new_id())
-    run = await _run(client, asked, instance_id, watch=wait > 0)
+    run = await _run(client, asked, instance_id, watch=wait > 0, use=bool(key))
     if key and run.existed:
         await _check_same(client, asked, instance_id)
     if not wait:
@@ -79,7 +80,7 @@ async def start(client: Client, asked: Start, *, key: str = "", wait: float = 0.
     return Begun(Started(instance_id, run.existed, run.decided, instance=found), position)
 
 
-async def _run(client: Client, asked: Start, instance_id: str, *, watch: bool) -> Run:
+async def _run(client: Client, asked: Start, instance_id: str, *, watch: bool, use: bool) -> Run:
     try:
         return await client.start(
             asked.workflow,
@@ -89,15 +90,15 @@ async def _run(client: Client, asked: Start, instance_id: str, *, watch: bool) -
             priority=asked.priority,
             timeout_seconds=asked.timeout_seconds,
             watch=watch,
+            if_exists="use" if use else asked.if_exists,
         )
     except TimeoutError:
         return Run(client, instance_id, decided=False)
 
 
 async def _check_same(client: Client, asked: Start, instance_id: str) -> None:
-    found = await client.get(instance_id)
-    given = {} if asked.input is None else asked.input
-    if found.input != given or (asked.version is not None and found.version != asked.version):
+    found = await client.undecided.find(instance_id)
+    if difference(found, asked.workflow, asked.version, {} if asked.input is None else asked.input):
         raise RefusedError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "this idempotency key was used for a start with another input or version",

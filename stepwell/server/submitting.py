@@ -133,7 +133,7 @@ async def trigger(
     params: dict[str, Any] = (data.input_params if data else None) or {}
     plan = await plan_of(client, execution_id)
     definition = plan.definition
-    asked = Start(definition.name, version=definition.version, input=params, id=execution_id)
+    asked = Start(definition.name, version=definition.version, input=params, id=execution_id, if_exists="use")
     begun = await start(client, asked)
     if begun.started.existed and (await client.get(execution_id)).input != params:
         another = msgspec.structs.replace(asked, id=_another(execution_id, plan.hash, params))

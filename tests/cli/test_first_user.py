@@ -132,10 +132,10 @@ def test_a_finished_run_says_so_and_what_it_ignores(output: Any, inside: Inside)
     assert "completed in" not in same
     assert "note:" not in same
     inside.write("w.yaml", chain(2))
-    err = output(*RUN, "--input", '{"n": 2}')[1]
+    err = output(*RUN, "--input", '{"n": 2}', "--if-exists", "use")[1]
     assert "note: x ran with the input that it was started with, not with the one given now." in err
     assert "note: w.yaml is not what x was started with: it ran with version" in err
-    out, err = output(*RUN, "--param", "n=2", "--json")
+    out, err = output(*RUN, "--param", "n=2", "--json", "--if-exists", "use")
     assert json.loads(out)["status"] == "completed"
     assert err == ""
 
@@ -144,7 +144,7 @@ def test_a_run_that_goes_on_says_what_it_ignores(output: Any, inside: Inside):
     inside.write("w.yaml", "name: w\nsteps:\n  - {id: bad, handler: steps.fail, on_failure: pause}\n")
     output(*RUN, status=3)
     inside.write("w.yaml", "name: w\nsteps:\n  - {id: other, handler: steps.fail}\n")
-    err = output(*RUN, "--param", "n=2", status=3)[1]
+    err = output(*RUN, "--param", "n=2", "--if-exists", "use", status=3)[1]
     assert "note: x goes on with the input that it was started with" in err
     assert "it runs on with version" in err
 
@@ -153,7 +153,7 @@ def test_a_run_of_an_id_whose_start_was_undecided_says_what_it_ignores(output: A
     inside.write("w.yaml", chain(1))
     inside.write("o.yaml", {**chain(1), "name": "other"})
     output("start", "w.yaml", "--id", "x", "--param", "n=1")
-    assert "note: x goes on with the input" in output(*RUN, "--param", "n=2")[1]
+    assert "note: x goes on with the input" in output(*RUN, "--param", "n=2", "--if-exists", "use")[1]
     output("start", "w.yaml", "--id", "y")
     err = output("run", "o.yaml", "--handlers", "steps", "--id", "y", status=2)[1]
     assert "belongs to workflow 'chain', not to 'other'" in err

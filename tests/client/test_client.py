@@ -159,7 +159,9 @@ async def test_two_clients_on_one_log_see_the_same(client, open_log):
 
 
 async def test_commands_at_the_same_time_each_get_their_own_answer(client):
-    runs = await asyncio.gather(*(client.start("w", {"n": number}, id=f"i{number % 10}") for number in range(40)))
+    runs = await asyncio.gather(
+        *(client.start("w", {"n": number % 10}, id=f"i{number % 10}") for number in range(40))
+    )
     assert sum(not run.existed for run in runs) == 10
     results = await asyncio.gather(
         *(client.cancel(f"nobody{number}") for number in range(10)), return_exceptions=True

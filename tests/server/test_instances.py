@@ -234,3 +234,22 @@ async def test_what_was_accepted_is_pending_on_every_route_until_an_engine_has_d
         assert (listed["total"], [row["instance_id"] for row in listed["items"]]) == (1, [one])
         assert fine(await http.get("/v1/instances?status=running"))["total"] == 0
         problem(await http.get("/v1/instances/nobody"), 404)
+
+
+async def test_an_id_that_was_started_with_something_else_is_a_conflict_unless_it_is_to_be_used(http):
+    await registered(http, one_step())
+    await registered(http, one_step() | {"name": "other"})
+    first = {"workflow": "w", "id": "one", "input": {"n": 1, "m": 2}}
+    fine(await http.post("/v1/instances", json=first), 201)
+    assert fine(await http.post("/v1/instances", json=first | {"input": {"m": 2, "n": 1}}))["existed"] is True
+    for other in ({"input": {"n": 2}}, {"workflow": "other"}):
+        told = problem(await http.post("/v1/instances", json=first | other), 409, code="instance_exists")
+        assert "if_exists" in told["remedy"]
+        assert fine(await http.post("/v1/instances", json=first | other | {"if_exists": "use"}))["existed"] is True
+    batch = {"starts": [first | {"input": {"n": 2}}, first]}
+    entries = fine(await http.post("/v1/instances/batch", json=batch))["results"]
+    assert [entry["status"] for entry in entries] == [409, 200]
+    named = {"instance_id": "one", "parameters": {"n": 2}}
+    problem(await http.post("/api/workflows/w/start", json=named), 409, code="instance_exists")
+    assert fine(await http.post("/api/workflows/w/start", json=named | {"if_exists": "use"}))["status"] == "exists"
+    problem(await http.post("/v1/instances", json=first | {"if_exists": "maybe"}), 400)
