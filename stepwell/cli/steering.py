@@ -147,6 +147,9 @@ async def steer(
         words = f"{done}; it is {shown.status} now"
         if shown.rolling_back_to and not shown.finished:
             words = await _rolling_back(client, shown, log)
+        gates = [step_id for step_id, step in shown.steps.items() if step.approval is not None and step.due]
+        if shown.status == "paused" and gates:
+            words += f"; until then time stands still for what waits for approval: {short(', '.join(gates), 300)}"
     if as_json:
         print_json({
             "instance_id": instance_id, "status": shown.status, "sequence": shown.sequence,

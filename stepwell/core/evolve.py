@@ -121,12 +121,21 @@ def _started(event: WorkflowStarted, at: int, instance_id: str) -> InstanceState
     )
 
 
-def _paused(_state: InstanceState, event: WorkflowPaused, _at: int) -> Changes:
-    return {"status": WorkflowStatus.PAUSED, "pause_reason": event.reason}
+_GOES_ON: Changes = {"pause_reason": "", "incident": "", "paused_at": 0, "incident_at": 0}
 
 
-def _incident(_state: InstanceState, event: IncidentRaised, _at: int) -> Changes:
-    return {"status": WorkflowStatus.PAUSED, "pause_reason": event.message, "incident": event.code}
+def _paused(_state: InstanceState, event: WorkflowPaused, at: int) -> Changes:
+    return {"status": WorkflowStatus.PAUSED, "pause_reason": event.reason, "paused_at": at}
+
+
+def _incident(state: InstanceState, event: IncidentRaised, at: int) -> Changes:
+    return {
+        "status": WorkflowStatus.PAUSED,
+        "pause_reason": event.message,
+        "incident": event.code,
+        "paused_at": state.paused_at if state.status is WorkflowStatus.PAUSED else at,
+        "incident_at": state.incident_at if state.incident else at,
+    }
 
 
 def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
@@ -142,10 +151,14 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
     rollback = state.rollback
     if rollback is not None and rollback.current is not None:  # its workers get the whole limit anew
         rollback = replace(rollback, current=replace(rollback.current, returned_at=0))
+    for timer, due in event.dues.items():
+        timers = timers.set(timer, due)
+        waits = left.get(timer)
+        if waits is not None and waits.gate is not None:
+            left = left.set(timer, replace(waits, gate=replace(waits.gate, due=due)))
     return {
+        **_GOES_ON,
         "status": WorkflowStatus.RUNNING,
-        "pause_reason": "",
-        "incident": "",
         "error": None,
         "failed_step": "",
         "finished_at": 0,
@@ -162,10 +175,9 @@ def _ended(state: InstanceState, status: WorkflowStatus, at: int) -> Changes:
     return {
         **steps.given_up(state, at),
         "rollback": steps.undoing_given_up(state, at),
+        **_GOES_ON,
         "status": status,
         "finished_at": at,
-        "pause_reason": "",
-        "incident": "",
         "timers": Map(),
     }
 
@@ -200,9 +212,8 @@ def _rollback_started(state: InstanceState, event: RollbackStarted, at: int) -> 
     )
     return {
         **steps.given_up(state, at),
+        **_GOES_ON,
         "status": WorkflowStatus.RUNNING,
-        "pause_reason": "",
-        "incident": "",
         "rollback": rollback,
         "error": None,
         "failed_step": "",
@@ -218,7 +229,7 @@ def _compensated(state: InstanceState, event: StepCompensated, _at: int) -> Chan
     }
 
 
-def _rolled_back(state: InstanceState, event: WorkflowRolledBack, _at: int) -> Changes:
+def _rolled_back(state: InstanceState, event: WorkflowRolledBack, at: int) -> Changes:
     then = steps.rollback_of(state).then
     context = {
         key: tuple(value for value in values if value.sequence <= event.to) for key, values in state.context.items()
@@ -234,6 +245,8 @@ def _rolled_back(state: InstanceState, event: WorkflowRolledBack, _at: int) -> C
         "rollback": None,
         "status": WorkflowStatus.PAUSED if then == "pause" else WorkflowStatus.RUNNING,
         "pause_reason": "rolled back" if then == "pause" else "",
+        "paused_at": at if then == "pause" else 0,
+        "timers": steps.without(state.timers, WORKFLOW_TIMER) if event.unlimited else state.timers,
         "abandoned": (*state.abandoned, (event.to + 1, state.sequence + 1)),
     }
 

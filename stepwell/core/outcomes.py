@@ -165,6 +165,12 @@ def fire(decision: Decision, command: FireTimer) -> None:
     if state is None or due is None or due > decision.now:
         decision.note = "the timer was moved or is gone"
         return
+    if command.timer == WORKFLOW_TIMER and state.rollback is not None:
+        decision.note = "the workflow's limit of time ends where a rollback begins"
+        return
+    if command.timer == WORKFLOW_TIMER and state.incident:
+        decision.note = "time stands still for the workflow's limit until somebody has looked at the incident"
+        return
     if command.timer == WORKFLOW_TIMER:
         seconds = (decision.now - state.started_at) / 1000
         error = ErrorInfo(type=WORKFLOW_TIMEOUT, message=f"not done after {seconds:.1f} s", retryable=False)
@@ -178,6 +184,8 @@ def fire(decision: Decision, command: FireTimer) -> None:
         decision.note = "it is quarantined; resume it to run its steps anew"
     elif step.waits_for == "time":
         _waited(decision, step_id, step)
+    elif step.waits_for == "approval" and state.status is WorkflowStatus.PAUSED:
+        decision.note = "time stands still for approvals while it is paused"
     elif step.waits_for in ("approval", "child"):
         time_is_over(decision, step_id, step)
     elif not step.waits_for:

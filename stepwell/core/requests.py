@@ -14,6 +14,7 @@ from stepwell.core.rollback import compensate, next_compensation, roll_back
 from stepwell.core.starting import settle_up
 from stepwell.core.state import (
     UNDER_WAY,
+    WORKFLOW_TIMER,
     InstanceState,
     StepStatus,
     WorkflowStatus,
@@ -183,7 +184,8 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
     elif state.incident == NO_HANDLER:
         again += sorted(step_id for step_id, s in state.steps.items() if s.waits_for == "worker")
     reset = tuple(dict.fromkeys(again))
-    decision.emit(WorkflowResumed(reset=reset, skipped=skipped, command_id=command.command_id))
+    dues = _moved(state, decision.now, reset)
+    decision.emit(WorkflowResumed(reset=reset, skipped=skipped, command_id=command.command_id, dues=dues))
     for step_id in skipped:
         joins = decision.reach(steps[step_id])
         decision.emit(StepSkipped(step_id, reason="skipped by a person", joins=joins))
@@ -192,6 +194,19 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
     else:
         decision.free(reset)
     settle_up(decision)
+
+
+def _moved(state: InstanceState, now: int, reset: tuple[str, ...] = ()) -> dict[str, int]:
+    """When the timers are due for which time stood still: gates' during any pause, the workflow's in an incident."""
+    if state.status is not WorkflowStatus.PAUSED:
+        return {}
+    dues = {}
+    for step_id, step in sorted(state.steps.items()):
+        if step.gate is not None and step_id in state.timers and step_id not in reset and state.paused_at:
+            dues[step_id] = state.timers[step_id] + now - state.paused_at
+    if WORKFLOW_TIMER in state.timers and state.incident_at and state.rollback is None:
+        dues[WORKFLOW_TIMER] = state.timers[WORKFLOW_TIMER] + now - state.incident_at
+    return dues
 
 
 def _free_all_that_may_start(decision: Decision) -> None:

@@ -11,7 +11,7 @@ from stepwell.core.decision import Decision
 from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.retry import delay_seconds, evaluation_failed, is_retryable
 from stepwell.core.scope import Extra, Scope
-from stepwell.core.state import InstanceState, StepState, StepStatus, WorkflowStatus
+from stepwell.core.state import WORKFLOW_TIMER, InstanceState, StepState, StepStatus, WorkflowStatus
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions import Retry
 from stepwell.schemas.events import (
@@ -106,7 +106,14 @@ def _end(decision: Decision) -> None:
             free.append(step_id)
         elif settled:
             arrived[step_id] = settled
-    decision.emit(WorkflowRolledBack(rollback.to, arrived=arrived, checkpoints=_known_again(state, plan, kept)))
+    decision.emit(
+        WorkflowRolledBack(
+            rollback.to,
+            arrived=arrived,
+            checkpoints=_known_again(state, plan, kept),
+            unlimited=WORKFLOW_TIMER in state.timers,  # the limit was for what is undone now
+        )
+    )
     if rollback.then == "fail":
         decision.emit(WorkflowFailed(rollback.error or ErrorInfo(type="Error"), step_id=rollback.step_id))
     else:

@@ -148,6 +148,8 @@ class InstanceState(Struct, frozen=True, gc=False):
         abandoned: Ranges of sequences (first, last) that rollbacks have undone.
         commands: Ids of the commands followed last.
         parent: The step of another instance that is told of the end.
+        paused_at: Since when it has been paused, in milliseconds; 0 while it is not, or where nobody knows.
+        incident_at: The same of the incident.
     """
 
     id: str
@@ -180,6 +182,8 @@ class InstanceState(Struct, frozen=True, gc=False):
     abandoned: tuple[tuple[int, int], ...] = ()
     commands: tuple[str, ...] = ()
     parent: Parent | None = None
+    paused_at: int = 0
+    incident_at: int = 0
 
     @property
     def live(self) -> bool:

@@ -68,7 +68,7 @@ def _ended(case: Case) -> Finding:
         why = f": {state.pause_reason}" if state.pause_reason else ""
         return Finding(
             code="cancelled",
-            words=f"it was cancelled{asked_by(case.request)}{why}",
+            words=f"it was cancelled{asked_by(case.request)}{why}{_booked(case)}",
             since=state.finished_at,
             remedies=[Remedy("Go on after all", case.command("resume"))],
         )
@@ -83,9 +83,10 @@ def _failed(case: Case) -> Finding:
     words = f"{where}: {said(error)}"
     step = state.steps.get(step_id)
     if step_id and step is None:
-        words += "; what was done before was rolled back"
+        words += "; what was done before was rolled back" if state.rollback is None else ""
     elif step is not None and step.attempt > 1:
         words += f", after {step.attempt} attempts"
+    words += _booked(case)
     remedies = []
     if child:
         remedies.append(Remedy("See why the child failed", case.other("debug", child)))
@@ -191,7 +192,7 @@ def _paused(case: Case) -> Finding:
                 Remedy("Report it with its history", case.command("history", "--json")),
             ],
         )
-    words = f"it waits for a person: {reason}"
+    words = f"it waits for a person: {reason}{_booked(case)}"
     if state.incident == NO_HANDLER:
         ready = step.ready if step is not None else None
         able = able_workers(case.crew.workers, ready)
@@ -223,13 +224,28 @@ def _culprit(case: Case) -> str:
     return state.failures[-1] if state.failures else ""
 
 
+def _booked(case: Case) -> str:
+    """Of a rollback that is not over: what it has yet to undo, and what it was for."""
+    rollback = case.state.rollback
+    if rollback is None:
+        return ""
+    current = rollback.current.ready.step_id if rollback.current is not None and rollback.current.ready else ""
+    left = [step_id for step_id in (current, *rollback.remaining) if step_id]
+    words = f"; not undone yet: {named(left)}" if left else ""
+    if rollback.error is not None:
+        why = f'step "{rollback.step_id}" failed' if rollback.step_id else "the workflow failed"
+        words += f"; it is undone because {why}: {said(rollback.error)}"
+    return words
+
+
 def _rolling_back(case: Case) -> Finding:
     rollback = case.state.rollback
     left = 0 if rollback is None else len(rollback.remaining) + (rollback.current is not None)
     to = 0 if rollback is None else rollback.to
     return Finding(
         code="rolling_back",
-        words=f"it is being rolled back to event {to}; compensations left: {left}. Nothing else runs until then",
+        words=f"it is being rolled back to event {to}; compensations left: {left}. Nothing else runs until then"
+        f"{_booked(case)}",
         remedies=[Remedy("See how far it is", case.command("status"))],
     )
 

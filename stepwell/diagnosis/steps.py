@@ -73,7 +73,11 @@ def _approval(case: Case, step_id: str, step: StepState) -> Finding:
         asked = " - ".join(text for text in (gate.title, gate.message) if text)
         words += f": {asked}" if asked else ""
         due = gate.due or 0
-        words += f"; {until(due, case.now)}, then {_AFTERWARDS[gate.on_timeout]}" if due else ""
+        if due and case.state.status is WorkflowStatus.PAUSED:
+            rest = span(due - (case.state.paused_at or case.now))
+            words += f"; time stands still while it is paused, {rest} are left"
+        elif due:
+            words += f"; {until(due, case.now)}, then {_AFTERWARDS[gate.on_timeout]}"
     left = [name for name in approvers if name not in voted]
     who = ("--by", left[0]) if left else ()
     return Finding(

@@ -188,7 +188,8 @@ def follow_attempts(
             attempts[rows[0].run] = rows[-1]
         return rows
     elif kind in _GIVES_UP:
-        return _given_up(attempts, after, at)
+        moved = _moved(attempts, after) if kind is WorkflowResumed else []
+        return [*_given_up(attempts, after, at), *moved]
     elif kind is StepSkipped:
         return [*_given_up(attempts, after, at), _skipped(event, sequence, at)]  # type: ignore[arg-type]
     elif kind in _WAITS:
@@ -203,6 +204,17 @@ def follow_attempts(
         return []
     attempts[row.run] = row
     return [row]
+
+
+def _moved(attempts: Attempts, after: InstanceState) -> list[AttemptRow]:
+    """Gates for which time stood still during a pause."""
+    rows = [
+        replace(row, due=after.timers[row.step_id])
+        for row in attempts.values()
+        if row.waits_for == "approval" and after.timers.get(row.step_id, row.due) != row.due
+    ]
+    attempts.update((row.run, row) for row in rows)
+    return rows
 
 
 def _waiting_for_it(attempts: Attempts, event: StepReady, after: InstanceState) -> AttemptRow | None:

@@ -72,11 +72,14 @@ class WorkflowResumed(_Event, frozen=True, omit_defaults=True, tag="workflow.res
     Attributes:
         reset: Steps that were failed or cancelled and run anew.
         skipped: Failed steps that the instance goes on without.
+        dues: Timers for which time stood still, and when they are due now: those of gates by their steps' ids, the
+            instance's own under the empty id.
     """
 
     reset: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     command_id: str = ""
+    dues: dict[str, int] = {}
 
 
 class WorkflowReopened(_Event, frozen=True, omit_defaults=True, tag="workflow.reopened"):
@@ -334,11 +337,13 @@ class WorkflowRolledBack(_Event, frozen=True, omit_defaults=True, tag="workflow.
         to: The sequence returned to.
         arrived: Arrivals at the joins that still wait, as of then.
         checkpoints: Names that mean an older point again, because the newest of that name is undone.
+        unlimited: Whether the instance has no limit of time from here on.
     """
 
     to: int
     arrived: dict[str, int] = {}
     checkpoints: dict[str, int] = {}
+    unlimited: bool = False
 
 
 Event = (

@@ -42,9 +42,9 @@ class Watch:
         if isinstance(event, StepSkipped) and event.step_id in self.gates and before is not None:
             assert before.rollback or event.step_id not in before.steps, "nobody skips a gate that was not opened"
         if isinstance(event, (ApprovalRequired, ApprovalDecided)) or (
-            isinstance(event, StepSucceeded) and event.step_id in self.gates
+            isinstance(event, (StepSucceeded, StepFailed)) and event.step_id in self.gates
         ):
-            self._gate(event)
+            self._gate(before, event)
         if isinstance(event, WorkflowCompleted):
             self._complete(after)
 
@@ -135,10 +135,17 @@ class Watch:
             assert before.steps[dep].settled, dep
         assert not (plan_step.sequential and before.active_sequential)
 
-    def _gate(self, event: Any) -> None:
+    def _gate(self, before: InstanceState | None, event: Any) -> None:
         """As many as a level asks for have approved at that level, or nobody has and time was over."""
+        assert before is not None
+        if before.status is WorkflowStatus.PAUSED:  # time stands still: only people decide
+            assert not isinstance(event, ApprovalRequired)
+            assert not (isinstance(event, ApprovalDecided) and not event.by and event.comment.startswith("nobody"))
+            assert not (isinstance(event, StepFailed) and event.error.type == "ApprovalTimeout")
         if isinstance(event, ApprovalRequired):
             self.asked[event.step_id] = (event, [])
+            return
+        if isinstance(event, StepFailed):
             return
         asked, votes = self.asked[event.step_id]
         if isinstance(event, ApprovalDecided):

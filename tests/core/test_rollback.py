@@ -295,17 +295,6 @@ def test_a_rollback_cut_short_by_a_cancel_is_resumed_where_it_was():
     assert engine.item("a").step.purpose == "run"
 
 
-def test_a_rollback_cut_short_by_the_workflows_timeout_is_resumed_where_it_was():
-    engine = three(default_timeout_seconds=60)
-    engine.send(RollbackWorkflow("i", "start"))
-    engine.wait(60)
-    assert engine.latest.status == "failed"
-    engine.send(ResumeWorkflow("i"))
-    engine.complete("b")
-    engine.complete("a")
-    assert engine.item("a").step.purpose == "run"
-
-
 def test_a_quarantined_rollback_runs_its_compensation_anew():
     engine = three()
     engine.send(RollbackWorkflow("i", "start"))

@@ -100,6 +100,8 @@ def as_written(version: int, value: e.Transition) -> bytes:
 # Events and fields that came with version 3, or after it: add further ones here.
 _SINCE_V3: dict[str, e.Event] = {
     "workflow.rolled_back-2": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}),
+    "workflow.rolled_back-3": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}, unlimited=True),
+    "workflow.resumed-2": e.WorkflowResumed(("a",), command_id="c-3", dues={"": AT + 90_000, "gate": AT + 60_000}),
 }
 
 TRANSITIONS = {
@@ -259,9 +261,12 @@ INSTANCE = fold(HISTORY)
 EARLIER = fold(HISTORY, to=11)
 assert INSTANCE is not None
 assert EARLIER is not None
-STATES: dict[str, InstanceState] = {"states/rolling-back-2.json": INSTANCE, "states/running-2.json": EARLIER}
+STATES: dict[str, InstanceState] = {"states/rolling-back-3.json": INSTANCE, "states/running-3.json": EARLIER}
 # Written before states had further fields; read as the same ones.
-OLD_STATES: dict[str, InstanceState] = {"states/rolling-back-1.json": INSTANCE, "states/running-1.json": EARLIER}
+OLD_STATES: dict[str, InstanceState] = {
+    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2)},
+    **{f"states/running-{number}.json": EARLIER for number in (1, 2)},
+}
 
 _ended = follow(
     follow(PartitionState(), HISTORY[0], Stamp(0, 1, source=0)),
@@ -275,10 +280,12 @@ PARTITION = PartitionState(
     at=AT + 4_000,
 )
 PARTITIONS = {
-    "states/partition-3.jsonl": PARTITION,
-    "states/partition-4.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-5.jsonl": PARTITION,
+    "states/partition-6.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
 }
 OLD_PARTITIONS = {
+    "states/partition-3.jsonl": PARTITION,
+    "states/partition-4.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
     "states/partition-1.jsonl": PARTITION,
     "states/partition-2.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
 }

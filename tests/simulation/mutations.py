@@ -24,13 +24,14 @@ from stepwell.consumers.snapshotting import Covered
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.core import decide as deciding_core
 from stepwell.core import evolve as evolving
-from stepwell.core import evolve_steps, evolve_waits, outcomes
+from stepwell.core import evolve_steps, evolve_waits, outcomes, people
 from stepwell.core.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
 from stepwell.core.decision import Decision
 from stepwell.core.effects import effects
 from stepwell.core.state import UNDER_WAY
 from stepwell.log.port import COMMANDS, Outgoing
 from stepwell.log.simulated import STORMY
+from stepwell.schemas.commands import FireTimer
 from tests.simulation.world import Bias, simulate
 
 Patch = tuple[Any, str, Any]
@@ -234,6 +235,19 @@ def _keeps_the_context(state: Any, event: Any, at: int) -> Any:
 _rolled_back = evolving._rolled_back
 
 
+def _fires_while_paused(decision: Decision, command: Any) -> None:
+    """A gate of a paused instance decides itself."""
+    state = decision.state
+    step = None if state is None else state.steps.get(command.timer)
+    if step is not None and step.gate is not None:
+        people.time_is_over(decision, command.timer, step)
+    else:
+        _fire(decision, command)
+
+
+_fire = outcomes.fire
+
+
 def _keeps_the_votes(state: Any, event: Any, at: int) -> Any:
     """Who has approved at one level has approved at the next."""
     changes = _approval_required(state, event, at)
@@ -391,6 +405,7 @@ MUTATIONS: dict[str, Mutation] = {
     "votes of one level count at the next": Mutation(
         [(evolving._EVOLVE, evolving.ApprovalRequired, _keeps_the_votes)], 400, Bias(instances=20)
     ),
+    "gates decide themselves while paused": Mutation([(deciding_core._DECIDE, FireTimer, _fires_while_paused)], 400),
     "deliveries settled before their outcomes": Mutation(
         [(Outbox, "flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
     ),
