@@ -10,24 +10,34 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from stepwell.core.operations import MAX_ELEMENTS
-from stepwell.core.values import MAX_TEXT, MISSING, SCALARS, Evaluation, kind, plain
+from stepwell.core.values import MAX_TEXT, MISSING, SCALARS, Evaluation, check_text, kind, plain
 from stepwell.errors import ExpressionError
 
 MAX_STRIPPED: Final = 100
 """Characters that ``strip`` takes: each is compared with each that is taken away."""
 
 
-def pay(run: Evaluation, *, elements: int = 0, characters: int = 0) -> None:
+_PIECE: Final = 32  # bytes of a list or a text that is made besides what it holds
+
+
+def pay(run: Evaluation, *, elements: int = 0, characters: int = 0, made: bool = False) -> None:
     """Charge for what a method is about to go through or to make.
+
+    Args:
+        run: What pays.
+        elements: How many.
+        characters: How many, of all texts together.
+        made: Whether they are made: then their bytes are paid for, too.
 
     Raises:
         ExpressionError: It is more than one operation may, or than is left.
     """
     if elements > MAX_ELEMENTS:
         raise ExpressionError(f"{elements:,} elements are more than {MAX_ELEMENTS:,}")
-    if characters > MAX_TEXT:
-        raise ExpressionError(f"the text would have more than {MAX_TEXT:,} characters")
+    check_text(characters)
     run.spend(elements + characters // 16)
+    if made:
+        run.make(_PIECE * elements + characters)
 
 
 def _text(value: Any, what: str) -> str:
@@ -60,6 +70,7 @@ def _values(run: Evaluation, mapping: Mapping[str, Any]) -> list[Any]:
 
 
 def _items(run: Evaluation, mapping: Mapping[str, Any]) -> list[list[Any]]:
+    pay(run, elements=len(mapping), made=True)
     return [[key, mapping[key]] for key in _names(run, mapping)]
 
 
@@ -70,7 +81,7 @@ def _changed(change: Callable[[str], str]) -> Callable[..., str]:
     """A method that makes another text of about the same length; a letter becomes three at most."""
 
     def apply(run: Evaluation, text: str) -> str:
-        pay(run, characters=len(text))
+        pay(run, characters=len(text), made=True)
         made = change(text)
         pay(run, characters=len(made))
         return made
@@ -90,7 +101,7 @@ def _stripped(strip: Callable[[str, str | None], str]) -> Callable[..., str]:
     def apply(run: Evaluation, text: str, characters: Any = None) -> str:
         if characters is not None and len(_text(characters, "strip()")) > MAX_STRIPPED:
             raise ExpressionError(f"strip() takes {MAX_STRIPPED} characters at most")
-        pay(run, characters=len(text))
+        pay(run, characters=len(text), made=True)
         return strip(text, characters)
 
     return apply
@@ -109,7 +120,7 @@ def _affixed(name: str, fits: Callable[[str, tuple[str, ...]], bool]) -> Callabl
 
 def _without(name: str, remove: Callable[[str, str], str]) -> Callable[..., str]:
     def apply(run: Evaluation, text: str, affix: Any) -> str:
-        pay(run, characters=len(text))
+        pay(run, characters=len(text), made=True)
         return remove(text, _text(affix, name))
 
     return apply
@@ -117,20 +128,20 @@ def _without(name: str, remove: Callable[[str, str], str]) -> Callable[..., str]
 
 def _split(run: Evaluation, text: str, separator: Any = None, most: Any = -1) -> list[str]:
     most = _whole(most, "split()")
-    pay(run, characters=len(text))
+    pay(run, characters=len(text), made=True)
     # One piece more than may be, at most: so what is too much is never made.
     limit = MAX_ELEMENTS if not 0 <= most < MAX_ELEMENTS else most
     made = text.split(None if separator is None else _text(separator, "split()"), limit)
     if limit != most and len(made) > MAX_ELEMENTS:
         raise ExpressionError(f"more than {MAX_ELEMENTS:,} elements")
-    pay(run, elements=len(made))
+    pay(run, elements=len(made), made=True)
     return made
 
 
 def _lines(run: Evaluation, text: str) -> list[str]:
-    pay(run, characters=len(text))
+    pay(run, characters=len(text), made=True)
     made = text.splitlines() if len(text) <= MAX_TEXT else []
-    pay(run, elements=len(made))
+    pay(run, elements=len(made), made=True)
     return made
 
 
@@ -139,7 +150,7 @@ def _join(run: Evaluation, text: str, parts: Any) -> str:
         raise ExpressionError(f"join() takes a list of texts, not {kind(parts)}")
     pay(run, elements=len(parts))
     size = sum(len(_text(part, "join()")) for part in parts) + len(text) * max(0, len(parts) - 1)
-    pay(run, characters=size)
+    pay(run, characters=size, made=True)
     return text.join(parts)
 
 
@@ -149,7 +160,7 @@ def _replace(run: Evaluation, text: str, old: Any, new: Any, most: Any = -1) -> 
     there = text.count(old)
     if 0 <= most < there:
         there = most
-    pay(run, characters=len(text) + there * (len(new) - len(old)))
+    pay(run, characters=len(text) + there * (len(new) - len(old)), made=True)
     return text.replace(old, new, there)
 
 
@@ -162,11 +173,11 @@ def _sought(name: str, run: Evaluation, where: Any, what: Any) -> Any:
         pay(run, characters=len(where))
         return _text(what, name)
     pay(run, elements=len(where))
-    return what if type(what) in SCALARS else plain(what, run)
+    return what if type(what) in SCALARS else plain(what, run, made=False)
 
 
 def _comparable(run: Evaluation, where: Any, what: Any) -> Any:
-    return where if isinstance(where, str) or type(what) in SCALARS else plain(where, run)
+    return where if isinstance(where, str) or type(what) in SCALARS else plain(where, run, made=False)
 
 
 def _count(run: Evaluation, where: Any, what: Any) -> int:

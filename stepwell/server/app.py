@@ -22,6 +22,7 @@ from stepwell.server.metrics import Exporter, Meter
 from stepwell.server.pages import pages
 from stepwell.server.problems import answer
 from stepwell.server.reading import StrictRequest, prepare
+from stepwell.server.turns import Turns
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 
@@ -63,7 +64,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         [*routers, pages(lambda: describe(routers, dependencies))],
         dependencies=dependencies,
         # Set before it stops, for answers that have no end; and ended before that, for those that wait.
-        state=State({"stopping": asyncio.Event(), "lending": lending}),
+        state=State({"stopping": asyncio.Event(), "lending": lending, "turns": Turns()}),
         guards=[access.guard],
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],

@@ -21,7 +21,7 @@ from stepwell.errors import UnknownWorkflowError
 from stepwell.schemas.blueprint import OWN_DIRECTORY, Blueprint, find_blueprints, instantiate
 from stepwell.schemas.load import read_definition
 from stepwell.schemas.loaded import Loaded
-from stepwell.server.access import Role, requires
+from stepwell.server.access import Actor, Role, actor_of, requires
 from stepwell.server.bodies import (
     Creation,
     DefinitionList,
@@ -36,6 +36,7 @@ from stepwell.server.bodies import (
 )
 from stepwell.server.describing import DEFINITION_BODY, also
 from stepwell.server.problems import RefusedError
+from stepwell.server.turns import Turns, check_size
 
 _PLACE: Final = "body"  # how messages name what was sent
 
@@ -165,16 +166,21 @@ async def read(request: Request[Any, Any, Any], dialect: str | None, name: str) 
     """The definition that a request's body holds, read and compiled.
 
     Raises:
-        RefusedError: 400 where it is no text, or no JSON though it says so.
+        RefusedError: 400 where it is no text, or no JSON though it says so; 413 where it is larger than who asks may
+            send; 429 where too many of theirs wait to be read.
         DefinitionError: It is not valid.
     """
     body = await request.body()
+    actor: Actor = actor_of(request)
+    check_size(actor, len(body))
     if not body.strip():
         raise RefusedError(
             HTTPStatus.BAD_REQUEST, "is empty", place=_PLACE, remedy="Send a definition, YAML or JSON."
         )
     # In a thread: a large one takes seconds, in which the engine of this process would stand still.
-    return await asyncio.to_thread(_read, body, request.content_type[0], dialect, name)
+    turns: Turns = request.app.state["turns"]
+    async with turns.turn(actor):
+        return await asyncio.to_thread(_read, body, request.content_type[0], dialect, name)
 
 
 def _read(body: bytes, content_type: str, dialect: str | None, name: str) -> tuple[Loaded, Plan]:
