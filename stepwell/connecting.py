@@ -20,7 +20,7 @@ async def connect(
     embedded: bool = True,
     create: bool = True,
     handlers: Handlers | None = None,
-    modules: Iterable[str] = (),
+    modules: Iterable[str] | None = (),
     queues: Iterable[str] = ("default",),
     concurrency: int | None = None,
     by: str = "",
@@ -35,7 +35,8 @@ async def connect(
             client of engines that run elsewhere.
         create: Make the log if it does not exist; otherwise that is an error.
         handlers: What the embedded worker can run; without them, what ``@stepwell.handler`` has registered.
-        modules: Modules, or prefixes of them, from which steps may name functions by dotted path.
+        modules: Modules, or prefixes of them, from which steps may name functions by dotted path: public ones that
+            are defined there. None for none: registered functions alone.
         queues: What the embedded worker takes steps from, besides the queues of the agents that have handlers of
             their own (``agent_task:NAME``).
         concurrency: Steps that the embedded worker runs at once.

@@ -6,13 +6,15 @@ may be, or hold, the result of another step.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack, cast
 
 from msgspec import Struct
 
-from stepwell.builder.recording import StepOptions, needed
+from stepwell.builder.recording import OPTIONS, StepOptions, needed
 from stepwell.builder.references import source_of
+from stepwell.consumers.parameters import refuse_unknown
 
 
 class HttpAnswer(Struct, frozen=True):
@@ -79,6 +81,8 @@ class Triggered(Struct, frozen=True):
 def _add(
     kind: str, options: StepOptions, hint: Any = None, *, data: Any = None, config: Mapping[str, Any] | None = None
 ) -> Any:
+    own = list(inspect.signature(globals()[kind]).parameters)[:-1]  # without the options
+    refuse_unknown(f"stepwell.steps.{kind}", (name for name in options if name not in OPTIONS), (*own, *OPTIONS))
     step: dict[str, Any] = {"type": kind}
     settings = {key: value for key, value in (config or {}).items() if value is not None}
     if settings:

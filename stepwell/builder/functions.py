@@ -6,12 +6,13 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, get_type_hints, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
-from stepwell.builder.recording import StepOptions, recorder
+from stepwell.builder.recording import OPTIONS, StepOptions, recorder
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.handlers import registered
-from stepwell.consumers.parameters import Parameters
+from stepwell.consumers.parameters import Parameters, refuse_unknown
+from stepwell.consumers.signatures import readable_hints
 from stepwell.errors import BuildError
 
 P = ParamSpec("P")
@@ -59,7 +60,12 @@ class StepFunction(Generic[P, R]):
         return cast(R, building.add(self.__name__, step, self.options, self._result()))
 
     def using(self, **options: Unpack[StepOptions]) -> StepFunction[P, R]:
-        """The same function with other options: ``charge.using(id="charge_eu", condition=order.eu)(order)``."""
+        """The same function with other options: ``charge.using(id="charge_eu", condition=order.eu)(order)``.
+
+        Raises:
+            BuildError: An option that there is none of.
+        """
+        refuse_unknown(f"{self.__name__}.using", options, OPTIONS)
         made = StepFunction.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made.options = {**self.options, **options}
@@ -93,10 +99,7 @@ class StepFunction(Generic[P, R]):
         return made
 
     def _result(self) -> Any:
-        try:
-            return get_type_hints(self.function).get("return")
-        except (NameError, TypeError):  # names that only type checkers see: then fields are not checked here
-            return None
+        return readable_hints(self.function).get("return")
 
 
 class StepDecorator(Protocol):
@@ -136,7 +139,9 @@ def step(function: Callable[..., Any] | None = None, /, *, name: str = "", **opt
 
     Raises:
         HandlerError: It takes what cannot be given by name, or the name belongs to another function.
+        BuildError: An option that there is none of.
     """
+    refuse_unknown("@stepwell.step", options, ("name", *OPTIONS))
 
     def make(written: Callable[..., Any]) -> StepFunction[Any, Any]:
         made: StepFunction[Any, Any] = StepFunction(written, name or stable_name(written), options)

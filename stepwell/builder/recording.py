@@ -49,6 +49,8 @@ class StepOptions(TypedDict, total=False):
     config: dict[str, Any]
 
 
+OPTIONS: Final = tuple(StepOptions.__annotations__)
+
 _recording: ContextVar[Recorder | None] = ContextVar("stepwell_recording", default=None)
 _KEYS: Final = ("queue", "timeout_seconds", "on_failure", "checkpoint", "mode", "description")
 

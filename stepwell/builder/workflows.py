@@ -6,13 +6,15 @@ import inspect
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
 from stepwell.builder.functions import is_coroutine_function
 from stepwell.builder.recording import Recorder, recorder
 from stepwell.builder.references import Reference, is_plain_value, literal, plain
+from stepwell.consumers.parameters import refuse_unknown
+from stepwell.consumers.signatures import readable_hints
 from stepwell.errors import BuildError, StepwellError
 from stepwell.schemas.definitions import Definition
 from stepwell.schemas.dump import to_yaml
@@ -109,10 +111,7 @@ class Workflow(Generic[P, R]):
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        try:
-            return get_type_hints(self.function)
-        except (NameError, TypeError):  # names that only type checkers see
-            return {}
+        return readable_hints(self.function)
 
     @cached_property
     def _takes_all(self) -> bool:
@@ -176,6 +175,11 @@ def _placed(
     return BuildError(text, place=where, remedy=error.remedy)
 
 
+_OPTIONS = (
+    "name", "version", "description", "tags", "input_schema", "default_timeout_seconds", "max_parallel_steps",
+)  # fmt: skip
+
+
 @overload
 def workflow(function: Callable[P, R], /) -> Workflow[P, R]: ...
 @overload
@@ -200,6 +204,7 @@ def workflow(
     input_schema: Mapping[str, Any] | type | None = None,
     default_timeout_seconds: float | None = None,
     max_parallel_steps: int | None = None,
+    **unknown: Any,
 ) -> Any:
     """Make a function a workflow: the steps that it calls are its steps, and what it returns is its output.
 
@@ -213,12 +218,17 @@ def workflow(
         input_schema: JSON Schema that inputs must fit, or a type from which it is made.
         default_timeout_seconds: For a whole instance.
         max_parallel_steps: How many steps of one instance may be under way at once.
+
+    Raises:
+        BuildError: An option that there is none of.
     """
+    refuse_unknown("@stepwell.workflow", unknown, _OPTIONS)
 
     def make(function: Callable[..., Any], called: str | None) -> Workflow[Any, Any]:
         schema = input_schema
         if schema is not None and not isinstance(schema, Mapping):
-            schema = msgspec.json.schema(schema)
+            own = getattr(schema, "model_json_schema", None)  # pydantic's
+            schema = own() if own is not None else msgspec.json.schema(schema)
         about = {
             "version": version,
             "description": description or (inspect.getdoc(function) or "").partition("\n")[0] or None,

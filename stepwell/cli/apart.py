@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from stepwell.cli.session import import_handlers
+from stepwell.cli.session import paths_of
 from stepwell.errors import StepwellError
 from stepwell.log.port import Log
 from stepwell.log.urls import VARIABLE
@@ -30,6 +30,7 @@ class PartsEndedError(StepwellError):
 async def parts(
     *,
     modules: Sequence[str],
+    strict: bool,
     queues: Sequence[str],
     concurrency: int | None,
     grace: float,
@@ -45,7 +46,7 @@ async def parts(
     from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    prefixes = import_handlers(modules)
+    prefixes = paths_of(modules, strict=strict)
     telling.configure(as_json=as_json)
 
     def attempt_on(opened: Log) -> Callable[[Callable[[], None]], Awaitable[None]]:
@@ -83,6 +84,7 @@ def _end_with_parent() -> None:
 async def apart(
     *,
     modules: Sequence[str],
+    strict: bool,
     queues: Sequence[str],
     concurrency: int | None,
     grace: float,
@@ -96,6 +98,7 @@ async def apart(
         What ends, with an error, if the child ends by itself.
     """
     words = ["--grace", str(grace), "--retry-for", str(retry_for), *(["--json"] if as_json else [])]
+    words.append("--strict-handlers" if strict else "--no-strict-handlers")
     words += [word for module in modules for word in ("--handlers", module)]
     words += [word for queue in queues for word in ("--queue", queue)]
     words += ["--concurrency", str(concurrency)] if concurrency else []

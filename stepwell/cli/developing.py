@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import SIGNS, short
 from stepwell.cli.registering import DEFAULT_DIRECTORY
-from stepwell.cli.session import UsageError, client_of, import_handlers
+from stepwell.cli.session import UsageError, client_of, paths_of
 from stepwell.errors import LogError
 from stepwell.log.urls import VARIABLE, without_password
 
@@ -27,6 +27,7 @@ async def dev(
     workflows: Path | None,
     *,
     modules: Sequence[str],
+    strict: bool,
     queues: Sequence[str],
     concurrency: int | None,
     log: str | None,
@@ -43,7 +44,7 @@ async def dev(
             place=str(directory),
             remedy="Name the one that holds your definitions: stepwell dev DIRECTORY --handlers MODULE",
         )
-    prefixes = import_handlers(modules)
+    prefixes = paths_of(modules, strict=strict)
     async with client_of(log, create=True) as client:
         runtime = LocalRuntime(
             client.log,

@@ -32,6 +32,7 @@ from stepwell.cli.options import (
     Priority,
     Queues,
     Reason,
+    StrictHandlers,
     Types,
     check_id,
 )
@@ -72,6 +73,7 @@ def run(
     input_text: Input = None,
     param: Params = None,
     handlers: Modules = None,
+    strict_handlers: StrictHandlers = False,
     instance_id: Annotated[
         str | None,
         typer.Option(
@@ -107,6 +109,7 @@ def run(
             input_text=input_text,
             params=param or [],
             modules=handlers or [],
+            strict=strict_handlers,
             instance_id=instance_id,
             going_on=going_on,
             if_exists=if_exists,
@@ -161,6 +164,7 @@ def dev(
         Path | None, typer.Option("--workflows", metavar="DIR", help="The same, written as for `engine`.")
     ] = None,
     handlers: Modules = None,
+    strict_handlers: StrictHandlers = False,
     queue: Queues = None,
     concurrency: Concurrency = None,
     log: Log = None,
@@ -177,6 +181,7 @@ def dev(
             directory,
             workflows,
             modules=handlers or [],
+            strict=strict_handlers,
             queues=queue or ["default"],
             concurrency=concurrency,
             log=log,

@@ -73,6 +73,13 @@ Modules = Annotated[
     list[str] | None,
     typer.Option("--handlers", metavar="MODULE", help="A module, or a prefix of some, that steps may import."),
 ]
+StrictHandlers = Annotated[
+    bool,
+    typer.Option(
+        "--strict-handlers/--no-strict-handlers",
+        help="Run registered functions only (@stepwell.handler, @stepwell.step): none by a dotted path.",
+    ),
+]
 Types = Annotated[
     list[str] | None,
     typer.Option("--handlers", metavar="MODULE", help="A module with step types of your own."),

@@ -14,7 +14,7 @@ import msgspec
 from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, short
 from stepwell.cli.family import Over, plans_of, until_over
 from stepwell.cli.live import progress
-from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
+from stepwell.cli.session import UsageError, at, client_of, parse_input, paths_of
 from stepwell.cli.sources import definition_of, given
 from stepwell.cli.steering import EXISTS, OTHERWISE
 from stepwell.core.step_configs import has_template, worker_handler
@@ -39,6 +39,7 @@ async def run(
     input_text: str | None,
     params: Sequence[str],
     modules: Sequence[str],
+    strict: bool,
     instance_id: str | None,
     going_on: bool = False,
     if_exists: str = "refuse",
@@ -61,7 +62,7 @@ async def run(
 
     if going_on and instance_id is None:
         raise UsageError("names no instance to go on with", place="--continue", remedy="Add --id ID.")
-    prefixes = import_handlers(modules)  # before the definition: they may hold step types of their own
+    prefixes = paths_of(modules, strict=strict)  # before the definition: they may hold step types of their own
     source = given(file)
     loaded = read_definition(definition_of(source), dialect=dialect)
     compiled = compile_loaded(loaded)  # all that is wrong with it, before anything is written
@@ -234,7 +235,7 @@ async def _drive(
     runtime = LocalRuntime(
         client.log,
         handlers=handlers,
-        prefixes=handlers.prefixes,
+        prefixes=None if handlers.strict else handlers.prefixes,
         queues=sorted(_queues(plans_of(plan, client.registry))),
         concurrency=concurrency,
         definitions=client.registry,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, Types
+from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, StrictHandlers, Types
 from stepwell.cli.session import finish
 
 app = typer.Typer(rich_markup_mode=None)
@@ -71,6 +71,7 @@ def engine(
 @app.command()
 def worker(
     handlers: Modules = None,
+    strict_handlers: StrictHandlers = False,
     queue: Queues = None,
     concurrency: Concurrency = None,
     name: Name = None,
@@ -98,6 +99,7 @@ def worker(
     finish(
         lambda: serving.worker(
             modules=handlers or [],
+            strict=strict_handlers,
             queues=queue or ["default"],
             concurrency=concurrency,
             name=name,

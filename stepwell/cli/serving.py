@@ -14,7 +14,16 @@ import msgspec
 
 from stepwell import telling
 from stepwell.cli.looking import print_json
-from stepwell.cli.session import BAD_INPUT, ENDED_EARLY, UsageError, at, client_of, import_handlers, this_sender
+from stepwell.cli.session import (
+    BAD_INPUT,
+    ENDED_EARLY,
+    UsageError,
+    at,
+    client_of,
+    import_handlers,
+    paths_of,
+    this_sender,
+)
 from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, open_patiently, supervise
 from stepwell.errors import ENDED, EndedError, LogError, LogUnavailableError, StepwellError
 from stepwell.log.port import WORKERS, Log
@@ -77,6 +86,7 @@ async def engine(
 async def worker(
     *,
     modules: Sequence[str],
+    strict: bool,
     queues: Sequence[str],
     concurrency: int | None,
     name: str | None,
@@ -95,7 +105,7 @@ async def worker(
 
     named = _named(name) or process_name()
     at_once = concurrency or settings.concurrency()
-    handlers = Handlers(import_handlers(modules), OF_SERVICES)
+    handlers = Handlers(paths_of(modules, strict=strict), OF_SERVICES)
     handlers.update(registered)
     telling.configure(as_json=as_json)  # after the handlers' modules, which may have ideas of their own
 

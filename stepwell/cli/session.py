@@ -300,6 +300,19 @@ def _check_found_here(name: str, *, place: str) -> None:
         )
 
 
+def paths_of(modules: Iterable[str], *, strict: bool) -> list[str] | None:
+    """Import the modules that steps may use; return those from which definitions may name functions by dotted path.
+
+    Args:
+        strict: Registered functions only: None is returned.
+
+    Raises:
+        HandlerError: One cannot be imported.
+    """
+    names = import_handlers(modules)
+    return None if strict else names
+
+
 def import_module(name: str, *, place: str) -> None:
     """Import a module that its user has written.
 

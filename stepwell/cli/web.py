@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from stepwell import telling
 from stepwell.cli.looking import print_json
 from stepwell.cli.outward import MissingExtraError
-from stepwell.cli.session import UsageError, import_handlers
+from stepwell.cli.session import UsageError, paths_of
 from stepwell.errors import StepwellError
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, without_password
 
@@ -38,6 +38,7 @@ async def serve(
     apart: bool,
     workflows: Path | None,
     modules: Sequence[str],
+    strict: bool,
     queues: Sequence[str],
     concurrency: int | None,
     grace: float,
@@ -66,7 +67,7 @@ async def serve(
         place = "--workflows" if workflows is not None else "--handlers" if modules else "--apart"
         raise UsageError("is for the engine and worker that --http-only leaves out", place=place)
     directory = None if http_only else chosen_directory(workflows)
-    prefixes = import_handlers(modules)
+    prefixes = paths_of(modules, strict=strict)
     listening = listen(host, port)
     telling.configure(as_json=as_json)
     logger = telling.Logger("stepwell.server")
@@ -84,8 +85,8 @@ async def serve(
             if apart:
                 failed = await stack.enter_async_context(
                     beside(
-                        modules=modules, queues=queues, concurrency=concurrency, grace=grace, retry_for=retry_for,
-                        as_json=as_json, url=url,
+                        modules=modules, strict=strict, queues=queues, concurrency=concurrency, grace=grace,
+                        retry_for=retry_for, as_json=as_json, url=url,
                     )
                 )  # fmt: skip
                 await _until_decided(client, failed)
@@ -124,7 +125,7 @@ async def _until_decided(client: Client, failed: asyncio.Future[None]) -> None:
 
 
 async def _run_parts(
-    client: Client, prefixes: Sequence[str], queues: Sequence[str], concurrency: int | None, grace: float
+    client: Client, prefixes: Sequence[str] | None, queues: Sequence[str], concurrency: int | None, grace: float
 ) -> LocalRuntime:
     from stepwell.consumers.builtin import OF_SERVICES  # noqa: PLC0415 - start-up time
     from stepwell.consumers.builtin._allowed import check_roots  # noqa: PLC0415

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues
+from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, StrictHandlers
 from stepwell.cli.service_verbs import Lines, RetryFor
 from stepwell.cli.session import finish
 
@@ -49,6 +49,7 @@ def serve(
         ),
     ] = None,
     handlers: Modules = None,
+    strict_handlers: StrictHandlers = True,
     queue: Queues = None,
     concurrency: Concurrency = None,
     grace: Annotated[
@@ -83,6 +84,7 @@ def serve(
             apart=apart,
             workflows=workflows,
             modules=handlers or [],
+            strict=strict_handlers,
             queues=queue or ["default"],
             concurrency=concurrency,
             grace=grace,
@@ -97,6 +99,7 @@ def serve(
 @app.command(hidden=True)
 def serve_parts(
     handlers: Modules = None,
+    strict_handlers: StrictHandlers = True,
     queue: Queues = None,
     concurrency: Concurrency = None,
     grace: Annotated[float, typer.Option("--grace", metavar="SECONDS", min=0, help="As of serve.")] = 20.0,
@@ -114,6 +117,7 @@ def serve_parts(
     finish(
         lambda: apart.parts(
             modules=handlers or [],
+            strict=strict_handlers,
             queues=queue or ["default"],
             concurrency=concurrency,
             grace=grace,

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from stepwell.consumers.handlers import AGENT_TASK, is_agent_task, is_within
+from stepwell.consumers.handlers import AGENT_TASK, is_agent_task
+from stepwell.consumers.importing import may_be_imported
 from stepwell.log.port import Log
 
 WORKERS: Final = "workers"  # the group that all workers are in
@@ -37,7 +38,7 @@ class Elsewhere:
             if member.about != self._about:
                 says = {key: value.split(",") for key, value in member.about.items()}
                 has = says.get("handlers", ())
-                able = handler in has or is_within(handler, says.get("prefixes", ()))
+                able = handler in has or may_be_imported(handler, says.get("prefixes", ()))
                 able = able or (is_agent_task(handler) and AGENT_TASK in has)
                 if able and self._queues.intersection(says.get("queues", ())):
                     return True

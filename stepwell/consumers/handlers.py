@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, overload
 
 import msgspec
 
 from stepwell.consumers.context import StepContext
-from stepwell.consumers.parameters import Parameters
+from stepwell.consumers.importing import import_function, may_be_imported
+from stepwell.consumers.input_types import check_type, convert, is_structured
+from stepwell.consumers.parameters import Parameters, refuse_unknown
+from stepwell.consumers.signatures import CONTEXT_NAMES, Signature, innermost
 from stepwell.core.suggestions import suggest
 from stepwell.errors import HandlerError, StepTypeError
 from stepwell.schemas.custom_types import CustomType, check_name, find_type, installed_types, remember_type
@@ -58,79 +59,72 @@ class Handler:
         if self._parameters is not None:
             return self._parameters.fill(data, ctx)
         if self._input_type is not None:
-            data = msgspec.convert(data, self._input_type, strict=False)
+            data = convert(data, self._input_type)
         return [ctx if wanted == "ctx" else data for wanted in self._arguments]
 
 
-def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function that a partial or a callable object comes down to."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    if inspect.isroutine(function) or inspect.isclass(function):
-        return function
-    return function.__call__  # type: ignore[no-any-return, operator]
-
-
 def _is_asynchronous(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(_innermost(function))
+    return inspect.iscoroutinefunction(innermost(function))
 
 
 def _signature(name: str, function: Callable[..., Any]) -> tuple[list[str], Any]:
-    try:
-        parameters = [
-            parameter
-            for parameter in inspect.signature(function).parameters.values()
-            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        ]
-        hints = get_type_hints(_innermost(function)) if parameters else {}
-    except (TypeError, ValueError, NameError) as error:
-        raise HandlerError(f"its signature cannot be read: {error}", place=f"handler {name!r}") from error
+    place = f"handler {name!r}"
+    signature = Signature(place, function)
     wanted: list[str] = []
     input_type: Any = None
-    for parameter in parameters:
-        hint = hints.get(parameter.name)
-        if hint is StepContext or (parameter.name in ("ctx", "context") and len(wanted) == 1):
-            wanted.append("ctx")
-        elif "data" not in wanted:
-            wanted.append("data")
-            input_type = hint if _is_structured(hint) else None
+    optional = False  # whether all that follows has a default
+    for parameter in signature.parameters.values():
+        positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if positional and not optional:
+            if signature.is_context(parameter) or (parameter.name in CONTEXT_NAMES and len(wanted) == 1):
+                wanted.append("ctx")
+                continue
+            if "data" not in wanted:
+                wanted.append("data")
+                hint = signature.type_of(parameter)
+                if is_structured(hint):
+                    check_type(hint, place, parameter.name)
+                    input_type = hint
+                continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            if "data" not in wanted:
+                raise HandlerError(
+                    f"takes its input as {parameter}, and gets it as one value",
+                    place=place,
+                    remedy="Take one parameter, named data, say; with @stepwell.step, the keys of the input are "
+                    "parameters by name.",
+                )
         elif parameter.default is parameter.empty:
             raise HandlerError(
                 f"takes a parameter {parameter.name!r} that nothing is given for",
-                place=f"handler {name!r}",
+                place=place,
                 remedy="A handler takes its input and, if it likes, a StepContext named ctx.",
             )
         else:
-            break
+            optional = positional
     return wanted, input_type
-
-
-def _is_structured(hint: Any) -> bool:
-    """Whether an annotation asks for more than the JSON that is there anyway."""
-    if hint in (None, Any, dict, list, object, inspect.Parameter.empty):
-        return False
-    origin = getattr(hint, "__origin__", None)
-    return origin not in (dict, list, Mapping)
 
 
 class Handlers:
     """The handlers that a worker can run.
 
     Args:
-        prefixes: Modules, or prefixes of them, from which definitions may name functions by dotted path. Nothing
-            else is ever imported because a definition says so.
+        prefixes: Modules, or prefixes of them, from which definitions may name functions by dotted path: public
+            ones that are defined there. Nothing else is ever imported because a definition says so. None for no
+            paths at all: what was registered, and nothing else.
         builtin: Handlers of the built-in step types, by type.
         installed: Whether step types that installed packages bring are among them.
     """
 
     def __init__(
         self,
-        prefixes: Iterable[str] = (),
+        prefixes: Iterable[str] | None = (),
         builtin: Mapping[str, Callable[[Any, StepContext], Any]] | None = None,
         *,
         installed: bool = True,
     ) -> None:
-        self.prefixes = tuple(prefixes)
+        self.prefixes = tuple(prefixes or ())
+        self.strict = prefixes is None
         self._with_installed = installed
         self._registered: dict[str, Handler] = {}
         self._imported: dict[str, Handler] = {}
@@ -188,7 +182,7 @@ class Handlers:
     def _may_know(self, name: str) -> bool:
         return (
             name in self._registered
-            or is_within(name, self.prefixes)
+            or may_be_imported(name, self.prefixes)
             or is_agent_task(name)
             or ("." not in name and name in self._types())
         )
@@ -241,37 +235,15 @@ class Handlers:
 
     def _import(self, name: str) -> Callable[..., Any]:
         place = f"handler {name!r}"
-        module_name, dot, attribute = name.rpartition(".")
-        if not dot:
-            hint = suggest(name, self._registered)
+        if self.strict or "." not in name:
+            only = ", and this worker runs no others" if self.strict else ""
+            other = "start with --no-strict-handlers" if self.strict else "name it by a dotted path"
             raise HandlerError(
-                f"is not registered{hint}",
+                f"is not registered{only}{suggest(name, self._registered)}",
                 place=place,
-                remedy='Register it with @stepwell.handler("…") in a module named by --handlers, or name it by a '
-                "dotted path.",
+                remedy=f'Register it with @stepwell.handler("{name}") in a module named by --handlers, or {other}.',
             )
-        if not is_within(name, self.prefixes):
-            allowed = ", ".join(self.prefixes) or "none"
-            raise HandlerError(
-                f"lies outside the modules that steps may import (allowed: {allowed})",
-                place=place,
-                remedy=f"Start with --handlers {module_name}",
-            )
-        try:
-            module = importlib.import_module(module_name)
-        except (Exception, SystemExit) as error:  # it is foreign code that runs while it is imported
-            raise HandlerError(
-                f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
-                place=place,
-                remedy="Check the name, and that it can be imported from the current directory.",
-            ) from error
-        function = getattr(module, attribute, None)
-        if not callable(function):
-            functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            raise HandlerError(
-                f"module {module_name!r} has no function {attribute!r}{suggest(attribute, functions)}", place=place
-            )
-        return function  # type: ignore[no-any-return]
+        return import_function(name, self.prefixes)
 
 
 AGENT_TASK = "agent_task"
@@ -280,12 +252,6 @@ AGENT_TASK = "agent_task"
 def is_agent_task(name: str) -> bool:
     """Whether this is how the task of one agent is called."""
     return name.startswith(f"{AGENT_TASK}:")
-
-
-def is_within(path: str, prefixes: Iterable[str]) -> bool:
-    """Whether a function's dotted path lies in one of these modules, or below."""
-    module = path.rpartition(".")[0]
-    return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes if prefix)
 
 
 def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
@@ -298,25 +264,39 @@ registered = Handlers()
 """What ``@stepwell.handler`` fills; every worker of this process has it."""
 
 
-def handler(name: str | None = None) -> Callable[[Function], Function]:
-    """Make a function the handler of a name.
+@overload
+def handler(name: Function, /) -> Function: ...
+@overload
+def handler(name: str | None = None) -> Callable[[Function], Function]: ...
+def handler(name: Any = None, **unknown: Any) -> Any:
+    """Make a function the handler of a name; written ``@handler`` alone, of its own.
 
     Args:
         name: What definitions call it; without one, the function's own name.
 
     Returns:
         A decorator that returns the function as it is.
+
+    Raises:
+        HandlerError: The name belongs to another function, or the function takes what it cannot be given.
+        BuildError: An option that there is none of.
     """
+    refuse_unknown("@stepwell.handler", unknown, ("name",))
 
     def register(function: Function) -> Function:
-        registered.register(name or function.__name__, function)
+        registered.register(named or _own_name(function), function)
         return function
 
-    return register
+    named = name if isinstance(name, str) else None
+    return register if name is None or named is not None else register(name)
+
+
+def _own_name(function: Callable[..., Any]) -> str:
+    return str(getattr(innermost(function), "__name__", type(function).__name__))
 
 
 def step_type(
-    name: str, *, config: type[msgspec.Struct] | None = None, description: str = ""
+    name: str, *, config: type[msgspec.Struct] | None = None, description: str = "", **unknown: Any
 ) -> Callable[[Function], Function]:
     """Make a function a step type of its own: ``type: name`` in a definition.
 
@@ -335,7 +315,9 @@ def step_type(
 
     Raises:
         StepTypeError: The name is taken or none, or ``config`` is no Struct.
+        BuildError: An option that there is none of.
     """
+    refuse_unknown("@stepwell.step_type", unknown, ("name", "config", "description"))
     check_name(name, config)
 
     def register(function: Function) -> Function:

@@ -24,7 +24,7 @@ class LocalRuntime:
 
     Args:
         handlers: What the worker can run, besides the built-in types.
-        prefixes: Modules from which steps may name functions by dotted path.
+        prefixes: Modules from which steps may name functions by dotted path; None for registered ones alone.
         queues: What the worker takes steps from, besides the queues of the agents that have handlers.
         concurrency: Steps that run at once.
         only: Which instances' steps the worker takes; None for all.
@@ -42,7 +42,7 @@ class LocalRuntime:
         log: Log,
         *,
         handlers: Handlers = registered,
-        prefixes: Iterable[str] = (),
+        prefixes: Iterable[str] | None = (),
         queues: Iterable[str] = ("default",),
         concurrency: int | None = None,
         only: Callable[[str], bool] | None = None,

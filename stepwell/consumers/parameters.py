@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from stepwell.consumers.context import StepContext
+from stepwell.consumers.input_types import check_type, convert, is_structured
+from stepwell.consumers.signatures import CONTEXT_NAMES, Signature
+from stepwell.core.suggestions import suggest
 from stepwell.errors import BuildError, HandlerError
 
-_CONTEXT_NAMES = ("ctx", "context")
+
+def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that there are none of: dropped silently, they would not do what somebody meant by them.
+
+    Args:
+        what: What they were given to: ``@stepwell.step``.
+
+    Raises:
+        BuildError: There is one.
+    """
+    options = list(dict.fromkeys(known))
+    for name in given:
+        if name not in options:
+            raise BuildError(
+                f'{what} has no option "{name}"{suggest(name, options)}', remedy=f"It takes {', '.join(options)}."
+            )
 
 
 class Parameters:
@@ -29,11 +47,7 @@ class Parameters:
         self._name = name
         self._function = function
         place = f"handler {name!r}"
-        try:
-            signature = inspect.signature(function)
-            hints = get_type_hints(function)
-        except (TypeError, ValueError, NameError) as error:
-            raise HandlerError(f"its signature cannot be read: {error}", place=place) from error
+        signature = Signature(place, function)
         for parameter in signature.parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise HandlerError(
@@ -45,12 +59,15 @@ class Parameters:
         self._context = {
             parameter.name
             for parameter in self._all
-            if hints.get(parameter.name) is StepContext
-            or (parameter.name in _CONTEXT_NAMES and parameter.annotation is parameter.empty)
+            if signature.is_context(parameter)
+            or (parameter.name in CONTEXT_NAMES and parameter.annotation is parameter.empty)
         }
         passed = [parameter for parameter in self._all if parameter.name not in self._context]
-        self._types = {parameter.name: hints.get(parameter.name, Any) for parameter in passed}
-        self._signature = signature.replace(parameters=passed)
+        self._types = {parameter.name: signature.type_of(parameter) for parameter in passed}
+        for parameter in passed:
+            if parameter.default is parameter.empty and is_structured(self._types[parameter.name]):
+                check_type(self._types[parameter.name], place, parameter.name)
+        self._signature = signature.whole.replace(parameters=passed, return_annotation=inspect.Signature.empty)
         self.names = tuple(parameter.name for parameter in passed)
         self.needed = tuple(parameter.name for parameter in passed if parameter.default is parameter.empty)
 
@@ -89,7 +106,7 @@ class Parameters:
         if name not in data:
             return parameter.default
         try:
-            return msgspec.convert(data[name], self._types[name], strict=False)
+            return convert(data[name], self._types[name])
         except msgspec.ValidationError as error:
             text, at, path = str(error).partition(" - at `$")
             raise msgspec.ValidationError(f"{text} - at `$.{name}{path if at else '`'}") from None

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from stepwell.consumers.crew import LiveWorker
-from stepwell.consumers.handlers import is_agent_task, is_within
+from stepwell.consumers.handlers import is_agent_task
+from stepwell.consumers.importing import may_be_imported
 from stepwell.core.outcomes import NO_HANDLER
 from stepwell.core.state import StepState, StepStatus, WorkflowStatus
 from stepwell.diagnosis.case import Case, Finding, Remedy, named, said, span, until, when
@@ -193,7 +194,7 @@ def _has(worker: LiveWorker, ready: StepReady) -> bool:
         return ready.handler in worker.handlers or "agent_task" in worker.handlers
     if ready.step_type != "python" and ready.purpose != "compensate":
         return ready.step_type in worker.handlers
-    return ready.handler in worker.handlers or is_within(ready.handler, worker.prefixes)
+    return ready.handler in worker.handlers or may_be_imported(ready.handler, worker.prefixes)
 
 
 def worker_command(case: Case, ready: StepReady | None) -> str:

@@ -22,7 +22,9 @@ DEFINITION = "name: order\nversion: 1\nsteps:\n  - {id: a, handler: shop.pack}\n
 SHOP = textwrap.dedent(
     """
     import pathlib, time
+    import stepwell
 
+    @stepwell.handler("shop.pack")
     def pack(data):
         if data.get("slow"):
             pathlib.Path("packing").touch()

@@ -102,7 +102,7 @@ class Scalar:
         ([Box(Model(price=1.5))], [{"inside": {"price": 1.5, "when": None}}]),
         (10**30, 10**30),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_has_an_obvious_form_as_json_is_recorded_in_it(given, read):
     made = plain(given, "result")

@@ -1,0 +1,69 @@
+"""Options of steps and workflows that there are none of are refused: dropped, they would not do what they say."""
+
+import inspect
+
+import pytest
+
+import stepwell
+from stepwell import steps
+from stepwell.errors import BuildError
+
+
+@stepwell.step(name="options.reserve")
+def reserve(order: int) -> int:
+    return order
+
+
+def test_using_refuses_an_option_that_there_is_none_of():
+    with pytest.raises(BuildError, match=r'reserve\.using has no option "conditon", did you mean "condition"'):
+        reserve.using(conditon="input.ok")
+
+
+def test_step_refuses_an_option_that_there_is_none_of():
+    with pytest.raises(BuildError, match=r'@stepwell\.step has no option "retires", did you mean "retry"') as refused:
+        stepwell.step(retires=5)
+    assert "It takes name, id, after, condition, " in refused.value.remedy
+
+
+def test_workflow_refuses_an_option_that_there_is_none_of():
+    with pytest.raises(BuildError, match=r'@stepwell\.workflow has no option "verison", did you mean "version"'):
+        stepwell.workflow(verison="1")
+    with pytest.raises(BuildError, match='has no option "retry"'):
+        stepwell.workflow("named", retry=3)
+
+
+CALLS = {
+    "http_request": ("http://a",), "llm": ("x",), "file_operation": ("read", "a"), "agent_task": ("a",),
+    "approval_gate": ("a",), "input": (), "wait": (1,), "condition_check": ("true",), "process": ([], []),
+    "workflow_trigger": ("w",), "output": (1,),
+}  # fmt: skip
+
+
+def test_every_function_of_a_step_type_is_looked_at():
+    public = {
+        name
+        for name, value in vars(steps).items()
+        if inspect.isfunction(value) and value.__module__ == "stepwell.steps"
+    }
+    assert {name for name in public if not name.startswith("_")} == set(CALLS)
+
+
+@pytest.mark.parametrize("kind", sorted(CALLS))
+def test_a_step_type_refuses_an_option_that_there_is_none_of(kind):
+    @stepwell.workflow(f"options {kind}")
+    def flow():
+        getattr(steps, kind)(*CALLS[kind], retires=5)
+
+    with pytest.raises(BuildError, match=f'stepwell.steps.{kind} has no option "retires", did you mean "retry"'):
+        _ = flow.definition
+
+
+def test_a_step_types_own_settings_are_suggested_as_well():
+    @stepwell.workflow("options timeout")
+    def flow():
+        steps.http_request("http://a", timeout=5)
+
+    with pytest.raises(BuildError, match='has no option "timeout", did you mean "timeout_seconds"') as refused:
+        _ = flow.definition
+    assert "request_timeout_seconds" in refused.value.remedy
+    assert "line" in refused.value.place
