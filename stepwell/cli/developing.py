@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import SIGNS, short
-from stepwell.cli.registering import DEFAULT_DIRECTORY
+from stepwell.cli.registering import DEFAULT_DIRECTORY, tell_passed_over
 from stepwell.cli.session import UsageError, client_of, paths_of
 from stepwell.errors import LogError
 from stepwell.log.urls import VARIABLE, without_password
@@ -80,6 +80,7 @@ async def _watch(client: Client, directory: Path) -> None:
     while True:
         try:
             found = await folder.look()
+            tell_passed_over(folder.passed_over, _say)
         except LogError as error:  # the engine's business if it lasts; what was not registered is, next time
             _say(f"✘ {error}")
             found = []

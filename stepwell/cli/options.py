@@ -104,6 +104,10 @@ IfExists = Annotated[
         help="Where the id belongs to an instance that was started for something else: refuse, or use that one.",
     ),
 ]
+Workflows = Annotated[
+    Path | None,
+    typer.Option("--workflows", metavar="DIR", help="Definitions to register first; `workflows` where there is one."),
+]
 Priority = Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Higher runs first under load.")]
 Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps that run at once.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")]

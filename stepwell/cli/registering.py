@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from stepwell.errors import LogError, StepwellError
 if TYPE_CHECKING:
     from stepwell.client import Client
     from stepwell.consumers.definitions import RegisteredVersion
-    from stepwell.consumers.folder import Registered
+    from stepwell.consumers.folder import Folder, Registered
     from stepwell.telling import Logger
 
 DEFAULT_DIRECTORY = Path("workflows")
@@ -79,17 +79,23 @@ def _became(one: Registered, *, activate: bool) -> str:
 
 
 def _found(sources: Iterable[str]) -> Iterable[Path | str]:
-    from stepwell.consumers.folder import definition_files  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.folder import definition_files, holds_definition  # noqa: PLC0415 - start-up time
 
     for source in sources:
         path = Path(source)
         if path.is_dir():
             files = definition_files(path)
-            if not files:
+            held = [file for file in files if holds_definition(file)]
+            tell_passed_over(
+                [file for file in files if file not in set(held)], lambda text: print(text, file=sys.stderr)
+            )
+            if not held:
                 raise UsageError(
-                    "holds no definitions", place=source, remedy="They are files that end in .yaml, .yml or .json."
+                    "holds no definitions",
+                    place=source,
+                    remedy="They are files that end in .yaml, .yml or .json, with steps, tasks or a dag.",
                 )
-            yield from files
+            yield from held
         elif is_python(source):
             yield source
         else:
@@ -202,8 +208,24 @@ def chosen_directory(directory: Path | None) -> Path | None:
     return directory
 
 
-def tell(made: Iterable[Registered], logger: Logger) -> None:
-    """Log what became of the files of a directory."""
+_NAMED = 5  # files that were passed over, of which the others are counted
+
+
+def tell_passed_over(paths: Sequence[Path], say: Callable[[str], object]) -> None:
+    """Say in one line which files of a directory hold no definition."""
+    if paths:
+        more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+        say(f"passed over, as they hold no definition: {', '.join(map(str, paths[:_NAMED]))}{more}")
+
+
+async def look(folder: Folder, logger: Logger) -> None:
+    """Register the files of a directory, and log what became of them.
+
+    Raises:
+        LogError: The log cannot be used.
+    """
+    made = await folder.look()
+    tell_passed_over(folder.passed_over, logger.info)
     for one in made:
         if one.definition is None:
             logger.warning("definition refused", file=str(one.path), error=" ".join(str(one.error).split()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, StrictHandlers, Types
+from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, StrictHandlers, Types, Workflows
 from stepwell.cli.session import finish
 
 app = typer.Typer(rich_markup_mode=None)
@@ -33,12 +32,7 @@ def engine(
             "--max-runs", metavar="N", min=1, help="Steps in the hands of workers at which no more starts are taken."
         ),
     ] = None,
-    workflows: Annotated[
-        Path | None,
-        typer.Option(
-            "--workflows", metavar="DIR", help="Definitions to register first; `workflows` where there is one."
-        ),
-    ] = None,
+    workflows: Workflows = None,
     handlers: Types = None,
     retry_for: RetryFor = 300.0,
     as_json: Lines = False,
@@ -70,6 +64,7 @@ def engine(
 
 @app.command()
 def worker(
+    workflows: Workflows = None,
     handlers: Modules = None,
     strict_handlers: StrictHandlers = False,
     queue: Queues = None,
@@ -98,6 +93,7 @@ def worker(
 
     finish(
         lambda: serving.worker(
+            workflows=workflows,
             modules=handlers or [],
             strict=strict_handlers,
             queues=queue or ["default"],

@@ -51,7 +51,7 @@ async def engine(
     log: str | None,
 ) -> int:
     """Run an engine until stopped; return the exit status."""
-    from stepwell.cli.registering import chosen_directory, tell  # noqa: PLC0415 - start-up time
+    from stepwell.cli.registering import chosen_directory, look  # noqa: PLC0415 - start-up time
     from stepwell.consumers.admission import MOST_RUNS  # noqa: PLC0415
     from stepwell.consumers.definitions import Definitions  # noqa: PLC0415
     from stepwell.consumers.engine import Engine, process_name  # noqa: PLC0415
@@ -69,7 +69,7 @@ async def engine(
 
         async def attempt(at_work: Callable[[], None]) -> None:
             if folder is not None:  # a file that is wrong is told, and the engine works for all the others
-                tell(await folder.look(), telling.Logger("stepwell.engine"))
+                await look(folder, telling.Logger("stepwell.engine"))
             made = Engine(
                 opened, definitions=definitions, name=named, most_runs=most, retry_for=retry_for, outlast=True
             )
@@ -85,6 +85,7 @@ async def engine(
 
 async def worker(
     *,
+    workflows: Path | None,
     modules: Sequence[str],
     strict: bool,
     queues: Sequence[str],
@@ -96,15 +97,19 @@ async def worker(
     log: str | None,
 ) -> int:
     """Run a worker until stopped; return the exit status."""
-    from stepwell.consumers import settings  # noqa: PLC0415 - start-up time
+    from stepwell.cli.registering import chosen_directory, look  # noqa: PLC0415 - start-up time
+    from stepwell.consumers import settings  # noqa: PLC0415
     from stepwell.consumers.builtin import OF_SERVICES  # noqa: PLC0415
     from stepwell.consumers.builtin._allowed import check_roots  # noqa: PLC0415
+    from stepwell.consumers.definitions import Definitions  # noqa: PLC0415
     from stepwell.consumers.engine import process_name  # noqa: PLC0415
+    from stepwell.consumers.folder import Folder  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.consumers.worker import Worker  # noqa: PLC0415
 
     named = _named(name) or process_name()
     at_once = concurrency or settings.concurrency()
+    directory = chosen_directory(workflows)
     handlers = Handlers(paths_of(modules, strict=strict), OF_SERVICES)
     handlers.update(registered)
     telling.configure(as_json=as_json)  # after the handlers' modules, which may have ideas of their own
@@ -112,18 +117,22 @@ async def worker(
     def attempt_on(opened: Log) -> Attempt:
         check_roots()  # now that the log is known, which has to lie elsewhere
 
-        def attempt(at_work: Callable[[], None]) -> Awaitable[None]:
+        async def attempt(at_work: Callable[[], None]) -> None:
+            if directory is not None:
+                await look(Folder(Definitions(opened), directory, this_sender()), telling.Logger("stepwell.worker"))
             made = Worker(opened, handlers, queues=queues, concurrency=at_once, name=named)
-            return made.run(at_work, grace=grace)
+            await made.run(at_work, grace=grace)
 
         return attempt
 
-    about = {
+    about: dict[str, Any] = {
         "name": named,
         "queues": ",".join(queues),
         "concurrency": at_once,
         "handlers": ",".join(_own(handlers.names(), handlers.prefixes)) or "built-in step types only",
     }
+    if directory is not None:
+        about["workflows"] = str(directory)
     return await serve("worker", attempt_on, about, retry_for=retry_for, as_json=as_json, log=log)
 
 

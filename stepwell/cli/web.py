@@ -48,7 +48,7 @@ async def serve(
 ) -> int:
     """Serve HTTP, with an engine and a worker, in the same process unless told otherwise; return the exit status."""
     from stepwell.cli.apart import apart as beside  # noqa: PLC0415 - start-up time
-    from stepwell.cli.registering import chosen_directory, tell  # noqa: PLC0415
+    from stepwell.cli.registering import chosen_directory, look  # noqa: PLC0415
     from stepwell.cli.serving import ended_by, opened  # noqa: PLC0415
     from stepwell.client import Client  # noqa: PLC0415
     from stepwell.consumers.folder import Folder  # noqa: PLC0415
@@ -63,10 +63,10 @@ async def serve(
     url = log or os.environ.get(VARIABLE) or DEFAULT_URL
     access = Access(_known_tokens(tokens, url, open_=open_))
     check_exposure(host, access)
-    if http_only and (workflows is not None or modules or apart):
-        place = "--workflows" if workflows is not None else "--handlers" if modules else "--apart"
+    if http_only and (modules or apart):
+        place = "--handlers" if modules else "--apart"
         raise UsageError("is for the engine and worker that --http-only leaves out", place=place)
-    directory = None if http_only else chosen_directory(workflows)
+    directory = chosen_directory(workflows)
     prefixes = paths_of(modules, strict=strict)
     listening = listen(host, port)
     telling.configure(as_json=as_json)
@@ -80,7 +80,7 @@ async def serve(
             stack.push_async_callback(client.views.models.close)
             await client.views.models.start()  # before anybody asks: others may read the file beside us
             if directory is not None:
-                tell(await Folder(client.registry, directory).look(), logger)
+                await look(Folder(client.registry, directory), logger)
             failed: asyncio.Future[None] | None = None
             if apart:
                 failed = await stack.enter_async_context(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, StrictHandlers
+from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, StrictHandlers, Workflows
 from stepwell.cli.service_verbs import Lines, RetryFor
 from stepwell.cli.session import finish
 
@@ -42,12 +42,7 @@ def serve(
     apart: Annotated[
         bool, typer.Option("--apart", help="Engine and worker in a process of their own, so that two cores are used.")
     ] = False,
-    workflows: Annotated[
-        Path | None,
-        typer.Option(
-            "--workflows", metavar="DIR", help="Definitions to register first; `workflows` where there is one."
-        ),
-    ] = None,
+    workflows: Workflows = None,
     handlers: Modules = None,
     strict_handlers: StrictHandlers = True,
     queue: Queues = None,

@@ -224,11 +224,14 @@ class Definitions:
                 f"no workflow {workflow!r} version {version} is registered (there are: {newest})",
                 remedy="Register it first: client.register(path), or stepwell register FILE.",
             )
+        from stepwell.schemas.blueprint import of_template  # noqa: PLC0415 - start-up time
+
         known = ", ".join(sorted(self._versions)) or "none"
         named = f"{workflow!r}" + (f" version {version}" if version else "")
         return UnknownWorkflowError(
             f"no workflow {named} is registered{suggest(workflow, self._versions)} (there are: {known})",
-            remedy="Register its definition first: client.register(path), or stepwell start FILE.",
+            remedy=of_template(workflow)
+            or "Register its definition first: client.register(path), or stepwell start FILE.",
         )
 
     def by_hash(self, definition: str) -> Plan | None:

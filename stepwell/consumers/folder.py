@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import difflib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -12,10 +15,13 @@ from msgspec.structs import replace
 from stepwell.consumers.definitions import Definitions
 from stepwell.core.checked import compile_loaded
 from stepwell.core.plan import compile_plan
-from stepwell.errors import LogError, StepwellError
+from stepwell.errors import DefinitionError, LogError, StepwellError
+from stepwell.schemas.bounds import MOST_BYTES
 from stepwell.schemas.definitions import Definition
+from stepwell.schemas.json_text import without_bom
 from stepwell.schemas.load import read_definition
 from stepwell.schemas.sender import NOBODY, Sender
+from stepwell.schemas.texts import parse_text
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 _HASH: Final = 8  # digits of a content's hash in a version
@@ -55,6 +61,48 @@ def definition_files(directory: Path) -> list[Path]:
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(directory).parts)
     )
+
+
+def holds_definition(path: Path) -> bool:
+    """Whether a file that merely lies in a directory is one that somebody means as a definition.
+
+    Data lies beside definitions, some of it large. A file is passed over that is a list or a text, or a mapping
+    without a key that every definition has in one dialect or another (nor one that is misspelt). Nothing long is
+    parsed that does not even hold such a word. What cannot be told is looked at, and what is wrong with it is told.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        text = without_bom(data[:MOST_BYTES].decode(errors="replace"))
+    except (OSError, ValueError):
+        return True
+    if not text.strip():
+        return True
+    if _LIST.match(text) or (len(text) > _SHORT and not _WORD.search(text)):
+        return False
+    if len(data) > MOST_BYTES or _TOP.search(text):
+        return True
+    try:
+        found = parse_text(text, str(path))
+    except DefinitionError:
+        return _KEY.search(text) is not None
+    if not isinstance(found, dict):
+        return False
+    begun = "name" in found and found.keys() <= _KEYS  # all that there is belongs to a definition
+    return begun or any(map(_is_sign, found))
+
+
+def _is_sign(key: str) -> bool:
+    return key in _SIGNS or bool(difflib.get_close_matches(key, _SIGNS, n=1, cutoff=0.8))
+
+
+_SHORT: Final = 10_000  # characters that are parsed in any case
+_KEYS: Final = frozenset(Definition.__struct_fields__)
+_SIGNS: Final = ("steps", "tasks", "dag", "definition")
+_WORD: Final = re.compile(r"st\w*ps?\b|ta\w*ks?\b|\bdag\b|\bdef\w*n\b", re.IGNORECASE)
+_TOP: Final = re.compile(r"^[\"']?(?:steps|tasks|dag|definition)[\"']?\s*:", re.MULTILINE)
+_KEY: Final = re.compile(r"(?:^\s*|[{,]\s*)[\"']?(?:steps|tasks|dag|definition)[\"']?\s*:", re.MULTILINE)
+_LIST: Final = re.compile(r"(?:\s|#[^\n]*\n|%[^\n]*\n|---(?=\s))*(?:\[|-\s)")
 
 
 async def register_file(
@@ -127,6 +175,9 @@ class Folder:
     Args:
         definitions: Where they are registered.
         sender: Who registers them, for people.
+
+    Attributes:
+        passed_over: The files that the last look found for the first time, or changed, and that are no definitions.
     """
 
     def __init__(self, definitions: Definitions, directory: Path, sender: Sender = NOBODY) -> None:
@@ -134,6 +185,7 @@ class Folder:
         self._sender = sender
         self._directory = directory
         self._seen: dict[Path, tuple[int, int]] = {}
+        self.passed_over: list[Path] = []
 
     async def look(self) -> list[Registered]:
         """Register every file that is new, or has changed since it was looked at last; return what became of each.
@@ -145,8 +197,13 @@ class Folder:
         for gone in self._seen.keys() - {path for path, _ in found}:
             del self._seen[gone]
         made = []
+        self.passed_over = []
         for path, stamp in found:
             if self._seen.get(path) != stamp:
+                if not await asyncio.to_thread(holds_definition, path):
+                    self.passed_over.append(path)
+                    self._seen[path] = stamp
+                    continue
                 changed = path in self._seen
                 made.append(
                     await register_file(self._definitions, path, changed=changed, update=True, sender=self._sender)

@@ -10,7 +10,7 @@ from stepwell.core.suggestions import Suggestions
 from stepwell.core.values import shorten
 from stepwell.schemas.definitions import Definition, Step
 
-_SHOWN: Final = 20  # steps of a circle: of a long one, its ends
+_SHOWN: Final = 20  # steps of a cycle: of a long one, its ends
 
 
 class Graph:
@@ -114,7 +114,7 @@ class Graph:
         self.batches = tuple(batches)
         if sum(map(len, batches)) < len(steps):
             cycle = " → ".join(self._cycle({step_id for step_id, count in missing.items() if count > 0}))
-            self._problems.append(f"steps: they depend on each other in a circle: {cycle}")
+            self._problems.append(f"steps: they depend on each other in a cycle: {cycle}")
         named = tuple(step_id for step_id, step in steps.items() if step.type == "output")
         self.outputs = named or tuple(step_id for step_id in steps if not self.dependents[step_id])
 
@@ -126,6 +126,6 @@ class Graph:
         while at not in path:
             path[at] = len(path)
             at = next(other for other in self._steps[at].depends_on if other in left)
-        circle = list(path)[path[at] :]
-        circle = [*circle, at][::-1]
-        return circle if len(circle) <= _SHOWN else [*circle[: _SHOWN // 2], "…", *circle[-_SHOWN // 2 :]]
+        found = list(path)[path[at] :]
+        found = [*found, at][::-1]
+        return found if len(found) <= _SHOWN else [*found[: _SHOWN // 2], "…", *found[-_SHOWN // 2 :]]

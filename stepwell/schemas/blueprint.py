@@ -158,6 +158,26 @@ def find_blueprint(name: str, directory: Path = OWN_DIRECTORY) -> Blueprint:
     )
 
 
+def of_template(workflow: str) -> str:
+    """How a workflow is made of the shipped template that its name says; empty where none is called so.
+
+    Args:
+        workflow: ``order_processing``, also written ``order-processing`` or ``order_processing_workflow``.
+    """
+    name = workflow.lower().replace("-", "_").removesuffix("_workflow")
+    text = next(
+        (entry.read_text(encoding="utf-8") for entry in resources.files(_SHIPPED).iterdir()
+         if Path(entry.name).stem == name and entry.name.endswith(SUFFIXES)), None,
+    )  # fmt: skip
+    if text is None:
+        return ""
+    needs = f" Its worker is started with --handlers {_SHIPPED}.handlers." if f"{_SHIPPED}.handlers" in text else ""
+    return (
+        f"There is a template of this name: `stepwell create {name}`, or over HTTP POST /v1/templates/{name}, makes "
+        f"and registers it; `stepwell templates {name}` shows what it takes.{needs}"
+    )
+
+
 def instantiate(blueprint: Blueprint, given: Mapping[str, Any], *, name: str = "") -> dict[str, Any]:
     """A definition made from a template, as plain data.
 

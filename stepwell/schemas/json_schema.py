@@ -1,7 +1,7 @@
 """The JSON Schema of a definition as people write it: the canonical form and its short forms, for editors.
 
 Made from the structs that read definitions and from the tables of step types, so that it cannot know other keys than
-they do. It sees shapes only; what needs the whole graph (unknown ids, circles, expressions) is seen by
+they do. It sees shapes only; what needs the whole graph (unknown ids, cycles, expressions) is seen by
 ``stepwell validate``.
 """
 

@@ -85,12 +85,12 @@ def parse_text(text: str, place: str) -> Any:
 
 
 def _parse_checked(text: str, place: str) -> Any:
-    if text.lstrip().startswith("{"):
+    if text.lstrip()[:1] in ("{", "["):
         try:
             return _parse_json(text)
         except JsonError as error:  # of a key that is given twice YAML's reader knows the line
             problem = str(error)
-        try:  # YAML's flow style begins with a brace, too
+        try:  # YAML's flow style begins with a bracket, too
             return _parse_yaml(text, place)
         except TooLargeError:
             raise

@@ -34,7 +34,7 @@ BAD_DEFINITIONS = {
     "duplicate id": ("name: x\nsteps: [{id: a, handler: greet}, {id: a, handler: greet}]", "is given to 2 steps"),
     "cycle": (
         "name: x\nsteps: [{id: a, handler: greet, depends_on: [b]}, {id: b, handler: greet, depends_on: [a]}]",
-        "in a circle: ",
+        "in a cycle: ",
     ),
     "bad expression": ("name: x\nsteps: [{id: a, handler: greet, condition: 'input.x ==='}]", "steps[0].condition"),
     "forbidden expression": (

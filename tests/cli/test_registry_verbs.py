@@ -231,3 +231,29 @@ def test_the_command_tells_it_as_one_message(shell: Shell):
     refused = shell("run", "flow.py:outer", status=2)
     assert refused.stderr.startswith("error: workflow 'outer', line 15:")
     assert refused.stdout == ""
+
+
+def test_registering_a_directory_passes_over_data_in_one_line_and_a_file_that_is_named_is_read(inside: Inside):
+    (inside.directory / "flows").mkdir()
+    inside.write("flows/w.yaml", "name: w\nsteps: [{id: a, type: input}]\n")
+    for number in range(9):
+        inside.write(f"flows/rows{number}.json", [{"steps": number}])
+    err = inside("register", "flows")
+    assert err.count("\n") == 1
+    assert err.startswith("passed over, as they hold no definition: flows/rows0.json, ")
+    assert "and 4 more" in err
+    assert "a definition is a mapping" in inside("register", "flows/rows1.json", status=2)
+    inside.write("rows.json", [1])
+    (inside.directory / "data").mkdir()
+    inside.write("data/rows.json", [1])
+    assert "holds no definitions" in inside("register", "data", status=2)
+
+
+def test_a_workflow_that_is_a_template_s_is_told_how_it_is_registered_in_one_step(inside: Inside):
+    inside("create", "sample")
+    for name in ("order_processing", "order-processing", "order_processing_workflow"):
+        err = inside("start", name, status=2)
+        assert "`stepwell create order_processing`" in err
+        assert "POST /v1/templates/order_processing" in err
+        assert "--handlers stepwell.templates.handlers" in err
+    inside("start", "sample", "--input", "{}", status=0)

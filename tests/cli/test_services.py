@@ -357,3 +357,11 @@ def test_a_start_that_waits_says_what_is_missing_and_ends_as_a_run_does(fleet: F
     assert "No engine works on this log now: `stepwell engine" in err
     assert "nothing but trouble" in err
     fleet.alive.remove(waiting)
+
+
+def test_a_worker_registers_what_is_in_the_directory_of_definitions(fleet: Fleet):
+    (fleet.shell.directory / "workflows").mkdir()
+    fleet.shell.write("workflows/w.yaml", "name: w\nversion: 1.10\nsteps: [{id: a, type: input}]\n")
+    fleet.shell.write("workflows/rows.json", [1, 2])
+    fleet.worker()
+    until(lambda: "w@1.10" in fleet.shell("definitions", "--log", fleet.url, status=None).stdout.replace(" ", "@"))

@@ -66,7 +66,7 @@ def test_a_problem_is_told_with_its_place(steps, expected):
 
 def test_a_cycle_is_shown_as_a_path():
     found = problems(step("start"), step("a", "start", "c"), step("b", "a"), step("c", "b"), step("end", "c"))
-    assert found == ["steps: they depend on each other in a circle: a → b → c → a"]
+    assert found == ["steps: they depend on each other in a cycle: a → b → c → a"]
 
 
 def test_every_problem_is_told_at_once():

@@ -99,11 +99,11 @@ def test_refused(node, message):
     assert message in str(caught.value)
 
 
-def test_a_circle_is_told_with_its_nodes():
+def test_a_cycle_is_told_with_its_nodes():
     nodes = [{"id": a, "handler": "h", "dependencies": [b]} for a, b in ("xy", "yz", "zx")]
     with pytest.raises(DefinitionError) as caught:
         compile_loaded(read_definition(graph(*nodes)))
-    assert caught.value.problems == ["dag.nodes: they depend on each other in a circle: x → z → y → x"]
+    assert caught.value.problems == ["dag.nodes: they depend on each other in a cycle: x → z → y → x"]
 
 
 def test_a_key_of_a_node_that_is_no_output_is_told_once_with_what_to_write():

@@ -48,7 +48,7 @@ def test_everything_at_once_in_the_order_of_the_text():
     syntax = "(line 1, column 1): invalid syntax"
     expected = [
         "line 2: parameters: expected parameters by name, such as {amount: {type: number}}, or a list",
-        "line 3: tasks: they depend on each other in a circle: d → e → d",
+        "line 3: tasks: they depend on each other in a cycle: d → e → d",
         'line 4: tasks[0].type ("a"): unknown type "activty", did you mean "activity"?',
         'line 4: tasks[0].config: nothing is called "nothing"; there are input, step_outputs, context and step ids',
         'line 8: tasks[1].timeout ("b"): "soon" is no duration; write seconds, or a text such as 90s, 15m, 2h or 3d',

@@ -191,7 +191,7 @@ SHAPES: list[tuple[str, Any, str]] = [
     ("depends on a megabyte", one(depends_on=["b" * 1_000_000]), 'unknown step "bbb'),
     ("depends on nothing at all", one(depends_on=[""]), 'unknown step ""'),
     ("depends twice", flow({"id": "a", "handler": "h"}, {"id": "b", "handler": "h", "depends_on": ["a", "a"]}), "is named 2 times"),
-    ("a circle", flow({"id": "a", "handler": "h", "depends_on": ["b"]}, {"id": "b", "handler": "h", "depends_on": ["a"]}), "in a circle: a → b → a"),
+    ("a cycle", flow({"id": "a", "handler": "h", "depends_on": ["b"]}, {"id": "b", "handler": "h", "depends_on": ["a"]}), "in a cycle: a → b → a"),
     ("an id twice", flow({"id": "a", "handler": "h"}, {"id": "a", "handler": "h"}), "is given to 2 steps"),
     ("an unknown mode", one(mode="serial"), "mode"),
     ("a mode that is a list", one(mode=[]), "mode"),

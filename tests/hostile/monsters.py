@@ -139,7 +139,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "deep data": (lambda: _registered(one(config={"a": _nested(100_000)})), "nested more than 200 deep"),
     "150,000 steps": (_plain(lambda: flow(*_chain(150_000))), "there are 150,000, 100,000 are allowed"),
     "a million dependencies": (_plain(lambda: _layers(600, 3)), "720,000 dependencies, 500,000 are allowed"),
-    "a circle of 50,000 steps": (_plain(lambda: _circle(50_000)), "in a circle"),
+    "a cycle of 50,000 steps": (_plain(lambda: _circle(50_000)), "in a cycle"),
     "20,000 wrong dependencies": (
         _plain(lambda: flow(*[{"id": f"step-{n}", "handler": "h", "depends_on": [f"stp-{n}"]} for n in range(20_000)])),
         "and 19,900 more",
