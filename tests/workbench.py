@@ -11,8 +11,9 @@ from collections import Counter
 from stepwell.client import Client
 from stepwell.consumers.admission import Admission
 from stepwell.consumers.builtin import BUILTIN
+from stepwell.consumers.clock import Clock
 from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.engine import Engine, wall_clock
+from stepwell.consumers.engine import Engine
 from stepwell.consumers.handlers import Handlers
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.reading import EventReader
@@ -170,7 +171,7 @@ class Claimant:
             await self.definitions.catch_up()
         while True:
             owner = PartitionOwner(
-                self.log, self.partition, self.definitions, self.admission, name="claimant", clock=wall_clock
+                self.log, self.partition, self.definitions, self.admission, name="claimant", clock=Clock()
             )
             self.owners.append(owner)
             try:

@@ -28,7 +28,7 @@ from stepwell.schemas.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
-from stepwell.schemas.events import EVENTS_VERSION, Event, Transition
+from stepwell.schemas.events import EVENTS_VERSION, Deciding, ErrorInfo, Event, PartitionOwned, Transition
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.engine")
@@ -65,17 +65,18 @@ class Decider:
     def needs_more(
         self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand
     ) -> bool:
-        """Whether something must be read before this command can be decided."""
+        """Whether something must be read before this command can be decided.
+
+        Compiles nothing: what that costs is part of deciding.
+        """
         self._archived = None
         if instance is not None:
-            return self._definitions.by_hash(instance.definition) is None
+            return not self._definitions.knows(instance.definition)
         if isinstance(command, StartWorkflow):
             if command.instance_id in state.finished:
                 return False
             # Whatever looks inactive here may have been activated since: only what was read to its end is refused.
-            return self._definitions.resolve(
-                command.workflow, command.version
-            ) is None or not self._definitions.is_active(command.workflow, command.version)
+            return not self._definitions.is_active(command.workflow, command.version)
         return isinstance(command, (ResumeWorkflow, RollbackWorkflow))
 
     async def learn(self, instance: InstanceState | None, command: Command | InternalCommand) -> None:
@@ -83,7 +84,7 @@ class Decider:
         if instance is None and isinstance(command, (ResumeWorkflow, RollbackWorkflow)):
             history = await self._reader.history(command.instance_id)
             self._archived = fold(accepted.transition for accepted in history)
-            if self._archived is not None and self._definitions.by_hash(self._archived.definition):
+            if self._archived is not None and self._definitions.knows(self._archived.definition):
                 return
         await self._definitions.catch_up()
 
@@ -95,20 +96,43 @@ class Decider:
         What is too large for a record is released in smaller parts; a single event that is too large fails its
         step. A bug in deciding sets the one instance aside, and the partition goes on.
         """
-        finished = state.finished.get(command.instance_id) if instance is None else None
-        room = max(MAX_MADE, _RECORDS * self._log.max_record_bytes)
-        circumstances = Circumstances(now, self._definitions, finished, self._archived, BUDGET, room=room)
+        circumstances = self._circumstances(state, instance, command, now)
         try:
             return self._decide(instance, command, circumstances)
         except Exception as error:
             _logger.exception("undecidable", instance_id=command.instance_id, command=type(command).__name__)
-            quarantine = QuarantineInstance(
-                command.instance_id,
-                describe(error),
-                command=type(command).__name__,
-                command_id=id_to_answer(command),
-            )
-            return self._decide(instance, quarantine, circumstances)
+            info = describe(error)
+            reason = f"a bug in Stepwell: {info.type}: {info.message}"
+            return self._decide(instance, _quarantine(instance, command, info, reason), circumstances)
+
+    def condemn(
+        self,
+        state: PartitionState,
+        instance: InstanceState | None,
+        command: Command | InternalCommand,
+        now: int,
+        suspect: PartitionOwned,
+    ) -> Decided | None:
+        """Set the instance of a command aside that one process after the other has died over.
+
+        Args:
+            suspect: The last one's claim.
+        """
+        named = suspect.deciding or Deciding(0)
+        died = f"{named.deaths + 1} processes in a row died, or had to be killed, while they decided its "
+        where = f" ({named.place})" if named.place else ""
+        reason = f"{died}{named.command}{where}; the last one was {suspect.owner}"
+        _logger.warning("quarantined", partition=self._partition, instance_id=command.instance_id, reason=reason)
+        info = ErrorInfo(type="ProcessDied", message=reason, retryable=False)
+        circumstances = self._circumstances(state, instance, command, now)
+        return self._decide(instance, _quarantine(instance, command, info, reason), circumstances)
+
+    def _circumstances(
+        self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand, now: int
+    ) -> Circumstances:
+        finished = state.finished.get(command.instance_id) if instance is None else None
+        room = max(MAX_MADE, _RECORDS * self._log.max_record_bytes)
+        return Circumstances(now, self._definitions, finished, self._archived, BUDGET, room=room)
 
     def _decide(
         self,
@@ -145,6 +169,19 @@ class Decider:
         """Whether a transition fits a record, and each of its effects: they name the workflow as well."""
         limit = self._log.max_record_bytes
         return len(value) <= limit and all(len(encode(effect)) <= limit for effect in found)
+
+
+def _quarantine(
+    instance: InstanceState | None, command: Command | InternalCommand, error: ErrorInfo, reason: str
+) -> QuarantineInstance:
+    return QuarantineInstance(
+        command.instance_id,
+        error,
+        command=type(command).__name__,
+        command_id=id_to_answer(command),
+        reason=reason,
+        parent=getattr(command, "parent", None) if instance is None else None,
+    )
 
 
 def id_to_answer(command: Command | InternalCommand) -> str:

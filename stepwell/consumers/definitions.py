@@ -89,6 +89,7 @@ class Definitions:
         self._versions: dict[str, dict[str, _Version]] = {}  # by name and version, the newest version last
         self._definitions: dict[str, Definition] = {}  # by hash
         self._plans: dict[str, Plan] = {}  # by hash, compiled when first asked for
+        self._broken: set[str] = set()  # hashes of those that do not compile
 
     async def catch_up(self) -> None:
         """Read up to the end of the topic as it is now."""
@@ -237,14 +238,19 @@ class Definitions:
     def by_hash(self, definition: str) -> Plan | None:
         """The definition that an instance is pinned to, compiled; None where it is not known (yet)."""
         plan = self._plans.get(definition)
-        if plan is None and definition in self._definitions:
+        if plan is None and definition in self._definitions and definition not in self._broken:
             try:
                 plan = compile_plan(self._definitions[definition])
             except DefinitionError as error:
                 _logger.warning("a registered definition does not compile", hash=definition, error=str(error))
+                self._broken.add(definition)
                 return None
             self._plans[definition] = plan
         return plan
+
+    def knows(self, definition: str) -> bool:
+        """Whether a definition was read, by its hash; it need not have been compiled."""
+        return definition in self._plans or definition in self._definitions
 
     def by_prefix(self, prefix: str) -> Plan | None:
         """The definition whose hash begins so, compiled; of several, the one that was read first."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from stepwell.core.acceptance import Acceptance
 from stepwell.core.effects import Effect
 from stepwell.core.partition import PartitionState
 from stepwell.log.partitioner import partition_for
@@ -19,15 +20,15 @@ class _Sending:
     """The effects of some transitions.
 
     Attributes:
-        index: Once they have arrived, everything up to this transition is delivered,
+        at: Once they have arrived, everything up to this transition is delivered,
         state: and adds up to this.
         outstanding: How many sends are still to come or under way.
     """
 
-    __slots__ = ("index", "outstanding", "state")
+    __slots__ = ("at", "outstanding", "state")
 
-    def __init__(self, index: int, state: PartitionState, outstanding: int = 0) -> None:
-        self.index = index
+    def __init__(self, at: Acceptance, state: PartitionState, outstanding: int = 0) -> None:
+        self.at = at
         self.state = state
         self.outstanding = outstanding
 
@@ -36,13 +37,13 @@ class Deliveries:
     """What one owner sends out.
 
     Args:
-        epoch: The owner's.
+        epoch: The owner's first.
         state: What it has taken over.
         released: Offset of the last transition whose effects the owners before have delivered.
         failed: Told of each send that has ended; says whether it failed.
 
     Attributes:
-        index: Everything up to this transition of the owner is delivered,
+        at: Everything up to this transition of the owner is delivered,
         state: and adds up to this; None until what the owners before may not have delivered has arrived.
         released: Offset of that transition.
     """
@@ -56,13 +57,12 @@ class Deliveries:
         failed: Callable[[asyncio.Future[Any]], bool],
     ) -> None:
         self._log = log
-        self._epoch = epoch
         self._failed = failed
         # Everything up to the claim is delivered once this is: the claim stands for it.
-        self._first = _Sending(0, state, outstanding=1)
+        self.at = Acceptance(epoch)
+        self._first = _Sending(self.at, state, outstanding=1)
         self._sendings = deque([self._first])
         self.state: PartitionState | None = None
-        self.index = 0
         self.released = released
 
     @property
@@ -70,9 +70,9 @@ class Deliveries:
         """Whether anything has not arrived yet."""
         return bool(self._sendings)
 
-    def send(self, found: Sequence[Effect], index: int, state: PartitionState) -> None:
-        """Send the effects of the transitions up to ``index``, which add up to ``state``."""
-        sending = _Sending(index, state)
+    def send(self, found: Sequence[Effect], at: Acceptance, state: PartitionState) -> None:
+        """Send the effects of the transitions up to ``at``, which add up to ``state``."""
+        sending = _Sending(at, state)
         self._sendings.append(sending)
         self._send(found, sending, again=False)
 
@@ -123,5 +123,5 @@ class Deliveries:
         """Note how far everything has arrived; a send that went to several queues may be overtaken."""
         while self._sendings and not self._sendings[0].outstanding:
             sending = self._sendings.popleft()
-            self.state, self.index = sending.state, sending.index
-            self.released = self._epoch + sending.index
+            self.state, self.at = sending.state, sending.at
+            self.released = sending.at.offset

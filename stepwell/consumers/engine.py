@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from stepwell.consumers.admission import MOST_RUNS, Admission
+from stepwell.consumers.clock import Clock, wall_clock
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.supervisor import FATAL, STEADY_AFTER, OutOfPatienceError, Trouble
 from stepwell.consumers.takeover import SurpriseError
+from stepwell.core.deaths import MOST_DEATHS
 from stepwell.errors import LogClosedError, LogError, LogFullError
 from stepwell.log.port import DEFINITIONS, Log, Membership
 from stepwell.telling import Logger
@@ -25,11 +27,11 @@ _logger = Logger("stepwell.engine")
 
 _FIRST_PAUSE: Final = 0.05  # seconds; doubled for each further surprise, so that two owners never fight hot
 _LONGEST_PAUSE: Final = 2.0
+_WELL_AFTER: Final = 10.0
 
 
-def wall_clock() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
+_PROCESS: Final = "process"  # what an engine says of itself, so that others know that it lives
+_THIS_PROCESS: Final = secrets.token_hex(8)
 
 
 def process_name() -> str:
@@ -46,6 +48,10 @@ class Engine:
         most_runs: Steps in the hands of workers, over all its partitions, at which it takes no further starts.
         retry_for: Seconds for which a partition may have trouble with the log before the engine gives up; None
             for ever.
+        process: Whose life this is: no other process has the same, and none after a restart. Without one, the
+            running program's.
+        most_deaths: How many processes may die over one command, or have to be killed, before its instance is
+            quarantined.
         outlast: Go on with the other partitions where one has stopped because nobody may decide on it: its events
             are damaged, or of a newer version. Otherwise, and where none is left, ``run`` raises what stopped it.
     """
@@ -59,13 +65,18 @@ class Engine:
         name: str = "",
         most_runs: int = MOST_RUNS,
         retry_for: float | None = None,
+        process: str = _THIS_PROCESS,
+        most_deaths: int = MOST_DEATHS,
         outlast: bool = False,
     ) -> None:
         self._log = log
+        self._process = process
+        self._most_deaths = most_deaths
         self._outlast = outlast
         self._most_runs = most_runs
         self._retry_for = retry_for
-        self._clock = clock
+        self._wall = clock
+        self._clock: Clock
         self._name = name or process_name()
         self._definitions = definitions or Definitions(log)
         self._owners: dict[int, asyncio.Task[None]] = {}
@@ -85,7 +96,8 @@ class Engine:
         """
         self._fatal = asyncio.get_running_loop().create_future()
         self._admission = Admission(self._most_runs)
-        about = {"name": self._name, "max_runs": str(self._most_runs)}
+        self._clock = Clock(self._wall)
+        about = {"name": self._name, "max_runs": str(self._most_runs), _PROCESS: self._process}
         self._membership = await self._log.join(ENGINES, about)
         if at_work is not None:
             at_work()
@@ -131,10 +143,11 @@ class Engine:
 
     async def _own(self, partition: int) -> None:
         """Own a partition for as long as the group says so, claiming it anew after every surprise."""
+        loop = asyncio.get_running_loop()
         pause = _FIRST_PAUSE
         trouble = Trouble(f"partition {partition}", self._retry_for)
         while True:
-            began = self._clock()
+            began = loop.time()
             owner = PartitionOwner(
                 self._log,
                 partition,
@@ -142,6 +155,9 @@ class Engine:
                 self._admission,
                 name=self._name,
                 clock=self._clock,
+                process=self._process,
+                alive=self._alive,
+                most_deaths=self._most_deaths,
                 reached=self._membership.reached,
             )
             try:
@@ -171,10 +187,13 @@ class Engine:
                 _logger.info("somebody else wrote; claiming anew", partition=partition, reason=str(surprise))
             except Exception as error:
                 _logger.warning("claiming the partition anew", partition=partition, error=str(error), exc_info=True)
-            if self._clock() - began > 10_000:  # it went well for a while
+            if loop.time() - began > _WELL_AFTER:  # it went well for a while
                 pause = _FIRST_PAUSE
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _alive(self) -> list[str]:
+        return [member.about.get(_PROCESS, "") for member in await self._log.members(ENGINES)]
 
     def _give_out(self, error: LogError) -> None:
         if not self._fatal.done():

@@ -16,7 +16,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from stepwell.consumers.claims import Back, Claim, Completed, Failed, Step, Word
-from stepwell.consumers.engine import wall_clock
+from stepwell.consumers.clock import wall_clock
 from stepwell.consumers.remote import Remote
 from stepwell.errors import LogClosedError, TooManyWorkersError, UnknownClaimError
 from stepwell.log.port import Log

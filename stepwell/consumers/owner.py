@@ -13,9 +13,8 @@ dropped, and whoever the group then gives the partition to (perhaps this process
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -23,18 +22,22 @@ from typing import Any, Final
 from msgspec import Struct
 
 from stepwell.consumers.admission import Admission
+from stepwell.consumers.care import Care, Ends, place_of
+from stepwell.consumers.clock import LONGEST_WAIT, Clock, PartitionClock
 from stepwell.consumers.deciding import Decided, Decider
 from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.delivering import Deliveries
+from stepwell.consumers.due import DueTimers
 from stepwell.consumers.inbox import BATCH, Inbox
 from stepwell.consumers.snapshotting import Covered, Snapshots, Tail
 from stepwell.consumers.strays import Asked, Strays, read_commands
-from stepwell.consumers.takeover import Possession, SurpriseError, is_unsettled, take_over
-from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Stamp, proves, stamp_headers
+from stepwell.consumers.takeover import Possession, SurpriseError, claim_of, is_unsettled, take_over
+from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Acceptance, Stamp, proves, stamp_headers
+from stepwell.core.deaths import MOST_DEATHS, died_over
 from stepwell.core.effects import Effect, effects
 from stepwell.core.load import change, runs_of
 from stepwell.core.partition import PartitionState, enter
-from stepwell.core.starting import can_continue
+from stepwell.core.starting import can_continue, may_continue
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogClosedError
 from stepwell.log.port import COMMANDS, EVENTS, NO_HEADERS, STARTS, Log, NewRecord
@@ -50,19 +53,8 @@ from stepwell.schemas.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
-from stepwell.schemas.events import (
-    CommandRejected,
-    PartitionSnapshotted,
-    StepRetryScheduled,
-    StepReturned,
-    StepStarted,
-    StepWaiting,
-    WorkflowReopened,
-    WorkflowResumed,
-    WorkflowStarted,
-)
+from stepwell.schemas.events import EVENTS_VERSION, CommandRejected, Deciding, PartitionOwned, PartitionSnapshotted
 from stepwell.schemas.sender import answering
-from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.owner")
@@ -70,18 +62,19 @@ _logger = Logger("stepwell.owner")
 # Transitions on their way to the disk at once; bounds memory when the disk is slower than deciding.
 MAX_UNPROVED: Final = 4_000
 
-_SETS_TIMER: Final = (
-    WorkflowStarted, StepRetryScheduled, StepWaiting, StepReturned, StepStarted, ApprovalRequired, ChildRequested,
-)  # fmt: skip
-_RESUMES: Final = (WorkflowResumed, WorkflowReopened)
 _STEERS: Final = (CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow)
 
 
 class _Unproved(Struct, frozen=True, gc=False):
-    """A transition on its way, with what it makes of the partition."""
+    """A record on its way, with what it makes of the partition.
 
-    index: int
-    decided: Decided | None  # None for a snapshot's own record
+    Attributes:
+        at: Its place; its index is 0 where it is a claim.
+        decided: None for a snapshot's own record, and for a claim.
+    """
+
+    at: Acceptance
+    decided: Decided | None
     state: PartitionState
     size: int
 
@@ -92,7 +85,10 @@ class PartitionOwner:
     Args:
         admission: Says when starts are taken; shared by the owners of one engine.
         name: Who it is, for people who read the log.
-        clock: Milliseconds since 1970.
+        clock: This machine's.
+        process: Whose life this is: no other process has the same, and none after a restart.
+        alive: Asked which processes live, where one may have died.
+        most_deaths: How many processes may die over a command before its instance is quarantined.
         reached: Told up to where a topic was followed; see ``port.Membership``.
     """
 
@@ -104,7 +100,10 @@ class PartitionOwner:
         admission: Admission,
         *,
         name: str,
-        clock: Callable[[], int],
+        clock: Clock,
+        process: str = "",
+        alive: Callable[[], Awaitable[Collection[str]]] | None = None,
+        most_deaths: int = MOST_DEATHS,
         reached: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self._log = log
@@ -114,8 +113,11 @@ class PartitionOwner:
         self._admission = admission
         self._name = name
         self._clock = clock
+        self._process = process
+        self._alive = alive
+        self._most_deaths = most_deaths
         self._strays = Strays(log, partition)
-        self._timers: list[tuple[int, str, str]] = []  # (due, instance, timer): a heap; the state says which hold
+        self._timers = DueTimers()
         self._continuing: deque[str] = deque()  # instances with more to start than fitted one record
         self._unproved: deque[_Unproved] = deque()
         self._room = asyncio.Event()
@@ -134,8 +136,11 @@ class PartitionOwner:
             LogError: The log cannot be used.
         """
         self._trouble = asyncio.get_running_loop().create_future()
-        possession = await take_over(self._log, self.partition, self._name, self._clock())
-        self._begin(possession, await self._log.end(COMMANDS, self.partition))
+        possession = await take_over(self._log, self.partition, self._name, self._clock.wall(), self._process)
+        commands, starts = [await self._log.end(topic, self.partition) for topic in (COMMANDS, STARTS)]
+        self._time = PartitionClock(self._clock, self.partition, possession.state.at)
+        until = Ends(commands, starts, self._time.now())
+        self._begin(possession, until, await self._deaths(possession.claims))
         self._taken_at = asyncio.get_running_loop().time()
         work = asyncio.ensure_future(self._work())
         try:
@@ -145,6 +150,8 @@ class PartitionOwner:
             work.result()
         finally:
             # All that ends at once comes first: who gives up a partition may be cancelled itself meanwhile.
+            if not self._trouble.done() and not work.done():
+                self._tell_of_living()
             work.cancel()
             self._inbox.stop()
             self._snapshots.stop()
@@ -155,11 +162,18 @@ class PartitionOwner:
                 if not self._trouble.cancel():
                     self._trouble.exception()  # asked for, so that asyncio does not complain where we were cancelled
 
-    def _begin(self, possession: Possession, asked: int) -> None:
+    async def _deaths(self, claims: Sequence[PartitionOwned]) -> list[PartitionOwned]:
+        """The claims that tell what the owners before have died over."""
+        if not died_over(claims, (self._process,)):
+            return []
+        return died_over(claims, (self._process, *(await self._alive() if self._alive is not None else ())))
+
+    def _begin(self, possession: Possession, until: Ends, deaths: Sequence[PartitionOwned]) -> None:
         self.epoch = possession.epoch
         self.index = 0
         self.speculative = self.confirmed = possession.state
-        self._proved_index = 0
+        self._proved = Acceptance(self.epoch)
+        self._named = -1  # our newest claim that names what is decided
         self._deliveries = Deliveries(self._log, self.epoch, possession.state, possession.released, self._failed)
         place = possession.state.place
         self._source = place.command - 1
@@ -172,12 +186,14 @@ class PartitionOwner:
         tail = Tail(possession.tail_bytes, possession.tail_since)
         self._snapshots = Snapshots(self._log, self.partition, possession.reader, tail, owner=self._name)
         for instance in possession.state.instances.values():
-            self._arm(instance)
-        self._continuing.extend(sorted(possession.state.instances))  # a map's own order hangs on the hash seed
+            self._timers.arm(instance)
+        going_on = (instance.id for instance in possession.state.instances.values() if may_continue(instance))
+        self._continuing.extend(sorted(going_on))  # a map's own order hangs on the hash seed
+        self._care = Care(until, deaths, continuing=len(self._continuing), most=self._most_deaths)
         # Before anything is sent again comes what was asked for by now: the outcomes of some may be there.
         self._again: Sequence[Effect] | None = possession.resend
-        self._asked = asked
-        self._asked_index: int | None = None  # the transition that answers the last of it
+        self._asked = until.commands
+        self._asked_at: int | None = None  # offset of the transition that answers the last of it
         _logger.info(
             "took over",
             partition=self.partition,
@@ -190,19 +206,20 @@ class PartitionOwner:
 
     async def _work(self) -> None:
         while True:
-            if self._asked_index is None and self._inbox.position >= self._asked:
-                self._asked_index = self.index
+            if self._asked_at is None and self._inbox.position >= self._asked:
+                self._asked_at = self.epoch + self.index
                 self._send_again()
             wait = 0.0 if self._continuing else self._until_next_timer()
             commands, starts = await self._inbox.next(wait)
             asked = [*read_commands(COMMANDS, commands), *read_commands(STARTS, starts)]
             await self._strays.send_on(asked)  # before any transition covers their places
             batch: list[NewRecord] = []
+            await self._claim(self._care.of_commands(asked, self._source, self._started), batch)
             for one in asked:
                 offset = one.record.offset
                 if one.topic == COMMANDS:
                     self._source = offset
-                elif offset in self.speculative.place.ahead:
+                elif self.speculative.place.has_had(offset):
                     continue
                 else:
                     self._started = offset
@@ -221,31 +238,34 @@ class PartitionOwner:
         if command is None:
             self._watch(self._strays.put_aside(one))
         elif self._strays.is_stray(command):
-            note = self._strays.note(one, command, self._now())
+            note = self._strays.note(one, command, self._time.now())
             # What is sent on is answered where it belongs, and its sender is named there.
             refused = isinstance(note.transition.events[0], CommandRejected)
             told = answering(one.record.headers, command) if refused else NO_HEADERS
             self._enter(command, None, note, batch, told=told)
         else:
-            await self._decide(command, batch, asked=one.record.headers)
+            place = place_of(one.topic, one.record.offset)
+            await self._decide(command, batch, place=place, asked=one.record.headers)
 
     async def _fire_timers(self, batch: list[NewRecord]) -> None:
-        now = self._now()
-        while self._timers and self._timers[0][0] <= now and len(batch) < BATCH:
-            due, instance_id, timer = heapq.heappop(self._timers)
-            instance = self.speculative.instances.get(instance_id)
-            if instance is not None and instance.timers.get(timer) == due:
-                await self._decide(FireTimer(instance_id, timer), batch)
+        due = self._timers.take(self._time.now(), BATCH - len(batch), self.speculative.instances)
+        await self._claim(self._care.of_timers(due, self._source, self._started), batch)
+        for one in due:
+            if one.holds(self.speculative.instances.get(one.instance_id)):
+                await self._decide(FireTimer(one.instance_id, one.timer), batch, place=one.timer, due=one.due)
 
     async def _continue(self, batch: list[NewRecord]) -> None:
+        await self._claim(self._care.of_continuing(self._source, self._started), batch)
         while self._continuing and len(batch) < BATCH:
             instance_id = self._continuing.popleft()
+            self._care.continuing -= 1
             instance = self.speculative.instances.get(instance_id)
-            if instance is not None and self._can_continue(instance):
+            # What compiling its definition costs is part of deciding, where that is done with care.
+            if instance is not None and (self._care.is_alone(-1) or self._can_continue(instance)):
                 await self._decide(ContinueWorkflow(instance_id), batch)
 
     def _can_continue(self, instance: InstanceState) -> bool:
-        if instance.active and not instance.deferred and not instance.deferred_sequential:
+        if not may_continue(instance):
             return False
         plan = self._definitions.by_hash(instance.definition)
         return plan is None or can_continue(instance, plan)  # not known yet: deciding waits for it
@@ -253,14 +273,16 @@ class PartitionOwner:
     async def _start_ahead(self, instance_id: str, batch: list[NewRecord]) -> None:
         """Start an instance that is asked about before its start has had its turn."""
         self._flush(batch)
-        first, place = self._started + 1, self.speculative.place
+        place = self.speculative.place
+        first = max(self._started + 1, place.start)
         if first >= await self._log.end(STARTS, self.partition):
             return
         for record in await self._log.read_key(STARTS, self.partition, instance_id, offset=first):
             with suppress(ValueError):  # it will be put aside in its turn
                 start = decode_command(record.value)
                 if isinstance(start, StartWorkflow) and record.offset not in place.ahead:
-                    await self._decide(start, batch, asked=record.headers, ahead=record.offset)
+                    named = place_of(STARTS, record.offset)
+                    await self._decide(start, batch, place=named, asked=record.headers, ahead=record.offset)
                     return
 
     async def _decide(
@@ -268,9 +290,19 @@ class PartitionOwner:
         command: Command | InternalCommand,
         batch: list[NewRecord],
         *,
+        place: str = "",
+        due: int = 0,
         asked: Mapping[str, str] = NO_HEADERS,
         ahead: int = -1,
     ) -> None:
+        """Decide a command.
+
+        Args:
+            place: Where it stands.
+            due: When it is due, where it is a timer.
+            asked: The headers of its record.
+            ahead: Its offset on ``starts``, where it has not had its turn; else -1.
+        """
         instance = self.speculative.instances.get(command.instance_id)
         if instance is None and isinstance(command, _STEERS) and command.instance_id not in self.speculative.finished:
             await self._start_ahead(command.instance_id, batch)
@@ -282,9 +314,18 @@ class PartitionOwner:
             while self._unproved:
                 self._room.clear()
                 await self._room.wait()
-            self._reader.jump(self.epoch, self._proved_index)
+            self._reader.jump(self._proved.epoch, self._proved.index)
             await self._decider.learn(instance, command)
-        decided = self._decider.decide(self.speculative, instance, command, self._now())
+        suspect = None
+        if self._care.is_alone(ahead):
+            named = self._care.name(command, place, self._source, self._started, due)
+            suspect = self._care.condemns(named)
+            await self._claim(named if suspect is None else None, batch)
+        now = self._time.now()
+        if suspect is None:
+            decided = self._decider.decide(self.speculative, instance, command, now)
+        else:
+            decided = self._decider.condemn(self.speculative, instance, command, now, suspect)
         if decided is not None:
             self._enter(command, instance, decided, batch, told=answering(asked, command), ahead=ahead)
 
@@ -316,7 +357,8 @@ class PartitionOwner:
         headers = stamp_headers(TRANSITION, stamp)
         headers.update(told)
         batch.append(NewRecord(command.instance_id, decided.value, headers))
-        self._unproved.append(_Unproved(self.index, decided, self.speculative, len(decided.value)))
+        at = Acceptance(self.epoch, self.index)
+        self._unproved.append(_Unproved(at, decided, self.speculative, len(decided.value)))
         self._look_ahead(decided)
 
     def _stamp(self, ahead: int = -1) -> Stamp:
@@ -331,24 +373,38 @@ class PartitionOwner:
         after = decided.after
         if after is None or not after.live:
             return
-        for event in decided.transition.events:
-            if isinstance(event, _RESUMES):
-                self._arm(after)
-            elif isinstance(event, _SETS_TIMER) and event.due is not None:
-                timer = getattr(event, "step_id", "")
-                heapq.heappush(self._timers, (event.due, after.id, timer))
+        self._timers.note(decided.transition, after)
         if self._can_continue(after):
             self._continuing.append(after.id)
 
-    def _arm(self, instance: InstanceState) -> None:
-        for timer, due in instance.timers.items():
-            heapq.heappush(self._timers, (due, instance.id, timer))
-
-    def _now(self) -> int:
-        return max(self._clock(), self.speculative.at)
-
     def _until_next_timer(self) -> float | None:
-        return max(0, self._timers[0][0] - self._clock()) / 1000 if self._timers else None
+        due = self._timers.next()
+        return None if due is None else min(max(0, due - self._time.now()) / 1000, LONGEST_WAIT)
+
+    # --- care -----------------------------------------------------------------------------------------------
+
+    async def _claim(self, named: Deciding | None, batch: list[NewRecord]) -> None:
+        """Where something is to be named: claim the partition anew with it, and wait until that is durable."""
+        if named is None:
+            return
+        self._flush(batch)
+        # It lands right behind what is on its way, or it is a surprise: as with every other record.
+        claim = Acceptance(self.epoch + self.index + 1)
+        self.epoch, self.index, self._named = claim.epoch, claim.index, claim.offset
+        self._unproved.append(_Unproved(claim, None, self.speculative, 0))
+        self._append([claim_of(self._claimed(named))])
+        while self._proved.offset < claim.offset:
+            self._room.clear()
+            await self._room.wait()
+
+    def _claimed(self, named: Deciding | None) -> PartitionOwned:
+        return PartitionOwned(EVENTS_VERSION, self._clock.wall(), self._name, self._process, named)
+
+    def _tell_of_living(self) -> None:
+        """Who is told to stop does not die over what was named last: claim once more, and name nothing."""
+        if self._named >= 0 and self._proved.offset <= self._named:
+            future = self._log.append(EVENTS, self.partition, [claim_of(self._claimed(None))])
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     # --- what the log proves --------------------------------------------------------------------------------
 
@@ -360,7 +416,8 @@ class PartitionOwner:
 
     def _append(self, batch: list[NewRecord]) -> None:
         future = self._log.append(EVENTS, self.partition, batch)
-        future.add_done_callback(partial(self._acknowledged, self.index - len(batch) + 1))
+        first = self.epoch + self.index - len(batch) + 1
+        future.add_done_callback(partial(self._acknowledged, first))
 
     def _acknowledged(self, first: int, future: asyncio.Future[Sequence[int]]) -> None:
         if self._trouble.done():
@@ -376,20 +433,24 @@ class PartitionOwner:
 
     def _confirm(self, first: int, offsets: Sequence[int]) -> None:
         found: list[Effect] = []
-        for index, offset in enumerate(offsets, first):
+        for expected, offset in enumerate(offsets, first):
             # The proof is for all up to this one: an acknowledgement that comes out of turn proves nothing.
-            if index != self._proved_index + 1 or not proves(self.epoch, index, offset):
-                raise SurpriseError(f"partition {self.partition}: transition {index} landed at {offset}")
-            head = self._unproved.popleft()
+            in_turn = expected == self._proved.offset + 1
+            head = self._unproved[0]
+            if not in_turn or not proves(head.at.epoch, head.at.index, offset):
+                raise SurpriseError(f"partition {self.partition}: what was to land at {expected} landed at {offset}")
+            self._unproved.popleft()
             before, self.confirmed = self.confirmed, head.state
-            self._proved_index = head.index
+            self._proved = head.at
+            if not head.at.index:  # a claim
+                continue
             self._snapshots.grew(head.size, head.state.at)
             if head.decided is None:
                 self._snapshots.accepted(offset)
                 continue
             transition, after = head.decided.transition, head.decided.after
             found += effects(before.instances.get(transition.instance_id), transition, after)
-        self._deliveries.send(found, self._proved_index, self.confirmed)
+        self._deliveries.send(found, self._proved, self.confirmed)
         self._tell_reached()
         self._send_again()
         self._room.set()
@@ -406,7 +467,7 @@ class PartitionOwner:
 
     def _send_again(self) -> None:
         """Send what the owner before us may not have delivered, as far as it is still unsettled."""
-        if self._again is None or self._asked_index is None or self._proved_index < self._asked_index:
+        if self._again is None or self._asked_at is None or self._proved.offset < self._asked_at:
             return
         found, self._again = [effect for effect in self._again if is_unsettled(self.confirmed, effect)], None
         self._deliveries.send_again(found)
@@ -416,14 +477,15 @@ class PartitionOwner:
     def _maybe_snapshot(self) -> None:
         delivered = self._deliveries
         if delivered.state is not None and self._snapshots.due(delivered.state.at):
-            covers = Covered(delivered.state, self.epoch, delivered.index)
+            covers = Covered(delivered.state, delivered.at)
             self._snapshots.start(covers, self._append_snapshot, self._stumble)
 
     def _append_snapshot(self, snapshot: PartitionSnapshotted) -> None:
         # Between two batches, so the next index is free: the work loop never waits with a batch half made.
         self.index += 1
         value = encode(snapshot)
-        self._unproved.append(_Unproved(self.index, None, self.speculative, len(value)))
+        at = Acceptance(self.epoch, self.index)
+        self._unproved.append(_Unproved(at, None, self.speculative, len(value)))
         self._append([NewRecord("", value, stamp_headers(SNAPSHOT, self._stamp()))])
 
     # --- trouble --------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Everybody who reads events goes through here, so that engine, clients and read m
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _STEP_BACK = 64  # claims are rare, so the newest transition is almost always among the last few records
 _BATCH = 2_000
+_CLAIMS = 32  # each process makes two or three before it decides anything
 
 
 def place(partition: int, offset: int) -> str:
@@ -50,6 +52,7 @@ class EventReader:
         refused: Offsets of the transitions up to there that do not count.
         snapshot: The newest accepted snapshot record; None before the first.
         snapshot_at: Its offset; -1 before the first.
+        claims: The last claims since the last accepted transition.
     """
 
     def __init__(self, log: Log, partition: int) -> None:
@@ -60,6 +63,7 @@ class EventReader:
         self.refused: set[int] = set()
         self.snapshot: PartitionSnapshotted | None = None
         self.snapshot_at = -1
+        self.claims: deque[Record] = deque(maxlen=_CLAIMS)
 
     async def seek_snapshot(self, end: int | None = None) -> PartitionSnapshotted | None:
         """Go to the newest snapshot below ``end`` (the end as of now), from where the rule can be followed.
@@ -123,13 +127,16 @@ class EventReader:
         self.position = record.offset + 1
         kind = headers.get(KIND)
         if not counts:
-            if kind != CLAIM:
+            if kind == CLAIM:
+                self.claims.append(record)
+            else:
                 self.refused.add(record.offset)
             return False
         if kind == SNAPSHOT:
             self.snapshot = decode_snapshotted(record.value, place(self.partition, record.offset))
             self.snapshot_at = record.offset
             return False
+        self.claims.clear()
         return kind == TRANSITION
 
     def jump(self, epoch: int, index: int) -> None:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from stepwell.consumers.reading import EventReader
+from stepwell.core.acceptance import Acceptance
 from stepwell.core.partition import PartitionState, Place
 from stepwell.core.snapshots import encode_partition
 from stepwell.errors import LogClosedError
@@ -40,8 +41,7 @@ class Covered(Struct, frozen=True, gc=False):
     """What a snapshot holds: a state, and the transition that it comes after."""
 
     state: PartitionState
-    epoch: int
-    index: int
+    at: Acceptance
 
 
 class Snapshots:
@@ -106,9 +106,9 @@ class Snapshots:
         snapshot = PartitionSnapshotted(
             version=EVENTS_VERSION,
             at=covered.state.at,
-            covers=covered.epoch + covered.index,
-            epoch=covered.epoch,
-            index=covered.index,
+            covers=covered.at.offset,
+            epoch=covered.at.epoch,
+            index=covered.at.index,
             first=first,
             chunks=count,
             size=size,

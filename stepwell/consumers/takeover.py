@@ -5,6 +5,7 @@ Nothing needs a volume or a sticky machine: the newest snapshot and the transiti
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from stepwell.consumers.reading import EventReader, read_range
@@ -14,7 +15,7 @@ from stepwell.core.partition import PartitionState, advance, enter
 from stepwell.core.snapshots import decode_partition
 from stepwell.errors import UNREADABLE, LogCorruptedError, StepwellError
 from stepwell.log.port import EVENTS, SNAPSHOTS, Log, NewRecord
-from stepwell.schemas.codec import encode
+from stepwell.schemas.codec import decode_owned, encode
 from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned
 from stepwell.schemas.work import WorkItem
 
@@ -34,6 +35,7 @@ class Possession(NamedTuple):
         resend: Effects after that which are still unsettled.
         tail_bytes: Size of the transitions since the snapshot.
         tail_since: Time of the first of them, in milliseconds; 0 where there are none.
+        claims: Those before ours with no accepted transition behind them.
     """
 
     epoch: int
@@ -43,22 +45,29 @@ class Possession(NamedTuple):
     resend: list[Effect]
     tail_bytes: int
     tail_since: int
+    claims: list[PartitionOwned]
 
 
-async def take_over(log: Log, partition: int, owner: str, now: int) -> Possession:
+def claim_of(claimed: PartitionOwned) -> NewRecord:
+    """The record that claims a partition."""
+    return NewRecord("", encode(claimed), {KIND: CLAIM})
+
+
+async def take_over(log: Log, partition: int, owner: str, now: int, process: str = "") -> Possession:
     """Claim a partition and learn its state.
 
     Args:
         owner: Who claims, for people who read the log.
         now: Milliseconds since 1970, likewise.
+        process: Whose life it is.
 
     Raises:
         LogError: The log cannot be used.
         LogVersionError: It holds events that this program does not know; nothing is skipped.
         SurpriseError: Somebody else has taken it over meanwhile.
     """
-    claim = NewRecord("", encode(PartitionOwned(EVENTS_VERSION, now, owner)), {KIND: CLAIM})
-    (epoch,) = await log.append(EVENTS, partition, [claim])
+    claim = PartitionOwned(EVENTS_VERSION, now, owner, process)
+    (epoch,) = await log.append(EVENTS, partition, [claim_of(claim)])
     reader = EventReader(log, partition)
     state = await load_snapshot(log, reader, epoch)
     released = reader.position - 1 if reader.snapshot else -1  # a snapshot covers only what was delivered
@@ -85,7 +94,11 @@ async def take_over(log: Log, partition: int, owner: str, now: int) -> Possessio
                 remedy="Records that were acknowledged are missing: restore the log from a backup.",
             )
     resend = [effect for offset, effect in sent if offset > released and is_unsettled(state, effect)]
-    return Possession(epoch, state, reader, released, resend, tail_bytes, tail_since)
+    claims = []
+    for record in reader.claims:
+        with suppress(ValueError):  # nobody of ours; whoever claimed, the rule needs no more than the headers
+            claims += [decode_owned(record.value)] if record.offset < epoch else []
+    return Possession(epoch, state, reader, released, resend, tail_bytes, tail_since, claims)
 
 
 async def load_snapshot(log: Log, reader: EventReader, epoch: int) -> PartitionState:

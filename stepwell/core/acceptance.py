@@ -73,6 +73,11 @@ class Acceptance(Struct, frozen=True, gc=False):
     epoch: int = -1
     index: int = 0
 
+    @property
+    def offset(self) -> int:
+        """Where that transition, or the claim itself, stands for whoever has written everything since the claim."""
+        return self.epoch + self.index
+
     def read(self, offset: int, headers: Mapping[str, str]) -> tuple[Acceptance, bool]:
         """Read one record: what is known after it, and whether it is a transition that counts."""
         kind = headers.get(KIND)

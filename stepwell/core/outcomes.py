@@ -226,8 +226,8 @@ def continue_(decision: Decision, _command: ContinueWorkflow) -> None:
 
 
 def quarantine(decision: Decision, command: QuarantineInstance) -> None:
-    """Set an instance aside that a bug makes undecidable."""
-    message = f"a bug in Stepwell: {command.error.type}: {command.error.message}"
+    """Set an instance aside that cannot be decided about."""
+    message = command.reason or f"a bug in Stepwell: {command.error.type}: {command.error.message}"
     if decision.state is not None:
         decision.emit(IncidentRaised(QUARANTINED, message))
     if decision.state is None or command.command_id:

@@ -26,6 +26,10 @@ class Place(Struct, frozen=True, gc=False):
     start: int = 0
     ahead: tuple[int, ...] = ()
 
+    def has_had(self, start: int) -> bool:
+        """Whether a record of ``starts`` has had its turn, or was taken out of it."""
+        return start < self.start or start in self.ahead
+
     def after(self, stamp: Stamp) -> Place:
         """The place after a transition."""
         command, start, ahead = self.command, self.start, self.ahead

@@ -175,6 +175,11 @@ def can_continue(state: InstanceState, plan: Plan) -> bool:
     return bool(state.deferred) or not state.active_sequential
 
 
+def may_continue(state: InstanceState) -> bool:
+    """Whether there may be more to do than fitted one record, as far as can be told without the definition."""
+    return not state.active or bool(state.deferred) or bool(state.deferred_sequential)
+
+
 def _nothing_is_left(state: InstanceState) -> bool:
     """Whether the workflow has come to its end, but for saying so."""
     return state.status is WorkflowStatus.RUNNING and not (

@@ -207,18 +207,22 @@ class ContinueWorkflow(_Command, frozen=True, omit_defaults=True, tag="ContinueW
 
 
 class QuarantineInstance(_Command, frozen=True, omit_defaults=True, tag="QuarantineInstance"):
-    """A bug in deciding about one instance: set it aside so that its partition goes on.
+    """One instance cannot be decided about: set it aside so that its partition goes on.
 
     Made by the partition's owner.
 
     Attributes:
         command: Type of the command that was being decided, whose sender is answered,
         command_id: and its id.
+        reason: Why, for people.
+        parent: Of a start: who waits for the child, and is told that there will be none.
     """
 
     error: ErrorInfo
     command: str = ""
     command_id: str = ""
+    reason: str = ""
+    parent: Parent | None = None
 
 
 Command = (

@@ -7,8 +7,8 @@ import pytest
 from faulty_log import FaultyLog
 
 from stepwell.consumers.admission import Admission
+from stepwell.consumers.clock import Clock
 from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.engine import wall_clock
 from stepwell.consumers.owner import PartitionOwner
 from stepwell.errors import LogError
 from tests.workbench import client_on, send, start, steps, until, workflow
@@ -20,7 +20,7 @@ async def owner(log, rng):
         await client.register(workflow(*steps("a")))
     definitions = Definitions(log)
     await definitions.catch_up()
-    return PartitionOwner(FaultyLog(log, rng), 0, definitions, Admission(), name="me", clock=wall_clock)
+    return PartitionOwner(FaultyLog(log, rng), 0, definitions, Admission(), name="me", clock=Clock())
 
 
 async def test_of_several_appends_that_fail_together_each_is_asked_for_its_error(owner, log):

@@ -60,7 +60,7 @@ async def test_finished_instances_leave_memory_and_their_ids_stay(log):
         await claimant.idle()
         assert len(claimant.owner.speculative.instances) == len(claimant.confirmed.instances) == 0
         assert len(claimant.confirmed.finished) == 1_000
-        assert not claimant.owner._timers
+        assert claimant.owner._timers.next() is None
         assert not claimant.owner._continuing
 
 

@@ -173,7 +173,7 @@ async def test_effects_are_sent_again_only_where_they_may_not_have_arrived_and_a
     async with running(claimant.run()):
         await send(bench, start("one"), start("two"), outcome("two", "a", 1), start("three"))
         await until(lambda: len(claimant.confirmed.instances) == 3)
-        await until(lambda: claimant.owner._proved_index == 4)
+        await until(lambda: claimant.owner._proved.index == 4)
         assert claimant.owner._deliveries.released == claimant.owner.epoch
     monkeypatch.undo()
     possession = await taken(bench)

@@ -134,16 +134,36 @@ class WatchedOwner(PartitionOwner):
 
     def _compare(self) -> None:
         oracle = self.world.oracle
-        self.world.guarded(oracle.confirmed, self.partition, self.epoch, self._proved_index, self.confirmed)
+        self.world.guarded(oracle.confirmed, self.partition, self._proved, self.confirmed)
+
+
+class Skew:
+    """By how many milliseconds the clock of one machine is off.
+
+    Attributes:
+        jumped: Because somebody has set it wrong, for a while.
+    """
+
+    def __init__(self, always: int) -> None:
+        self.always = always
+        self.jumped = 0
+
+    @property
+    def now(self) -> int:
+        """All in all."""
+        return self.always + self.jumped
 
 
 def engine(world: World) -> Callable[[SimulatedLog], Awaitable[None]]:
     """An engine whose clock is a little off, and that may take starts one by one."""
-    skew = world.dice.choice((0, 0, -3000, 2000, 60))
+    skew = Skew(world.dice.choice((0, 0, -3000, 2000, 60, 3_600_000)))
+    world.skews.append(skew)
     most = world.dice.choice((1, 3, 1_000))
 
     async def body(log: SimulatedLog) -> None:
-        await Engine(log, clock=lambda: world.storage.now() + skew, name=log.name, most_runs=most).run()
+        await Engine(
+            log, clock=lambda: world.storage.now() + skew.now, name=log.name, most_runs=most, process=log.name
+        ).run()
 
     return body
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from stepwell.consumers import deciding, owner, signs, snapshotting, worker
 from stepwell.consumers import engine as engine_module
+from stepwell.consumers.deciding import Decider
 from stepwell.core import snapshots
 from stepwell.telling import Logger
 from tests.simulation.actors import WatchedOwner
@@ -28,6 +30,14 @@ def miniature(world: World) -> Iterator[None]:
     def undecidable(_: Logger, event: str, **values: Any) -> None:
         world.violated(f"{event}: {values}")
 
+    def decide_or_die(self: Decider, state: Any, instance: Any, command: Any, now: int) -> Any:
+        if world.is_deadly(command):
+            self._log.die()  # type: ignore[attr-defined]
+            raise asyncio.CancelledError
+        return decided(self, state, instance, command, now)
+
+    decided = Decider.decide
+
     class Owner(WatchedOwner):
         pass
 
@@ -36,6 +46,7 @@ def miniature(world: World) -> Iterator[None]:
         (snapshotting, "SMALLEST_TAIL", tail),
         (snapshotting, "FACTOR", dice.choice((0.1, 1, 4))),
         (snapshots, "CHUNK_BYTES", dice.choice((300, 3_000, 10_000 if world.tight else 256 * 1024))),
+        (Decider, "decide", decide_or_die),
         (deciding, "BUDGET", dice.choice((1, 3, 256))),
         (owner, "BATCH", dice.choice((1, 4, 200))),
         (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),

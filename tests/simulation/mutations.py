@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers import deciding, delivering, outbox, owner, takeover, worker
+from stepwell.consumers import care, deciding, delivering, outbox, owner, takeover, worker
+from stepwell.consumers.care import Care
+from stepwell.consumers.clock import PartitionClock
 from stepwell.consumers.delivering import Deliveries
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.outbox import Outbox
@@ -89,10 +91,10 @@ def _reads(counts: Callable[[Acceptance, int, int], bool]) -> Callable[..., Any]
 def _too_early(self: PartitionOwner, batch: Any) -> None:
     """Effects leave as soon as they are decided."""
     for head in self._unproved:
-        if head.index > self.__dict__.get("leaked_up_to", 0) and head.decided is not None:
-            self.__dict__["leaked_up_to"] = head.index
+        if head.at.offset > self.__dict__.get("leaked_up_to", 0) and head.decided is not None:
+            self.__dict__["leaked_up_to"] = head.at.offset
             found = effects(None, head.decided.transition, head.decided.after)
-            sending = delivering._Sending(head.index, self.confirmed)
+            sending = delivering._Sending(head.at, self.confirmed)
             self._deliveries._send(found, sending, again=False)
     _append(self, batch)
 
@@ -103,7 +105,7 @@ _append = PartitionOwner._append
 def _releases_too_much(self: Deliveries) -> None:
     _settle_deliveries(self)
     if self._sendings:
-        self.released = self._epoch + self._sendings[-1].index
+        self.released = self._sendings[-1].at.offset
 
 
 _settle_deliveries = Deliveries._settle
@@ -121,17 +123,20 @@ def _takes_the_steering_command_with_it(self: PartitionOwner, ahead: int = -1) -
 _stamp = PartitionOwner._stamp
 
 
-async def _forgets_who_asked(self: PartitionOwner, *args: Any, asked: Any = None, ahead: int = -1) -> None:
-    await _decide(self, *args, asked={} if ahead >= 0 or asked is None else asked, ahead=ahead)
+async def _forgets_who_asked(
+    self: PartitionOwner, *args: Any, asked: Any = None, ahead: int = -1, **more: Any
+) -> None:
+    await _decide(self, *args, asked={} if ahead >= 0 or asked is None else asked, ahead=ahead, **more)
 
 
 _decide = PartitionOwner._decide
 
 
-def _snapshot_of(state: str, index: str) -> Callable[[PartitionOwner], None]:
+def _snapshot_of(state: str) -> Callable[[PartitionOwner], None]:
     def maybe(self: PartitionOwner) -> None:
         if self._snapshots.due(getattr(self, state).at):
-            covers = Covered(getattr(self, state), self.epoch, getattr(self, index))
+            at = Acceptance(self.epoch, self.index) if state == "speculative" else self._proved
+            covers = Covered(getattr(self, state), at)
             self._snapshots.start(covers, self._append_snapshot, self._stumble)
 
     return maybe
@@ -155,9 +160,9 @@ def _one_start_too_far(self: PartitionOwner, *args: Any) -> None:
 
 
 def _forgets_timers(self: PartitionOwner, *args: Any) -> None:
-    self._arm = lambda _: None  # type: ignore[method-assign]
+    self._timers.arm = lambda _: None  # type: ignore[method-assign]
     _begin(self, *args)
-    del self._arm
+    del self._timers.arm  # type: ignore[method-assign]
 
 
 def _forgets_what_was_deferred(self: PartitionOwner, *args: Any) -> None:
@@ -194,6 +199,28 @@ async def _history_with_refused(self: EventReader, instance_id: str) -> Any:
 
 
 _history = EventReader.history
+
+
+# --- what processes die over ---------------------------------------------------------------------------------
+
+
+async def _names_nothing(self: PartitionOwner, *_: Any) -> None:
+    """What is decided next is not said before."""
+
+
+def _takes_the_living_for_dead(claims: Any, _alive: Any) -> list[Any]:
+    return [claim for claim in reversed(claims) if claim.deciding is not None]
+
+
+def _only_batches(self: Care, together: Any, careful: bool, _suspected: bool) -> Any:
+    """Nothing is ever decided alone, so nobody knows what it was."""
+    return together if careful else None
+
+
+def _behind_the_clock(self: PartitionClock) -> int:
+    """Time stands still until the wall clock has caught up."""
+    self._at = max(self._at, self._clock.wall())
+    return self._at
 
 
 # --- deciding and folding ---------------------------------------------------------------------------------------
@@ -337,6 +364,7 @@ async def _follows_from_the_end(self: Subscriber, partition: int) -> Any:
 
 _follow = Subscriber.follow
 
+_DEADLY = Bias(deadly=0.1)
 _SNAPSHOTS = Bias(tail=500)
 _DEATHS = Bias(chaos=("kill", "freeze", "stop"), every=1.5)
 _ZOMBIES = Bias(chaos=("lag", "lie", "freeze"), every=1.5)
@@ -361,10 +389,10 @@ MUTATIONS: dict[str, Mutation] = {
     "effects before they are confirmed": Mutation([(PartitionOwner, "_append", _too_early)]),
     "released before it has arrived": Mutation([(Deliveries, "_settle", _releases_too_much)]),
     "a snapshot of the speculative state": Mutation(
-        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("speculative", "index"))], bias=_SNAPSHOTS
+        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("speculative"))], bias=_SNAPSHOTS
     ),
     "a snapshot of what is not delivered": Mutation(
-        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("confirmed", "_proved_index"))],
+        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("confirmed"))],
         200,
         _SNAPSHOTS._replace(rates=STORMY._replace(straggler=0.3, doubt=0.03)),
     ),
@@ -423,7 +451,16 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
-    "the clock goes back": Mutation([(PartitionOwner, "_now", lambda self: self._clock())], bias=_ZOMBIES),
+    "the clock goes back": Mutation([(PartitionClock, "now", lambda self: self._clock.wall())], bias=_ZOMBIES),
+    "what is decided is not named before": Mutation([(PartitionOwner, "_claim", _names_nothing)], bias=_DEADLY),
+    "nothing is ever decided alone": Mutation([(Care, "_begin", _only_batches)], bias=_DEADLY),
+    "the living are taken for dead": Mutation(
+        [(owner, "died_over", _takes_the_living_for_dead)], 400, _ZOMBIES._replace(rates=STORMY._replace(doubt=0.05))
+    ),
+    "one death is enough": Mutation([(care, "deaths_over", lambda claims, _: 9 * len(claims))], bias=_DEADLY),
+    "time stands still behind the clock": Mutation(
+        [(PartitionClock, "now", _behind_the_clock)], bias=Bias(chaos=("jump",), every=1.0)
+    ),
     "a subscriber goes on from the end": Mutation(
         [(Subscriber, "follow", _follows_from_the_end)], 400, Bias(chaos=(), rates=STORMY._replace(read_error=0.05))
     ),

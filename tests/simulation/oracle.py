@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stepwell.core.acceptance import Stamp, read_stamp
+from stepwell.core.acceptance import Acceptance, Stamp, read_stamp
 from stepwell.core.effects import Effect, effects, is_under_way
 from stepwell.core.evolve import evolve
 from stepwell.core.partition import PartitionState, enter
@@ -23,6 +23,7 @@ from stepwell.log.port import Delivery, Record
 from stepwell.schemas.codec import (
     decode_cancel,
     decode_command,
+    decode_owned,
     decode_snapshotted,
     decode_transition,
     decode_work,
@@ -30,7 +31,9 @@ from stepwell.schemas.codec import (
 )
 from stepwell.schemas.commands import ChildEnded, CompleteStep, FailStep
 from stepwell.schemas.events import (
+    CommandRejected,
     IncidentRaised,
+    PartitionOwned,
     RollbackStarted,
     StepCompensated,
     StepFailed,
@@ -126,6 +129,9 @@ class Oracle:
         self.outcomes: set[tuple[str, int]] = set()  # runs whose outcome is among the commands
         self.in_time: dict[tuple[str, str, int], bool] = {}  # by worker and run: handed out before there was one
         self.said: dict[tuple[str, str, int], list[Any]] = defaultdict(list)  # outcomes of handlers
+        self.named_by: list[PartitionOwned] = []  # claims that name what is decided next
+        self.dead: set[str] = set()  # processes that were killed
+        self.quarantined: set[str] = set()
         self.taken_over = self.snapshots = self.rollbacks = self.count = 0
 
     # --- what lands -----------------------------------------------------------------------------------------
@@ -156,6 +162,7 @@ class Oracle:
         kind = headers["kind"]
         if kind == "claim":
             partition.epoch, partition.index = record.offset, 0
+            self.named_by += [claim for claim in (decode_owned(record.value),) if claim.deciding is not None]
             return
         if (int(headers["epoch"]), int(headers["index"])) != (partition.epoch, partition.index + 1):
             partition.refused.append(record.offset)
@@ -199,6 +206,8 @@ class Oracle:
         else:
             for event in transition.events:
                 self.answers[event.command_id].append(event)
+                if isinstance(event, CommandRejected) and event.code == "quarantined":
+                    self._quarantine(transition.instance_id, event.message, place)
         partition.state = enter(partition.state, transition.instance_id, after, stamp=stamp, at=transition.at)
         found = effects(before, transition, after)
         self.messages.update(encode(effect) for effect in found if not isinstance(effect, (WorkItem, CancelRuns)))
@@ -238,7 +247,8 @@ class Oracle:
             instance.settled.add(event.run)
             self._check_output(transition.instance_id, event, place)
         elif isinstance(event, IncidentRaised):
-            require(event.code != "quarantined", f"{place}: {event.message}")
+            if event.code == "quarantined":
+                self._quarantine(transition.instance_id, event.message, place)
         elif isinstance(event, RollbackStarted):
             self.rollbacks += 1
         if instance.watch is not None:
@@ -249,6 +259,12 @@ class Oracle:
         if isinstance(event, WorkflowRolledBack):
             self._check_rollback(instance, transition.instance_id, event.to, after, place)
         return after
+
+    def _quarantine(self, instance_id: str, message: str, place: str) -> None:
+        named = [claim for claim in self.named_by if claim.deciding and claim.deciding.instance_id == instance_id]
+        dead = {claim.process for claim in named} & self.dead
+        require(len(dead) >= 2, f"{place}: quarantined, and only {dead} have died over it: {message}")
+        self.quarantined.add(instance_id)
 
     def _check_output(self, instance_id: str, event: Any, place: str) -> None:
         """Whatever a step has given was given by a run of its handler: this very one."""
@@ -364,9 +380,10 @@ class Oracle:
         truth = self.partitions[number].at(epoch)
         require(bytes_of(state) == bytes_of(truth), f"events[{number}]@{epoch}: taken over with another state")
 
-    def confirmed(self, number: int, epoch: int, index: int, state: PartitionState) -> None:
+    def confirmed(self, number: int, proved: Acceptance, state: PartitionState) -> None:
         """An owner believes that this much counts, and that it adds up to this."""
-        partition, offset = self.partitions[number], epoch + index
+        partition, offset = self.partitions[number], proved.offset
+        epoch, index = proved.epoch, proved.index
         place = f"events[{number}]@{offset}"
         if index:
             at = bisect_right(partition.offsets, offset)

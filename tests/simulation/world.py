@@ -19,13 +19,15 @@ from stepwell.log.port import Delivery, NewRecord, Record
 from stepwell.log.simulated import STORMY, Faults, Rates, SimulatedLog, SimulatedStorage
 from stepwell.testing.loop import VirtualLoop, run
 from tests.simulation import actors
-from tests.simulation.actors import Person, Process, Visitor
+from tests.simulation.actors import Person, Process, Skew, Visitor
 from tests.simulation.miniature import miniature
-from tests.simulation.oracle import Oracle, ViolationError
+from tests.simulation.oracle import Oracle, ViolationError, require
 from tests.simulation.scene import Hands, Moods, definitions
 
 ENOUGH = 400.0  # virtual seconds after which everything must have ended once nothing fails any more
-CHAOS = ("kill", "stop", "freeze", "lag", "lie", "full", "slow", "mistake")
+CHAOS = ("kill", "stop", "freeze", "lag", "lie", "full", "slow", "mistake", "jump")
+JUMPS = (-10 * 365 * 24 * 3_600_000, -3_600_000, 90_000, 3_600_000, 10 * 365 * 24 * 3_600_000)  # milliseconds
+MOST_DEATHS = 8  # of processes over one command, once nothing else fails
 
 
 class Bias(NamedTuple):
@@ -38,6 +40,7 @@ class Bias(NamedTuple):
         every: Seconds between two such troubles; None: drawn.
         rates: How often single operations fail; None: drawn.
         tail: Bytes after which a snapshot is taken; None: drawn.
+        deadly: How many of all kinds of commands of all instances kill whoever decides them; None: drawn.
     """
 
     storm: float = 16.0
@@ -46,6 +49,7 @@ class Bias(NamedTuple):
     every: float | None = None
     rates: Rates | None = None
     tail: int | None = None
+    deadly: float | None = None
 
 
 LONG = Bias(storm=90.0, instances=25)
@@ -95,6 +99,10 @@ class World:
         self.hands = Hands(dice, moods, self.oracle, self.guarded)
         self.pace = dice.choice((1.0, 3.0, 8.0))  # what each client asks for in a second
         self.most_instances = dice.randrange(1, bias.instances + 1)
+        drawn = random.Random(f"deadly {seed}").choice((0.0, 0.0, 0.0, 0.03, 0.1))
+        self.deadly = drawn if bias.deadly is None else bias.deadly
+        self.deaths: Counter[str] = Counter()  # by instance, over a deadly command, since all was healed
+        self.skews: list[Skew] = []  # of the engines' clocks
         self.started: dict[str, str] = {}  # instances, and by which command
         self.stormy = True
         self.some_worker_is_complete = False
@@ -111,6 +119,22 @@ class World:
         """A fresh id."""
         self._ids += 1
         return f"id-{self._ids}"
+
+    def is_deadly(self, command: Any) -> bool:
+        """Whether the process that decides this dies over it: until its instance is quarantined."""
+        instance_id = command.instance_id
+        if not self.deadly or instance_id in self.oracle.quarantined:
+            return False
+        drawn = random.Random(f"{self.seed} {instance_id} {type(command).__name__}").random()
+        if drawn >= self.deadly:
+            return False
+        self.storage.faults.counts["death over a command"] += 1
+        self.deaths[instance_id] += not self.stormy
+        self.guarded(
+            require, self.deaths[instance_id] <= MOST_DEATHS, f"{self.deaths[instance_id]} died over {command}"
+        )
+        self.say(f"somebody dies over {command}")
+        return True
 
     def say(self, text: str) -> None:
         """Tell what happens."""
@@ -176,6 +200,7 @@ class World:
     def died(self, log: SimulatedLog) -> None:
         """As ``Witness`` says."""
         self.say(f"{log.name}: ended")
+        self.oracle.dead.add(log.name)
         for process in self.processes:
             if process.log is log:
                 process.died()
@@ -229,6 +254,8 @@ class World:
         self.storage.faults.heal()
         self.storage.groups.lie = None
         self.hands.healed.set()
+        for skew in self.skews:
+            skew.jumped = 0
         for process in self.processes:
             if process.log is not None:
                 process.log.lag = 0.0
@@ -317,6 +344,14 @@ class World:
         await asyncio.sleep(dice.random() * 4)
         self.storage.groups.lie = None
         self.storage.regrouped.fire()
+
+    async def _jump(self) -> None:
+        """The clock of an engine's machine is set wrong for a while."""
+        if self.skews:
+            skew = self.dice.choice(self.skews)
+            skew.jumped = self.dice.choice(JUMPS)
+            await asyncio.sleep(self.dice.random() * 4)
+            skew.jumped = 0
 
     async def _full(self) -> None:
         self.storage.faults.full = True
