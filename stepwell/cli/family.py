@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from stepwell.core.outcomes import QUARANTINED
-from stepwell.core.state import InstanceState, StepStatus, WorkflowStatus
+from stepwell.core.state import QUARANTINED, InstanceState, StepStatus, WorkflowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,7 @@ import heapq
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from stepwell.core.outcomes import QUARANTINED
-from stepwell.core.state import InstanceState
+from stepwell.core.state import QUARANTINED, InstanceState
 from stepwell.schemas.events import (
     StepRetryScheduled,
     StepReturned,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from stepwell.core.load import runs_of
 from stepwell.core.retry import STEP_TIMEOUT
-from stepwell.core.state import UNDER_WAY, InstanceState, StepState, WorkflowStatus
+from stepwell.core.state import QUARANTINED, UNDER_WAY, InstanceState, StepState, WorkflowStatus
 from stepwell.schemas.commands import CancelWorkflow, ChildEnded, StartWorkflow
 from stepwell.schemas.events import (
     CommandRejected,
@@ -138,9 +138,11 @@ _MAY_TIME_OUT: frozenset[type[Event]] = frozenset({StepFailed, StepRetrySchedule
 
 
 def is_under_way(state: InstanceState, ready: StepReady) -> bool:
-    """Whether this very run still waits for its outcome."""
+    """Whether this very run still waits for its outcome. Of a quarantined instance none does: it is run anew."""
     step = _current(state, ready)
-    return step is not None and step.run == ready.run and step.status in UNDER_WAY and not step.waits_for
+    if step is None or state.incident == QUARANTINED:
+        return False
+    return step.run == ready.run and step.status in UNDER_WAY and not step.waits_for
 
 
 def _current(state: InstanceState, ready: StepReady) -> StepState | None:

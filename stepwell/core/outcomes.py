@@ -16,7 +16,7 @@ from stepwell.core.rollback import fail_compensation, next_compensation
 from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input
 from stepwell.core.settling import fail_attempt, fail_step, succeed
 from stepwell.core.starting import settle_up
-from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, StepState, StepStatus, WorkflowStatus
+from stepwell.core.state import QUARANTINED, UNDER_WAY, WORKFLOW_TIMER, StepState, StepStatus, WorkflowStatus
 from stepwell.errors import ExpressionError
 from stepwell.schemas.commands import (
     CompleteStep,
@@ -38,7 +38,6 @@ from stepwell.schemas.events import (
     WorkflowFailed,
 )
 
-QUARANTINED: Final = "quarantined"
 NO_HANDLER: Final = "no_handler"
 
 # The worker gives an attempt up at its timeout; the engine, this much later, in case the worker has died.

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from stepwell.core.answers import note, reject
 from stepwell.core.decision import START_OF_HISTORY, Decision
-from stepwell.core.outcomes import NO_HANDLER, QUARANTINED
+from stepwell.core.outcomes import NO_HANDLER
 from stepwell.core.people import was_not_let_through
 from stepwell.core.plan import Plan
 from stepwell.core.rollback import compensate, next_compensation, roll_back
 from stepwell.core.starting import settle_up
 from stepwell.core.state import (
+    QUARANTINED,
     UNDER_WAY,
     WORKFLOW_TIMER,
     InstanceState,

@@ -62,6 +62,7 @@ class StepStatus(StrEnum):
 LIVE: Final = frozenset({WorkflowStatus.RUNNING, WorkflowStatus.PAUSED})
 UNDER_WAY: Final = frozenset({StepStatus.READY, StepStatus.RUNNING, StepStatus.WAITING})
 
+QUARANTINED: Final = "quarantined"  # the incident of what cannot be decided about; its outcomes are refused
 WORKFLOW_TIMER: Final = ""  # the key of the timer of the whole instance; a step's timer has the step's id
 
 REMEMBERED_COMMANDS: Final = 32  # ids of commands that an instance has followed: enough for any sender's retries

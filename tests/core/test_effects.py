@@ -85,3 +85,13 @@ def test_a_run_is_under_way_until_its_outcome():
     engine.wait(1)
     assert not is_under_way(engine.state, ready)
     assert is_under_way(engine.state, engine.item("a").step)
+
+
+def test_the_runs_of_a_quarantined_instance_are_not_sent_again_they_are_run_anew_once_it_is_resumed():
+    engine = started(step("a"))
+    (work,) = sent(engine)
+    engine.send(QuarantineInstance("i", ErrorInfo("KeyError", "oops")))
+    assert not is_under_way(engine.state, work.step)
+    engine.send(ResumeWorkflow("i"))
+    (again,) = sent(engine)
+    assert again.step.run > work.step.run
