@@ -110,7 +110,7 @@ def attempt_lines(rows: Sequence[AttemptRow], *, steps: bool = True, indent: int
     cells = [
         (
             *((row.step_id,) if steps else ()),
-            "" if row.status == "skipped" else f"{_PURPOSES.get(row.purpose, '')}{row.attempt} of {row.max_attempts}",
+            "" if row.status == "skipped" else _numbered(row),
             f"{_sign(row)} {row.status}" + (f" for {row.waits_for}" if row.waits_for else ""),
             local_time(row.started_at or row.ready_at),
             seconds(row.duration / 1000) if row.finished_at and row.status != "skipped" else "",
@@ -121,6 +121,11 @@ def attempt_lines(rows: Sequence[AttemptRow], *, steps: bool = True, indent: int
     ]
     titles = (*(("step",) if steps else ()), "attempt", "status", "when", "took", "worker", "error")
     return table(titles, cells, indent=indent)
+
+
+def _numbered(row: AttemptRow) -> str:
+    lost = f", handed out {row.deliveries:,} times" if row.deliveries > 1 else ""
+    return f"{_PURPOSES.get(row.purpose, '')}{row.attempt} of {row.max_attempts}{lost}"
 
 
 _PURPOSES = {"compensate": "undoing, ", "handle": "handling, "}

@@ -27,6 +27,7 @@ from stepwell.cli.options import (
     Input,
     Json,
     Log,
+    MaxDeliveries,
     Modules,
     Params,
     Priority,
@@ -89,6 +90,7 @@ def run(
     if_exists: IfExists = "refuse",
     priority: Priority = 0,
     concurrency: Concurrency = None,
+    max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
     as_json: Json = False,
     log: Log = None,
 ) -> None:
@@ -167,6 +169,7 @@ def dev(
     strict_handlers: StrictHandlers = False,
     queue: Queues = None,
     concurrency: Concurrency = None,
+    max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
     log: Log = None,
 ) -> None:
     """Everything in one process: an engine, a worker, and the definitions of a directory, reloaded on change.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stepwell.consumers.settings import MAX_DELIVERIES
 from stepwell.errors import visible
 
 _LONGEST_ID = 200  # characters, as a command has it
@@ -110,4 +112,24 @@ Workflows = Annotated[
 ]
 Priority = Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Higher runs first under load.")]
 Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Steps that run at once.")]
+
+
+def _for_all_workers(value: int | None) -> int | None:
+    if value is not None:  # every worker of this process reads it there, and so do those of its children
+        os.environ[MAX_DELIVERIES] = str(value)
+    return value
+
+
+MaxDeliveries = Annotated[
+    int | None,
+    typer.Option(
+        "--max-deliveries",
+        metavar="N",
+        min=1,
+        max=10_000,
+        callback=_for_all_workers,
+        help="How often a step is handed out to workers that die of it before it has failed; 5, or "
+        "STEPWELL_MAX_DELIVERIES.",
+    ),
+]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")]

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, StrictHandlers, Types, Workflows
+from stepwell.cli.options import (
+    Concurrency,
+    Json,
+    Log,
+    MaxDeliveries,
+    Modules,
+    Queues,
+    StrictHandlers,
+    Types,
+    Workflows,
+)
 from stepwell.cli.session import finish
 
 app = typer.Typer(rich_markup_mode=None)
@@ -69,6 +79,7 @@ def worker(
     strict_handlers: StrictHandlers = False,
     queue: Queues = None,
     concurrency: Concurrency = None,
+    max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
     name: Name = None,
     grace: Annotated[
         float,

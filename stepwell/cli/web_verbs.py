@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, Modules, Queues, StrictHandlers, Workflows
+from stepwell.cli.options import Concurrency, Json, Log, MaxDeliveries, Modules, Queues, StrictHandlers, Workflows
 from stepwell.cli.service_verbs import Lines, RetryFor
 from stepwell.cli.session import finish
 
@@ -47,6 +47,7 @@ def serve(
     strict_handlers: StrictHandlers = True,
     queue: Queues = None,
     concurrency: Concurrency = None,
+    max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
     grace: Annotated[
         float,
         typer.Option(

@@ -36,7 +36,15 @@ _PLAIN: Final = frozenset({dict, list, str, int, float, bool, type(None)})  # re
 
 
 class GivenBack(BaseException):
-    """Raised by a handler: the step is to go back to its queue unsettled, as if its worker had died."""
+    """Raised by a handler: the step is to go back to its queue unsettled.
+
+    Args:
+        lost: Because whoever had it has died.
+    """
+
+    def __init__(self, *, lost: bool = False) -> None:
+        super().__init__()
+        self.lost = lost
 
 
 class Came:
@@ -46,17 +54,19 @@ class Came:
         at: When, by the loop's time.
         result: What it returned, as ``finish`` made it.
         error: What it raised; None if it returned.
-        back: Whether it gave the step back.
+        back: Whether it gave the step back,
+        lost: and that as lost with whoever had it.
         cpu: Seconds of CPU of a function that ran in a thread.
     """
 
-    __slots__ = ("at", "back", "cpu", "error", "result")
+    __slots__ = ("at", "back", "cpu", "error", "lost", "result")
 
     def __init__(self, at: float, result: Any = None, error: BaseException | None = None, cpu: float = 0.0) -> None:
         self.at = at
         self.result = result
         self.cpu = cpu
         self.back = isinstance(error, GivenBack)
+        self.lost = isinstance(error, GivenBack) and error.lost
         self.error: ErrorInfo | None = None if error is None else describe(error)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from stepwell.consumers.retry_after import asked_seconds
-from stepwell.core.retry import PAYLOAD_TOO_LARGE
+from stepwell.core.retry import PAYLOAD_TOO_LARGE, WORKER_LOST
 from stepwell.errors import StepwellError
 from stepwell.schemas.codec import MOST_NESTED
 from stepwell.schemas.events import ErrorInfo
@@ -145,6 +145,19 @@ def too_deep() -> ErrorInfo:
     """The error of a step whose output nobody could read."""
     message = f"the output is nested more than {MOST_NESTED} deep; write it to a file and pass its path"
     return ErrorInfo(type=PAYLOAD_TOO_LARGE, message=message)
+
+
+def worker_lost(times: int) -> ErrorInfo:
+    """The error of a run that no worker has told the end of, however often it was handed out.
+
+    Args:
+        times: How often that was.
+    """
+    message = (
+        f"handed out {times:,} times without an outcome: each time its worker ended, or was cut off. A crash of the "
+        "whole process does that: os._exit, a fault in native code, the memory that ran out"
+    )
+    return ErrorInfo(type=WORKER_LOST, message=message)
 
 
 def _encodable(text: str) -> str:

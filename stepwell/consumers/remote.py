@@ -190,8 +190,8 @@ class Remote:
                 return output
             case Failed(error):
                 raise ReportedError(error)
-            case _:
-                raise GivenBack
+            case Back(why):
+                raise GivenBack(lost=why == "expired")
 
     def _ended(self, ctx: StepContext, outcome: Command | None, sent: asyncio.Future[None] | None) -> None:
         claim = self._claims.pop(ctx, None)

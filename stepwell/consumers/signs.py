@@ -56,6 +56,13 @@ class SignsOfLife:
         ctx.report_to(lambda progress: loop.call_soon_threadsafe(self._heard, signs, progress))
         self._news.set()
 
+    def lost_before(self, key: Hashable, deliveries: int) -> Command:
+        """It was in the hands of workers that have died: gives what is to be told of that before it begins."""
+        signs = self._runs[key]
+        signs.reported = True
+        item, step = signs.item, signs.item.step
+        return ReportStarted(item.instance_id, step.step_id, step.run, worker=self._name, deliveries=deliveries)
+
     def forget(self, key: Hashable) -> None:
         """It has ended."""
         self._runs.pop(key, None)

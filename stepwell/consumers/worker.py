@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -20,7 +20,7 @@ from stepwell.consumers.context import StepContext
 from stepwell.consumers.dead_letters import letters_of
 from stepwell.consumers.elsewhere import Elsewhere
 from stepwell.consumers.engine import process_name
-from stepwell.consumers.failures import describe
+from stepwell.consumers.failures import describe, worker_lost
 from stepwell.consumers.given_up import GivenUp, covers
 from stepwell.consumers.handlers import Handler, Handlers
 from stepwell.consumers.outbox import Outbox, place
@@ -29,6 +29,7 @@ from stepwell.consumers.reports import OUTCOME_SHARE, Outcome, completed, effort
 from stepwell.consumers.results import as_json
 from stepwell.consumers.signs import SignsOfLife
 from stepwell.consumers.threads import Threads
+from stepwell.core.attempts import UNKNOWN
 from stepwell.errors import HandlerError, LogClosedError, LogError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import AGAIN, COMMANDS, DEAD_LETTERS, Delivery, Log, NewRecord, Outgoing, WorkQueue
@@ -84,6 +85,8 @@ class Worker:
         hand_back: Return steps for which neither it nor any other live worker of its queues has a handler, so
             that a person hears of it; otherwise they stay in the queue until a worker comes that has it.
         name: Who it is, for people; without one, host and process id.
+        max_deliveries: How often a run is handed out to workers that die before it counts as an attempt that failed;
+            without it, what the environment says (``settings``).
     """
 
     def __init__(
@@ -96,7 +99,9 @@ class Worker:
         only: Callable[[str], bool] | None = None,
         hand_back: bool = True,
         name: str = "",
+        max_deliveries: int | None = None,
     ) -> None:
+        self._max_deliveries = max_deliveries or settings.max_deliveries()
         self._log = log
         self._handlers = handlers
         self._queues = tuple(queues)
@@ -248,7 +253,8 @@ class Worker:
             self._outbox.settle(delivery, None)
             return
         try:
-            found = self._handlers.find(item.step.step_type, item.step.handler)
+            lost = delivery.deliveries > self._max_deliveries
+            found = None if lost else self._handlers.find(item.step.step_type, item.step.handler)
         except HandlerError as error:
             self._ask(self._pass_on(delivery, item, describe(error).message))
             return
@@ -257,7 +263,7 @@ class Worker:
         self._signs.expect(key, item, run.ctx)
         if AGAIN in delivery.headers or delivery.deliveries > 1:
             self._ask(self._call_if_wanted(run, found))
-        else:
+        elif found is not None:
             self._call(run, found)
 
     def _ask(self, question: Coroutine[Any, Any, None]) -> None:
@@ -287,18 +293,22 @@ class Worker:
         partition = partition_for(delivery.key, self._log.partitions)
         self._queue.settle([delivery], [Outgoing(DEAD_LETTERS, partition, letters)]).add_done_callback(self._reported)
 
-    def _release(self, deliveries: list[Delivery]) -> None:
-        self._queue.release(deliveries).add_done_callback(self._reported)
+    def _release(self, deliveries: list[Delivery], *, lost: bool = False) -> None:
+        self._queue.release(deliveries, lost=lost).add_done_callback(self._reported)
 
     # --- running --------------------------------------------------------------------------------------------
 
-    async def _call_if_wanted(self, run: _Run, handler: Handler) -> None:
+    async def _call_if_wanted(self, run: _Run, handler: Handler | None) -> None:
+        deliveries = run.delivery.deliveries
         if not await self._repeats.is_wanted(run.item):
             run.cancelled = True  # it was settled before
+        elif handler is not None and deliveries > 1:
+            await self._said(self._signs.lost_before(_key(run.item), deliveries))  # should this one die as well
         self._call(run, handler)
 
-    def _call(self, run: _Run, handler: Handler) -> None:
-        if run.cancelled:
+    def _call(self, run: _Run, handler: Handler | None) -> None:
+        """Call its handler; None where it was handed out too often."""
+        if run.cancelled or handler is None:
             self._over(run)
             self._freed()
             return
@@ -331,11 +341,15 @@ class Worker:
         call = run.call
         came = None if call is None else call.came
         if call is not None and ((run.stopped and call.left) or (came is not None and came.back)):
-            self._release([run.delivery])  # somebody else shall run it
+            self._release([run.delivery], lost=came is not None and came.lost)  # somebody else shall run it
             self._ended(run.ctx, None, None)
             return
         self._remember(run.item)
-        outcome = None if call is None or run.cancelled else self._outcome(run.item, call)
+        outcome: Outcome | None = None  # where nobody waits for one
+        if call is None and not run.cancelled:
+            outcome = failed(run.item, worker_lost(run.delivery.deliveries - 1), UNKNOWN)
+        elif call is not None and not run.cancelled:
+            outcome = self._outcome(run.item, call)
         sent = self._outbox.settle(run.delivery, outcome)
         self._ended(run.ctx, None if outcome is None else outcome[0], sent)
 
@@ -381,9 +395,11 @@ class Worker:
             self._failure.set_exception(error)
 
     def _say(self, command: Command) -> None:
+        self._said(command).add_done_callback(self._reported)
+
+    def _said(self, command: Command) -> asyncio.Future[Sequence[int]]:
         partition = partition_for(command.instance_id, self._log.partitions)
-        record = NewRecord(command.instance_id, encode(command))
-        self._log.append(COMMANDS, partition, [record]).add_done_callback(self._reported)
+        return self._log.append(COMMANDS, partition, [NewRecord(command.instance_id, encode(command))])
 
     # --- cancelling -----------------------------------------------------------------------------------------
 

@@ -119,8 +119,11 @@ def started(state: InstanceState, event: StepStarted, _at: int) -> Changes:
     """A worker has it in hand."""
     timers = state.timers if event.due is None else state.timers.set(event.step_id, event.due)
     step = run_of(state, event.step_id, event.run)
+    deliveries = max(step.deliveries, event.deliveries)
     return {
-        **_put(state, event.step_id, replace(step, status=StepStatus.RUNNING, worker=event.worker)),
+        **_put(
+            state, event.step_id, replace(step, status=StepStatus.RUNNING, worker=event.worker, deliveries=deliveries)
+        ),
         "timers": timers,
     }
 

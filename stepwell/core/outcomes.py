@@ -121,16 +121,20 @@ def _attempt_failed(decision: Decision, step_id: str, step: StepState, error: Er
 
 
 def report_started(decision: Decision, command: ReportStarted) -> None:
-    """A worker has had a step in hand for longer than a moment."""
+    """A worker has had a step in hand for longer than a moment, or has taken one that was lost with another."""
     step = _find(decision, command)
     if step is None:
         return
-    if step.status is StepStatus.RUNNING and step.worker == command.worker:
+    lost = command.deliveries > step.deliveries  # by one of the same name, too, which was started anew
+    if step.status is StepStatus.RUNNING and step.worker == command.worker and not lost:
         decision.note = "a repeat: this worker has it in hand already"
     else:
         timeout = step.ready.timeout_seconds if step.ready else None
         due = None if timeout is None else decision.now + math.ceil(timeout * 1000) + TIMEOUT_GRACE_MS
-        decision.emit(StepStarted(command.step_id, command.run, worker=command.worker, due=due))
+        deliveries = max(step.deliveries, command.deliveries)
+        decision.emit(
+            StepStarted(command.step_id, command.run, worker=command.worker, due=due, deliveries=deliveries)
+        )
 
 
 def heartbeat(decision: Decision, command: HeartbeatStep) -> None:

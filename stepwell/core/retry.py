@@ -9,6 +9,7 @@ from stepwell.errors import ExpressionError, LimitError
 from stepwell.schemas.definitions import LONGEST_SECONDS, MAX_DELAY, Retry
 from stepwell.schemas.events import ErrorInfo
 
+WORKER_LOST: Final = "WorkerLost"  # handed out too often without an outcome
 STEP_TIMEOUT: Final = "StepTimeout"
 WORKFLOW_TIMEOUT: Final = "WorkflowTimeout"
 PAYLOAD_TOO_LARGE: Final = "PayloadTooLarge"

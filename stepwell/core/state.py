@@ -78,6 +78,7 @@ class StepState(Struct, frozen=True, gc=False, omit_defaults=True):
         waits_for: What a ``waiting`` step waits for: its next attempt, a time, a worker with its handler, people, or
             a child workflow.
         worker: Who has reported to have it in hand.
+        deliveries: How often this run was handed out, as far as workers have reported.
         returned_at: When a worker first handed this run back, in milliseconds; 0 if none did.
         since: When it became ready, in milliseconds.
         until: When it was settled, failed or was cancelled, in milliseconds.
@@ -103,6 +104,7 @@ class StepState(Struct, frozen=True, gc=False, omit_defaults=True):
     gate: ApprovalRequired | None = None
     votes: tuple[ApprovalDecided, ...] = ()
     child: ChildRequested | None = None
+    deliveries: int = 1
 
 
 class Rollback(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -169,6 +169,8 @@ def _again(case: Case, due: int) -> str:
 def _running(case: Case, what: str, step: StepState, due: int, common: dict[str, Any], *, able: bool) -> Finding:
     worker = step.worker or "a worker"
     words = f"{what} is in the hands of {worker} for {span(case.now - step.since)}"
+    if step.deliveries > 1:
+        words += f", handed out {step.deliveries:,} times: the workers before have ended without an outcome"
     limit = f"; it may take {until(due, case.now)}" if due else "; it has no timeout"
     gone = bool(step.worker) and step.worker not in {name for one in case.crew.workers for name in (one.id, one.name)}
     if gone:

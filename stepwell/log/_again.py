@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -90,6 +90,21 @@ def tokens_of(tx: Transaction, rows: Sequence[Row]) -> dict[str, int]:
     ids = _json([row.effect for row in rows if row.effect])
     return dict(
         tx.execute("SELECT id, token FROM sent_again WHERE id IN (SELECT value FROM json_each(?))", (ids,)).fetchall()
+    )
+
+
+def count_lost(tx: Transaction, chosen: str, parameters: Sequence[Any]) -> None:
+    """Count entries as handed out and lost.
+
+    Args:
+        chosen: Which, as a condition on the table ``queue``,
+        parameters: and its parameters.
+    """
+    tx.execute("DELETE FROM lost WHERE token NOT IN (SELECT id FROM queue)")
+    tx.execute(
+        f"INSERT INTO lost SELECT id, 1 FROM queue WHERE {chosen} "  # noqa: S608 - constants
+        "ON CONFLICT(token) DO UPDATE SET times = times + 1",
+        parameters,
     )
 
 

@@ -29,6 +29,8 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
         give: Records that the one in ``to`` shall have.
         done: Records that were given, and are settled.
         back: Records that were given, and are handed back unsettled.
+        times: How often each of those in ``give`` was lost with its worker, where one was.
+        lost: Whether those in ``back`` were lost with whoever had them.
     """
 
     by: str
@@ -38,6 +40,8 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     give: Sequence[Spot] = ()
     done: Sequence[Spot] = ()
     back: Sequence[Spot] = ()
+    times: Sequence[int] = ()
+    lost: bool = False
 
 
 _decode = msgspec.json.Decoder(Note).decode

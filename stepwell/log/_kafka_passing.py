@@ -141,7 +141,8 @@ class Passing:
             if left > self._promised[name] and entry.refused.get(name, 0.0) < now and self._bench.waits(entry):
                 self._promised[name] += 1
                 self._bench.giving[entry.spot] = entry
-                note = Note(self._bench.name, to=name, give=[entry.spot])
+                lost = entry.delivery.deliveries - 1
+                note = Note(self._bench.name, to=name, give=[entry.spot], times=[lost] if lost else ())
                 self.say(note, failed=partial(self._keep, [entry.spot], name))
                 return True
         return False
@@ -186,7 +187,7 @@ class Passing:
             room = max(0, self._bench.free - len(self._bench.given) - len(self.coming))
             if counts[:room]:
                 self.coming.update(counts[:room])
-                self._spawn(self._receive(list(counts[:room])))
+                self._spawn(self._receive(list(counts[:room]), dict(zip(note.give, note.times, strict=False))))
             if counts[room:] or void:
                 self.say(Note(me, back=[*counts[room:], *void]))
         if note.want > 0 and note.by != me:
@@ -200,6 +201,8 @@ class Passing:
             shelf.settle(offset)
             self._settled()
         elif spot in note.back:
+            if note.lost and shelf.holder(offset) == note.by:
+                shelf.lose(offset)
             entry = shelf.put_back(offset) if shelf.holder(offset) == note.by else None
             if entry is not None:
                 entry.refused[note.by] = self._loop.time() + _NOT_AGAIN_FOR
@@ -229,8 +232,12 @@ class Passing:
                             self._follow(shelf, spot, note)
             at = records[-1].offset + 1 if records else self.heard
 
-    async def _receive(self, spots: Sequence[Spot]) -> None:
-        """Fetch records that others have given to us."""
+    async def _receive(self, spots: Sequence[Spot], times: Mapping[Spot, int]) -> None:
+        """Fetch records that others have given to us.
+
+        Args:
+            times: How often some of them were lost.
+        """
         back, gone = [], []
         for spot in spots:
             try:
@@ -244,6 +251,7 @@ class Passing:
                 gone.append(spot)  # deleted meanwhile, so it was settled
                 continue
             entry = self.entry(place_of(spot), found[0])
+            entry.count(times.get(spot, 0))
             known = (entry.delivery.queue, entry.delivery.token) in self._bench.hand or spot in self._bench.given
             if not known and (self._bench.closed or not self._bench.put_given(entry)):
                 back.append(spot)

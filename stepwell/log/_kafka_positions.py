@@ -21,22 +21,30 @@ class Position(NamedTuple):
         done: What is settled above.
         held: What is in the hands of workers that do not have the partition, or had it last: offset to name.
         heard: Up to where in ``hands`` the above was followed.
+        lost: How often what is not settled was in the hands of workers that have died.
     """
 
     low: int = 0
     done: frozenset[int] = frozenset()
     held: Mapping[int, str] = {}
     heard: int = 0
+    lost: Mapping[int, int] = {}
 
 
-def encode(low: int, done: Iterable[int], held: Mapping[int, str], heard: int) -> tuple[str, int]:
+_LOST: Final = "#"  # begins the name under which records stand that were lost so often; no worker is called so
+
+
+def encode(
+    low: int, done: Iterable[int], held: Mapping[int, str], heard: int, lost: Mapping[int, int] | None = None
+) -> tuple[str, int]:
     """The text beside ``low``, and the offset below which all of ``done`` stands in it.
 
     What does not fit is left out, highest first. ``v1;HEARD;gap,length,gap,length…;NAME=OFFSET,OFFSET…`` in base 36,
-    all offsets counted from ``low``.
+    all offsets counted from ``low``; ``#TIMES=OFFSET…`` for what was lost so often.
     """
     by_name: dict[str, list[str]] = {}
-    for offset, name in sorted(held.items()):
+    named = [*sorted(held.items()), *sorted((offset, f"{_LOST}{times}") for offset, times in (lost or {}).items())]
+    for offset, name in named:
         by_name.setdefault(name, []).append(_base36(offset - low))
     hands = "".join(f";{name}={','.join(offsets)}" for name, offsets in sorted(by_name.items()))
     head = f"v1;{_base36(heard)};"
@@ -67,11 +75,16 @@ def decode(low: int, text: str) -> Position:
     for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
         done.update(range(at + gap, at + gap + length))
         at += gap + length
-    held = {}
+    held: dict[int, str] = {}
+    lost: dict[int, int] = {}
     for hand in hands:
-        name, _, offsets = hand.partition("=")
-        held.update({low + int(one, 36): name for one in offsets.split(",")})
-    return Position(low, frozenset(done), held, int(heard, 36))
+        name, _, text = hand.partition("=")
+        offsets = [low + int(one, 36) for one in text.split(",")]
+        if name.startswith(_LOST):
+            lost.update(dict.fromkeys(offsets, int(name.removeprefix(_LOST))))
+        else:
+            held.update(dict.fromkeys(offsets, name))
+    return Position(low, frozenset(done), held, int(heard, 36), lost)
 
 
 def _ranges(offsets: Iterable[int]) -> Iterable[tuple[int, int]]:

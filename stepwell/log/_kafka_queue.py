@@ -24,7 +24,7 @@ from stepwell.log._kafka_passing import Passing
 from stepwell.log._kafka_positions import Position, decode
 from stepwell.log._kafka_services import Services
 from stepwell.log._kafka_settling import Settling
-from stepwell.log._kafka_shelf import Shelf
+from stepwell.log._kafka_shelf import MOST_WAITING, Shelf
 from stepwell.log._wake import failed_future
 from stepwell.log.port import WORKERS, Delivery, Outgoing
 from stepwell.telling import Logger
@@ -69,6 +69,8 @@ class KafkaQueue:
         self._readers: list[Task[None]] = []
         self._begun: Future[None] = self._loop.create_future()
         self._trouble: LogError | None = None
+        self._live: frozenset[str] = frozenset()  # who was in the group when it was last shared out
+        self._somebody_went = False  # since then, and perhaps with something in hand
 
     @property
     def closed(self) -> bool:
@@ -109,12 +111,27 @@ class KafkaQueue:
                 continue
             taken = self._bench.take(max(limit, 1))
             if taken:
+                await self._note(taken)
                 if self._bench.free <= 0:
                     self._passing.offer()
                 return taken
             if self._bench.free > 0:
                 self._passing.ask(min(limit, self._bench.free))
             await self._bench.arrived.wait()
+
+    async def _note(self, taken: Sequence[Delivery]) -> None:
+        """Note who has what others may have died of, before he gets it."""
+        spots = [self._bench.hand[one.queue, one.token].spot for one in taken]
+        noted = {shelf for spot in spots if (shelf := self._bench.shelf(spot)) and spot[2] < shelf.noting}
+        if not noted:
+            return
+        for shelf in noted:
+            shelf.dirty = True
+        try:
+            async with asyncio.timeout(self._log.settings.session_timeout):
+                await self._settling.flush()
+        except (LogError, TimeoutError) as error:
+            _logger.warning("who has which step could not be noted", error=str(error))
 
     def _closed_error(self) -> LogClosedError:
         return LogClosedError("the queue was closed", place=self._log.settings.place)
@@ -135,7 +152,7 @@ class KafkaQueue:
         self._bench.arrived.fire()
         return future
 
-    def release(self, deliveries: Sequence[Delivery]) -> Future[None]:
+    def release(self, deliveries: Sequence[Delivery], *, lost: bool = False) -> Future[None]:
         """As the port says. Who has asked for records gets them first; what was not accepted is looked at again."""
         done: Future[None] = self._loop.create_future()
         if self._bench.closed:
@@ -148,6 +165,9 @@ class KafkaQueue:
             if shelf is None:
                 back.append(entry.spot)
                 continue
+            if lost:
+                shelf.lose(entry.spot[2])
+                self._settling.stir()
             # Another object than ours, where we were given the record before its partition.
             waiting = shelf.put_back(entry.spot[2])
             if waiting is not None and not self._passing.give(waiting):
@@ -157,7 +177,7 @@ class KafkaQueue:
         if not back:
             done.set_result(None)
             return done
-        said = self._passing.say(Note(self._bench.name, back=back))
+        said = self._passing.say(Note(self._bench.name, back=back, lost=lost))
         return asyncio.ensure_future(self._said(said))
 
     def resize(self, prefetch: int) -> None:
@@ -209,6 +229,8 @@ class KafkaQueue:
     async def _arrange(self) -> None:
         """Set up the partitions that we have now."""
         places = sorted(self.member.places)
+        self._somebody_went = not self._live <= self.member.live or not self._live
+        self._live = self.member.live
         while True:
             try:
                 positions = await self._log.directory.committed(WORKERS, places)
@@ -245,6 +267,8 @@ class KafkaQueue:
 
     async def _add(self, place: Place, position: Position) -> None:
         shelf = Shelf(place, position)
+        if self._somebody_went:
+            shelf.noting = position.low + MOST_WAITING
         await self._passing.catch_up(shelf)
         # From here to the end without waiting: what is said from now on is followed on the bench.
         me, live = self._bench.name, self.member.live
@@ -253,7 +277,8 @@ class KafkaQueue:
         shelf.free(
             lambda offset, name: (
                 name not in live or (name == me and offset not in ours and not self._settling.has((*place, offset)))
-            )
+            ),
+            lambda name: name not in live,
         )
         for offset in ours:
             shelf.take(offset, me)

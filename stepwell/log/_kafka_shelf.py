@@ -33,6 +33,11 @@ class Entry:
         self.order = (-priority, record.timestamp, record.offset, partition)
         self.refused: dict[str, float] = {}
 
+    def count(self, lost: int) -> None:
+        """Note how often it was in the hands of workers that have died."""
+        if self.delivery.deliveries != 1 + lost:
+            self.delivery = self.delivery._replace(deliveries=1 + lost)
+
     def __lt__(self, other: Entry) -> bool:
         return self.order < other.order
 
@@ -45,6 +50,8 @@ class Shelf:
         waiting: What nobody has, by offset.
         dirty: Whether there is something to commit.
         trimmed: Up to where it was deleted, as far as we have asked for that.
+        noting: Below this offset, who takes a record is noted before he gets it: so that it is known how often it
+            was lost, should that be what workers die of.
     """
 
     def __init__(self, place: Place, position: Position) -> None:
@@ -55,6 +62,8 @@ class Shelf:
         self.dirty = False
         self._done = {offset for offset in position.done if offset >= position.low}
         self._held = dict(position.held)
+        self._lost = dict(position.lost)
+        self.noting = 0
         self._away: dict[int, Entry] = {}  # what others hold, for when it comes back
 
     @property
@@ -77,6 +86,7 @@ class Shelf:
         at = start
         for entry in entries:
             offset = entry.spot[2]
+            entry.count(self._lost.get(offset, 0))
             if at <= self.low:
                 self.low = max(self.low, offset)
             else:
@@ -104,6 +114,7 @@ class Shelf:
         self.waiting.pop(offset, None)
         self._held.pop(offset, None)
         self._away.pop(offset, None)
+        self._lost.pop(offset, None)
         if not self.settled(offset):
             self._done.add(offset)
             self._advance()
@@ -118,12 +129,27 @@ class Shelf:
         self.waiting[offset] = entry
         return entry
 
+    def lose(self, offset: int) -> None:
+        """It was in the hands of somebody who has died."""
+        self._lost[offset] = self._lost.get(offset, 0) + 1
+        self.dirty = True
+        for entries in (self.waiting, self._away):
+            if offset in entries:
+                entries[offset].count(self._lost[offset])
+
     def holder(self, offset: int) -> str:
         """Who has it; empty where nobody has."""
         return self._held.get(offset, "")
 
-    def free(self, lost: Callable[[int, str], bool]) -> None:
-        """What is lost, by its offset and who had it, is nobody's. Only before the first record is read."""
+    def free(self, lost: Callable[[int, str], bool], died: Callable[[str], bool]) -> None:
+        """What is lost, by its offset and who had it, is nobody's. Only before the first record is read.
+
+        Args:
+            died: Whether somebody is gone who had records in hand.
+        """
+        for offset, name in self._held.items():
+            if died(name):
+                self.lose(offset)
         self._held = {offset: name for offset, name in self._held.items() if not lost(offset, name)}
 
     def _advance(self) -> None:
@@ -137,6 +163,6 @@ class Shelf:
         Args:
             heard: Up to where ``hands`` was followed.
         """
-        text, covered = encode(self.low, self._done, self._held, heard)
+        text, covered = encode(self.low, self._done, self._held, heard, self._lost)
         self.dirty = False
         return (self.low, text), covered

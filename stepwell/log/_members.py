@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from stepwell.errors import LogError, LogLockedError
+from stepwell.log._again import count_lost
 from stepwell.log._store import encode_rowids
 from stepwell.log._transaction import Transaction
 from stepwell.private_files import make_directory, opened
@@ -195,15 +196,6 @@ def _end_memberships(tx: Transaction, members: list[int], partitions: int) -> No
     _rebalance(tx, [group for (group,) in groups], partitions)
 
 
-def _count_lost(tx: Transaction, members: list[int]) -> None:
-    tx.execute("DELETE FROM lost WHERE token NOT IN (SELECT id FROM queue)")
-    tx.execute(
-        "INSERT INTO lost SELECT id, 1 FROM queue WHERE claimed_by IN (SELECT value FROM json_each(?)) "
-        "ON CONFLICT(token) DO UPDATE SET times = times + 1",
-        (encode_rowids(members),),
-    )
-
-
 class Change:
     """A work that changes who is there. Its ``future`` gets what ``act`` returns.
 
@@ -260,7 +252,7 @@ def bury(processes: Sequence[int], partitions: int, *, died: bool) -> Callable[[
         found = tx.execute("SELECT id FROM members WHERE process IN (SELECT value FROM json_each(?))", (chosen,))
         members = [member for (member,) in found.fetchall()]
         if died:
-            _count_lost(tx, members)
+            count_lost(tx, "claimed_by IN (SELECT value FROM json_each(?))", (encode_rowids(members),))
         _end_memberships(tx, members, partitions)
         tx.peers = None
         return tx.execute("DELETE FROM processes WHERE id IN (SELECT value FROM json_each(?))", (chosen,)).rowcount

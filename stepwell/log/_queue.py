@@ -158,10 +158,10 @@ class Consumer:
         self._log.submit(work)
         return work.future
 
-    def release(self, deliveries: Sequence[Delivery]) -> Future[None]:
+    def release(self, deliveries: Sequence[Delivery], *, lost: bool = False) -> Future[None]:
         """As the port says."""
         tokens = [delivery.token for delivery in deliveries]
-        work = Release(self._log, self, tokens)
+        work = Release(self._log, self, tokens, lost=lost)
         self._free(tokens)
         self._log.submit(work)
         return work.future

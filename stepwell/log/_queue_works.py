@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from stepwell.errors import LogError
-from stepwell.log._again import tokens_of
+from stepwell.log._again import count_lost, tokens_of
 from stepwell.log._hands import Batch, Handed, Hands, write
 from stepwell.log._reader import Reader
 from stepwell.log._store import encode_rowids
@@ -192,11 +192,13 @@ class Release:
         log: The log.
         worker: Who had claimed them.
         tokens: Which.
+        lost: They count as handed out and lost.
     """
 
     size = 0
 
-    def __init__(self, log: Store, worker: Worker, tokens: list[int]) -> None:
+    def __init__(self, log: Store, worker: Worker, tokens: list[int], *, lost: bool) -> None:
+        self._lost = lost
         self._log = log
         self._worker = worker
         self._tokens = tokens
@@ -206,13 +208,13 @@ class Release:
         self.future: Future[None] = log.loop.create_future()
 
     def apply(self, tx: Transaction) -> None:
-        ids = self._rows + [one.id for one in self._handed if one.id is not None]
         self._unwritten = [one for one in self._handed if one.id is None]
-        write(tx, self._unwritten, claimed=False)
-        tx.execute(
-            "UPDATE queue SET claimed_by = NULL WHERE claimed_by = ? AND id IN (SELECT value FROM json_each(?))",
-            (self._worker.member, encode_rowids(ids)),
-        )
+        write(tx, self._unwritten, claimed=True)
+        mine = (self._worker.member, encode_rowids(self._rows + [one.id or 0 for one in self._handed]))
+        chosen = "claimed_by = ? AND id IN (SELECT value FROM json_each(?))"
+        if self._lost:
+            count_lost(tx, chosen, mine)
+        tx.execute(f"UPDATE queue SET claimed_by = NULL WHERE {chosen}", mine)  # noqa: S608 - a constant
 
     def done(self) -> None:
         for one in self._handed:

@@ -179,12 +179,12 @@ class SimulatedConsumer:
         places = [(outgoing.topic, outgoing.partition) for outgoing in checked]
         return log.submit(f"settle {len(deliveries)}", places, land)
 
-    def release(self, deliveries: Sequence[Delivery]) -> Future[None]:
+    def release(self, deliveries: Sequence[Delivery], *, lost: bool = False) -> Future[None]:
         """As the port says."""
         self._held.difference_update(delivery.token for delivery in deliveries)
 
         def land() -> None:
-            self.log.storage.queues.give_back(self, deliveries)
+            self.log.storage.queues.give_back(self, deliveries, lost=lost)
 
         return self.log.submit(f"release {len(deliveries)}", [], land)
 

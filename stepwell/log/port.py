@@ -132,8 +132,12 @@ class WorkQueue(Protocol):
         not wait for its disk: what is appended afterwards proves them, and if both are lost the step is run again.
         """
 
-    def release(self, deliveries: Sequence[Delivery]) -> Future[None]:
-        """Hand records back unsettled, for any worker to take."""
+    def release(self, deliveries: Sequence[Delivery], *, lost: bool = False) -> Future[None]:
+        """Hand records back unsettled, for any worker to take.
+
+        Args:
+            lost: They were in the hands of somebody who has died, which counts as for a worker that has died.
+        """
 
     def resize(self, prefetch: int) -> None:
         """Change how many records may be in this worker's hands at once; 0 for none.

@@ -85,10 +85,12 @@ class SimulatedStorage:
     Attributes:
         patience: Seconds within which what happens in one process is seen by another.
         settles_at_once: Outcome and settlement are one.
+        counts_the_first_death: Whether each worker that dies with a record is counted.
     """
 
     patience = 5.0
     settles_at_once = True
+    counts_the_first_death = True
 
     def __init__(
         self,

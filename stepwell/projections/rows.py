@@ -127,6 +127,8 @@ class AttemptRow(Struct, frozen=True, gc=False):
         due: When its timer is due; of one that was retried, when the next attempt begins.
         error: ``Type: message``, or why it was skipped.
         output_at: Sequence of the event that holds its output, or all of its error.
+        deliveries: How often it was handed out to workers that did not give it back, as far as they have reported:
+            more than 1 where workers have died with it.
     """
 
     sequence: int
@@ -150,6 +152,7 @@ class AttemptRow(Struct, frozen=True, gc=False):
     error: str = ""
     traceback: str = ""
     output_at: int = 0
+    deliveries: int = 1
 
     @property
     def duration(self) -> int:
@@ -196,7 +199,14 @@ def follow_attempts(
         row = _waiting(attempts, event, sequence, at)  # type: ignore[arg-type]
     elif kind is StepStarted and event.run in attempts:  # type: ignore[union-attr]
         known = attempts[event.run]  # type: ignore[union-attr]
-        row = replace(known, status="running", worker=event.worker, started_at=at, due=event.due or 0)  # type: ignore[union-attr]
+        row = replace(
+            known,
+            status="running",
+            worker=event.worker,  # type: ignore[union-attr]
+            started_at=at,
+            due=event.due or 0,  # type: ignore[union-attr]
+            deliveries=event.deliveries,  # type: ignore[union-attr]
+        )
     elif kind is StepReturned and event.run in attempts:  # type: ignore[union-attr]
         known = attempts[event.run]  # type: ignore[union-attr]
         row = replace(known, status="waiting", waits_for="worker", due=event.due, error=event.reason)  # type: ignore[union-attr]
@@ -296,6 +306,7 @@ def attempts_of(state: InstanceState) -> Attempts:
             worker=step.worker,
             ready_at=step.since,
             due=state.timers.get(step_id, 0),
+            deliveries=step.deliveries,
         )
         for step_id, step in steps
     }

@@ -9,14 +9,16 @@ from typing import Final
 
 from stepwell.projections.rows import AttemptRow, InstanceRow
 
-SCHEMA_VERSION: Final = 1  # raise it with a step in MIGRATIONS, or with none where the rows must be made anew
+SCHEMA_VERSION: Final = 2  # raise it with a step in MIGRATIONS, or with none where the rows must be made anew
 APPLICATION_ID: Final = 0x53545756  # "STWV" in the file's header
 OFFSET_BITS: Final = 40  # a place is partition << 40 | offset; of the topic `definitions`, -1 - offset
 OFFSETS: Final = (1 << OFFSET_BITS) - 1
 DEFINITIONS_PARTITION: Final = -1  # under which the position on the topic `definitions` is kept
 CLEANUPS_PARTITION: Final = -2  # and that on the topic `cleanups`
 
-MIGRATIONS: Final[dict[int, str]] = {}
+MIGRATIONS: Final[dict[int, str]] = {
+    1: "ALTER TABLE attempts ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 1;",
+}
 """What makes a file of the next version out of one of this; a version without one is built anew from the log."""
 
 SCHEMA: Final = """
@@ -52,7 +54,7 @@ CREATE TABLE attempts(
   handler TEXT NOT NULL, queue TEXT NOT NULL, status TEXT NOT NULL, waits_for TEXT NOT NULL, worker TEXT NOT NULL,
   ready_at INTEGER NOT NULL, started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL, took INTEGER NOT NULL,
   cpu INTEGER NOT NULL, due INTEGER NOT NULL, error TEXT NOT NULL, traceback TEXT NOT NULL,
-  output_at INTEGER NOT NULL, PRIMARY KEY(instance, sequence)) WITHOUT ROWID;
+  output_at INTEGER NOT NULL, deliveries INTEGER NOT NULL DEFAULT 1, PRIMARY KEY(instance, sequence)) WITHOUT ROWID;
 CREATE INDEX attempts_under_way ON attempts(ready_at) WHERE finished_at = 0;
 -- Every accepted transition of an instance, as the log holds it.
 CREATE TABLE history(

@@ -16,6 +16,7 @@ from stepwell.schemas.waiting import LONGEST_ID, Parent
 
 InstanceId = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 Priority = Annotated[int, Meta(ge=0, le=100)]
+Deliveries = Annotated[int, Meta(ge=1, le=1_000_000)]  # far more than any limit
 Milliseconds = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # no more than every JSON reader keeps exactly
 
 
@@ -165,11 +166,16 @@ class FailStep(_Command, frozen=True, omit_defaults=True, tag="FailStep"):
 
 
 class ReportStarted(_Command, frozen=True, omit_defaults=True, tag="ReportStarted"):
-    """A worker has had a step in hand for longer than a moment."""
+    """A worker has had a step in hand for longer than a moment, or has taken one that was lost with another.
+
+    Attributes:
+        deliveries: How often it was handed out, this time included, to workers that did not give it back.
+    """
 
     step_id: str
     run: int
     worker: str = ""
+    deliveries: Deliveries = 1
 
 
 class HeartbeatStep(_Command, frozen=True, omit_defaults=True, tag="HeartbeatStep"):

@@ -183,16 +183,18 @@ class StepReady(_Event, frozen=True, omit_defaults=True, tag="step.ready", kw_on
 
 
 class StepStarted(_Event, frozen=True, omit_defaults=True, tag="step.started"):
-    """A worker has had the step in hand for longer than a moment.
+    """A worker has had the step in hand for longer than a moment, or has taken one that was lost with another.
 
     Attributes:
         due: When the engine gives the attempt up even if its worker says nothing; None never.
+        deliveries: How often the run was handed out, this time included, to workers that did not give it back.
     """
 
     step_id: str
     run: int
     worker: str = ""
     due: int | None = None
+    deliveries: int = 1
 
 
 class StepHeartbeat(_Event, frozen=True, omit_defaults=True, tag="step.heartbeat"):

@@ -17,10 +17,12 @@ class Storage(Protocol):
         patience: Seconds within which what happens in one process is seen by another, a death too.
         settles_at_once: Whether outcome and settlement are one commit. Where they are two, a worker that dies in
             between leaves both: the outcome, and the record for another worker.
+        counts_the_first_death: Whether the first worker that dies with a record is counted, or only those after it.
     """
 
     patience: float
     settles_at_once: bool
+    counts_the_first_death: bool
 
     async def open(self) -> Log:
         """A log object on this storage; each one stands for a process of its own."""

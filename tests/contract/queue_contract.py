@@ -209,6 +209,33 @@ class QueueContract(OnStorage):
         assert sorted(values(await self._take(second, 2, storage.patience))) == ["taken", "waiting"]
         await self._nothing_more(second)
 
+    async def test_how_often_a_record_was_lost_with_its_worker_is_counted(self, log, storage):
+        await log.enqueue("q", records("a"))
+        seen = []
+        for _ in range(4):
+            other = await storage.open()
+            worker = await other.consume(["q"], prefetch=5)
+            (taken,) = await self._take(worker, 1, 2 * storage.patience)
+            seen.append(taken.deliveries)
+            await storage.crash(other)
+        counted = seen if storage.counts_the_first_death else seen[1:]
+        assert seen[0] == 1
+        assert counted == list(range(counted[0], counted[0] + len(counted)))
+        assert counted[0] <= 2
+
+    async def test_what_is_given_back_counts_only_if_it_is_said_to_be_lost(self, log, storage):
+        await log.enqueue("q", records("a"))
+        for lost, expected in [(False, 1), (True, 1), (False, 2), (True, 2), (False, 3)]:
+            other = await storage.open()
+            worker = await other.consume(["q"], prefetch=5)
+            (taken,) = await self._take(worker, 1, storage.patience)
+            assert taken.deliveries == expected
+            await worker.release([taken], lost=lost)
+            (taken,) = await self._take(worker, 1, storage.patience)
+            assert taken.deliveries == expected + lost
+            await worker.close()
+            await other.close()
+
     async def test_outcomes_are_there_exactly_when_the_settlement_is(self, log, storage):
         """Crash with settlements on their way: afterwards each entry has its outcome or waits, never both.
 

@@ -15,6 +15,7 @@ from tests.patience import HANG
 
 class KafkaStorage:
     patience = HANG
+    counts_the_first_death = False  # who has what is noted in Kafka only once somebody has died with it
     settles_at_once = False  # outcome and settlement are two writes without a transaction: a crash may come between
 
     def __init__(self, bootstrap: str) -> None:

@@ -15,6 +15,7 @@ from tests.patience import HANG
 class LocalStorage:
     patience = HANG
     settles_at_once = True
+    counts_the_first_death = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

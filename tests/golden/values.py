@@ -102,6 +102,7 @@ _SINCE_V3: dict[str, e.Event] = {
     "workflow.rolled_back-2": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}),
     "workflow.rolled_back-3": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}, unlimited=True),
     "workflow.resumed-2": e.WorkflowResumed(("a",), command_id="c-3", dues={"": AT + 90_000, "gate": AT + 60_000}),
+    "step.started-2": e.StepStarted("charge", 3, "worker-1", AT + 35_000, 2),
 }
 
 TRANSITIONS = {

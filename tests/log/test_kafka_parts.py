@@ -19,6 +19,11 @@ from stepwell.log.urls import open_log
 # --- settings -----------------------------------------------------------------------------------------------------
 
 
+def test_what_was_lost_stands_beside_who_has_what_and_older_programs_take_it_for_nobodys():
+    text, _ = positions.encode(5, [7], {9: "w-1"}, 3, {6: 1, 9: 4, 11: 1})
+    assert positions.decode(5, text) == positions.Position(5, frozenset({7}), {9: "w-1"}, 3, {6: 1, 9: 4, 11: 1})
+
+
 def test_a_url_says_what_there_is_to_choose():
     found = read_url("kafka://a:9092,b:9093?namespace=shop&partitions=8&session_timeout=2.5", {})
     assert found == KafkaSettings("a:9092,b:9093", namespace="shop", partitions=8, session_timeout=2.5)

@@ -293,13 +293,13 @@ async def test_a_file_of_an_older_version_is_migrated_where_there_is_a_way(clien
     await run(client, "one")
     await ids(client.views)
     await client.views.models.close()
-    monkeypatch.setattr(tables, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(
-        tables, "MIGRATIONS", {1: "ALTER TABLE meta ADD COLUMN note TEXT;\nUPDATE meta SET note = 'new';"}
-    )
+    newer = tables.SCHEMA_VERSION + 1
+    way = "ALTER TABLE meta ADD COLUMN note TEXT;\nUPDATE meta SET note = 'new';"
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", newer)
+    monkeypatch.setitem(tables.MIGRATIONS, newer - 1, way)
     assert await ids(client.views) == {"one"}
     async with client.views.asking(fresh=True) as queries:
-        assert (await queries.all("PRAGMA user_version"))[0][0] == 2
+        assert (await queries.all("PRAGMA user_version"))[0][0] == newer
         assert (await queries.all("SELECT DISTINCT note FROM meta"))[0][0] == "new"
     assert client.views.models.newest() == 1
 
@@ -308,6 +308,19 @@ async def test_a_file_of_an_older_version_is_made_anew_where_there_is_none(clien
     await run(client, "one")
     await ids(client.views)
     await client.views.models.close()
-    monkeypatch.setattr(tables, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", tables.SCHEMA_VERSION + 1)
     assert await ids(client.views) == {"one"}
     assert client.views.models.newest() == 2
+
+
+async def test_a_file_from_before_deliveries_were_counted_is_migrated(client):
+    await run(client, "one")
+    await ids(client.views)
+    path = client.views.models.directory / "1.db"
+    await client.views.models.close()
+    file = sqlite3.connect(path)
+    file.executescript("ALTER TABLE attempts DROP COLUMN deliveries; PRAGMA user_version = 1;")
+    file.close()
+    assert await ids(client.views) == {"one"}
+    assert {row.deliveries for row in await client.views.attempts("one")} == {1}
+    assert client.views.models.newest() == 1

@@ -174,10 +174,11 @@ def worker(world: World) -> Callable[[SimulatedLog], Awaitable[None]]:
     lacking = dice.choice(HANDLERS) if dice.random() < 0.15 and world.some_worker_is_complete else None
     world.some_worker_is_complete = True
     concurrency, hand_back = dice.choice((1, 3, 20)), dice.random() < 0.5
+    most = 2 + world.seed % 4  # deliveries
 
     async def body(log: SimulatedLog) -> None:
-        handlers = world.hands.of_worker(lacking, log.name)
-        made = Worker(log, handlers, concurrency=concurrency, hand_back=hand_back, name=log.name)
+        handlers = world.hands.of_worker(lacking, log.name, most)
+        made = Worker(log, handlers, concurrency=concurrency, hand_back=hand_back, name=log.name, max_deliveries=most)
         await made.run(grace=dice.choice((0.0, 0.5)))
 
     return body

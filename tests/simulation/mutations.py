@@ -339,6 +339,14 @@ async def _always_wanted(self: Repeats, item: Any) -> bool:
     return True
 
 
+def _lets_runs_be_lost_for_ever(self: worker.Worker, *args: Any, **more: Any) -> None:
+    _make_worker(self, *args, **more)
+    self._max_deliveries = 1_000_000
+
+
+_make_worker = worker.Worker.__init__
+
+
 async def _looks_at_events_alone(self: _Partition, end: int) -> None:
     """An outcome that no engine has followed yet is overlooked."""
 
@@ -442,6 +450,9 @@ MUTATIONS: dict[str, Mutation] = {
         [(module, "place", lambda _: (object(), 0)) for module in (outbox, worker)],
         200,
         Bias(chaos=("mistake", "kill", "stop"), every=0.5),
+    ),
+    "what kills its workers is run for ever": Mutation(
+        [(worker.Worker, "__init__", _lets_runs_be_lost_for_ever)], bias=Bias(chaos=("kill", "mistake"), every=0.5)
     ),
     "work that comes again is run without a look": Mutation([(Repeats, "is_wanted", _always_wanted)]),
     "outcomes that nobody has followed yet are overlooked": Mutation(

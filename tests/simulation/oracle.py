@@ -128,6 +128,7 @@ class Oracle:
         self.ready: dict[str, StepReady] = {}  # by effect id
         self.outcomes: set[tuple[str, int]] = set()  # runs whose outcome is among the commands
         self.in_time: dict[tuple[str, str, int], bool] = {}  # by worker and run: handed out before there was one
+        self.fewest: dict[tuple[str, str, int], int] = {}  # likewise: its number of deliveries
         self.said: dict[tuple[str, str, int], list[Any]] = defaultdict(list)  # outcomes of handlers
         self.named_by: list[PartitionOwned] = []  # claims that name what is decided next
         self.dead: set[str] = set()  # processes that were killed
@@ -365,10 +366,17 @@ class Oracle:
             run = (item.instance_id, item.step.run)
             first = "again" not in delivery.headers and delivery.deliveries == 1
             key = (worker, *run)
+            self.fewest[key] = min(delivery.deliveries, self.fewest.get(key, delivery.deliveries))
             self.in_time[key] = self.in_time.get(key, False) or first or run not in self.outcomes
 
-    def runs(self, worker: str, instance_id: str, run: int) -> None:
-        """A handler begins. What was handed out again is not run if its outcome stood in the log by then."""
+    def runs(self, worker: str, instance_id: str, run: int, most: int) -> None:
+        """A handler begins. What was handed out again is not run if its outcome stood in the log by then.
+
+        Args:
+            most: How often a run may be handed out.
+        """
+        deliveries = self.fewest.get((worker, instance_id, run), 1)
+        require(deliveries <= most, f"{worker} runs {instance_id}'s run {run} for the {deliveries}th time")
         late = not self.in_time.get((worker, instance_id, run), True)
         require(not late, f"{worker} runs {instance_id}'s run {run} again, whose outcome was stored before")
 

@@ -87,11 +87,16 @@ class Hands:
         self.healed = asyncio.Event()
         self.ran = 0
 
-    def of_worker(self, lacking: str | None, worker: str = "") -> Handlers:
-        """The handlers that one worker knows."""
+    def of_worker(self, lacking: str | None, worker: str, most: int) -> Handlers:
+        """The handlers that one worker knows.
+
+        Args:
+            worker: Its name.
+            most: How often it lets a run be lost.
+        """
 
         async def work(data: Any, ctx: StepContext) -> Any:
-            self._guarded(self._oracle.runs, worker, ctx.instance_id, ctx.run)
+            self._guarded(self._oracle.runs, worker, ctx.instance_id, ctx.run, most)
             return await self._work(data, ctx)
 
         found = Handlers()
