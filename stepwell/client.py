@@ -17,6 +17,7 @@ from stepwell.archiving.format import Chosen
 from stepwell.archiving.writing import Written, write_archive
 from stepwell.builder.workflows import Workflow
 from stepwell.consumers.asking import Asking
+from stepwell.consumers.children import tell_children
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.subscriptions import Subscription
@@ -128,6 +129,7 @@ class Client(Steering):
             source = definition
         plan = compile_loaded(read_definition(source, dialect=dialect, name=name))
         plan = await self.registry.register(plan.definition, plan, activate=activate, sender=self.sender)
+        tell_children([plan.definition], self.registry)
         return plan.definition
 
     async def workflows(self) -> list[Definition]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stepwell.client import Client
+    from stepwell.consumers.children import MissingChild
     from stepwell.consumers.views import InstanceView
     from stepwell.core.plan import Plan
     from stepwell.projections.rows import AttemptRow
+    from stepwell.schemas.definitions import Definition
 
 
 def print_json(value: Any) -> None:
@@ -40,7 +43,9 @@ def print_json(value: Any) -> None:
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-async def validate(file: Path, modules: Sequence[str] | None, *, dialect: str | None = None, as_json: bool) -> int:
+async def validate(
+    file: Path, modules: Sequence[str] | None, *, dialect: str | None = None, log: str | None = None, as_json: bool
+) -> int:
     """Check a definition; problems are raised."""
     from stepwell.cli.running import check_handlers  # noqa: PLC0415 - start-up time
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
@@ -58,10 +63,16 @@ async def validate(file: Path, modules: Sequence[str] | None, *, dialect: str | 
         check_handlers(compiled, handlers)
     definition = compiled.definition
     tell_credentials(definition)
+    told: dict[str, Any] = {}
+    if log is not None:
+        missing = await _missing_children(definition, log)
+        told["warnings"] = [f"{place}: {reason}" for place, reason, _ in missing]
+        for line in told["warnings"]:
+            print(f"warning: {line}", file=sys.stderr)
     if as_json:
         print_json({
             "valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash,
-            "dialect": written,
+            "dialect": written, **told,
         })  # fmt: skip
     else:
         unchecked = "" if modules is not None or not compiled.handlers else "; handlers not checked: name --handlers"
@@ -69,6 +80,18 @@ async def validate(file: Path, modules: Sequence[str] | None, *, dialect: str | 
         form = "" if written == CANONICAL else f", dialect {written}"
         print(f"{file}: {definition.name} {definition.version} is valid: {steps}{form}{unchecked}")
     return 0
+
+
+async def _missing_children(definition: Definition, log: str) -> list[MissingChild]:
+    """The steps that start what the log does not know; a definition that is not registered yet may start itself."""
+    from stepwell.consumers.children import missing_children  # noqa: PLC0415 - start-up time
+
+    others = [step for step in definition.steps if step.config.get("workflow") != definition.name]
+    async with client_of(log) as client:
+        await client.registry.catch_up()
+        missing = missing_children(definition, client.registry)
+    ids = {step.id for step in others}
+    return [child for child in missing if child.step_id in ids]
 
 
 async def plan(

@@ -124,7 +124,18 @@ def run(
 
 
 @app.command()
-def validate(file: File, dialect: Dialect = None, handlers: Modules = None, as_json: Json = False) -> None:
+def validate(
+    file: File,
+    dialect: Dialect = None,
+    handlers: Modules = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log", metavar="URL", help="Look, too, whether this log knows the workflows that steps start."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Check a definition: its shape, its graph, its expressions; with --handlers, its handlers too.
 
     \b
@@ -132,7 +143,7 @@ def validate(file: File, dialect: Dialect = None, handlers: Modules = None, as_j
     """
     from stepwell.cli import looking  # noqa: PLC0415
 
-    finish(lambda: looking.validate(file, handlers, dialect=dialect, as_json=as_json))
+    finish(lambda: looking.validate(file, handlers, dialect=dialect, log=log, as_json=as_json))
 
 
 @app.command()

@@ -36,10 +36,13 @@ async def register(
     log: str | None,
 ) -> int:
     """Register files, directories and workflows built in Python; return the exit status."""
+    from stepwell.consumers.children import tell_children  # noqa: PLC0415 - start-up time
+
     import_handlers(modules)  # before the definitions: they may hold step types of their own
     found = list(_found(sources))
     async with client_of(log, create=True) as client:
         made = [await _register(client, source, dialect=dialect, activate=activate) for source in found]
+        tell_children([one.definition for one in made if one.definition is not None], client.registry)
     for one in made:
         if one.error is not None:
             with contextlib.suppress(OSError):  # nobody is left to be told

@@ -55,6 +55,7 @@ async def run(
         if_exists: Whether an instance that was started with another input is gone on with: ``refuse`` or ``use``.
     """
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415 - start-up time
+    from stepwell.consumers.children import tell_children  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.core.checked import compile_loaded  # noqa: PLC0415
     from stepwell.projections.folding import input_hash  # noqa: PLC0415
@@ -107,6 +108,8 @@ async def run(
             if not isinstance(source, Path):
                 await client.register(source)  # and those that it calls
             plan = await client.registry.register(definition, compiled, sender=client.sender)
+            family = [one.definition for one in plans_of(plan, client.registry)]
+            tell_children(family if isinstance(source, Path) else family[1:], client.registry)  # else told already
         else:
             await client.registry.catch_up()
             look_at(existing)

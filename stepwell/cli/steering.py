@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.drawing import count, short
+from stepwell.cli.family import plans_of
 from stepwell.cli.looking import print_json
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.sources import given, is_python
@@ -41,6 +42,8 @@ async def start(
     log: str | None,
 ) -> int:
     """Start an instance; a file is registered first."""
+    from stepwell.consumers.children import tell_children  # noqa: PLC0415 - start-up time
+
     import_handlers(modules)  # before the definition: they may hold step types of their own
     data = parse_input(input_text, params)
     is_file = workflow.endswith((".yaml", ".yml", ".json")) or Path(workflow).is_file() or is_python(workflow)
@@ -57,6 +60,11 @@ async def start(
         if is_file:
             definition = await client.register(given(workflow), dialect=dialect)
             workflow, version = definition.name, definition.version
+        else:
+            await client.registry.catch_up()
+            plan = client.registry.resolve(workflow, version)
+            if plan is not None:
+                tell_children([one.definition for one in plans_of(plan, client.registry)], client.registry)
         said = data if input_text is not None or params else None  # where nothing is said of it, nothing is compared
         run = await started(
             client, workflow, said, instance_id=instance_id, version=version, priority=priority, if_exists=if_exists

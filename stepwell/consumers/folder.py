@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from stepwell.consumers.children import tell_children
 from stepwell.consumers.definitions import Definitions
 from stepwell.core.checked import compile_loaded
 from stepwell.core.plan import compile_plan
@@ -209,6 +210,8 @@ class Folder:
                     await register_file(self._definitions, path, changed=changed, update=True, sender=self._sender)
                 )
                 self._seen[path] = stamp
+        # Once all are known, in whichever order they were found.
+        tell_children([one.definition for one in made if one.definition is not None], self._definitions)
         return made
 
 

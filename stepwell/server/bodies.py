@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.consumers.definitions import RegisteredVersion
 from stepwell.consumers.histories import EventRecord
@@ -95,6 +95,7 @@ class Registered(Struct, frozen=True):
         dialect: How the definition is written.
         is_new: Whether this version was not known before.
         active: Whether starts may take it.
+        warnings: Steps that start a workflow which is not registered, or inactive; left out where there is none.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Registered(Struct, frozen=True):
     dialect: str
     is_new: bool
     active: bool
+    warnings: list[str] | UnsetType = UNSET
 
 
 class PlanView(Struct, frozen=True):

@@ -12,8 +12,10 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import UNSET
 
 from stepwell.client import Client
+from stepwell.consumers.children import missing_children
 from stepwell.consumers.definitions import RegisteredVersion
 from stepwell.core.checked import compile_loaded
 from stepwell.core.plan import Plan
@@ -204,7 +206,11 @@ async def add(client: Client, plan: Plan, dialect: str, *, activate: bool = True
     is_new = client.registry.resolve(definition.name, definition.version) is None
     await client.registry.register(definition, plan, activate=activate, sender=client.sender)
     active = client.registry.is_active(definition.name, definition.version)
-    made = Registered(definition.name, definition.version, plan.hash, dialect, is_new=is_new, active=active)
+    missing = [f"{place}: {reason}" for place, reason, _ in missing_children(definition, client.registry)]
+    made = Registered(
+        definition.name, definition.version, plan.hash, dialect, is_new=is_new, active=active,
+        warnings=missing or UNSET,
+    )  # fmt: skip
     return Response(made, status_code=HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
