@@ -12,7 +12,7 @@ import msgspec
 from stepwell.builder.references import Reference, plain, source_of
 from stepwell.core.templates import compile_template
 from stepwell.errors import BuildError, ExpressionError
-from stepwell.schemas.definitions import AfterHandler, Compensation, Mode, OnFailure, Retry
+from stepwell.schemas.definitions import AfterHandler, Compensation, Mode, OnFailure, Retry, WhenSkipped
 
 
 class StepOptions(TypedDict, total=False):
@@ -29,6 +29,7 @@ class StepOptions(TypedDict, total=False):
         compensate: What undoes it: a step function, a handler's name, or a ``Compensation``.
         checkpoint: True, or a name that a rollback can name.
         mode: ``sequential`` for one at a time.
+        when_skipped: ``run`` or ``skip``, where a step that it depends on was skipped.
         label: What people call it.
         description: What it is for.
         config: Settings that its handler reads from ``ctx.config``.
@@ -44,6 +45,7 @@ class StepOptions(TypedDict, total=False):
     compensate: Any
     checkpoint: bool | str
     mode: Mode
+    when_skipped: WhenSkipped
     label: str
     description: str
     config: dict[str, Any]
@@ -52,7 +54,7 @@ class StepOptions(TypedDict, total=False):
 OPTIONS: Final = tuple(StepOptions.__annotations__)
 
 _recording: ContextVar[Recorder | None] = ContextVar("stepwell_recording", default=None)
-_KEYS: Final = ("queue", "timeout_seconds", "on_failure", "checkpoint", "mode", "description")
+_KEYS: Final = ("queue", "timeout_seconds", "on_failure", "checkpoint", "mode", "when_skipped", "description")
 
 
 class Recorder:

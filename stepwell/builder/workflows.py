@@ -16,7 +16,7 @@ from stepwell.builder.references import Reference, is_plain_value, literal, plai
 from stepwell.consumers.parameters import refuse_unknown
 from stepwell.consumers.signatures import readable_hints
 from stepwell.errors import BuildError, StepwellError
-from stepwell.schemas.definitions import Definition
+from stepwell.schemas.definitions import Definition, WhenSkipped
 from stepwell.schemas.dump import to_yaml
 from stepwell.schemas.load import load_definition
 
@@ -177,6 +177,7 @@ def _placed(
 
 _OPTIONS = (
     "name", "version", "description", "tags", "input_schema", "default_timeout_seconds", "max_parallel_steps",
+    "when_skipped",
 )  # fmt: skip
 
 
@@ -193,6 +194,7 @@ def workflow(
     input_schema: Mapping[str, Any] | type | None = None,
     default_timeout_seconds: float | None = None,
     max_parallel_steps: int | None = None,
+    when_skipped: WhenSkipped | None = None,
 ) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
 def workflow(
     name: Any = None,
@@ -204,6 +206,7 @@ def workflow(
     input_schema: Mapping[str, Any] | type | None = None,
     default_timeout_seconds: float | None = None,
     max_parallel_steps: int | None = None,
+    when_skipped: WhenSkipped | None = None,
     **unknown: Any,
 ) -> Any:
     """Make a function a workflow: the steps that it calls are its steps, and what it returns is its output.
@@ -218,6 +221,7 @@ def workflow(
         input_schema: JSON Schema that inputs must fit, or a type from which it is made.
         default_timeout_seconds: For a whole instance.
         max_parallel_steps: How many steps of one instance may be under way at once.
+        when_skipped: What steps do where one that they depend on was skipped: ``run``, or ``skip`` as well.
 
     Raises:
         BuildError: An option that there is none of.
@@ -236,6 +240,7 @@ def workflow(
             "input_schema": schema,
             "default_timeout_seconds": default_timeout_seconds,
             "max_parallel_steps": max_parallel_steps,
+            "when_skipped": when_skipped,
         }
         return Workflow(function, called or function.__name__, about)
 

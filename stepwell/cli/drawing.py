@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.errors import visible
 
@@ -143,6 +143,9 @@ def is_undone(view: InstanceView) -> bool:
     return view.status == "failed" and step is not None and step.status == "pending"
 
 
+_SKIPS_SHOWN: Final = 10  # steps that may be skipped
+
+
 def plan_lines(plan: Plan) -> list[str]:
     """The batches of a plan, and its tree."""
     definition = plan.definition
@@ -164,7 +167,23 @@ def plan_lines(plan: Plan) -> list[str]:
             words.append(f"after {', '.join(joined[:6])}{' …' if len(joined) > 6 else ''}")
         words += _traits(plan, step_id)
         lines.append(f"{left}{step_id}  ({'; '.join(words)})")
-    return lines
+    skips = skip_lines(plan)
+    return [*lines, "", *skips] if skips else lines
+
+
+def skip_lines(plan: Plan) -> list[str]:
+    """Which steps run although one that they depend on was skipped: what may surprise."""
+    from stepwell.core.skips import runs_after_skips  # noqa: PLC0415 - start-up time
+
+    found = runs_after_skips(plan)
+    lines = [
+        f"where {step_id} is skipped, {', '.join(run[:6])}{' …' if len(run) > 6 else ''} "
+        f"{'runs' if len(run) == 1 else 'run'} all the same"
+        for step_id, run in [*found.items()][:_SKIPS_SHOWN]
+    ]
+    if len(found) > _SKIPS_SHOWN:
+        lines.append(f"… and {len(found) - _SKIPS_SHOWN} more")
+    return [*lines, "(when_skipped: skip would skip them, too)"] if lines else []
 
 
 def _traits(plan: Plan, step_id: str) -> list[str]:
@@ -181,6 +200,8 @@ def _traits(plan: Plan, step_id: str) -> list[str]:
         traits.append(f"up to {step.retry.max_attempts} attempts")
     if step.timeout_seconds is not None:
         traits.append(f"timeout {seconds(step.timeout_seconds)}")
+    if plan_step.skips_along and step.depends_on:
+        traits.append("skipped with what it depends on")
     if step.on_failure != "fail":
         traits.append(f"on failure {step.on_failure}")
     if step.compensate:

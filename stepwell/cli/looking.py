@@ -20,6 +20,7 @@ from stepwell.cli.drawing import (
     now_ms,
     plan_lines,
     short,
+    skip_lines,
     step_words,
 )
 from stepwell.cli.session import UsageError, at, client_of, import_handlers
@@ -51,6 +52,7 @@ async def validate(
     from stepwell.consumers.builtin import BUILTIN  # noqa: PLC0415
     from stepwell.consumers.credentials import tell_credentials  # noqa: PLC0415
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
+    from stepwell.core.skips import runs_after_skips  # noqa: PLC0415
     from stepwell.schemas.dialects import CANONICAL  # noqa: PLC0415
 
     prefixes = import_handlers(modules or ())  # before the definition: they may hold step types of their own
@@ -72,13 +74,15 @@ async def validate(
     if as_json:
         print_json({
             "valid": True, "workflow": definition.name, "version": definition.version, "hash": compiled.hash,
-            "dialect": written, **told,
+            "dialect": written, "runs_after_skip": runs_after_skips(compiled), **told,
         })  # fmt: skip
     else:
         unchecked = "" if modules is not None or not compiled.handlers else "; handlers not checked: name --handlers"
         steps = count(len(definition.steps), "step")
         form = "" if written == CANONICAL else f", dialect {written}"
         print(f"{file}: {definition.name} {definition.version} is valid: {steps}{form}{unchecked}")
+        for line in skip_lines(compiled):
+            print(f"  {line}")
     return 0
 
 
@@ -103,6 +107,7 @@ async def plan(
     as_json: bool,
 ) -> int:
     """Show the batches of a definition, and what it is compiled to if it is written in another form."""
+    from stepwell.core.skips import runs_after_skips  # noqa: PLC0415 - start-up time
     from stepwell.schemas.dialects import CANONICAL  # noqa: PLC0415 - start-up time
 
     import_handlers(modules or ())  # before the definition: they may hold step types of their own
@@ -113,7 +118,8 @@ async def plan(
     if as_json:
         print_json({
             "workflow": definition.name, "version": definition.version, "hash": compiled.hash, "dialect": written,
-            "batches": compiled.batches, "error_handlers": sorted(definition.error_handlers),
+            "batches": compiled.batches, "runs_after_skip": runs_after_skips(compiled),
+            "error_handlers": sorted(definition.error_handlers),
             "definition": msgspec.to_builtins(definition),
         })  # fmt: skip
         return 0

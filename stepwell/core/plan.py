@@ -57,12 +57,13 @@ class PlanStep:
         accepts: What an ``input`` step asks of its data.
         check: What a ``condition_check`` evaluates.
         mapping: What is laid over ``input``.
+        skips_along: Whether it is skipped where a step that it depends on was.
         handles: The step whose failure it handles; empty for an ordinary step.
     """
 
     __slots__ = (
         "accepts", "check", "checkpoint", "compensation_config", "compensation_input", "condition", "config",
-        "dependents", "handles", "index", "input", "instant", "mapping", "sequential", "step",
+        "dependents", "handles", "index", "input", "instant", "mapping", "sequential", "skips_along", "step",
     )  # fmt: skip
 
     def __init__(self, index: int, step: Step) -> None:
@@ -81,6 +82,7 @@ class PlanStep:
         self.compensation_config: Template = self.config
         self.instant = step.type in INSTANT_TYPES
         self.sequential = step.mode == "sequential"
+        self.skips_along = False
 
 
 class Plan:
@@ -235,6 +237,7 @@ class _Compiler:
         for step_id, plan_step in plan.steps.items():
             plan_step.handles = graph.handles.get(step_id, "")
             plan_step.dependents = tuple(graph.dependents[step_id])
+            plan_step.skips_along = (plan_step.step.when_skipped or plan.definition.when_skipped) == "skip"
 
     def _compile_steps(self) -> None:
         for plan_step in self.plan.steps.values():

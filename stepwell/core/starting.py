@@ -12,6 +12,7 @@ from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.retry import evaluation_failed, within
 from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input, workflow_output
 from stepwell.core.settling import fail_step, succeed
+from stepwell.core.skips import skipped_before
 from stepwell.core.state import InstanceState, WorkflowStatus
 from stepwell.core.step_configs import worker_handler
 from stepwell.core.values import Evaluation
@@ -88,6 +89,10 @@ def _defer(decision: Decision) -> None:
 def _start(decision: Decision, plan_step: PlanStep) -> None:
     state, plan, step = decision.instance(), decision.plan(), plan_step.step
     run = state.runs + 1
+    if plan_step.skips_along and (skipped := skipped_before(state, plan, step)):
+        joins = decision.reach(plan_step)
+        decision.emit(StepSkipped(step.id, reason=f"{skipped} was skipped", joins=joins))
+        return
     extra = failure_scope(state, plan_step.handles) if plan_step.handles else NOTHING
     evaluation = decision.evaluation(Scope(state, plan, extra))
     part = "condition"

@@ -22,6 +22,7 @@ MAX_DELAY: Final = 300.0
 Identifier = Annotated[str, Meta(min_length=1, max_length=200)]
 Mode = Literal["parallel", "sequential"]
 OnFailure = Literal["fail", "skip", "pause", "rollback"]
+WhenSkipped = Literal["run", "skip"]
 AfterHandler = Literal["fail", "continue", "rollback"]
 
 STEP_TYPES = (
@@ -176,6 +177,8 @@ class Step(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defau
             a person, or ``rollback`` what was done.
         compensate: What undoes the step.
         checkpoint: True or a name: a point that a rollback can name, reached when the step has succeeded.
+        when_skipped: Where a step that it depends on was skipped: ``run`` all the same, or ``skip`` this one, too;
+            without it, what the definition says.
     """
 
     id: Identifier
@@ -195,6 +198,7 @@ class Step(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defau
     on_failure: OnFailure = "fail"
     compensate: Compensation | None = None
     checkpoint: bool | str = False
+    when_skipped: WhenSkipped | None = None
 
 
 class ErrorHandler(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
@@ -224,6 +228,7 @@ class Definition(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
         error_handlers: Id of a step to what handles its failure.
         output: Template of the workflow's output; without one, the output of its ``output`` steps, or the
             outputs of the steps that nothing depends on, by id.
+        when_skipped: What steps do that say nothing themselves, where one that they depend on was skipped.
     """
 
     name: Identifier
@@ -236,6 +241,7 @@ class Definition(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     max_parallel_steps: Annotated[int, Meta(ge=1)] | None = None
     error_handlers: dict[str, ErrorHandler] = {}
     output: Any = None
+    when_skipped: WhenSkipped = "run"
 
     @property
     def reference(self) -> str:

@@ -19,6 +19,7 @@ from stepwell.schemas.definitions import (
     OnFailure,
     Retry,
     Step,
+    WhenSkipped,
 )
 from stepwell.schemas.places import Path, Problem
 from stepwell.schemas.waiting import OnChildFailure, OnReject, OnTimeout
@@ -150,6 +151,7 @@ _GOT = {"str": "a text", "int": "a number", "float": "a fraction", "bool": "a tr
         "object": "a mapping", "array": "a list", "date": "a date", "datetime": "a date"}  # fmt: skip
 _CHOICES = {
     "mode": Mode, "on_failure": OnFailure, "then": AfterHandler, "on_timeout": OnTimeout, "on_reject": OnReject,
+    "when_skipped": WhenSkipped,
     "child.on_failure": OnChildFailure,
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from stepwell.consumers.definitions import RegisteredVersion
 from stepwell.consumers.histories import EventRecord
 from stepwell.consumers.views import InstanceView
 from stepwell.core.plan import Plan
+from stepwell.core.skips import runs_after_skips
 from stepwell.schemas.blueprint import Parameter
 from stepwell.schemas.commands import InstanceId, Priority
 from stepwell.schemas.definitions import LONGEST_SECONDS, Definition
@@ -107,24 +108,26 @@ class Registered(Struct, frozen=True):
     warnings: list[str] | UnsetType = UNSET
 
 
-class PlanView(Struct, frozen=True):
+class PlanView(Struct, frozen=True, omit_defaults=True):
     """In which order the steps of a definition run.
 
     Attributes:
         batches: Ids of the steps that could run at once if nothing failed and nothing was limited.
         error_handlers: Ids of the steps whose failure is handled.
         handlers: What workers must have registered.
+        runs_after_skip: Of each step that may be skipped, the steps that depend on it and run all the same.
     """
 
     batches: list[list[str]]
     error_handlers: list[str]
     handlers: list[str]
+    runs_after_skip: dict[str, tuple[str, ...]] = {}
 
 
 def plan_view(plan: Plan) -> PlanView:
     """The plan of a compiled definition."""
     batches = [list(batch) for batch in plan.batches]
-    return PlanView(batches, sorted(plan.definition.error_handlers), sorted(plan.handlers))
+    return PlanView(batches, sorted(plan.definition.error_handlers), sorted(plan.handlers), runs_after_skips(plan))
 
 
 class Validated(Struct, frozen=True):

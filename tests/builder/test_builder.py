@@ -558,3 +558,14 @@ def test_a_field_that_the_input_lacks_has_its_default_and_results_have_theirs_wh
         return [(await world.run("lenient", given)).raise_for_status().output for given in (full, {"to": {}})]
 
     assert simulate(scenario) == [["N1", ["x"], "none", 4], ["?", [], "none", 4]]
+
+
+def test_steps_and_workflows_say_what_follows_a_skip():
+    @stepwell.workflow("w", version="1", when_skipped="skip")
+    def refresh(changed: bool):
+        loaded = load.using(condition="input.changed")()
+        return say.using(when_skipped="run")(loaded)
+
+    definition = refresh.definition
+    assert definition.when_skipped == "skip"
+    assert [one.when_skipped for one in definition.steps] == [None, "run"]

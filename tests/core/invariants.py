@@ -134,6 +134,11 @@ class Watch:
         for dep in () if failed else plan_step.step.depends_on:
             assert before.steps[dep].settled, dep
         assert not (plan_step.sequential and before.active_sequential)
+        if not failed and plan_step.skips_along:
+            for dep in plan_step.step.depends_on:
+                status, handlers = before.steps[dep].status, self.plan.definition.error_handlers
+                dealt_with = status is StepStatus.FAILED and dep in handlers
+                assert status is StepStatus.SUCCEEDED or dealt_with, f"{dep} was skipped"
 
     def _gate(self, before: InstanceState | None, event: Any) -> None:
         """As many as a level asks for have approved at that level, or nobody has and time was over."""

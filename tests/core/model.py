@@ -95,6 +95,7 @@ def definition(rnd: Random, *, most_steps: int = 25, confluent: bool = False) ->
         max_parallel_steps=rnd.choice((None, None, 1, 2, 3)),
         error_handlers=handlers,
         output=output,
+        when_skipped=rnd.choice(("run", "run", "skip")),
     )
 
 
@@ -134,6 +135,8 @@ def _step(rnd: Random, step_id: str, depends_on: tuple[str, ...], *, confluent: 
     policies = ("skip",) if confluent else ("fail", "skip", "skip", "pause", "rollback")
     fields["on_failure"] = rnd.choice(policies)
     fields["mode"] = rnd.choice(("parallel", "parallel", "parallel", "sequential"))
+    if depends_on and rnd.randrange(4) == 3:
+        fields["when_skipped"] = rnd.choice(("run", "skip", "skip"))
     return Step(step_id, type=kind, depends_on=depends_on, **fields)
 
 

@@ -226,6 +226,12 @@ DEFINITIONS = {
     ),
 }  # fmt: skip
 
+DEFINITIONS["definitions/skips.json"] = Definition(
+    name="refresh", when_skipped="skip",
+    steps=(Step("download", handler="d", condition="input.x"), Step("tell", handler="t", depends_on=("download",),
+           when_skipped="run")),
+)  # fmt: skip
+
 HISTORY = [
     transition(
         e.WorkflowStarted(
