@@ -7,15 +7,24 @@ from typing import Final
 
 # What a terminal obeys, what turns the direction of a text, what cannot be seen at all, halves of surrogate pairs;
 # not the joiners U+200C and U+200D, which words of some scripts need.
-_ODD: Final = re.compile(
+ODD: Final = (
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb"
     "\\ud800-\\udfff\\U000e0000-\\U000e007f]"
 )
+_ODD: Final = re.compile(ODD)
 
 
 def visible(text: str) -> str:
     """A text for people in which nothing hides, and nothing steers a terminal: what would is shown as its code."""
     return _ODD.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text can be a name: one line in which nothing hides, and nothing steers a terminal."""
+    return not _ODD.search(text) and "\n" not in text and "\t" not in text
+
+
+NOT_PLAIN: Final = "has line breaks, control characters or invisible ones"
 
 
 class StepwellError(Exception):

@@ -11,7 +11,14 @@ from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.crew import Crew, live_crew
 from stepwell.consumers.subscriber import Answer
 from stepwell.core.requests import INACTIVE_VERSION
-from stepwell.errors import CommandRejectedError, StepwellError, UnknownInstanceError
+from stepwell.errors import (
+    NOT_PLAIN,
+    CommandRejectedError,
+    StepwellError,
+    UnknownInstanceError,
+    is_plain,
+    visible,
+)
 from stepwell.looking import Looking
 from stepwell.run import Run
 from stepwell.same_start import check_same
@@ -95,6 +102,8 @@ class Steering(Looking):
         timeout_seconds: float | None,
         watch: bool,
     ) -> Run:
+        if id is not None and not is_plain(id) and not await self._exists(id):  # before it is in the log
+            raise CommandRejectedError("invalid_command", f"the id {NOT_PLAIN}", instance_id=visible(id[:200]))
         while True:
             plan = await self.registry.to_start(workflow, version)
             if isinstance(plan, StepwellError):

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from stepwell.errors import visible
@@ -37,7 +37,8 @@ def logger(name: str, level: int = logging.WARNING) -> Any:
         colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
         exception_formatter=structlog.dev.plain_traceback,
     )
-    processors: Any = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), plain]
+    stamp = structlog.processors.TimeStamper(fmt="iso")
+    processors: Any = [structlog.processors.add_log_level, stamp, _plainly, plain]
     return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=processors, wrapper_class=wrapper)
 
 
@@ -92,12 +93,21 @@ def configure(*, as_json: bool) -> None:
         )
     )
     structlog.configure(
-        processors=[structlog.processors.add_log_level, *shown, renderer],
+        processors=[structlog.processors.add_log_level, *shown, _plainly, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if os.environ.get("STEPWELL_DEBUG") else logging.INFO
         ),
         logger_factory=lambda *_: _Lines(stream),
     )
+
+
+def _plainly(_logger: Any, _method: str, values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Nothing that is told steers a terminal, or takes a line of its own; what a traceback says has lines."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            text = visible(value)
+            values[name] = text if name == "exception" else text.replace("\n", "\\n")
+    return values
 
 
 class _Lines:

@@ -15,6 +15,7 @@ from stepwell.cli.asking import asking, local_time, time_of
 from stepwell.cli.drawing import SIGNS, count, seconds
 from stepwell.cli.histories import print_events
 from stepwell.cli.looking import print_instance, print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError
 
 if TYPE_CHECKING:

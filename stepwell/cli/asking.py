@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.drawing import count
+from stepwell.cli.printing import print, print_raw
 from stepwell.cli.session import VALUE_REMEDY, UsageError, client_of
 from stepwell.errors import visible
 from stepwell.schemas.json_text import JsonError, value_of
@@ -43,15 +44,17 @@ async def caught_up(client: Client) -> None:
             words = await _how_far(client)
             if words:
                 told = True
-                begin, end = ("\r", "\x1b[K") if terminal else ("", "\n")
-                print(f"{begin}{words}", end=end, file=sys.stderr, flush=True)
+                if terminal:
+                    print_raw(f"\r{words}\x1b[K", end="", file=sys.stderr)
+                else:
+                    print(words, file=sys.stderr, flush=True)
             await asyncio.wait((ready,), timeout=_TELL_EVERY if terminal else _TELL_SELDOM)
         await ready
     finally:
         ready.cancel()
         await asyncio.gather(ready, return_exceptions=True)
         if told and terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print_raw("\r\x1b[K", end="", file=sys.stderr)
 
 
 async def _how_far(client: Client) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from stepwell.cli.files import as_json as json_text
 from stepwell.cli.files import as_yaml, write_new
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.steering import started
 from stepwell.schemas.blueprint import Blueprint, Parameter, find_blueprint, find_blueprints, instantiate

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.cli.asking import local_time, table
 from stepwell.cli.drawing import SIGNS, count, seconds, short
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import at, client_of
 from stepwell.errors import visible
 

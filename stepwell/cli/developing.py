@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import SIGNS, short
+from stepwell.cli.printing import print
 from stepwell.cli.registering import DEFAULT_DIRECTORY, tell_passed_over
 from stepwell.cli.session import UsageError, client_of, paths_of
 from stepwell.errors import LogError

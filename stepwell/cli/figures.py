@@ -10,6 +10,7 @@ from stepwell.cli.asking import asking, caught_up, table
 from stepwell.cli.drawing import count, seconds, short
 from stepwell.cli.listing import registered
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print, print_raw
 from stepwell.cli.session import client_of
 
 if TYPE_CHECKING:
@@ -201,12 +202,15 @@ async def models_rebuild(*, as_json: bool, log: str | None) -> int:
             return
         last = time.monotonic()
         words = f"{followed / max(1, wanted):.0%} of {count(wanted, 'record')}"
-        print(f"\r{words}\x1b[K" if terminal else words, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        if terminal:
+            print_raw(f"\r{words}\x1b[K", end="", file=sys.stderr)
+        else:
+            print(words, file=sys.stderr, flush=True)
 
     async with client_of(log) as client:
         generation = await client.views.models.rebuild(told)
         if terminal and not as_json:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print_raw("\r\x1b[K", end="", file=sys.stderr)
         await caught_up(client)
         lag = await client.views.models.lag()
     took = time.monotonic() - began

@@ -13,6 +13,7 @@ import msgspec
 from stepwell.cli.asking import local_time
 from stepwell.cli.drawing import short
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, client_of
 from stepwell.core.suggestions import suggest
 from stepwell.errors import LogClosedError, visible

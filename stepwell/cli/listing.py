@@ -10,6 +10,7 @@ import msgspec
 from stepwell.cli.asking import age, asking, caught_up, local_time, split_version, table
 from stepwell.cli.drawing import SIGNS, seconds, short
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, parse_input
 from stepwell.core.suggestions import suggest
 from stepwell.errors import visible

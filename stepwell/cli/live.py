@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, now_ms, seconds, short, step_words
+from stepwell.cli.printing import print
 from stepwell.errors import visible
 from stepwell.schemas.events import (
     IncidentRaised,
@@ -169,7 +170,7 @@ def _render(watch: Watch, plan: Plan, order: list[tuple[str, int]], room: int) -
         sign, style = SIGNS[step.status]
         name = step_id.ljust(max(1, min(width, 48) + 4 - len(left)))
         text.append(left, style="dim").append(f"{sign} ", style=style)
-        text.append(name, style="" if step.status != "pending" else "dim")
+        text.append(visible(name), style="" if step.status != "pending" else "dim")
         text.append(f" {step_words(step, now)}\n", style="red" if step.status == "failed" else "dim")
     if hidden:
         done = sum(shown.steps[step_id].status in ("succeeded", "skipped") for step_id in shown.steps)

@@ -23,6 +23,7 @@ from stepwell.cli.drawing import (
     skip_lines,
     step_words,
 )
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import definition_of, given, is_python
 from stepwell.errors import UnknownInstanceError, visible

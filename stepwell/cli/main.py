@@ -37,6 +37,7 @@ from stepwell.cli.options import (
     Types,
     check_id,
 )
+from stepwell.cli.printing import print
 from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
 from stepwell.telling import in_sentences
 

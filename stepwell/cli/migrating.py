@@ -15,6 +15,7 @@ from stepwell.cli.drawing import count
 from stepwell.cli.files import as_json as json_text
 from stepwell.cli.files import as_yaml, is_json, keep, write
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import BAD_INPUT, UsageError
 from stepwell.errors import DefinitionError
 from stepwell.schemas.migration import CURRENT, VERSIONS, schema_version

@@ -15,6 +15,7 @@ from stepwell.cli.figures import LEVEL_SIGNS, alert_lines
 from stepwell.cli.histories import followed, json_line
 from stepwell.cli.live import progress
 from stepwell.cli.looking import print_instance, shown_instance
+from stepwell.cli.printing import print
 from stepwell.cli.session import client_of
 from stepwell.errors import UnknownInstanceError, visible
 
@@ -113,9 +114,11 @@ async def _watch_all(client: Client, interval: float, *, as_json: bool) -> None:
         console = Console()
         room = max(3, (console.height - _ROOM) // 3)
         first = await overview_of(client, most=room)
-        with Live(Text("\n".join(screen(first, room))), console=console, auto_refresh=False) as live:
+        with Live(Text(visible("\n".join(screen(first, room)))), console=console, auto_refresh=False) as live:
             async for overview in _looks(client, interval, most=room):
-                live.update(Text("\n".join(screen(overview, room)), no_wrap=True, overflow="ellipsis"), refresh=True)
+                live.update(
+                    Text(visible("\n".join(screen(overview, room))), no_wrap=True, overflow="ellipsis"), refresh=True
+                )
 
 
 async def _looks(client: Client, interval: float, most: int = 10) -> Any:

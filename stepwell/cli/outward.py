@@ -7,6 +7,7 @@ import json
 import os
 import sys
 
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError
 from stepwell.errors import StepwellError
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stepwell import telling
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.serving import Attempt, serve
 from stepwell.cli.session import UsageError, client_of
 from stepwell.consumers.webhook_file import Webhook, read_webhooks

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import count, short
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import BAD_INPUT, OutputError, UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import given, is_python
 from stepwell.core.suggestions import suggest

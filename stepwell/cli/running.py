@@ -14,6 +14,7 @@ import msgspec
 from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, short
 from stepwell.cli.family import Over, plans_of, until_over
 from stepwell.cli.live import progress
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, parse_input, paths_of
 from stepwell.cli.sources import definition_of, given
 from stepwell.cli.steering import EXISTS, OTHERWISE

@@ -14,6 +14,7 @@ import msgspec
 
 from stepwell import telling
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import (
     BAD_INPUT,
     ENDED_EARLY,
@@ -25,7 +26,15 @@ from stepwell.cli.session import (
     this_sender,
 )
 from stepwell.consumers.supervisor import OutOfPatienceError, Trouble, open_patiently, supervise
-from stepwell.errors import ENDED, EndedError, LogError, LogUnavailableError, StepwellError
+from stepwell.errors import (
+    ENDED,
+    NOT_PLAIN,
+    EndedError,
+    LogError,
+    LogUnavailableError,
+    StepwellError,
+    is_plain,
+)
 from stepwell.log.port import WORKERS, Log
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
 from stepwell.own_files import claim
@@ -139,6 +148,8 @@ async def worker(
 def _named(name: str | None) -> str:
     if name is not None and not name.strip():
         raise UsageError("a name has one character at least", place="--name")
+    if name is not None and not is_plain(name):
+        raise UsageError(f"the name {NOT_PLAIN}", place=f"--name {name}")
     return name or ""
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
+from stepwell.cli.printing import print
 from stepwell.errors import ENDED, EndedError, HandlerError, StepwellError
 
 if TYPE_CHECKING:

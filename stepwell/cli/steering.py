@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.cli.drawing import count, short
 from stepwell.cli.family import plans_of
 from stepwell.cli.looking import print_json
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.sources import given, is_python
 from stepwell.errors import CommandRejectedError

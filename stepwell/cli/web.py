@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from stepwell import telling
 from stepwell.cli.looking import print_json
 from stepwell.cli.outward import MissingExtraError
+from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, paths_of
 from stepwell.errors import StepwellError
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, without_password

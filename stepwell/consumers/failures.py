@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from stepwell.consumers.retry_after import asked_seconds
 from stepwell.core.retry import PAYLOAD_TOO_LARGE, WORKER_LOST
-from stepwell.errors import StepwellError
+from stepwell.errors import StepwellError, visible
 from stepwell.schemas.codec import MOST_NESTED
 from stepwell.schemas.events import ErrorInfo
 
@@ -127,12 +127,17 @@ def _bounded(info: ErrorInfo) -> ErrorInfo:
     """An error that fits a record and can be written, whatever foreign code has put into it."""
     return replace(
         info,
-        type=_encodable(info.type[:NAME_CHARACTERS]),
-        kinds=tuple(_encodable(kind[:NAME_CHARACTERS]) for kind in info.kinds[:MOST_KINDS]),
+        type=_plain(info.type),
+        kinds=tuple(_plain(kind) for kind in info.kinds[:MOST_KINDS]),
         message=_encodable(_shortened(info.message, MESSAGE_CHARACTERS)),
         traceback=_encodable(info.traceback[-TRACEBACK_CHARACTERS:]),
         retry_after=asked_seconds(info.retry_after),
     )
+
+
+def _plain(name: str) -> str:
+    """The name of a class, which may have been made of anything, as a name."""
+    return " ".join(visible(name[:NAME_CHARACTERS]).split())[:NAME_CHARACTERS]
 
 
 def too_large(size: int, limit: int) -> ErrorInfo:

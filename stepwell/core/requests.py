@@ -22,6 +22,7 @@ from stepwell.core.state import (
     instance_to_plain,
 )
 from stepwell.core.suggestions import suggest
+from stepwell.errors import NOT_PLAIN, is_plain, visible
 from stepwell.schemas.commands import (
     CancelWorkflow,
     PauseWorkflow,
@@ -56,6 +57,9 @@ def start(decision: Decision, command: StartWorkflow) -> None:
             note(decision, command, said)
         else:
             reject(decision, command, "instance_exists", f"{said}, and is no child of this step")
+        return
+    if command.parent is None and not is_plain(command.instance_id):  # a child's is made from its parent's
+        reject(decision, command, "invalid_command", f'the id "{visible(command.instance_id)}" {NOT_PLAIN}')
         return
     plan = _plan_to_start(decision, command)
     if plan is None:

@@ -23,9 +23,11 @@ from stepwell.consumers.lending import (
     Reported,
 )
 from stepwell.core.text_checks import MAX_NAME
+from stepwell.errors import NOT_PLAIN, is_plain
 from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import ErrorInfo
 from stepwell.server.access import Role, requires
+from stepwell.server.problems import RefusedError
 
 _LONGEST_NAME: Final = 200
 
@@ -112,6 +114,17 @@ class Failure(Struct, frozen=True, forbid_unknown_fields=True):
 Claim = FromPath[str]
 
 
+def _check_names(**names: str) -> None:
+    """Refuse a name that would spoil the line in which people read it.
+
+    Raises:
+        RefusedError: 400.
+    """
+    for place, name in names.items():
+        if not is_plain(name):
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"{name!a} {NOT_PLAIN}", place=place.replace("_", "."))
+
+
 @post("/claim", guards=[requires(Role.WORKER)], operation_id="claimSteps", status_code=HTTPStatus.OK)
 async def claim(
     request: Request[Any, Any, Any], lending: NamedDependency[Lending], data: JSONBody[Claiming]
@@ -121,6 +134,7 @@ async def claim(
     What a worker takes is its own until the lease runs out; then it goes back to its queue, as it does when the
     worker hangs up before it has been answered.
     """
+    _check_names(worker=data.worker)
     claiming = lending.claim(
         data.worker,
         data.queues,
@@ -166,6 +180,7 @@ async def complete(lending: NamedDependency[Lending], claim_id: Claim, data: JSO
 async def fail(lending: NamedDependency[Lending], claim_id: Claim, data: JSONBody[Failure]) -> Reported:
     """Report that a step could not be done; whether it is tried again is up to its retry policy."""
     error = data.error
+    _check_names(error_type=error.type)
     return await lending.fail(
         claim_id,
         ErrorInfo(error.type, error.message, tuple(error.kinds), error.traceback, error.retryable, error.retry_after),

@@ -1,0 +1,42 @@
+"""The one way onto the terminal: nothing that is printed steers it, or hides in it.
+
+Ids, names and messages come from whoever may start a workflow, run a step or name a worker. Written raw, an escape
+sequence among them could hide what happened, or type commands. Every module of the terminal prints by this
+function, and a test holds them to it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from typing import Any, Final
+
+from stepwell.errors import ODD
+
+_ODD: Final = re.compile(ODD)
+
+
+def print(*values: object, sep: str = " ", end: str = "\n", file: Any = None, flush: bool = False) -> None:  # noqa: A001 - whoever writes `print` shall get this one
+    """As the function of Python, with control characters, marks of direction and invisible ones as escapes.
+
+    The escapes are those of JSON, so what was JSON still is, and means the same.
+    """
+    builtins.print(escaped(sep.join(map(str, values))), end=end, file=file, flush=flush)
+
+
+def print_raw(text: str, *, end: str = "\n", file: Any = None) -> None:
+    """Print what steers the terminal on purpose: a line that is written anew, of our own words and figures only."""
+    builtins.print(text, end=end, file=file, flush=True)
+
+
+def escaped(text: str) -> str:
+    """A text as it may be printed."""
+    return _ODD.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    if number < 0x10000:
+        return f"\\u{number:04x}"
+    number -= 0x10000
+    return f"\\u{0xD800 + (number >> 10):04x}\\u{0xDC00 + (number & 0x3FF):04x}"
