@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from datetime import date, time
 from typing import Any, Final
 
@@ -48,6 +49,25 @@ def literal(value: Any, *, as_python: bool = False) -> str:
     if isinstance(value, (date, time)):  # a datetime is a date, too
         return literal(msgspec.to_builtins(value), as_python=as_python)
     raise ValueError(f"{value!r:.100} is no JSON")
+
+
+_TOKEN: Final = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[{}]""", re.DOTALL)
+
+
+def is_one_template(text: str) -> bool:
+    """Whether a text is one ``{{ … }}`` and nothing else, so that it becomes a value and no text."""
+    if not text.startswith("{{"):
+        return False
+    depth, position = 0, 2
+    while token := _TOKEN.search(text, position):
+        position = token.end()
+        if token[0] == "{":
+            depth += 1
+        elif token[0] == "}" and depth:
+            depth -= 1
+        elif token[0] == "}" and text.startswith("}", position):
+            return position + 1 == len(text)
+    return False
 
 
 def read_literal(node: ast.expr) -> Any:

@@ -21,6 +21,7 @@ from stepwell.schemas.bounds import (
     wrong_values,
 )
 from stepwell.schemas.json_text import JsonError, parse_json, without_bom
+from stepwell.schemas.literals import is_one_template
 from stepwell.schemas.versions import version_places
 from stepwell.schemas.yaml_core import MERGE, NUMBERS, TEXT, Loader
 
@@ -172,6 +173,7 @@ def _parse_yaml(text: str, place: str) -> Any:
             raise DefinitionError(problems, place=place)
         check_expanded(root)
         _keep_versions(root)
+        _trim_templates(root)
         try:
             return loader.construct_document(root)
         except yaml.YAMLError:
@@ -206,6 +208,22 @@ def _keep_versions(root: yaml.Node) -> None:
                 # A node of its own: an alias may stand for the same number elsewhere.
                 kept = yaml.ScalarNode(TEXT, value.value, value.start_mark, value.end_mark)
                 mapping.value[index] = (name, kept)
+
+
+def _trim_templates(root: yaml.Node) -> None:
+    """Take the line break that ends a block away where the block is one template.
+
+    A text that is one template becomes its value, a list or a number; with the line break, which nobody sees in a
+    block, it would become a text. In quotes, where it is written as an escape, it is meant.
+    """
+    for node in nodes_of(root):
+        if (
+            isinstance(node, yaml.ScalarNode)
+            and node.style in ("|", ">")
+            and node.value.endswith("}}\n")
+            and is_one_template(node.value[:-1])
+        ):
+            node.value = node.value[:-1]
 
 
 def _node_parts(node: yaml.Node) -> Iterator[tuple[Any, Any]]:

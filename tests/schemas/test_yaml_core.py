@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stepwell.cli.files import as_yaml
 from stepwell.consumers.webhook_file import read_webhooks
+from stepwell.core.templates import compile_template
 from stepwell.errors import DefinitionError
 from stepwell.schemas.blueprint import instantiate, read_blueprint
 from stepwell.schemas.dialects import NAMES
@@ -184,3 +185,18 @@ def test_a_byte_order_mark_is_no_part_of_a_document(text, tmp_path):
     file.write_text(text, encoding="utf-8-sig")
     assert load_definition(file).name == "w"
     assert load_definition("\ufeff" + text).name == "w"
+
+
+BLOCKS = {
+    "|\n      {{ input.rows }}\n": [1, 2], ">\n      {{ input.rows }}\n": [1, 2], "|-\n      {{ input.rows }}\n": [1, 2],
+    "|\n      {{ {'a': input.rows} }}\n": {"a": [1, 2]}, "|\n      {{ input.n\n         + 1 }}\n": 3,
+    '|\n      {{ "}}" }}\n': "}}", "|\n      {{ input.n }} and {{ input.n }}\n": "2 and 2\n", "|\n      n: {{ input.n }}\n": "n: 2\n",
+    "|+\n      {{ input.n }}\n\n": "2\n\n", '"{{ input.n }}\\n"': "2\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "value"), BLOCKS.items())
+def test_a_block_that_is_one_template_keeps_the_type_of_its_value(written, value):
+    text = f"name: w\nsteps:\n  - id: a\n    handler: h\n    input:\n     x: {written}"
+    template = compile_template(load_definition(text).steps[0].input)
+    assert template.evaluate({"input": {"rows": [1, 2], "n": 2}}) == {"x": value}
