@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from stepwell.errors import visible
+from stepwell.errors import StepwellError, visible
 
 
 def logger(name: str, level: int = logging.WARNING) -> Any:
@@ -94,9 +94,7 @@ def configure(*, as_json: bool) -> None:
     )
     structlog.configure(
         processors=[structlog.processors.add_log_level, *shown, _plainly, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if os.environ.get("STEPWELL_DEBUG") else logging.INFO
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(_level()),
         logger_factory=lambda *_: _Lines(stream),
     )
 
@@ -108,6 +106,23 @@ def _plainly(_logger: Any, _method: str, values: MutableMapping[str, Any]) -> Mu
             text = visible(value)
             values[name] = text if name == "exception" else text.replace("\n", "\\n")
     return values
+
+
+def _level() -> int:
+    """From which level on things are told: all with ``STEPWELL_DEBUG``, or what ``LOG_LEVEL`` says, or INFO.
+
+    Raises:
+        StepwellError: ``LOG_LEVEL`` is no level.
+    """
+    if os.environ.get("STEPWELL_DEBUG"):
+        return logging.DEBUG
+    said = os.environ.get("LOG_LEVEL", "").strip()
+    level = logging.getLevelNamesMapping().get(said.upper()) if said else logging.INFO
+    if not level:
+        raise StepwellError(
+            f"{said!r} is no level", place="LOG_LEVEL", remedy="DEBUG, INFO, WARNING, ERROR or CRITICAL; or unset it."
+        )
+    return level
 
 
 class _Lines:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import SIGNS, short
+from stepwell.cli.environment import tell_unused
 from stepwell.cli.printing import print
 from stepwell.cli.registering import DEFAULT_DIRECTORY, tell_passed_over
 from stepwell.cli.session import UsageError, client_of, paths_of
@@ -47,6 +48,7 @@ async def dev(
         )
     prefixes = paths_of(modules, strict=strict)
     async with client_of(log, create=True) as client:
+        tell_unused()
         runtime = LocalRuntime(
             client.log,
             prefixes=prefixes,

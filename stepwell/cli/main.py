@@ -18,6 +18,7 @@ from stepwell.cli import (
     web_verbs,
     webhook_verbs,
 )
+from stepwell.cli.environment import OPTION, take_env_file
 from stepwell.cli.options import (
     Concurrency,
     Dialect,
@@ -64,6 +65,12 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    env_file: Annotated[
+        str | None,
+        typer.Option(
+            OPTION, metavar="FILE", help="A file of NAME=VALUE lines for the environment; of any verb, anywhere."
+        ),
+    ] = None,  # taken before anything is parsed
 ) -> None:
     """Run workflows that no crash can lose."""
 
@@ -384,6 +391,8 @@ def command() -> int:
     as_json = "--json" in sys.argv[1:]
     try:
         with in_sentences():
+            if any(word.startswith(OPTION) for word in sys.argv[1:]):
+                sys.argv[1:] = take_env_file(sys.argv[1:])  # first: options are read from the environment, too
             app()
     except SystemExit as ended:
         wrong = getattr(ended.__context__, "format_message", None)  # what typer has just told on stderr

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stepwell import telling
+from stepwell.cli.environment import tell_unused
 from stepwell.cli.looking import print_json
 from stepwell.cli.printing import print
 from stepwell.cli.session import (
@@ -71,6 +72,7 @@ async def engine(
     directory = chosen_directory(workflows)
     import_handlers(modules)  # before the definitions: they may hold step types of their own
     telling.configure(as_json=as_json)
+    tell_unused()
 
     def attempt_on(opened: Log) -> Attempt:
         definitions = Definitions(opened)
@@ -122,6 +124,7 @@ async def worker(
     handlers = Handlers(paths_of(modules, strict=strict), OF_SERVICES)
     handlers.update(registered)
     telling.configure(as_json=as_json)  # after the handlers' modules, which may have ideas of their own
+    tell_unused()
 
     def attempt_on(opened: Log) -> Attempt:
         check_roots()  # now that the log is known, which has to lie elsewhere

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stepwell import telling
+from stepwell.cli.environment import tell_unused
 from stepwell.cli.looking import print_json
 from stepwell.cli.outward import MissingExtraError
 from stepwell.cli.printing import print
@@ -71,6 +72,7 @@ async def serve(
     prefixes = paths_of(modules, strict=strict)
     listening = listen(host, port)
     telling.configure(as_json=as_json)
+    tell_unused()
     logger = telling.Logger("stepwell.server")
     if open_:
         logger.warning("open: without access tokens everybody on this machine may do everything")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
+from stepwell.consumers import settings
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.results import plain
 from stepwell.schemas.codec import encode, is_nested_too_deeply
@@ -46,6 +47,7 @@ class SignsOfLife:
         self._say = say
         self._limit = limit
         self._name = name
+        self._every = settings.heartbeat_seconds()  # None: as often as ever
         self._runs: dict[Hashable, _Signs] = {}
         self._news = asyncio.Event()  # a run has begun, or has said how far it is
 
@@ -84,7 +86,7 @@ class SignsOfLife:
                 if not signs.reported and now - signs.since >= REPORT_AFTER:
                     signs.reported = True
                     self._say(ReportStarted(item.instance_id, step.step_id, step.run, worker=self._name))
-                if signs.reported and signs.progress and now - signs.heard >= HEARTBEAT_EVERY:
+                if signs.reported and signs.progress and now - signs.heard >= (self._every or HEARTBEAT_EVERY):
                     signs.heard = now
                     self._say(self._heartbeat(item, signs.progress.pop()))
 
