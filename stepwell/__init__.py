@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         UnknownWorkflowError,
         WorkflowFailedError,
     )
-    from stepwell.run import Run
+    from stepwell.run import Run, Steered
     from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step
     from stepwell.schemas.dump import to_yaml
 
@@ -77,6 +77,7 @@ __all__ = [
     "PositionGoneError",
     "Retry",
     "Run",
+    "Steered",
     "Step",
     "StepContext",
     "StepFunction",
@@ -108,7 +109,7 @@ _HOMES = {
     "stepwell.client": ("Client",),
     "stepwell.connecting": ("connect",),
     "stepwell.consumers.histories": ("EventRecord",),
-    "stepwell.run": ("Run",),
+    "stepwell.run": ("Run", "Steered"),
     "stepwell.consumers.context": ("StepContext",),
     "stepwell.consumers.handlers": ("Handlers", "handler", "step_type"),
     "stepwell.consumers.subscriptions": ("Subscription",),

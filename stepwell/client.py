@@ -19,6 +19,7 @@ from stepwell.builder.workflows import Workflow
 from stepwell.consumers.asking import Asking
 from stepwell.consumers.children import tell_children
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
+from stepwell.consumers.snapshot_now import take_snapshots
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.subscriptions import Subscription
 from stepwell.consumers.undecided import Undecided
@@ -213,7 +214,12 @@ class Client(Steering):
             await queries.close()
 
     async def cleanup(
-        self, *, finished_before: Time, archive: str | Path | None, dry_run: bool = False
+        self,
+        *,
+        finished_before: Time,
+        archive: str | Path | None,
+        dry_run: bool = False,
+        snapshot_now: bool = False,
     ) -> CleanupReport:
         """Delete what nobody needs any more: finished instances that are old, where nothing live lies before them.
 
@@ -224,11 +230,19 @@ class Client(Steering):
             archive: The file that they are written to first, and read back from, before anything is deleted. One
                 that an earlier cleanup has made is gone on with. None: they are to be nowhere any more.
             dry_run: Delete nothing, write nothing; only tell.
+            snapshot_now: Take snapshots first, so that also what has just finished may go; else engines take them in
+                their time. For that each partition is owned for a moment: a live engine claims it anew. Not with
+                ``dry_run``.
 
         Raises:
+            ValueError: ``snapshot_now`` with ``dry_run``.
             ArchiveError: The archive cannot be written, or is another one's.
             ReadModelsError, LogError: Something cannot be read or written.
         """
+        if snapshot_now:
+            if dry_run:
+                raise ValueError("snapshot_now writes, and dry_run writes nothing")
+            await take_snapshots(self.log, self.registry)
         cleaner = Cleaner(self.log, self.views.models, self.registry, self.sender)
         path = None if archive is None else Path(archive)
         return await cleaner.run(milliseconds(finished_before) or 0, path, dry_run=dry_run)

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from stepwell.consumers.views import InstanceView
     from stepwell.steering import Steering
+
+
+class Steered(Struct, frozen=True):
+    """What became of a request to cancel, pause, resume, roll back, approve or reject.
+
+    Attributes:
+        decided: Whether an engine has followed it. Otherwise it is in the log, and the next engine will follow it, or
+            reject it: nobody is told then, ``Client.history`` shows it.
+        noted: Why nothing had to be done, where it was so already.
+        position: Where the answer is in the log, ``PARTITION@OFFSET``; empty where none has answered.
+    """
+
+    instance_id: str
+    decided: bool
+    noted: str = ""
+    position: str = ""
 
 
 class Run:
@@ -51,6 +69,6 @@ class Run:
         """The instance as it is now."""
         return await self._client.get(self.id)
 
-    async def cancel(self, reason: str = "") -> None:
+    async def cancel(self, reason: str = "") -> Steered:
         """See ``Client.cancel``."""
-        await self._client.cancel(self.id, reason)
+        return await self._client.cancel(self.id, reason)

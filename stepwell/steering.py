@@ -20,7 +20,7 @@ from stepwell.errors import (
     visible,
 )
 from stepwell.looking import Looking
-from stepwell.run import Run
+from stepwell.run import Run, Steered
 from stepwell.same_start import check_same
 from stepwell.schemas.commands import (
     ApproveStep,
@@ -155,36 +155,45 @@ class Steering(Looking):
             return False
         return True
 
-    async def cancel(self, instance_id: str, reason: str = "") -> None:
+    async def cancel(self, instance_id: str, reason: str = "") -> Steered:
         """End an instance; handlers that run are cancelled.
+
+        Returns:
+            Whether an engine has decided it; where none is live, the next one will.
 
         Raises:
             CommandRejectedError: There is no such instance, or it has finished otherwise.
         """
-        await self.send(CancelWorkflow(instance_id, reason, command_id=self._make_id()))
+        return await self._steer(CancelWorkflow(instance_id, reason, command_id=self._make_id()))
 
-    async def pause(self, instance_id: str, reason: str = "") -> None:
+    async def pause(self, instance_id: str, reason: str = "") -> Steered:
         """Start no further step; what runs may finish.
+
+        Returns:
+            Whether an engine has decided it; where none is live, the next one will.
 
         Raises:
             CommandRejectedError: There is no such live instance.
         """
-        await self.send(PauseWorkflow(instance_id, reason, command_id=self._make_id()))
+        return await self._steer(PauseWorkflow(instance_id, reason, command_id=self._make_id()))
 
-    async def resume(self, instance_id: str, *, skip_failed: bool = False) -> None:
+    async def resume(self, instance_id: str, *, skip_failed: bool = False) -> Steered:
         """Go on with a paused instance; or, at the step that failed, with a failed or cancelled one.
 
         Args:
             skip_failed: Go on without the steps that failed instead of running them anew. A gate that was rejected or
                 not decided in time asks anew all the same.
 
+        Returns:
+            Whether an engine has decided it; where none is live, the next one will.
+
         Raises:
             CommandRejectedError: There is no such instance, or it has completed.
         """
         failed_steps: Any = "skip" if skip_failed else "retry"
-        await self.send(ResumeWorkflow(instance_id, failed_steps, command_id=self._make_id()))
+        return await self._steer(ResumeWorkflow(instance_id, failed_steps, command_id=self._make_id()))
 
-    async def rollback(self, instance_id: str, to: int | str | None = None, *, pause: bool = False) -> None:
+    async def rollback(self, instance_id: str, to: int | str | None = None, *, pause: bool = False) -> Steered:
         """Return to an earlier point and run on from there; what has a compensation is undone in reverse order.
 
         Args:
@@ -192,28 +201,41 @@ class Steering(Looking):
                 that name, ``latest``, ``start`` or an event's number. Without one, the step that was settled last.
             pause: Stay paused there.
 
+        Returns:
+            Whether an engine has decided it; where none is live, the next one will.
+
         Raises:
             CommandRejectedError: There is no such point or instance.
         """
-        await self.send(RollbackWorkflow(instance_id, to, pause, command_id=self._make_id()))
+        return await self._steer(RollbackWorkflow(instance_id, to, pause, command_id=self._make_id()))
 
-    async def approve(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
+    async def approve(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> Steered:
         """Approve what a step waits for.
 
         Args:
             step_id: The step; may be left out where only one waits.
             by: Who approves; one of the approvers, where the step names some. Without one, whom the client acts for.
 
+        Returns:
+            Whether an engine has decided it; where none is live, the next one will.
+
         Raises:
             CommandRejectedError: No such step waits for approval, or not for theirs.
         """
         by = by or self.sender.by
-        await self.send(ApproveStep(instance_id, step_id, by, comment, command_id=self._make_id()))
+        return await self._steer(ApproveStep(instance_id, step_id, by, comment, command_id=self._make_id()))
 
-    async def reject(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> None:
-        """Reject what a step waits for; arguments and errors as in ``approve``."""
+    async def reject(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> Steered:
+        """Reject what a step waits for; arguments, result and errors as in ``approve``."""
         by = by or self.sender.by
-        await self.send(RejectStep(instance_id, step_id, by, comment, command_id=self._make_id()))
+        return await self._steer(RejectStep(instance_id, step_id, by, comment, command_id=self._make_id()))
+
+    async def _steer(self, command: Command) -> Steered:
+        answer = await self.ask(command)
+        if answer is None:
+            return Steered(command.instance_id, decided=False)
+        noted = answer.event.message if isinstance(answer.event, CommandNoted) else ""
+        return Steered(command.instance_id, decided=True, noted=noted, position=answer.position)
 
     async def send(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Event | None:
         """Send a command and wait for its answer.

@@ -11,6 +11,7 @@ from stepwell.cli.session import finish
 
 if TYPE_CHECKING:
     from stepwell.client import Client
+    from stepwell.run import Steered
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -25,9 +26,9 @@ Comment = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; re
 def _decide(instance_id: str, verb: str, step: str, by: str, comment: str, *, as_json: bool, log: str | None) -> None:
     from stepwell.cli import steering  # noqa: PLC0415 - start-up time
 
-    async def ask(client: Client) -> None:
+    async def ask(client: Client) -> Steered:
         decide = client.approve if verb == "approved" else client.reject
-        await decide(instance_id, step, by=by, comment=comment)
+        return await decide(instance_id, step, by=by, comment=comment)
 
     finish(lambda: steering.steer(instance_id, verb, ask, as_json=as_json, log=log))
 

@@ -74,12 +74,17 @@ def cleanup(
     no_archive: Annotated[bool, typer.Option("--no-archive", help="Delete without an archive.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    snapshot_now: Annotated[
+        bool,
+        typer.Option("--snapshot-now", help="Take snapshots first, so that what has just finished can go, too."),
+    ] = False,
     as_json: Json = False,
     log: Log = None,
 ) -> None:
     """Delete finished instances that are old, from the log and the read models, and make the files smaller.
 
-    Killed at any moment, it has done no harm: the same command again goes on.
+    Killed at any moment, it has done no harm: the same command again goes on. Exit status 1 where old ones are there,
+    and none of them can go yet: it says what holds them back.
 
     \b
     stepwell cleanup --older-than 90d --dry-run
@@ -89,6 +94,13 @@ def cleanup(
 
     finish(
         lambda: archiving.cleanup(
-            older_than, archive, no_archive=no_archive, dry_run=dry_run, yes=yes, as_json=as_json, log=log
+            older_than,
+            archive,
+            no_archive=no_archive,
+            dry_run=dry_run,
+            yes=yes,
+            snapshot_now=snapshot_now,
+            as_json=as_json,
+            log=log,
         )
     )

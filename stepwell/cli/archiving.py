@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from stepwell.cli.asking import asking, local_time, time_of
+from stepwell.cli.asking import asking, caught_up, local_time, time_of
 from stepwell.cli.drawing import SIGNS, count, seconds
 from stepwell.cli.histories import print_events
 from stepwell.cli.looking import print_instance, print_json
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stepwell.archiving.planning import HeldBack, PartitionPlan
     from stepwell.archiving.reading import Archive, ArchivedInstance
 
+HELD_BACK = 1  # exit status of a cleanup that has found old ones, none of which can go yet
 _STATUSES = ("completed", "failed", "cancelled")
 
 
@@ -127,10 +128,13 @@ async def cleanup(
     no_archive: bool,
     dry_run: bool,
     yes: bool,
+    snapshot_now: bool = False,
     as_json: bool,
     log: str | None,
 ) -> int:
-    """Delete what is old and finished."""
+    """Delete what is old and finished; return the exit status."""
+    if snapshot_now and dry_run:
+        raise UsageError("writes, and --dry-run writes nothing", place="--snapshot-now", remedy="Choose one.")
     if file is not None and no_archive:
         raise UsageError("--archive and --no-archive exclude each other", remedy="Choose one.")
     if file is None and not no_archive and not dry_run:
@@ -143,6 +147,11 @@ async def cleanup(
         raise UsageError("nobody can be asked here", remedy="Say --yes; --dry-run shows beforehand what would go.")
     before = _before(older_than)
     async with asking(log) as client:
+        from stepwell.consumers.snapshot_now import take_snapshots  # noqa: PLC0415 - start-up time
+
+        if snapshot_now and asks:  # before the plan that is shown, which rests on them
+            await take_snapshots(client.log, client.registry)
+            await caught_up(client)
         if dry_run or asks:
             report = await client.cleanup(finished_before=before, archive=file, dry_run=True)
             if not as_json:
@@ -150,13 +159,13 @@ async def cleanup(
             if dry_run or not report.instances or not _confirmed(report):
                 if as_json:
                     print_json(report)
-                return 0
-        report = await client.cleanup(finished_before=before, archive=file)
+                return HELD_BACK if not dry_run and report.kept and not report.instances else 0
+        report = await client.cleanup(finished_before=before, archive=file, snapshot_now=snapshot_now and not asks)
     if as_json:
         print_json(report)
     else:
         _print_report(report)
-    return 0
+    return HELD_BACK if report.kept and not report.instances else 0
 
 
 def _confirmed(report: CleanupReport) -> bool:
@@ -179,7 +188,8 @@ def _print_report(report: CleanupReport) -> None:
     if report.resumed:
         print(f"went on with what {report.archive} holds; name another file for what finishes later")
     kept_in = f"; they are in {report.archive}" if report.archive and report.instances else ""
-    print(f"deleted {count(report.instances, 'instance')}{kept_in}")
+    none = "" if report.instances or report.kept else f": none has finished before {_day(report.finished_before)}"
+    print(f"deleted {count(report.instances, 'instance')}{none}{kept_in}")
     for name, freed in (("the log's file", report.log), ("the read models", report.read_models)):
         if freed is not None:
             print(f"{name}: {_bytes(freed.before)} before, {_bytes(freed.after)} now")
@@ -198,8 +208,11 @@ def held_words(held: HeldBack, report: CleanupReport, plan: PartitionPlan) -> st
     """Why a partition is not cleaned any further, in words."""
     if held.by == "snapshot":
         if plan.upto:
-            return "clean up to its newest snapshot; engines take the next one after a day, or sooner under load"
-        return "in no snapshot yet; engines take one after a day, or sooner under load"
+            return (
+                "clean up to its newest snapshot; engines take the next one after a day, or sooner under load; "
+                "--snapshot-now takes it now"
+            )
+        return "in no snapshot yet; engines take one after a day, or sooner under load; --snapshot-now takes it now"
     if held.by == "subscription":
         return f"held back by the reader {held.name}, which has not come any further (`stepwell subscriptions`)"
     if held.by == "feed":

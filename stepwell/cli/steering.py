@@ -15,13 +15,13 @@ from stepwell.cli.looking import print_json
 from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
 from stepwell.cli.sources import given, is_python
-from stepwell.errors import CommandRejectedError
+from stepwell.errors import CommandRejectedError, StepwellError
 from stepwell.log.port import WORKERS
 
 if TYPE_CHECKING:
     from stepwell.client import Client
     from stepwell.consumers.views import InstanceView
-    from stepwell.run import Run
+    from stepwell.run import Run, Steered
 
 EXISTS: Final = "instance_exists"  # the code of a refusal, see stepwell.same_start
 OTHERWISE: Final = "Choose another id; or say --if-exists use to be given the one that there is."
@@ -147,11 +147,17 @@ def point(checkpoint: str | None, event: int | None) -> str | int | None:
 
 
 async def steer(
-    instance_id: str, done: str, ask: Callable[[Client], Awaitable[None]], *, as_json: bool, log: str | None
+    instance_id: str, done: str, ask: Callable[[Client], Awaitable[Steered]], *, as_json: bool, log: str | None
 ) -> int:
     """Send a command, decided here if no engine works on the log, and show where the instance is then."""
     async with client_of(log, engine=True) as client:
-        await ask(client)
+        answer = await ask(client)
+        if not answer.decided:  # the engine that was there has ended meanwhile
+            raise StepwellError(
+                "no engine has decided this yet; it is in the log, and the next one will",
+                place=instance_id,
+                remedy=_no_engine(log),
+            )
         shown = await client.get(instance_id)
         words = f"{done}; it is {shown.status} now"
         if shown.rolling_back_to and not shown.finished:

@@ -41,6 +41,7 @@ class Deliveries:
         state: What it has taken over.
         released: Offset of the last transition whose effects the owners before have delivered.
         failed: Told of each send that has ended; says whether it failed.
+        moved: Told whenever more is known to have arrived.
 
     Attributes:
         at: Everything up to this transition of the owner is delivered,
@@ -55,7 +56,9 @@ class Deliveries:
         state: PartitionState,
         released: int,
         failed: Callable[[asyncio.Future[Any]], bool],
+        moved: Callable[[], None] | None = None,
     ) -> None:
+        self._moved = moved
         self._log = log
         self._failed = failed
         # Everything up to the claim is delivered once this is: the claim stands for it.
@@ -125,3 +128,5 @@ class Deliveries:
             sending = self._sendings.popleft()
             self.state, self.at = sending.state, sending.at
             self.released = sending.at.offset
+        if self._moved is not None:
+            self._moved()

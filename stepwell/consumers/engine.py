@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from stepwell.consumers.admission import MOST_RUNS, Admission
@@ -31,12 +32,17 @@ _WELL_AFTER: Final = 10.0
 
 
 _PROCESS: Final = "process"  # what an engine says of itself, so that others know that it lives
-_THIS_PROCESS: Final = secrets.token_hex(8)
+THIS_PROCESS: Final = secrets.token_hex(8)
 
 
 def process_name() -> str:
     """Who this process is, for people: host and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def live_processes(log: Log) -> list[str]:
+    """The processes of the live engines of a log."""
+    return [member.about.get(_PROCESS, "") for member in await log.members(ENGINES)]
 
 
 class Engine:
@@ -65,7 +71,7 @@ class Engine:
         name: str = "",
         most_runs: int = MOST_RUNS,
         retry_for: float | None = None,
-        process: str = _THIS_PROCESS,
+        process: str = THIS_PROCESS,
         most_deaths: int = MOST_DEATHS,
         outlast: bool = False,
     ) -> None:
@@ -156,7 +162,7 @@ class Engine:
                 name=self._name,
                 clock=self._clock,
                 process=self._process,
-                alive=self._alive,
+                alive=partial(live_processes, self._log),
                 most_deaths=self._most_deaths,
                 reached=self._membership.reached,
             )
@@ -191,9 +197,6 @@ class Engine:
                 pause = _FIRST_PAUSE
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
-
-    async def _alive(self) -> list[str]:
-        return [member.about.get(_PROCESS, "") for member in await self._log.members(ENGINES)]
 
     def _give_out(self, error: LogError) -> None:
         if not self._fatal.done():

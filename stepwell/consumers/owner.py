@@ -43,12 +43,14 @@ from stepwell.errors import LogClosedError
 from stepwell.log.port import COMMANDS, EVENTS, NO_HEADERS, STARTS, Log, NewRecord
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import (
+    ApproveStep,
     CancelWorkflow,
     Command,
     ContinueWorkflow,
     FireTimer,
     InternalCommand,
     PauseWorkflow,
+    RejectStep,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
@@ -62,7 +64,8 @@ _logger = Logger("stepwell.owner")
 # Transitions on their way to the disk at once; bounds memory when the disk is slower than deciding.
 MAX_UNPROVED: Final = 4_000
 
-_STEERS: Final = (CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow)
+# What people ask of an instance: where its start waits, they mean it, and it is started for them.
+_STEERS: Final = (CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow, ApproveStep, RejectStep)
 
 
 class _Unproved(Struct, frozen=True, gc=False):
@@ -90,6 +93,8 @@ class PartitionOwner:
         alive: Asked which processes live, where one may have died.
         most_deaths: How many processes may die over a command before its instance is quarantined.
         reached: Told up to where a topic was followed; see ``port.Membership``.
+        snapshot: Take a snapshot as soon as all that there is has been delivered; done when it counts, and a record
+            behind it names it, by which it is found.
     """
 
     def __init__(
@@ -105,8 +110,11 @@ class PartitionOwner:
         alive: Callable[[], Awaitable[Collection[str]]] | None = None,
         most_deaths: int = MOST_DEATHS,
         reached: Callable[[str, int, int], None] | None = None,
+        snapshot: asyncio.Future[None] | None = None,
     ) -> None:
         self._log = log
+        self._wanted_snapshot = snapshot
+        self._is_second_snapshot = False
         self._reached = reached
         self.partition = partition
         self._definitions = definitions
@@ -174,7 +182,10 @@ class PartitionOwner:
         self.speculative = self.confirmed = possession.state
         self._proved = Acceptance(self.epoch)
         self._named = -1  # our newest claim that names what is decided
-        self._deliveries = Deliveries(self._log, self.epoch, possession.state, possession.released, self._failed)
+        moved = None if self._wanted_snapshot is None else self._snapshot_at_once
+        self._deliveries = Deliveries(
+            self._log, self.epoch, possession.state, possession.released, self._failed, moved=moved
+        )
         place = possession.state.place
         self._source = place.command - 1
         self._started = place.start - 1
@@ -447,6 +458,7 @@ class PartitionOwner:
             self._snapshots.grew(head.size, head.state.at)
             if head.decided is None:
                 self._snapshots.accepted(offset)
+                self._tell_snapshot()
                 continue
             transition, after = head.decided.transition, head.decided.after
             found += effects(before.instances.get(transition.instance_id), transition, after)
@@ -479,6 +491,23 @@ class PartitionOwner:
         if delivered.state is not None and self._snapshots.due(delivered.state.at):
             covers = Covered(delivered.state, delivered.at)
             self._snapshots.start(covers, self._append_snapshot, self._stumble)
+
+    def _snapshot_at_once(self) -> None:
+        delivered, wanted = self._deliveries, self._wanted_snapshot
+        if wanted is None or wanted.done():
+            return
+        if delivered.state is not None and not delivered.under_way and self._snapshots.idle:
+            covers = Covered(delivered.state, delivered.at)
+            self._snapshots.start(covers, self._append_snapshot, self._stumble)
+
+    def _tell_snapshot(self) -> None:
+        wanted = self._wanted_snapshot
+        if wanted is not None and not wanted.done():
+            if self._is_second_snapshot:
+                wanted.set_result(None)
+            else:  # where nothing else happens, a second one names the first
+                self._is_second_snapshot = True
+                self._snapshots.when_idle(self._snapshot_at_once)
 
     def _append_snapshot(self, snapshot: PartitionSnapshotted) -> None:
         # Between two batches, so the next index is free: the work loop never waits with a batch half made.

@@ -74,6 +74,9 @@ class EventReader:
         end = await self._log.end(EVENTS, self.partition) if end is None else end
         stamp = await newest_stamp(self._log, self.partition, end)
         missing = -1
+        if stamp is not None and stamp.snapshot < 0 and await self._begins_later():
+            # Written late by an owner that was replaced before the first snapshot: others before it name one.
+            stamp = await newest_stamp(self._log, self.partition, end, beyond=missing)
         while stamp is not None and stamp.snapshot >= 0:
             found = await self._log.read(EVENTS, self.partition, stamp.snapshot, limit=1)
             if found and found[0].offset == stamp.snapshot:
@@ -90,6 +93,11 @@ class EventReader:
                 remedy="Restore the log from a backup. Nothing behind the newest snapshot may be deleted.",
             )
         return None
+
+    async def _begins_later(self) -> bool:
+        """Whether the first records of the partition are gone."""
+        first = await self._log.read(EVENTS, self.partition, 0, limit=1)
+        return bool(first) and first[0].offset > 0
 
     async def seek_newer_snapshot(self, end: int) -> PartitionSnapshotted | None:
         """Read on to a newer snapshot than the one this reader stands at, and go to it; None if there is none."""
@@ -215,7 +223,7 @@ async def newest_stamp(log: Log, partition: int, end: int, *, beyond: int = -2) 
         stamped = (record.headers for record in reversed(records) if SNAPSHOT_AT in record.headers)
         return next((stamp for stamp in map(read_stamp, stamped) if stamp.snapshot > beyond), None)
 
-    first = await log.read(EVENTS, partition, 0, limit=1) if beyond >= 0 else ()
+    first = await log.read(EVENTS, partition, 0, limit=1) if beyond >= -1 else ()
     return await find_back(log, partition, end, newest, start=first[0].offset if first else 0)
 
 

@@ -74,9 +74,18 @@ class Snapshots:
 
     def due(self, at: int) -> bool:
         """Whether it is time for one, as of the partition's newest transition that it could cover."""
-        idle = self._task is None or (self._task.done() and self._taken is None)
         is_old = 0 < self._since < at - LONGEST_TAIL
-        return idle and (is_old or self._tail > max(SMALLEST_TAIL, FACTOR * self._size))
+        return self.idle and (is_old or self._tail > max(SMALLEST_TAIL, FACTOR * self._size))
+
+    @property
+    def idle(self) -> bool:
+        """Whether none is under way."""
+        return self._task is None or (self._task.done() and self._taken is None)
+
+    def when_idle(self, then: Callable[[], None]) -> None:
+        """Call this once what is under way is over."""
+        if self._task is not None:
+            self._task.add_done_callback(lambda task: None if task.cancelled() else then())
 
     def start(
         self,

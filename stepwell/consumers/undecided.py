@@ -131,14 +131,14 @@ class WaitingStarts:
             place: How far the partition's engines have come.
         """
         lane = await self._follow(partition, place)
-        found = [start for start in lane.waiting if place.waits(start.offset)]
+        found = [start for start in lane.waiting if not place.has_had(start.offset)]
         return found, await self._log.end(STARTS, partition) - max(lane.position, place.start)
 
     async def of(self, instance_id: str, place: Place) -> list[WaitingStart]:
         """The starts of one id that wait, in the order in which they were asked for."""
         partition = partition_for(instance_id, self._log.partitions)
         lane = await self._follow(partition, place)
-        found = [start for start in lane.by_id.get(instance_id, ()) if place.waits(start.offset)]
+        found = [start for start in lane.by_id.get(instance_id, ()) if not place.has_had(start.offset)]
         if len(lane.waiting) >= self._most:  # there may be more than is kept at hand
             for record in await self._log.read_key(STARTS, partition, instance_id, offset=lane.position):
                 start = _head_of(record, partition)

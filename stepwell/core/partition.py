@@ -44,10 +44,6 @@ class Place(Struct, frozen=True, gc=False):
             ahead = ahead[1:]
         return Place(command, start, ahead)
 
-    def waits(self, offset: int) -> bool:
-        """Whether the start at this offset of ``starts`` has not been taken yet."""
-        return offset >= self.start and offset not in self.ahead
-
 
 class PartitionState(Struct, frozen=True, gc=False):
     """A partition.

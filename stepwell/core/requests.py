@@ -277,11 +277,34 @@ def rollback(decision: Decision, command: RollbackWorkflow) -> None:
         if problem:
             reject(decision, command, "unknown_checkpoint", problem)
             return
+        if known.status is WorkflowStatus.COMPLETED and not command.pause and _nothing_after(known, to):
+            message = (
+                f"it has completed, and no step was settled after event {to}: there is nothing to undo, and nothing "
+                f"to run again. Name an earlier point: {_points(known, to)}"
+            )
+            reject(decision, command, "nothing_to_undo", message)
+            return
     if not _reopened(decision, command):
         return
     then: Any = "pause" if command.pause else "run"
     roll_back(decision, to, then=then, command_id=command.command_id)
     settle_up(decision)
+
+
+def _nothing_after(state: InstanceState, to: int) -> bool:
+    """Whether an instance has achieved nothing since an event."""
+    return not any(step.settled > to for step in state.steps.values())
+
+
+_MOST_POINTS: Final = 20  # that a message names
+
+
+def _points(state: InstanceState, to: int) -> str:
+    """The points before an event that a rollback can be told."""
+    earlier = {name: at for name, at in state.checkpoints.items() if at < to}
+    earlier |= {step_id: step.settled for step_id, step in state.steps.items() if 0 < step.settled < to}
+    names = sorted(earlier, key=lambda name: (-earlier[name], name))[:_MOST_POINTS]
+    return ", ".join([*names, "start"])
 
 
 def _target(state: InstanceState, plan: Plan | None, to: int | str | None) -> tuple[int, str]:

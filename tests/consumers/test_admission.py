@@ -15,7 +15,7 @@ from stepwell.core.partition import Place
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, NewRecord
 from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow
+from stepwell.schemas.commands import ApproveStep, CancelWorkflow, PauseWorkflow, RejectStep
 from stepwell.testing.loop import run as in_virtual_time
 from tests.core.build import step, workflow
 from tests.patience import HANG
@@ -115,11 +115,19 @@ async def _known(client, instance_id):
     return None if view.status == "pending" else view
 
 
-@pytest.mark.parametrize("command", [CancelWorkflow("late", command_id="x"), PauseWorkflow("late", command_id="x")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        CancelWorkflow("late", command_id="x"),
+        PauseWorkflow("late", command_id="x"),
+        ApproveStep("late", command_id="x"),
+        RejectStep("late", command_id="x"),
+    ],
+)
 async def test_an_instance_whose_start_waits_is_started_for_whoever_steers_it(log, command):
     partition = partition_for("late", log.partitions)
     async with client_on(log) as client:
-        await client.register(workflow(step("a")))
+        await client.register(workflow(step("a", type="approval_gate")))
     claimant = Claimant(log, partition)
     claimant.admission.changed(10**9)  # there is no room for any start
     await log.append(STARTS, partition, [NewRecord("late", encode(start("late")))])
