@@ -7,14 +7,16 @@ from functools import partial
 from typing import Final
 
 from stepwell.consumers.engine import ENGINES
+from stepwell.consumers.histories import look_up
 from stepwell.consumers.subscriber import Answer, Subscriber
+from stepwell.core.answers import ALREADY_FINISHED
 from stepwell.errors import CommandRejectedError, visible
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
 from stepwell.schemas.bounds import not_finite
 from stepwell.schemas.codec import decode_command, encode
 from stepwell.schemas.commands import Command, StartWorkflow
-from stepwell.schemas.events import CommandRejected
+from stepwell.schemas.events import CommandNoted, CommandRejected, Event
 from stepwell.schemas.sender import NOBODY, Sender
 
 ANSWER_TIMEOUT: Final = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
@@ -32,6 +34,7 @@ class Asking:
     def __init__(self, log: Log, subscriber: Subscriber) -> None:
         self._log = log
         self._subscriber = subscriber
+        self._looking = asyncio.Lock()
 
     async def send(
         self, command: Command, *, sender: Sender = NOBODY, timeout: float = ANSWER_TIMEOUT
@@ -65,7 +68,9 @@ class Asking:
         try:
             topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
             await self._log.append(topic, partition, [NewRecord(instance_id, value, sender.headers)])
-            found = await self._answered(instance_id, answer, timeout)
+            found = await self._answered(instance_id, command_id, answer, timeout)
+            if found is not None and _may_be_a_repeat(found.event):
+                found = await self._answered_before(instance_id, command_id) or found
         finally:
             self._subscriber.give_up(instance_id, command_id, answer)
         if found is not None and isinstance(found.event, CommandRejected):
@@ -74,10 +79,12 @@ class Asking:
             )
         return found
 
-    async def _answered(self, instance_id: str, answer: asyncio.Future[Answer], timeout: float) -> Answer | None:
+    async def _answered(
+        self, instance_id: str, command_id: str, answer: asyncio.Future[Answer], timeout: float
+    ) -> Answer | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        patience = FIRST_LOOK
+        patience, looked = FIRST_LOOK, False
         while True:
             # A future of its own, so that the timer does not end the answer; asyncio.wait would cost twice as much.
             waiting: asyncio.Future[None] = loop.create_future()
@@ -91,6 +98,11 @@ class Asking:
                 answer.remove_done_callback(end)
             if answer.done():
                 return answer.result()
+            if not looked:
+                looked = True
+                before = await self._answered_before(instance_id, command_id)
+                if answer.done() or before is not None:
+                    return answer.result() if answer.done() else before
             if not await self.engine_is_live():
                 return None
             patience = 1.0
@@ -99,9 +111,35 @@ class Asking:
                     f"{instance_id}: no answer within {timeout:g} s; the command is in the log and will be decided"
                 )
 
+    async def _answered_before(self, instance_id: str, command_id: str) -> Answer | None:
+        """What the same command was answered when it was sent before: a repeat changes nothing, and nobody says so.
+
+        Looked up once, and only where the answer takes long: some logs read a whole partition for it. What is decided
+        from now on is heard.
+        """
+        if not command_id:
+            return None
+        async with self._looking:
+            found = await look_up(self._log, instance_id)
+        partition = partition_for(instance_id, self._log.partitions)
+        return next(
+            (
+                Answer(event, partition, accepted.record.offset)
+                for accepted in found.left
+                for event in accepted.transition.events
+                if getattr(event, "command_id", "") == command_id
+            ),
+            None,
+        )
+
     async def engine_is_live(self) -> bool:
         """Whether any engine works on this log right now."""
         return bool(await self._log.members(ENGINES))
+
+
+def _may_be_a_repeat(event: Event) -> bool:
+    """Whether an engine says so where it has forgotten its first answer: the instance has left its memory."""
+    return isinstance(event, CommandNoted) or (isinstance(event, CommandRejected) and event.code == ALREADY_FINISHED)
 
 
 def _check_numbers(command: Command, value: bytes) -> None:

@@ -223,7 +223,7 @@ class PartitionOwner:
             wait = 0.0 if self._continuing else self._until_next_timer()
             commands, starts = await self._inbox.next(wait)
             asked = [*read_commands(COMMANDS, commands), *read_commands(STARTS, starts)]
-            await self._strays.send_on(asked)  # before any transition covers their places
+            await self._strays.bring_to_safety(asked)  # before any transition covers their places
             batch: list[NewRecord] = []
             await self._claim(self._care.of_commands(asked, self._source, self._started), batch)
             for one in asked:
@@ -247,8 +247,8 @@ class PartitionOwner:
     async def _follow(self, one: Asked, batch: list[NewRecord]) -> None:
         command = one.command
         if command is None:
-            self._watch(self._strays.put_aside(one))
-        elif self._strays.is_stray(command):
+            return
+        if self._strays.is_stray(command):
             note = self._strays.note(one, command, self._time.now())
             # What is sent on is answered where it belongs, and its sender is named there.
             refused = isinstance(note.transition.events[0], CommandRejected)
@@ -518,9 +518,6 @@ class PartitionOwner:
         self._append([NewRecord("", value, stamp_headers(SNAPSHOT, self._stamp()))])
 
     # --- trouble --------------------------------------------------------------------------------------------
-
-    def _watch(self, future: asyncio.Future[Sequence[int]]) -> None:
-        future.add_done_callback(self._failed)
 
     def _failed(self, future: asyncio.Future[Any]) -> bool:
         if future.cancelled():

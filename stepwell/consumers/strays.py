@@ -60,7 +60,7 @@ def read_commands(topic: str, records: Sequence[Record]) -> list[Asked]:
 
 
 class Strays:
-    """Sends on what belongs elsewhere."""
+    """Sends on what belongs elsewhere, and puts aside what nobody can read."""
 
     def __init__(self, log: Log, partition: int) -> None:
         self._log = log
@@ -71,15 +71,19 @@ class Strays:
         """Whether a command's instance lives in another partition."""
         return partition_for(command.instance_id, self._log.partitions) != self._partition
 
-    async def send_on(self, asked: Sequence[Asked]) -> None:
-        """Copy the strays among these to where they belong, and return once the copies are durable.
+    async def bring_to_safety(self, asked: Sequence[Asked]) -> None:
+        """Copy what is not decided here, and return once the copies are durable.
+
+        Strays go to where they belong, what cannot be decoded to the dead letters.
 
         Raises:
-            LogError: Nothing is known about them: claim the partition anew, and they are sent again.
+            LogError: Nothing is known about the copies: claim the partition anew, and they are sent again.
         """
         copies: dict[tuple[str, int], list[NewRecord]] = {}
         for one in asked:
-            if one.command is not None and self.is_stray(one.command):
+            if one.command is None:
+                copies.setdefault((DEAD_LETTERS, self._partition), []).extend(self._letters(one))
+            elif self.is_stray(one.command):
                 value = self._copy(one)
                 if len(value) <= self._log.max_record_bytes:
                     instance_id = one.command.instance_id
@@ -105,12 +109,10 @@ class Strays:
         transition = Transition(EVENTS_VERSION, at, command.instance_id, 0, (event,))
         return Decided(transition, encode(transition), None)
 
-    def put_aside(self, one: Asked) -> asyncio.Future[Sequence[int]]:
-        """Append what cannot be decoded to the dead letters."""
+    def _letters(self, one: Asked) -> list[NewRecord]:
         headers = {"reason": one.problem, "topic": one.topic, "offset": str(one.record.offset)}
         _logger.warning("undecodable command put aside", partition=self._partition, **headers)
-        letters = letters_of(one.record.key, one.record.value, headers, self._log.max_record_bytes)
-        return self._log.append(DEAD_LETTERS, self._partition, letters)
+        return letters_of(one.record.key, one.record.value, headers, self._log.max_record_bytes)
 
     def _copy(self, one: Asked) -> bytes:
         if getattr(one.command, "command_id", None) != "":

@@ -7,6 +7,8 @@ from typing import Any, Final
 from stepwell.core.decision import Decision
 from stepwell.schemas.events import CommandNoted, CommandRejected
 
+ALREADY_FINISHED: Final = "already_finished"
+
 # Messages quote what they answer. The answer to a command that only just fitted a record must fit one, too.
 _LONGEST_MESSAGE: Final = 2_000
 

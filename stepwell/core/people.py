@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from stepwell.core.answers import note, reject
+from stepwell.core.answers import ALREADY_FINISHED, note, reject
 from stepwell.core.decision import Decision
 from stepwell.core.gates import due_in
 from stepwell.core.plan import Plan
@@ -74,7 +74,7 @@ def _asked(decision: Decision, command: ApproveStep | RejectStep) -> tuple[str, 
         if known is None:
             reject(decision, command, "unknown_instance", f'there is no instance "{command.instance_id}"')
         else:
-            reject(decision, command, "already_finished", f"it has finished: {known.status}")
+            reject(decision, command, ALREADY_FINISHED, f"it has finished: {known.status}")
         return None
     gates = {key: step for key, step in sorted(state.steps.items()) if step.gate is not None}
     if not step_id and len(gates) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from stepwell.core.answers import note, reject
+from stepwell.core.answers import ALREADY_FINISHED, note, reject
 from stepwell.core.decision import START_OF_HISTORY, Decision
 from stepwell.core.outcomes import NO_HANDLER
 from stepwell.core.people import was_not_let_through
@@ -157,7 +157,7 @@ def _not_live(decision: Decision, command: Any, wanted: WorkflowStatus | None = 
     elif status is wanted:
         note(decision, command, f"it is {status} already")
     else:
-        reject(decision, command, "already_finished", f"it has finished: {status}")
+        reject(decision, command, ALREADY_FINISHED, f"it has finished: {status}")
 
 
 def resume(decision: Decision, command: ResumeWorkflow) -> None:
@@ -259,7 +259,7 @@ def _reopened(decision: Decision, command: ResumeWorkflow | RollbackWorkflow) ->
         reject(decision, command, "payload_too_large", message)
         return False
     if archived.status is WorkflowStatus.COMPLETED and isinstance(command, ResumeWorkflow):
-        reject(decision, command, "already_finished", "it has completed; roll it back to run a part anew")
+        reject(decision, command, ALREADY_FINISHED, "it has completed; roll it back to run a part anew")
         return False
     decision.emit(WorkflowReopened(instance_to_plain(archived)))
     return True

@@ -21,6 +21,7 @@ from tests.workbench import (
     events_of,
     handlers_of,
     running,
+    send,
     stage,
     steps,
     until,
@@ -125,7 +126,7 @@ async def test_an_undecodable_command_larger_than_the_log_takes_is_put_aside_in_
     strays = Strays(log, 0)
     junk = b"\xff" * (2 * log.max_record_bytes + 1)  # as another program with a larger limit may write it
     (asked,) = read_commands(STARTS, [Record(7, "k" * 2 * log.max_record_bytes, junk, {}, 0)])
-    await strays.put_aside(asked)
+    await strays.bring_to_safety([asked])
     found = await log.read(DEAD_LETTERS, 0, 0)
     assert b"".join(letter.value for letter in found) == junk
     assert [letter.headers["part"] for letter in found] == ["1/3", "2/3", "3/3"]
@@ -168,3 +169,36 @@ async def test_no_trouble_while_it_is_sent_on_loses_it(open_log, how, rng):
         history = await whole_history(log)
     assert len(here.surprises) == 3
     assert len(events_of(history, WorkflowStarted)) == 1
+
+
+class Refusing:
+    """A log that refuses the first dead letters, with some other trouble or none."""
+
+    def __init__(self, log, times):
+        self._log = log
+        self.left = times
+
+    def __getattr__(self, name):
+        return getattr(self._log, name)
+
+    def append(self, topic, partition, records):
+        if topic == DEAD_LETTERS and self.left:
+            self.left -= 1
+            refused = asyncio.get_running_loop().create_future()
+            refused.set_exception(LogError("trouble, on purpose"))
+            return refused
+        return self._log.append(topic, partition, records)
+
+
+async def test_a_command_that_cannot_be_read_is_safe_among_the_dead_letters_before_its_place_is_covered(open_log):
+    log = Refusing(await open_log(partitions=1), 2)
+    async with client_on(log) as client:
+        await client.register(CHAIN)
+    await log.append(COMMANDS, 0, [NewRecord("k", b"no command")])
+    await send(log, StartWorkflow("one", workflow=CHAIN["name"], command_id="s1"))
+    claimant = Claimant(log)
+    async with running(claimant.run()):
+        await claimant.idle()
+    assert (len(claimant.surprises), log.left) == (2, 0)  # claimed anew each time
+    (letter,) = await log.read(DEAD_LETTERS, 0, 0)
+    assert letter.value == b"no command"

@@ -26,7 +26,10 @@ from stepwell.errors import (
     UnknownInstanceError,
     UnknownWorkflowError,
 )
+from stepwell.log.partitioner import partition_for
+from stepwell.log.port import COMMANDS, STARTS, NewRecord
 from stepwell.log.simulated import SimulatedLog
+from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import (
     ApproveStep,
     CancelWorkflow,
@@ -264,6 +267,8 @@ class Visitor:
             await self._start(client, instance_id, command_id)
         elif kind < 0.75:
             await self._insist(client, self._steer(dice.choice(known)))
+        elif kind < 0.78:
+            await self._misplace(client, dice.choice(known))
         elif kind < 0.82:
             await self._read(client)
         elif kind < 0.92:
@@ -284,6 +289,19 @@ class Visitor:
         await self._insist(
             client, StartWorkflow(instance_id, workflow=plan.name, version=version, input=data, command_id=command_id)
         )
+
+    async def _misplace(self, client: Client, instance_id: str) -> None:
+        """What a stranger's program puts into the log: in the wrong partition, or what is no command at all."""
+        dice, count = self.dice, self.world.partitions
+        record = NewRecord(instance_id, b"no command")
+        partition = dice.randrange(count)
+        if count > 1 and dice.random() < 0.7:
+            partition = (partition_for(instance_id, count) + 1) % count
+            command = self._steer(instance_id)
+            record = NewRecord(
+                instance_id, encode(command), client.acting(by=f"for {command.command_id}").sender.headers
+            )
+        await client.log.append(dice.choice((COMMANDS, STARTS)), partition, [record])
 
     def _steer(self, instance_id: str) -> Any:
         dice, command_id = self.dice, self.world.make_id()

@@ -7,6 +7,7 @@ within how many seeds it has to be found; most are found by the first few. Where
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.reading import EventReader
 from stepwell.consumers.repeats import Repeats, _Partition
 from stepwell.consumers.snapshotting import Covered
+from stepwell.consumers.strays import Strays
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.core import decide as deciding_core
 from stepwell.core import evolve as evolving
@@ -201,6 +203,23 @@ async def _history_with_refused(self: EventReader, instance_id: str) -> Any:
 _history = EventReader.history
 
 
+# --- what is not decided where it lies -----------------------------------------------------------------------------
+
+
+def _does_not_wait_for(chosen: Callable[[Any], bool]) -> Callable[[Strays, Any], Any]:
+    """The place of what is copied is covered whether the copy is safe or not."""
+
+    async def bring(self: Strays, asked: Any) -> None:
+        hasty = asyncio.ensure_future(_bring(self, [one for one in asked if chosen(one)]))
+        hasty.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await _bring(self, [one for one in asked if not chosen(one)])
+
+    return bring
+
+
+_bring = Strays.bring_to_safety
+
+
 # --- what processes die over ---------------------------------------------------------------------------------
 
 
@@ -372,6 +391,7 @@ async def _follows_from_the_end(self: Subscriber, partition: int) -> Any:
 
 _follow = Subscriber.follow
 
+_REFUSED = Bias(rates=STORMY._replace(refused=0.05, doubt=0.05))
 _DEADLY = Bias(deadly=0.1)
 _SNAPSHOTS = Bias(tail=500)
 _DEATHS = Bias(chaos=("kill", "freeze", "stop"), every=1.5)
@@ -463,6 +483,12 @@ MUTATIONS: dict[str, Mutation] = {
     "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
     "the clock goes back": Mutation([(PartitionClock, "now", lambda self: self._clock.wall())], bias=_ZOMBIES),
+    "a stray is noted before its copy is safe": Mutation(
+        [(Strays, "bring_to_safety", _does_not_wait_for(lambda one: one.command is not None))], bias=_REFUSED
+    ),
+    "a dead letter is not waited for": Mutation(
+        [(Strays, "bring_to_safety", _does_not_wait_for(lambda one: one.command is None))], bias=_REFUSED
+    ),
     "what is decided is not named before": Mutation([(PartitionOwner, "_claim", _names_nothing)], bias=_DEADLY),
     "nothing is ever decided alone": Mutation([(Care, "_begin", _only_batches)], bias=_DEADLY),
     "the living are taken for dead": Mutation(

@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from stepwell.consumers.strays import FORWARDED
 from stepwell.core.acceptance import Acceptance, Stamp, read_stamp
 from stepwell.core.effects import Effect, effects, is_under_way
 from stepwell.core.evolve import evolve
@@ -19,6 +20,7 @@ from stepwell.core.partition import PartitionState, enter
 from stepwell.core.plan import Plan
 from stepwell.core.snapshots import decode_partition, encode_partition
 from stepwell.core.state import REMEMBERED_COMMANDS, InstanceState, progress
+from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Delivery, Record
 from stepwell.schemas.codec import (
     decode_cancel,
@@ -29,7 +31,7 @@ from stepwell.schemas.codec import (
     decode_work,
     encode,
 )
-from stepwell.schemas.commands import ChildEnded, CompleteStep, FailStep
+from stepwell.schemas.commands import ChildEnded, Command, CompleteStep, FailStep
 from stepwell.schemas.events import (
     CommandRejected,
     IncidentRaised,
@@ -130,6 +132,9 @@ class Oracle:
         self.in_time: dict[tuple[str, str, int], bool] = {}  # by worker and run: handed out before there was one
         self.fewest: dict[tuple[str, str, int], int] = {}  # likewise: its number of deliveries
         self.said: dict[tuple[str, str, int], list[Any]] = defaultdict(list)  # outcomes of handlers
+        self.places: dict[str, tuple[str, int, int]] = {}  # of commands, by what forwarded copies call them
+        self.undecided: list[tuple[str, int, int]] = []  # commands in the wrong partition, and what is none
+        self.safe: set[tuple[str, int, int]] = set()  # those of which there is a copy
         self.named_by: list[PartitionOwned] = []  # claims that name what is decided next
         self.dead: set[str] = set()  # processes that were killed
         self.quarantined: set[str] = set()
@@ -147,7 +152,9 @@ class Oracle:
             named = (record for record in records if "by" in record.headers)
             self.named.update((decode_command(record.value).command_id, record.headers["by"]) for record in named)
             for record in records:
-                command = decode_command(record.value)
+                command = self._read(topic, partition, record)
+                if command is None:
+                    continue
                 if isinstance(command, (CompleteStep, FailStep)):
                     self.outcomes.add((command.instance_id, command.run))
                 command_id = getattr(command, "command_id", "")
@@ -156,7 +163,31 @@ class Oracle:
         elif topic == "control":
             self.cancels.update(decode_cancel(record.value) for record in records)
         elif topic == "dead-letters":
-            raise ViolationError(f"a dead letter: {records}")
+            for record in records:
+                found = record.headers["topic"], partition, int(record.headers["offset"])
+                require(found in self.undecided, f"a dead letter of what can be read: {record}")
+                self.safe.add(found)
+
+    def _read(self, topic: str, partition: int, record: Record) -> Command | None:
+        """What a record holds; None where it cannot be read. Notes what nobody will decide here."""
+        place = topic, partition, record.offset
+        self.safe.update(self.places[name] for name in (record.headers.get(FORWARDED),) if name in self.places)
+        self.places[f"{topic}[{partition}]@{record.offset}"] = place
+        try:
+            command = decode_command(record.value)
+        except ValueError:
+            self.undecided.append(place)
+            return None
+        if partition_for(command.instance_id, len(self.partitions)) != partition:
+            self.undecided.append(place)
+        return command
+
+    def _check_safe(self, number: int, stamp: Stamp, place: str) -> None:
+        """What is not decided here is safe elsewhere before a transition covers its place."""
+        for lost in [one for one in self.undecided if one[1] == number and one not in self.safe]:
+            topic, _, offset = lost
+            covered = stamp.source if topic == "commands" else stamp.started
+            require(offset > covered, f"{place}: {lost} is covered, and there is no copy of it")
 
     def _event(self, number: int, record: Record, chunks: Sequence[Record]) -> None:
         partition, headers = self.partitions[number], record.headers
@@ -174,12 +205,13 @@ class Oracle:
         if kind == "snapshot-taken":
             self._snapshot(partition, record, chunks, place)
         else:
-            self._transition(partition, record, read_stamp(headers), place)
+            self._transition(number, record, read_stamp(headers), place)
         partition.offsets.append(record.offset)
         partition.states.append(partition.state)
         partition.stamps.append((partition.epoch, partition.index))
 
-    def _transition(self, partition: _Partition, record: Record, stamp: Stamp, place: str) -> None:
+    def _transition(self, number: int, record: Record, stamp: Stamp, place: str) -> None:
+        partition = self.partitions[number]
         self.count += 1
         transition = decode_transition(record.value, place)
         last = partition.last
@@ -190,6 +222,7 @@ class Oracle:
         require(transition.at >= partition.state.at, f"{place}: time goes back")
         require(record.key == transition.instance_id, f"{place}: another key")
         self._check_sender(record, transition, place)
+        self._check_safe(number, stamp, place)
         partition.last = stamp
         if stamp.ahead >= 0:
             partition.ahead.add(stamp.ahead)
@@ -351,7 +384,10 @@ class Oracle:
     def telling(self, values: Iterable[bytes]) -> None:
         """A process is about to send commands. What one instance tells another must come of what counts."""
         for value in values:
-            command = decode_command(value)
+            try:
+                command = decode_command(value)
+            except ValueError:  # a stranger's
+                continue
             from_instance = isinstance(command, ChildEnded) or getattr(command, "command_id", "").endswith(_TELLS)
             require(value in self.messages or not from_instance, f"told what does not count: {command}")
 
