@@ -205,6 +205,26 @@ def test_the_readmes_own_workflow_runs_with_the_commands_that_it_shows(shop):
     assert (shop / ".stepwell/log.db").is_file()
 
 
+def test_the_readmes_purchase_is_approved_and_pays_with_the_commands_that_it_shows(tmp_path):
+    (tmp_path / "payment.yaml").write_text(after("`payment.yaml`, and", README, "yaml"))
+    (tmp_path / "purchase.yaml").write_text(after("name: payment\n", README, "yaml"))
+    outputs = []
+    for line in after("name: purchase\n", README, "sh").splitlines():
+        words = shlex.split(line, comments=True)
+        outputs.append(run("-m", "stepwell", *words[1:], cwd=tmp_path, check=len(outputs) != 1))
+    assert "waiting for approval: purchase-1" in outputs[1].stderr
+    assert '"paid": 12' in outputs[-1].stdout
+
+
+def test_the_readme_leaves_the_environment_s_directory_out_only_after_it_is_activated():
+    before, activated, _ = README.read_text().partition(". .venv/bin/activate\n")
+    assert activated
+    for block in blocks("sh", pages=[README]):
+        if block.line < before.count("\n"):
+            for line in block.text.splitlines():
+                assert not re.search(r"(?<![/\w])stepwell |(?<![/\w])pip ", line), line
+
+
 def test_the_readmes_program_runs_and_a_second_start_of_the_same_id_starts_nothing(shop):
     first = run("program.py", cwd=shop)
     assert first.stdout == "completed {'ship': {'shipped_to': 'Main St 2', 'receipt': 'r-2'}}\n"
