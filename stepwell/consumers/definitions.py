@@ -231,7 +231,7 @@ class Definitions:
         named = f"{workflow!r}" + (f" version {version}" if version else "")
         return UnknownWorkflowError(
             f"no workflow {named} is registered{suggest(workflow, self._versions)} (there are: {known})",
-            remedy=of_template(workflow)
+            remedy=of_template(workflow, self._versions)
             or "Register its definition first: client.register(path), or stepwell start FILE.",
         )
 

@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -158,23 +158,25 @@ def find_blueprint(name: str, directory: Path = OWN_DIRECTORY) -> Blueprint:
     )
 
 
-def of_template(workflow: str) -> str:
+def of_template(workflow: str, registered: Container[str] = ()) -> str:
     """How a workflow is made of the shipped template that its name says; empty where none is called so.
 
     Args:
         workflow: ``order_processing``, also written ``order-processing`` or ``order_processing_workflow``.
+        registered: Names of workflows that are there already.
     """
     name = workflow.lower().replace("-", "_").removesuffix("_workflow")
-    text = next(
-        (entry.read_text(encoding="utf-8") for entry in resources.files(_SHIPPED).iterdir()
-         if Path(entry.name).stem == name and entry.name.endswith(SUFFIXES)), None,
-    )  # fmt: skip
+    shipped = (entry for entry in resources.files(_SHIPPED).iterdir() if entry.name.endswith(SUFFIXES))
+    text = next((entry.read_text(encoding="utf-8") for entry in shipped if Path(entry.name).stem == name), None)
     if text is None:
         return ""
+    called = str(read_blueprint(text, name).definition.get("name", name))
+    if called in registered:
+        return f"What the template {name} makes is called {called}, and is registered."
     needs = f" Its worker is started with --handlers {_SHIPPED}.handlers." if f"{_SHIPPED}.handlers" in text else ""
     return (
         f"There is a template of this name: `stepwell create {name}`, or over HTTP POST /v1/templates/{name}, makes "
-        f"and registers it; `stepwell templates {name}` shows what it takes.{needs}"
+        f"and registers the workflow {called}; `stepwell templates {name}` shows what it takes.{needs}"
     )
 
 

@@ -203,11 +203,22 @@ def _wrong_keys(root: yaml.Node) -> Iterator[tuple[int, str]]:
 def _keep_versions(root: yaml.Node) -> None:
     """Make texts of the numbers that are versions."""
     for mapping, key in list(version_places(root, _node_parts, lambda node: getattr(node, "value", None))):
-        for index, (name, value) in enumerate(mapping.value):
-            if name.value == key and isinstance(value, yaml.ScalarNode) and value.tag in NUMBERS:
-                # A node of its own: an alias may stand for the same number elsewhere.
-                kept = yaml.ScalarNode(TEXT, value.value, value.start_mark, value.end_mark)
-                mapping.value[index] = (name, kept)
+        for owner in _with_merged(mapping):
+            for index, (name, value) in enumerate(owner.value):
+                if name.value == key and isinstance(value, yaml.ScalarNode) and value.tag in NUMBERS:
+                    # A node of its own: an alias may stand for the same number elsewhere.
+                    kept = yaml.ScalarNode(TEXT, value.value, value.start_mark, value.end_mark)
+                    owner.value[index] = (name, kept)
+
+
+def _with_merged(mapping: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
+    """A mapping, and those that are merged into it."""
+    yield mapping
+    for name, value in mapping.value:
+        if name.tag == MERGE:
+            for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if isinstance(other, yaml.MappingNode):
+                    yield from _with_merged(other)
 
 
 def _trim_templates(root: yaml.Node) -> None:
@@ -228,6 +239,7 @@ def _trim_templates(root: yaml.Node) -> None:
 
 def _node_parts(node: yaml.Node) -> Iterator[tuple[Any, Any]]:
     if isinstance(node, yaml.MappingNode):
-        yield from ((key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
+        for mapping in _with_merged(node):
+            yield from ((key.value, value) for key, value in mapping.value if isinstance(key, yaml.ScalarNode))
     elif isinstance(node, yaml.SequenceNode):
         yield from enumerate(node.value)

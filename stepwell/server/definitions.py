@@ -141,7 +141,7 @@ async def list_templates() -> TemplateList:
     responses=also(HTTPStatus.OK, Registered, "It is registered already, and stays as it is"),
 )  # fmt: skip
 async def create(
-    client: NamedDependency[Client], template: FromPath[str], data: JSONBody[Creation]
+    client: NamedDependency[Client], template: FromPath[str], data: JSONBody[Creation | None] = None
 ) -> Response[Registered]:
     """Create a workflow from a template: check its parameters, and register it."""
     # By name alone: what the terminal takes for a path would read any file of the server.
@@ -150,7 +150,8 @@ async def create(
         raise UnknownWorkflowError(
             f"there is no template {template!r}", remedy="GET /v1/templates shows those that there are."
         )
-    plain = instantiate(blueprint, data.parameters, name=data.name)
+    asked = data or Creation()
+    plain = instantiate(blueprint, asked.parameters, name=asked.name)
     loaded = read_definition(plain, place=f"template {template}")
     return await add(client, compile_loaded(loaded), loaded.dialect)
 

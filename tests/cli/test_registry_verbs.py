@@ -256,4 +256,7 @@ def test_a_workflow_that_is_a_template_s_is_told_how_it_is_registered_in_one_ste
         assert "`stepwell create order_processing`" in err
         assert "POST /v1/templates/order_processing" in err
         assert "--handlers stepwell.templates.handlers" in err
+        assert "the workflow order-processing" in err
+    inside("create", "order_processing")
+    assert "is called order-processing, and is registered" in inside("start", "order_processing", status=2)
     inside("start", "sample", "--input", "{}", status=0)

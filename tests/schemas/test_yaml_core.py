@@ -169,6 +169,11 @@ def test_a_version_that_an_alias_repeats_is_a_number_where_it_is_data():
     assert (definition.version, definition.steps[0].config) == ("1.10", {"data": {"v": 1.1}})
 
 
+def test_a_version_that_is_merged_in_is_what_is_written():
+    text = "<<: {version: 1.10}\nname: w\nsteps: [{id: a, type: input}]\n"
+    assert load_definition(text).version == "1.10"
+
+
 def test_the_version_of_a_template_is_what_is_written():
     text = "template: t\nversion: 1.10\ndefinition: {name: w, version: 2.50, steps: [{id: a, type: input}]}\n"
     blueprint = read_blueprint(text, "t")

@@ -114,3 +114,11 @@ async def test_a_workflow_is_created_from_a_template(http):
     assert any("level1_approver" in found for found in told["problems"])
     problem(await http.post("/v1/templates/nothing", json={}), 404)
     problem(await http.post("/v1/templates/secret.yaml", json={}), 404)  # a name, never a path
+
+
+async def test_a_template_s_demo_is_one_request_away_from_a_start_of_its_name(http):
+    told = problem(await http.post("/executions/workflows/order_processing/execute", json={"parameters": {}}), 404)
+    assert "POST /v1/templates/order_processing" in told["remedy"]
+    assert fine(await http.post("/v1/templates/order_processing"), 201)["name"] == "order-processing"
+    told = problem(await http.post("/executions/workflows/order_processing/execute", json={"parameters": {}}), 404)
+    assert told["remedy"] == "What the template order_processing makes is called order-processing, and is registered."
