@@ -22,6 +22,7 @@ from stepwell.schemas.events import (
     StepStarted,
     StepSucceeded,
     Transition,
+    WorkflowEnding,
     WorkflowRolledBack,
     WorkflowStarted,
 )
@@ -109,6 +110,8 @@ class _Lines:
         if isinstance(event, IncidentRaised):
             told = event.code in ("step_failed", "compensation_failed")  # by the step's own line
             return f"‖ paused at {step_id}" if told else f"‖ {event.message}"
+        if isinstance(event, WorkflowEnding):
+            return f"‖ ends once {', '.join(event.keeps)} {'has' if len(event.keeps) == 1 else 'have'} ended"
         if isinstance(event, RollbackStarted):
             return f"↶ rolling back to event {event.to}"
         if isinstance(event, StepCompensated):

@@ -162,6 +162,8 @@ async def steer(
         words = f"{done}; it is {shown.status} now"
         if shown.rolling_back_to and not shown.finished:
             words = await _rolling_back(client, shown, log)
+        if done == "cancelled" and not shown.finished:
+            words = "it is cancelled once its error handlers have ended; cancel it again to stop those, too"
         gates = [step_id for step_id, step in shown.steps.items() if step.approval is not None and step.due]
         if shown.status == "paused" and gates:
             words += f"; until then time stands still for what waits for approval: {short(', '.join(gates), 300)}"

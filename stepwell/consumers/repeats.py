@@ -32,6 +32,7 @@ from stepwell.schemas.events import (
     Transition,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowEnding,
     WorkflowFailed,
     WorkflowReopened,
     WorkflowResumed,
@@ -44,8 +45,8 @@ _PAGE: Final = 1000
 _REMEMBERED: Final = 10_000  # instances
 _SETTLES: Final = (StepSucceeded, StepFailed, StepRetryScheduled, StepCancelled, StepCompensated, StepReturned)
 _GIVES_UP: Final = (
-    WorkflowStarted, WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowResumed, WorkflowReopened,
-    RollbackStarted, WorkflowRolledBack, StepSkipped,
+    WorkflowStarted, WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowEnding, WorkflowResumed,
+    WorkflowReopened, RollbackStarted, WorkflowRolledBack, StepSkipped,
 )  # fmt: skip
 _OUTCOMES: Final = (CompleteStep, FailStep, ReturnStep)
 

@@ -25,6 +25,7 @@ from stepwell.schemas.events import (
     StepSucceeded,
     Transition,
     WorkflowCancelled,
+    WorkflowEnding,
     WorkflowFailed,
     WorkflowResumed,
 )
@@ -55,7 +56,7 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
                 found.append(_work(after, event, number))  # type: ignore[arg-type]
         elif kind in _GIVES_UP and before is not None and (before.active or before.rollback):
             found.append(CancelRuns(transition.instance_id, 1, before.runs, before.started_at))
-        elif kind is WorkflowResumed and before is not None:
+        elif kind in (WorkflowResumed, WorkflowEnding) and before is not None:
             given_up = runs_of(before) - runs_of(after)
             began = before.started_at
             found += [CancelRuns(transition.instance_id, run, run, began) for run in sorted(given_up)]
@@ -100,7 +101,7 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
     for event in transition.events:
         if isinstance(event, (StepSucceeded, StepFailed)) and not _timed_out(event):
             told.add(event.run)
-        if type(event) in _GIVES_UP:
+        if type(event) in _GIVES_UP or isinstance(event, WorkflowEnding):
             let_go += sorted(before.steps)
         elif isinstance(event, WorkflowResumed):
             let_go += event.reset

@@ -47,6 +47,7 @@ from stepwell.schemas.events import (
     Transition,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowEnding,
     WorkflowFailed,
     WorkflowPaused,
     WorkflowReopened,
@@ -171,11 +172,17 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
     }
 
 
+def _ending(state: InstanceState, event: WorkflowEnding, at: int) -> Changes:
+    changes = steps.given_up(state, at, keeps=event.keeps)
+    return {**changes, "timers": steps.without(changes["timers"], WORKFLOW_TIMER), "ending": event}
+
+
 def _ended(state: InstanceState, status: WorkflowStatus, at: int) -> Changes:
     return {
         **steps.given_up(state, at),
         "rollback": steps.undoing_given_up(state, at),
         **_GOES_ON,
+        "ending": None,
         "status": status,
         "finished_at": at,
         "timers": Map(),
@@ -213,6 +220,7 @@ def _rollback_started(state: InstanceState, event: RollbackStarted, at: int) -> 
     return {
         **steps.given_up(state, at),
         **_GOES_ON,
+        "ending": None,
         "status": WorkflowStatus.RUNNING,
         "rollback": rollback,
         "error": None,
@@ -257,6 +265,7 @@ _EVOLVE: dict[type, Callable[[InstanceState, Any, int], Changes]] = {
     WorkflowCompleted: _completed,
     WorkflowFailed: _failed,
     WorkflowCancelled: _cancelled,
+    WorkflowEnding: _ending,
     IncidentRaised: _incident,
     CommandRejected: _nothing,
     CommandNoted: _nothing,

@@ -8,7 +8,7 @@ from typing import Any
 from immutables import Map
 from msgspec.structs import replace
 
-from stepwell.core.heap import EMPTY
+from stepwell.core.heap import EMPTY, Heap
 from stepwell.core.state import (
     UNDER_WAY,
     ContextValue,
@@ -273,23 +273,33 @@ def undoing_given_up(state: InstanceState, at: int) -> Rollback | None:
     return replace(rollback, current=current)
 
 
-def given_up(state: InstanceState, at: int) -> Changes:
-    """Every run under way is cancelled; nothing waits for its turn any more."""
-    steps, timers = state.steps, state.timers
+def given_up(state: InstanceState, at: int, *, keeps: Iterable[str] = ()) -> Changes:
+    """Every run under way is cancelled, but for those of some steps; nothing else waits for its turn any more."""
+    steps, timers, kept = state.steps, state.timers, frozenset(keeps)
+    active = sequential = 0
     if state.active:
         for step_id, step in state.steps.items():
-            if step.status in UNDER_WAY:
-                cancelled = replace(
-                    step, status=StepStatus.CANCELLED, ready=None, waits_for="", sequential=False, until=at,
-                    gate=None, votes=(), child=None,
-                )  # fmt: skip
-                steps = steps.set(step_id, cancelled)
-                timers = without(timers, step_id)
+            if step.status not in UNDER_WAY:
+                continue
+            if step_id in kept:
+                active += 1
+                sequential += step.sequential
+                continue
+            cancelled = replace(
+                step, status=StepStatus.CANCELLED, ready=None, waits_for="", sequential=False, until=at,
+                gate=None, votes=(), child=None,
+            )  # fmt: skip
+            steps = steps.set(step_id, cancelled)
+            timers = without(timers, step_id)
     return {
         "steps": steps,
         "timers": timers,
-        "active": 0,
-        "active_sequential": 0,
-        "deferred": EMPTY,
-        "deferred_sequential": EMPTY,
+        "active": active,
+        "active_sequential": sequential,
+        "deferred": _of(state.deferred, kept),
+        "deferred_sequential": _of(state.deferred_sequential, kept),
     }
+
+
+def _of(deferred: Heap, kept: frozenset[str]) -> Heap:
+    return Heap(item for item in deferred if item[1] in kept) if kept else EMPTY

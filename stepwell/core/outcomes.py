@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from stepwell.core.answers import reject
 from stepwell.core.attempts import LONGEST_WORKER, Effort
 from stepwell.core.decision import Decision
+from stepwell.core.ending import end_failed
 from stepwell.core.people import time_is_over
 from stepwell.core.retry import STEP_TIMEOUT, WORKFLOW_TIMEOUT, evaluation_failed, within
 from stepwell.core.rollback import fail_compensation, next_compensation
@@ -35,7 +36,6 @@ from stepwell.schemas.events import (
     StepHeartbeat,
     StepReturned,
     StepStarted,
-    WorkflowFailed,
 )
 
 NO_HANDLER: Final = "no_handler"
@@ -177,7 +177,11 @@ def fire(decision: Decision, command: FireTimer) -> None:
     if command.timer == WORKFLOW_TIMER:
         seconds = (decision.now - state.started_at) / 1000
         error = ErrorInfo(type=WORKFLOW_TIMEOUT, message=f"not done after {seconds:.1f} s", retryable=False)
-        decision.emit(WorkflowFailed(error))
+        if state.ending is None:
+            end_failed(decision, error)
+            settle_up(decision)
+        else:
+            decision.note = "it ends already"
         return
     step_id = command.timer
     step = state.rollback.current if state.rollback is not None else state.steps[step_id]

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from stepwell.core.answers import ALREADY_FINISHED, note, reject
 from stepwell.core.decision import START_OF_HISTORY, Decision
+from stepwell.core.ending import end_cancelled
 from stepwell.core.outcomes import NO_HANDLER
 from stepwell.core.people import was_not_let_through
 from stepwell.core.plan import Plan
@@ -33,7 +34,6 @@ from stepwell.schemas.commands import (
 from stepwell.schemas.definitions import LONGEST_SECONDS
 from stepwell.schemas.events import (
     StepSkipped,
-    WorkflowCancelled,
     WorkflowPaused,
     WorkflowReopened,
     WorkflowResumed,
@@ -131,7 +131,8 @@ def cancel(decision: Decision, command: CancelWorkflow) -> None:
     if _too_long(decision, command):
         return
     if decision.state is not None:
-        decision.emit(WorkflowCancelled(command.reason, command_id=command.command_id))
+        end_cancelled(decision, command.reason, command.command_id)
+        settle_up(decision)
     else:
         _not_live(decision, command, WorkflowStatus.CANCELLED)
 
@@ -178,7 +179,8 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
     ended = not state.live
     steps, handlers = decision.plan().steps, decision.plan().definition.error_handlers
     # A failure that an error handler is at is dealt with already, unless the end came first.
-    failed = [s for s in state.failures if not steps[s].handles and (ended or s not in handlers)]
+    # Where the end is noted, only the error handlers go on.
+    failed = [s for s in state.failures if not steps[s].handles and (ended or s not in handlers) and not state.ending]
     skipped = tuple(s for s in failed if skip and not was_not_let_through(state, decision.plan(), s))
     again = [s for s in failed if s not in skipped]
     again += [handlers[s].step for s in failed if s in handlers and handlers[s].step in state.steps]

@@ -7,11 +7,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from stepwell.core.attempts import UNKNOWN, Effort
-from stepwell.core.decision import START_OF_HISTORY, Decision
+from stepwell.core.decision import Decision
+from stepwell.core.ending import end_failed
 from stepwell.core.plan import PlanStep
-from stepwell.core.rollback import retried, roll_back
+from stepwell.core.rollback import retried
 from stepwell.core.state import StepState
-from stepwell.schemas.events import ErrorInfo, IncidentRaised, StepFailed, StepSucceeded, WorkflowFailed
+from stepwell.schemas.events import ErrorInfo, IncidentRaised, StepFailed, StepSucceeded
 
 
 def succeed(
@@ -47,10 +48,7 @@ def succeed(
     )
     if handled and then != "continue":
         error = state.steps[handled].error or ErrorInfo(type="Error")
-        if then == "rollback":
-            roll_back(decision, START_OF_HISTORY, then="fail", error=error, step_id=handled)
-        else:
-            decision.emit(WorkflowFailed(error, step_id=handled))
+        end_failed(decision, error, handled, undone=then == "rollback")
 
 
 def fail_attempt(
@@ -74,7 +72,7 @@ def fail_step(
     if plan_step.handles:  # the handler of a failure has failed: the failure itself is what counts
         cause = decision.instance().steps[plan_step.handles].error or error
         decision.emit(failed)
-        decision.emit(WorkflowFailed(cause, step_id=plan_step.handles))
+        end_failed(decision, cause, plan_step.handles)
     elif handler:
         decision.emit(replace(failed, action="handle"))
         decision.free((handler.step,))
@@ -86,7 +84,7 @@ def fail_step(
         decision.emit(IncidentRaised("step_failed", message, step_id=step_id))
     elif on_failure == "rollback":
         decision.emit(replace(failed, action="rollback"))
-        roll_back(decision, START_OF_HISTORY, then="fail", error=error, step_id=step_id)
+        end_failed(decision, error, step_id, undone=True)
     else:
         decision.emit(failed)
-        decision.emit(WorkflowFailed(error, step_id=step_id))
+        end_failed(decision, error, step_id)

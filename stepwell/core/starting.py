@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from stepwell.core.decision import Decision
+from stepwell.core.ending import end_failed, end_if_handled
 from stepwell.core.gates import open_gate, request_child
 from stepwell.core.plan import Plan, PlanStep
 from stepwell.core.retry import evaluation_failed, within
@@ -31,10 +32,11 @@ from stepwell.schemas.events import (
 
 def settle_up(decision: Decision) -> None:
     """Start what may start, defer the rest, and end the workflow if nothing is left."""
-    while (chosen := _next(decision)) is not None:
+    while True:
+        end_if_handled(decision)  # a handler that was started may have ended at once
+        if (chosen := _next(decision)) is None:
+            break
         _start(decision, decision.plan().steps[chosen])
-        if not decision.instance().live:
-            return
     state = decision.instance()
     if not state.live:
         return
@@ -102,7 +104,7 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
             decision.emit(StepSkipped(step.id, reason=f"condition is false: {step.condition}", joins=joins))
             if plan_step.handles:  # nobody deals with the failure: it is the workflow's
                 cause = state.steps[plan_step.handles].error or ErrorInfo(type="Error")
-                decision.emit(WorkflowFailed(cause, step_id=plan_step.handles))
+                end_failed(decision, cause, plan_step.handles)
             return
         if step.id in decision.circumstances.oversized:
             fail_step(decision, plan_step, run, 1, decision.too_large(step.id, "its input"))
@@ -188,7 +190,12 @@ def may_continue(state: InstanceState) -> bool:
 def _nothing_is_left(state: InstanceState) -> bool:
     """Whether the workflow has come to its end, but for saying so."""
     return state.status is WorkflowStatus.RUNNING and not (
-        state.active or state.deferred or state.deferred_sequential or state.failures or state.rollback
+        state.ending
+        or state.active
+        or state.deferred
+        or state.deferred_sequential
+        or state.failures
+        or state.rollback
     )
 
 

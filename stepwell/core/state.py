@@ -31,7 +31,7 @@ from immutables import Map
 from msgspec import Struct
 
 from stepwell.core.heap import EMPTY, Heap
-from stepwell.schemas.events import ErrorInfo, StepReady
+from stepwell.schemas.events import ErrorInfo, StepReady, WorkflowEnding
 from stepwell.schemas.upcast import lift_instance
 from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 
@@ -153,6 +153,7 @@ class InstanceState(Struct, frozen=True, gc=False):
         parent: The step of another instance that is told of the end.
         paused_at: Since when it has been paused, in milliseconds; 0 while it is not, or where nobody knows.
         incident_at: The same of the incident.
+        ending: How it ends once its error handlers have.
     """
 
     id: str
@@ -187,6 +188,7 @@ class InstanceState(Struct, frozen=True, gc=False):
     parent: Parent | None = None
     paused_at: int = 0
     incident_at: int = 0
+    ending: WorkflowEnding | None = None
 
     @property
     def live(self) -> bool:

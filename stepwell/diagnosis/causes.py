@@ -16,7 +16,7 @@ from stepwell.core.retry import WORKFLOW_TIMEOUT
 from stepwell.core.state import QUARANTINED, UNDER_WAY, WorkflowStatus
 from stepwell.diagnosis.case import Case, Finding, Remedy, asked_by, named, said
 from stepwell.diagnosis.steps import able_workers, module_of, step_finding, worker_command
-from stepwell.schemas.events import ErrorInfo
+from stepwell.schemas.events import ErrorInfo, WorkflowEnding
 
 
 def causes(case: Case) -> list[Finding]:
@@ -29,6 +29,8 @@ def causes(case: Case) -> list[Finding]:
         found.append(_paused(case))
     if state.rollback is not None:
         found.append(_rolling_back(case))
+    if state.ending is not None:
+        found.append(_ending(case, state.ending))
     places = {step_id: place for place, step_id in enumerate(case.plan.steps)} if case.plan is not None else {}
     under_way = [(step_id, step) for step_id, step in state.steps.items() if step.status in UNDER_WAY]
     under_way.sort(key=lambda item: (places.get(item[0], 0), item[0]))
@@ -45,7 +47,7 @@ def causes(case: Case) -> list[Finding]:
 
 _ORDER: Final = (
     "no_engine", "no_owner", QUARANTINED, "incident", "paused", "no_worker", NO_HANDLER, "approval", "child",
-    "retrying", "sleeping", "worker_gone", "rolling_back", "ready", "running", "deferred",
+    "retrying", "sleeping", "worker_gone", "rolling_back", "ending", "ready", "running", "deferred",
 )  # fmt: skip
 # What waits for a person does not go on by an engine alone: then that is told first.
 _PEOPLE: Final = (QUARANTINED, "incident", "paused", "approval")
@@ -222,6 +224,21 @@ def _culprit(case: Case) -> str:
         held = (step_id for step_id, step in sorted(state.steps.items()) if step.waits_for == "worker")
         return next(held, "")
     return state.failures[-1] if state.failures else ""
+
+
+def _ending(case: Case, ending: WorkflowEnding) -> Finding:
+    """It ends once its error handlers have."""
+    state = case.state
+    left = [key for key in ending.keeps if (step := state.steps.get(key)) is None or step.status in UNDER_WAY]
+    why = f": {said(ending.error)}" if ending.error is not None else f": {ending.reason}" if ending.reason else ""
+    what = {"failed": "it fails", "rollback": "it is rolled back and fails", "cancelled": "it is cancelled"}[
+        ending.how
+    ]
+    return Finding(
+        code="ending",
+        words=f"{what} once its error handlers have ended ({named(left)}){why}",
+        remedies=[Remedy("Do not wait for them", case.command("cancel"))],
+    )
 
 
 def _booked(case: Case) -> str:

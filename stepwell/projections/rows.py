@@ -28,6 +28,7 @@ from stepwell.schemas.events import (
     StepWaiting,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowEnding,
     WorkflowFailed,
     WorkflowResumed,
 )
@@ -165,7 +166,7 @@ Attempts = dict[int, AttemptRow]
 
 _Ended = StepSucceeded | StepFailed | StepRetryScheduled | StepCancelled | StepCompensated
 _GIVES_UP: Final = (
-    WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowResumed, RollbackStarted,
+    WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowEnding, WorkflowResumed, RollbackStarted,
 )  # fmt: skip
 
 

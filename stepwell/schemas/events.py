@@ -112,6 +112,24 @@ class WorkflowCancelled(_Event, frozen=True, omit_defaults=True, tag="workflow.c
     command_id: str = ""
 
 
+class WorkflowEnding(_Event, frozen=True, omit_defaults=True, tag="workflow.ending"):
+    """The instance ends once its error handlers have: whatever else was under way is given up, nothing else starts.
+
+    Attributes:
+        how: What comes then: it has ``failed`` or is ``cancelled``, or a ``rollback`` begins, after which it fails.
+        error: Of a failure; ``step_id`` is the step that it was.
+        reason: Of a cancellation.
+        keeps: The error handlers that are under way or wait for their turn.
+    """
+
+    how: Literal["failed", "rollback", "cancelled"]
+    error: ErrorInfo | None = None
+    step_id: str = ""
+    reason: str = ""
+    command_id: str = ""
+    keeps: tuple[str, ...] = ()
+
+
 class IncidentRaised(_Event, frozen=True, omit_defaults=True, tag="incident.raised"):
     """A problem that needs a person; the instance is paused.
 
@@ -356,6 +374,7 @@ Event = (
     | WorkflowCompleted
     | WorkflowFailed
     | WorkflowCancelled
+    | WorkflowEnding
     | IncidentRaised
     | CommandRejected
     | CommandNoted

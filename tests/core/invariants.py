@@ -8,13 +8,16 @@ from stepwell.core.plan import Plan
 from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, InstanceState, StepState, StepStatus, WorkflowStatus
 from stepwell.schemas.events import (
     Event,
+    RollbackStarted,
     StepCompensated,
     StepFailed,
     StepReady,
     StepSkipped,
     StepSucceeded,
     StepWaiting,
+    WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowFailed,
 )
 from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
 
@@ -37,6 +40,7 @@ class Watch:
         self._counts(after)
         self._timers(after)
         self._arrivals(after)
+        self._end(before, event)
         if isinstance(event, (*_BEGIN, StepSucceeded, StepFailed, StepCompensated)):
             self._run(before, event)
         if isinstance(event, StepSkipped) and event.step_id in self.gates and before is not None:
@@ -47,6 +51,19 @@ class Watch:
             self._gate(before, event)
         if isinstance(event, WorkflowCompleted):
             self._complete(after)
+
+    def _end(self, before: InstanceState | None, event: Event) -> None:
+        """Error handlers that were started end before the workflow does; who cancels twice does not wait for them."""
+        ends = isinstance(event, (WorkflowFailed, WorkflowCancelled))
+        if before is None or not (ends or (isinstance(event, RollbackStarted) and event.then == "fail")):
+            return
+        handling = [
+            key for key, one in before.steps.items() if self.plan.steps[key].handles and one.status in UNDER_WAY
+        ]
+        again = (
+            isinstance(event, WorkflowCancelled) and before.ending is not None and before.ending.how == "cancelled"
+        )
+        assert not handling or (again and event.command_id), handling
 
     def _counts(self, state: InstanceState) -> None:
         under_way = [step_id for step_id, step in state.steps.items() if step.status in UNDER_WAY]
@@ -129,11 +146,12 @@ class Watch:
             if other.index >= plan_step.index or other.handles or other.step.id in before.steps:
                 continue
             free = all(dep in before.steps and before.steps[dep].settled for dep in other.step.depends_on)
-            held = other.sequential and before.active_sequential
+            held = (other.sequential and before.active_sequential) or before.ending is not None
             assert not free or held, f"{step_id} begins before {other.step.id}"
         for dep in () if failed else plan_step.step.depends_on:
             assert before.steps[dep].settled, dep
         assert not (plan_step.sequential and before.active_sequential)
+        assert failed or before.ending is None, "nothing else starts"
         if not failed and plan_step.skips_along:
             for dep in plan_step.step.depends_on:
                 status, handlers = before.steps[dep].status, self.plan.definition.error_handlers

@@ -101,6 +101,7 @@ def as_written(version: int, value: e.Transition) -> bytes:
 _SINCE_V3: dict[str, e.Event] = {
     "workflow.rolled_back-2": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}),
     "workflow.rolled_back-3": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}, unlimited=True),
+    "workflow.ending": e.WorkflowEnding("rollback", ERROR, "charge", "enough", "c-9", ("mend", "tell")),
     "workflow.resumed-2": e.WorkflowResumed(("a",), command_id="c-3", dues={"": AT + 90_000, "gate": AT + 60_000}),
     "step.started-2": e.StepStarted("charge", 3, "worker-1", AT + 35_000, 2),
 }
@@ -268,11 +269,11 @@ INSTANCE = fold(HISTORY)
 EARLIER = fold(HISTORY, to=11)
 assert INSTANCE is not None
 assert EARLIER is not None
-STATES: dict[str, InstanceState] = {"states/rolling-back-3.json": INSTANCE, "states/running-3.json": EARLIER}
+STATES: dict[str, InstanceState] = {"states/rolling-back-4.json": INSTANCE, "states/running-4.json": EARLIER}
 # Written before states had further fields; read as the same ones.
 OLD_STATES: dict[str, InstanceState] = {
-    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2)},
-    **{f"states/running-{number}.json": EARLIER for number in (1, 2)},
+    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2, 3)},
+    **{f"states/running-{number}.json": EARLIER for number in (1, 2, 3)},
 }
 
 _ended = follow(
@@ -287,10 +288,12 @@ PARTITION = PartitionState(
     at=AT + 4_000,
 )
 PARTITIONS = {
-    "states/partition-5.jsonl": PARTITION,
-    "states/partition-6.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-7.jsonl": PARTITION,
+    "states/partition-8.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
 }
 OLD_PARTITIONS = {
+    "states/partition-5.jsonl": PARTITION,
+    "states/partition-6.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
     "states/partition-3.jsonl": PARTITION,
     "states/partition-4.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
     "states/partition-1.jsonl": PARTITION,

@@ -27,8 +27,8 @@ from stepwell.consumers.snapshotting import Covered
 from stepwell.consumers.strays import Strays
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.core import decide as deciding_core
+from stepwell.core import ending, evolve_steps, evolve_waits, outcomes, people
 from stepwell.core import evolve as evolving
-from stepwell.core import evolve_steps, evolve_waits, outcomes, people
 from stepwell.core.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
 from stepwell.core.decision import Decision
 from stepwell.core.effects import effects
@@ -461,6 +461,7 @@ MUTATIONS: dict[str, Mutation] = {
     "votes of one level count at the next": Mutation(
         [(evolving._EVOLVE, evolving.ApprovalRequired, _keeps_the_votes)], 400, Bias(instances=20)
     ),
+    "an end does not wait for error handlers": Mutation([(ending, "_handlers_left", lambda _: ())], 400),
     "gates decide themselves while paused": Mutation([(deciding_core._DECIDE, FireTimer, _fires_while_paused)], 400),
     "deliveries settled before their outcomes": Mutation(
         [(Outbox, "flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
