@@ -296,5 +296,17 @@ class RecordTooLargeError(LogError):
         super().__init__(message, place=place, remedy=remedy)
 
 
+class LogLostError(LogError):
+    """This process cannot use its log any more, whatever it tries: its file is not there, or others took it for dead.
+
+    Args:
+        restart: Whether the program, started anew, can go on by itself.
+    """
+
+    def __init__(self, message: str, *, restart: bool, place: str = "", remedy: str = "") -> None:
+        self.restart = restart
+        super().__init__(message, place=place, remedy=remedy)
+
+
 class LogClosedError(LogError):
     """The log was closed while something still waited for it."""

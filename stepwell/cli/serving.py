@@ -32,6 +32,8 @@ from stepwell.errors import (
     NOT_PLAIN,
     EndedError,
     LogError,
+    LogFullError,
+    LogLostError,
     LogUnavailableError,
     StepwellError,
     is_plain,
@@ -237,7 +239,9 @@ async def opened(url: str, retry_for: float) -> AsyncIterator[Log]:
 def ended_by(error: StepwellError, role: str, logger: telling.Logger, *, as_json: bool) -> int:
     """Say why it ends; return the exit status."""
     ended = ENDED_EARLY if isinstance(error, EndedError) else BAD_INPUT
-    status = AWAY if isinstance(error, OutOfPatienceError) else ended
+    passes = isinstance(error, (OutOfPatienceError, LogFullError))  # by itself, or once there is room
+    passes = passes or (isinstance(error, LogLostError) and error.restart)
+    status = AWAY if passes else ended
     if as_json:
         logger.error(
             "ended", role=role, error=error.message, place=error.place, remedy=error.remedy,

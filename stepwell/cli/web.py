@@ -16,18 +16,21 @@ from stepwell.cli.looking import print_json
 from stepwell.cli.outward import MissingExtraError
 from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, paths_of
-from stepwell.errors import StepwellError
+from stepwell.errors import LogError, LogLostError, StepwellError
+from stepwell.log.port import DEFINITIONS
 from stepwell.log.urls import DEFAULT_URL, VARIABLE, without_password
 
 if TYPE_CHECKING:
     from stepwell.client import Client
     from stepwell.consumers.local import LocalRuntime
+    from stepwell.log.port import Log
     from stepwell.server.tokens import TokenFile
 
 DEFAULT_TOKENS: Final = Path(".stepwell/tokens")
 _STOPPED: Final = 0
 _PATIENCE: Final = 10.0  # seconds until it listens all the same; starts are accepted then, and decided later
 _LOOK_EVERY: Final = 0.05  # seconds
+_LOOK_AT_LOG: Final = 2.0  # seconds between two looks at whether the log is there still
 
 
 async def serve(
@@ -107,7 +110,11 @@ async def serve(
                     parts="http" if http_only else "http; engine, worker" if apart else "http, engine, worker",
                     pid=os.getpid(),
                 )
-                await _until_stopped(running, failed, logger)
+                watching = asyncio.ensure_future(_until_lost(log_))
+                try:
+                    await _until_stopped(running, failed, watching, logger)
+                finally:
+                    watching.cancel()
     except asyncio.CancelledError:
         pass  # stopped before it had begun
     except StepwellError as error:
@@ -150,10 +157,29 @@ async def _run_parts(
     return runtime
 
 
+async def _until_lost(log: Log) -> None:
+    """Look whether the log is there, also while nobody asks; of trouble that may pass, those are told who ask.
+
+    Raises:
+        LogLostError: This process cannot use it any more.
+    """
+    while True:
+        try:
+            await log.end(DEFINITIONS, 0)
+        except LogLostError:
+            raise
+        except LogError:
+            pass
+        await asyncio.sleep(_LOOK_AT_LOG)
+
+
 async def _until_stopped(
-    running: asyncio.Future[None], failed: asyncio.Future[None] | None, logger: telling.Logger
+    running: asyncio.Future[None],
+    failed: asyncio.Future[None] | None,
+    lost: asyncio.Future[None],
+    logger: telling.Logger,
 ) -> None:
-    watched = {running} if failed is None else {running, failed}
+    watched = {running, lost} if failed is None else {running, failed, lost}
     try:
         done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:

@@ -18,7 +18,7 @@ from stepwell.consumers.owner import PartitionOwner
 from stepwell.consumers.supervisor import FATAL, STEADY_AFTER, OutOfPatienceError, Trouble
 from stepwell.consumers.takeover import SurpriseError
 from stepwell.core.deaths import MOST_DEATHS
-from stepwell.errors import LogClosedError, LogError, LogFullError
+from stepwell.errors import LogClosedError, LogError, LogFullError, LogLostError
 from stepwell.log.port import DEFINITIONS, Log, Membership
 from stepwell.telling import Logger
 
@@ -176,7 +176,7 @@ class Engine:
             except FATAL as error:
                 _logger.warning("partition stopped", partition=partition, error=error.sentence)
                 self._stopped.add(partition)
-                of_all = isinstance(error, LogFullError) or self._owners.keys() <= self._stopped
+                of_all = isinstance(error, (LogFullError, LogLostError)) or self._owners.keys() <= self._stopped
                 if of_all or not self._outlast:
                     self._give_out(error)
                 return

@@ -2,7 +2,8 @@
 
 A part (an engine, a worker) is crash-only: it ends with whatever error it meets, and what it had is safe in the log.
 Trouble that may pass (a lock that is held, a broker that is away) is waited out here, and the part is started anew.
-What only a person can mend (a damaged log, events of a newer version, a full disk) ends it, as does a bug.
+What only a person can mend (a damaged log, events of a newer version, a full disk) ends it, as does a bug, and a log
+that this very process cannot use any more.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from stepwell.errors import (
     LogCorruptedError,
     LogError,
     LogFullError,
+    LogLostError,
     LogUnavailableError,
     LogVersionError,
 )
@@ -24,7 +26,7 @@ from stepwell.telling import Logger
 
 _logger = Logger("stepwell.supervisor")
 
-FATAL: Final = (LogVersionError, LogCorruptedError, LogFullError)
+FATAL: Final = (LogVersionError, LogCorruptedError, LogFullError, LogLostError)
 """Trouble that trying again cannot cure: a person must act."""
 
 FIRST_PAUSE: Final = 0.05  # seconds; most trouble is over in a moment

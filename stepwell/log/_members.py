@@ -28,6 +28,9 @@ if sys.platform != "win32":
     import fcntl
 
 _OPENING: Final = "opening.lock"
+MISSING_FOR: Final = (
+    5.0  # seconds without its lock file after which a process counts as dead; each looks every second
+)
 
 
 class Lock:
@@ -45,20 +48,25 @@ class Lock:
         Raises:
             FileNotFoundError: There is no such file, and ``make`` is not set.
         """
-        while True:
-            descriptor = opened(path, os.O_RDONLY | (os.O_CREAT if make else 0))
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                return None
-            except BaseException:
-                os.close(descriptor)
-                raise
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return cls(path, descriptor)
-            os.close(descriptor)  # whoever held it before has removed the file meanwhile: try again
+        descriptor = _lock(path, make=make)
+        return None if descriptor is None else cls(path, descriptor)
+
+    def restore(self) -> None:
+        """Make the file anew where somebody has removed it: others must be able to see that we live.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        if self._descriptor < 0:
+            return
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._descriptor), self.path.stat()):
+                return
+        make_directory(self.path.parent)
+        descriptor = _lock(self.path, make=True)
+        if descriptor is not None:  # else somebody looks at it right now: the next time will do
+            os.close(self._descriptor)
+            self._descriptor = descriptor
 
     def drop(self, *, remove: bool) -> None:
         """Give the lock up; and remove the file first, if asked to."""
@@ -68,6 +76,24 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = -1
         _held.discard(self)
+
+
+def _lock(path: Path, *, make: bool) -> int | None:
+    """Lock a file, and give its descriptor; None if somebody else has it."""
+    while True:
+        descriptor = opened(path, os.O_RDONLY | (os.O_CREAT if make else 0))
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)  # whoever held it before has removed the file meanwhile: try again
 
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
@@ -96,6 +122,7 @@ class Directory:
         self.path = Path(f"{path}-members")
         self._patience = patience
         self._made = False
+        self._missing: dict[str, float] = {}  # lock files that are not there, since when
 
     def lock_opening(self) -> Lock:
         """Keep others from opening or making the file at the same time."""
@@ -131,9 +158,12 @@ class Directory:
         try:
             lock = Lock.take(self.path / name, make=False)
         except FileNotFoundError:
-            return True
+            # One that has died leaves its file behind. Somebody has removed it, and a living process makes it anew.
+            now = time.monotonic()
+            return now - self._missing.setdefault(name, now) > MISSING_FOR
         except PermissionError:
             return False  # another user's, who does not let us look: their own processes will
+        self._missing.pop(name, None)
         if lock is None:
             return False
         lock.drop(remove=True)
@@ -238,6 +268,11 @@ def register(name: str, port: int) -> Callable[[Transaction], int]:
         return cursor.lastrowid or 0
 
     return act
+
+
+def is_listed(tx: Transaction, process: int) -> bool:
+    """Whether a process has not been struck off."""
+    return tx.execute("SELECT 1 FROM processes WHERE id = ?", (process,)).fetchone() is not None
 
 
 def bury(processes: Sequence[int], partitions: int, *, died: bool) -> Callable[[Transaction], int]:

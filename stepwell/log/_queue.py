@@ -71,6 +71,7 @@ class Consumer:
         self._held: set[int] = set()  # tokens: what is ready, and what was taken and not yet settled
         self._arrived = Signal(log.loop)
         self._trouble: LogError | None = None
+        self._lost: LogError | None = None
         self._closed = False
         self._nothing_waits = False  # as of our last look, and nobody has said otherwise since
         self._stirred = asyncio.Event()
@@ -103,7 +104,7 @@ class Consumer:
 
     def receive(self, entry: Entry) -> None:
         """Take in an entry that is claimed for us."""
-        if not self._closed:  # else our claims are given back by a commit behind this one
+        if not self._closed and self._lost is None:  # else our claims are given back by a commit behind this one
             self._held.add(entry[1])
             heapq.heappush(self._ready, entry)
             self._arrived.fire()
@@ -139,9 +140,18 @@ class Consumer:
         self._check()
         return [heapq.heappop(self._ready)[2] for _ in range(min(max(limit, 1), len(self._ready)))]
 
+    def lose(self, error: LogError) -> None:
+        """The log is lost: who takes is told so from now on."""
+        self._lost = error
+        self._ready.clear()
+        self._seeker.cancel()
+        self._arrived.fire()
+
     def _check(self) -> None:
         if self._closed:
             raise LogClosedError("the queue was closed")
+        if self._lost is not None:
+            raise self._lost
         if self._trouble is not None and not self._ready:
             error, self._trouble = self._trouble, None
             raise error

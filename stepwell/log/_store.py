@@ -8,6 +8,7 @@ record of a partition is never deleted (``_work.DeleteBefore`` keeps it).
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -21,6 +22,7 @@ from stepwell.errors import (
     LogError,
     LogFullError,
     LogLockedError,
+    LogUnavailableError,
     LogVersionError,
 )
 from stepwell.log.port import (
@@ -48,6 +50,8 @@ MAX_PARTITIONS: Final = 1 << PARTITION_BITS
 OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
 TOPIC_SHIFT: Final = OFFSET_BITS + PARTITION_BITS
 MAX_TOPICS: Final = 255  # what is left of 63 bits
+
+_ROOM: Final = 65_536  # bytes; SQLite's index of its log grows by half as much at once
 
 EVENTS_NUMBER: Final = 1  # known beforehand, because the index by key covers this topic alone
 _TOPICS: Final = {
@@ -171,7 +175,7 @@ def explain(error: Exception, path: str) -> LogError:
             place=path,
             remedy="Close it (perhaps a sqlite3 shell with an open transaction, or a backup), then try again.",
         )
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or _is_for_want_of_room(error, code, path):
         return LogFullError(
             "there is no room left to append; what was acknowledged before is safe",
             place=path,
@@ -183,11 +187,25 @@ def explain(error: Exception, path: str) -> LogError:
             place=path,
             remedy="Give this user the right to write to the file and to its directory, or name another file.",
         )
-    return LogError(
+    kind = LogUnavailableError if code == sqlite3.SQLITE_IOERR else LogError  # a disk may come back
+    return kind(
         f"the log failed ({error})",
         place=path,
         remedy="Check the disk and the system's own log, then try again.",
     )
+
+
+def _is_for_want_of_room(error: Exception, code: int, path: str) -> bool:
+    """Whether a disk without room may be behind an error: SQLite calls it by several names, as it opens a file."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if code not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
+        return False
+    try:
+        room = os.statvfs(os.path.dirname(path) or ".")  # noqa: PTH120 - a string all the way
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < _ROOM
 
 
 @contextmanager

@@ -111,6 +111,8 @@ class Writer:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._stopped: Future[None] = loop.create_future()
+        self._refusal: LogError | None = None
+        self.check: Callable[[Transaction], None] = lambda _: None  # called in the thread when others have written
         # From here on: the thread's own.
         self._connection: sqlite3.Connection
         self._tx: Transaction
@@ -139,8 +141,8 @@ class Writer:
 
     def submit(self, work: Work) -> None:
         """Hand over work. What one turn of the loop asks for is handed over together."""
-        if self._stopping:
-            work.failed(LogClosedError("the log is closed", place=self._path))
+        if self._stopping or self._refusal is not None:
+            work.failed(self._refusal or LogClosedError("the log is closed", place=self._path))
             return
         self._pending.append(work)
         if len(self._pending) == 1:
@@ -169,6 +171,10 @@ class Writer:
         while not self._away and time.perf_counter() < give_up:
             time.sleep(_NAP)
         self._giving_way = self._loop.call_later(_GIVE_WAY_AFTER, self._give_way)
+
+    def refuse(self, error: LogError) -> None:
+        """Take no more work: all of it fails with this."""
+        self._refusal = error
 
     async def stop(self) -> None:
         """Finish what was submitted and end the thread."""
@@ -278,11 +284,12 @@ class Writer:
             self._synchronous = durability
         self._begin()
         version = execute("PRAGMA data_version").fetchone()[0]
+        tx.begin()
         if version != self._version:  # someone else has written since our last commit
-            self._version = version
             tx.forget()
             self._indexed.clear()
-        tx.begin()
+            self.check(tx)
+            self._version = version
         for work in works:
             work.apply(tx)
         tx.flush()

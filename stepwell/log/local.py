@@ -17,13 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from stepwell.errors import LogClosedError, LogError
+from stepwell.errors import LogClosedError, LogError, LogLostError
 from stepwell.log._again import EnqueueAgain
 from stepwell.log._appends import Append, delete_some, free_pages
 from stepwell.log._ends import Ends, Place
 from stepwell.log._groups import GroupPlace, encode_about, list_members
 from stepwell.log._hands import Batch, Hands
-from stepwell.log._members import Change, Directory, Lock, bury, enter_group, leave_group, register
+from stepwell.log._members import Change, Directory, Lock, bury, enter_group, is_listed, leave_group, register
 from stepwell.log._queue import Consumer, hand_out, priority_of
 from stepwell.log._queue_works import Enqueue
 from stepwell.log._reader import Reader
@@ -79,6 +79,8 @@ class LocalLog:
         self._leaving: set[int] = set()
         self.hands = Hands(self)
         self._closed = False
+        self._lost: LogLostError | None = None
+        self._file = (0, 0)  # device and inode
         self._gone: Future[None] = loop.create_future()
 
     @classmethod
@@ -140,6 +142,7 @@ class LocalLog:
             try:
                 assert self._lock is not None  # noqa: S101 - taken while opening
                 self._process = await self._change(register(self._lock.path.name, port))
+                self._writer.check = self._check_listed
                 await self.bury_the_dead()
             except BaseException:
                 self.reader.close()
@@ -161,6 +164,7 @@ class LocalLog:
                 self._directory.forget(opening)
                 raise
             try:
+                self._file = _identity(self.path)
                 self._lock = self._directory.enter()
             except BaseException:
                 opened.connection.close()
@@ -350,11 +354,51 @@ class LocalLog:
                 if now != version:
                     version = now
                     self._look_around()
+                    if not await self.reader.ask("SELECT 1 FROM processes WHERE id = ?", (self._process,)):
+                        self._lose(self._struck_off())
                 if self.loop.time() > beat:
                     beat = self.loop.time() + _BEAT
+                    self._look_at_our_files()
                     await self.bury_the_dead()
                     for member in tuple(self._leaving):
                         await self.strike_off(member)
+
+    def _look_at_our_files(self) -> None:
+        """See that the log is the file that was opened, and that others can see that we live."""
+        found = _identity(self.path)
+        if found != self._file:
+            what = "is not there any more" if found == (0, 0) else "is another file now"
+            remedy = (
+                "What was acknowledged is in the file that was opened. Put that in its place, and start again; a new "
+                "log is made where there is none."
+            )
+            self._lose(LogLostError(f"the log file {what}", restart=False, place=self.path, remedy=remedy))
+        elif self._lock is not None:
+            with suppress(OSError):  # where that is not possible, others strike us off, and we are told
+                self._lock.restore()
+
+    def _struck_off(self) -> LogLostError:
+        return LogLostError(
+            "others took this process for dead, and go on without it: it was stopped, or its lock file was removed",
+            restart=True,
+            place=str(self._directory.path),
+            remedy="Start it again; and let nobody tidy up that directory.",
+        )
+
+    def _check_listed(self, tx: Transaction) -> None:
+        """What we still have in mind must not be written once others have our steps and partitions."""
+        if not self._closed and not is_listed(tx, self._process):
+            raise self._struck_off()
+
+    def _lose(self, error: LogLostError) -> None:
+        """End whatever waits for the log, and whatever is asked of it from now on."""
+        if self._lost is None and not self._closed:
+            self._lost = error
+            self._writer.refuse(error)
+            self._ends.close(error)
+            self.groups.fire(error)
+            for worker in self._consumers:
+                worker.lose(error)
 
     def _check(self, topic: str, partition: int) -> None:
         most = self.partitions if topic in PARTITIONED else MAX_PARTITIONS
@@ -368,6 +412,8 @@ class LocalLog:
     def _check_open(self) -> None:
         if self._closed:
             raise LogClosedError("the log is closed", place=self.path)
+        if self._lost is not None:
+            raise self._lost
 
     async def close(self) -> None:
         """As the port says. Closing again does nothing."""
@@ -402,3 +448,12 @@ class LocalLog:
             await self._bell.close()
         finally:
             self._gone.set_result(None)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Which file this is; zeros where there is none, or none that we may look at."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a string all the way
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino

@@ -20,7 +20,7 @@ from typing import Final
 from msgspec import Struct
 
 from stepwell.consumers.definitions import Definitions
-from stepwell.errors import LogClosedError, LogUnavailableError
+from stepwell.errors import LogClosedError, LogLostError, LogUnavailableError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
 from stepwell.own_files import claim
 from stepwell.private_files import make_directory
@@ -263,7 +263,7 @@ class ReadModels:
                         self._problem = None  # whoever writes has none, or tells it
                         self._opened.set()
                 await asyncio.sleep(_LOOK_EVERY)
-            except LogClosedError as error:
+            except (LogClosedError, LogLostError) as error:
                 self._problem = error
                 return
             except (LogUnavailableError, ReadModelsError, OSError, sqlite3.Error) as error:

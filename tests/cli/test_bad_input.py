@@ -211,6 +211,8 @@ def test_a_full_disk_is_told_and_nothing_is_lost(shell: Shell, tmp_path: Path):
         (small / "ballast").write_bytes(b"x" * (room.f_bavail * room.f_bsize))
         done = shell("run", "w.json", "--handlers", "steps", "--id", "x", "--log", url, status=2)
         assert "full" in done.stderr
+        for service in ("engine", "worker"):  # which are to be started again until there is room
+            assert "no room" in shell(service, "--log", url, status=75).stderr
         (small / "ballast").unlink()
         assert shell.json("status", "before", "--log", url)["status"] == "completed"
         assert shell.json("run", "w.json", "--handlers", "steps", "--id", "x", "--log", url)["status"] == "completed"
