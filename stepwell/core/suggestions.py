@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Final
@@ -28,7 +29,13 @@ def suggest(word: str, known: Iterable[str]) -> str:
         )
         words = list(islice(alike, _MOST))
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if near and _alike(near[0]) == _alike(word):
+        return f", did you mean {near[0]!a}? It looks the same as {word!a}, and is written with other characters"
     return f', did you mean "{near[0]}"?' if near else ""
+
+
+def _alike(word: str) -> str:
+    return unicodedata.normalize("NFKC", word)
 
 
 def choice(word: str, known: Iterable[str]) -> str:

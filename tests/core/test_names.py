@@ -132,3 +132,9 @@ def test_a_field_of_a_condition_with_a_dash_is_a_path_and_no_subtraction():
             "conditions": [{"field": "input.unit-price.0.x", "operator": "eq", "value": 1}]}  # fmt: skip
     source = load_definition({"name": "w", "tasks": {"a": task}}).steps[0].condition
     assert compile_expression(source).evaluate({"input": {"unit-price": [{"x": 1}]}}) is True
+
+
+def test_two_names_that_look_the_same_are_told_apart_in_the_message():
+    text = "name: w\nsteps:\n- {id: cafe\u0301, handler: h}\n- {id: b, handler: h, depends_on: [caf\u00e9]}\n"
+    with pytest.raises(DefinitionError, match=r"did you mean 'cafe\\u0301'\? It looks the same as 'caf\\xe9'"):
+        compile_loaded(read_definition(text))
