@@ -11,17 +11,19 @@ Every route says what it demands by ``guards=[requires(Role.VIEWER)]``. One that
 from __future__ import annotations
 
 import ipaddress
+import time
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
 from stepwell.errors import visible
-from stepwell.server.problems import RefusedError
+from stepwell.server.problems import MEDIA_TYPE, RefusedError, problem_of
 from stepwell.server.tokens import Role, TokenFile
 from stepwell.telling import Logger
 
@@ -50,6 +52,7 @@ PUBLIC: Final = _Kind.PUBLIC
 
 LOCAL: Final = "local"
 _ACTOR: Final = "actor"
+_MOMENT: Final = 1.0  # seconds after which it is looked again whether a token still holds: as often as its file is
 _logger = Logger("stepwell.server")
 _PROXIES: Final = (
     "forwarded", "x-forwarded", "via", "x-real-ip", "x-original-", "x-client-ip", "x-cluster-client-ip", "x-envoy-",
@@ -145,6 +148,29 @@ class Access:
         found = self._tokens.find(authorization.partition(" ")[2].strip())
         return found is not None and (found.name, found.role) == (actor.name, actor.role)
 
+    def watch(self, scope: Any, send: Any) -> Any:
+        """Let an answer that took its time go only to somebody who would still be let in: as that of a long poll.
+
+        Returns:
+            What is to be given to the application instead of ``send``.
+        """
+        if self._tokens is None:
+            return send
+        began, refused = time.monotonic(), False
+
+        async def watched(message: Any) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and time.monotonic() - began >= _MOMENT:
+                actor = scope.get("state", {}).get(_ACTOR)
+                given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+                refused = actor is not None and not self.still(actor, given.decode("latin-1"))
+                if refused:
+                    await _send_revoked(send)
+            if not refused:
+                await send(message)
+
+        return watched
+
     async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Find out who asks, and leave it in ``request.state.actor``. Litestar calls it before every handler.
 
@@ -207,6 +233,15 @@ class Access:
                 + (f" ({visible(origin)})" if origin else ""),
                 remedy="Start `stepwell serve` with --tokens, and send one with the request.",
             )
+
+
+async def _send_revoked(send: Any) -> None:
+    told = _unauthorized("this token is not known any more")
+    body = msgspec.json.encode(problem_of(told)[0])
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **(told.headers or {})}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": HTTPStatus.UNAUTHORIZED.value, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def is_loopback(host: str) -> bool:

@@ -22,6 +22,7 @@ from stepwell.server.metrics import Exporter, Meter
 from stepwell.server.pages import pages
 from stepwell.server.problems import answer
 from stepwell.server.reading import StrictRequest, prepare
+from stepwell.server.stream import Streams
 from stepwell.server.turns import Turns
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
@@ -64,7 +65,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         [*routers, pages(lambda: describe(routers, dependencies))],
         dependencies=dependencies,
         # Set before it stops, for answers that have no end; and ended before that, for those that wait.
-        state=State({"stopping": asyncio.Event(), "lending": lending, "turns": Turns()}),
+        state=State({"stopping": asyncio.Event(), "lending": lending, "turns": Turns(), "streams": Streams()}),
         guards=[access.guard],
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],
@@ -75,19 +76,22 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         openapi_config=None,
         debug=False,
     )
-    app.meter = meter
+    app.meter, app.access = meter, access
     return app
 
 
 class _Measured(Litestar):
     """An application whose requests are counted: around everything, so that errors are counted as they are told."""
 
-    __slots__ = ("meter",)
+    __slots__ = ("access", "meter")
     meter: Meter
+    access: Access
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As the class above."""
-        await super().__call__(scope, receive, self.meter.watch(scope, send) if scope["type"] == "http" else send)
+        if scope["type"] == "http":
+            send = self.access.watch(scope, self.meter.watch(scope, send))
+        await super().__call__(scope, receive, send)
 
 
 def _acting(client: Client, access: Access) -> Callable[[Request[Any, Any, Any]], Client]:

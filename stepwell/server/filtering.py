@@ -22,6 +22,7 @@ _TIME: Final = (
     r"^([0-9]{1,15}|[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[-+ ][0-9]{2}:?[0-9]{2})?)?)$"
 )
+_MILLISECONDS: Final = re.compile("[0-9]{1,15}")
 _OFFSET: Final = re.compile(r" (\d\d:?\d\d)\Z")  # whose plus a form's encoding has made a space
 
 
@@ -46,10 +47,12 @@ FIELDS_PARAMETER: Final[dict[str, Any]] = {
     "in": "query",
     "style": "form",
     "explode": True,
+    "example": {},  # or Swagger UI makes one up, which names no field
     "description": "Values of fields of the input and output: `input.customer.id=17&output.ok=true`. Each is JSON, "
     "or else a text; up to three keys deep.",
     "schema": {
         "type": "object",
+        "example": {},
         "maxProperties": _MOST_FIELDS,
         "propertyNames": {"pattern": r"^(input|output)\.[A-Za-z0-9_]{1,50}(\.[A-Za-z0-9_]{1,50}){0,2}$"},
         "additionalProperties": {"type": "string"},
@@ -66,7 +69,7 @@ def time_of(text: str | None, place: str) -> int | None:
     """
     if text is None:
         return None
-    if text.isdecimal():
+    if _MILLISECONDS.fullmatch(text):
         return int(text)
     try:
         moment = datetime.fromisoformat(_OFFSET.sub(r"+\1", text))

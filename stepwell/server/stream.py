@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -29,9 +31,10 @@ from stepwell.schemas.codec import encode
 from stepwell.schemas.feed import FeedHead, feed_value
 from stepwell.schemas.positions import START
 from stepwell.server.access import Access, Role, requires
-from stepwell.server.problems import problem_of
+from stepwell.server.problems import RefusedError, problem_of
 
 MEDIA_TYPE: Final = "text/event-stream"
+MOST_STREAMS: Final = 256  # of one token; without tokens, of all together
 KEEP_ALIVE: Final = 15.0  # seconds; proxies cut off what is silent for a minute, some for half of it
 _CHECK_EVERY: Final = 1.0  # seconds between two looks whether the client's token was taken back
 _RETRY: Final = 2_000  # milliseconds after which a client comes back
@@ -49,6 +52,45 @@ LastEventId = Annotated[
     str | None,
     HeaderParameter(name="Last-Event-ID", description="As `since`, and before it."),
 ]
+
+
+class Streams:
+    """How many streams each token has. Each costs a subscription, which is asked about every event."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def enter(self, name: str) -> Place:
+        """Take a place for one more.
+
+        Raises:
+            RefusedError: 429: they have as many as they may.
+        """
+        if self._open[name] >= MOST_STREAMS:
+            raise RefusedError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"{name} has {MOST_STREAMS} streams of events open, which is the most",
+                remedy="One stream tells of all instances. Close those that nobody reads.",
+                headers={"Retry-After": "5"},
+            )
+        self._open[name] += 1
+        return Place(self._open, name)
+
+
+class Place:
+    """The place of one stream among those of its token."""
+
+    def __init__(self, open_: Counter[str], name: str) -> None:
+        self._open: Counter[str] | None = open_
+        self._name = name
+
+    def leave(self) -> None:
+        """Give it up; once is enough."""
+        if self._open is not None:
+            self._open[self._name] -= 1
+            if not self._open[self._name]:
+                del self._open[self._name]
+            self._open = None
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
@@ -127,15 +169,21 @@ def _patterns(types: list[str] | None) -> list[str]:
 
 async def _streamed(request: Request[Any, Any, Any], access: Access, events: Subscription) -> Stream:
     """The answer, once it is known that the position can be gone on from: else an error is the answer."""
-    await events.__aenter__()
     stopping: asyncio.Event = request.app.state.stopping
     actor, authorization = request.state.actor, request.headers.get("authorization", "")
-    lines = _lines(events, stopping, _now_and_then(lambda: access.still(actor, authorization)))
+    place = request.app.state.streams.enter(actor.name)
+    try:
+        await events.__aenter__()
+        lines = _lines(events, stopping, _now_and_then(lambda: access.still(actor, authorization)), place)
+    except BaseException:
+        place.leave()
+        raise
+    weakref.finalize(lines, place.leave)  # who has gone before the first line does not come to the end of them
     return Stream(lines, media_type=MEDIA_TYPE, headers=_HEADERS)
 
 
 async def _lines(
-    events: Subscription, stopping: asyncio.Event, is_allowed: Callable[[], bool]
+    events: Subscription, stopping: asyncio.Event, is_allowed: Callable[[], bool], place: Place
 ) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     quiet_since = loop.time()
@@ -162,6 +210,7 @@ async def _lines(
         problem, _ = problem_of(error)
         yield b"event: problem\ndata: " + encode(problem) + b"\n\n"
     finally:
+        place.leave()
         stopped.cancel()
         # In a task of its own: where the client has gone, whatever is awaited here is cancelled.
         await asyncio.shield(asyncio.ensure_future(_let_go(events, coming)))

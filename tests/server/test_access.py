@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import itertools
 import re
@@ -9,11 +10,12 @@ from types import SimpleNamespace
 import pytest
 from litestar.routes import HTTPRoute
 
+from stepwell.server import access as access_module
 from stepwell.server.access import PUBLIC, Access, Role, demand_of, is_loopback
 from stepwell.server.app import create_app
 from stepwell.server.tokens import TokenError, TokenFile, make_token, read_tokens
 from tests.server.conftest import fine, problem, served
-from tests.workbench import workflow
+from tests.workbench import until, workflow
 
 DECISIONS = ("approve", "reject")
 READING_POSTS = {"/v1/validate", "/v1/cached"}
@@ -296,3 +298,34 @@ async def test_without_tokens_nothing_that_a_proxy_passes_on_is_answered(http, h
         told = problem(await http.request(method, path, headers={header: "for=192.0.2.1"}), 403)
         assert header.lower() in told["detail"]
         assert "--tokens" in told["remedy"]
+
+
+async def test_who_waited_while_the_token_was_taken_back_is_not_answered(client, tmp_path, gate, monkeypatch):
+    """A long poll: who was let in when it began is not let in any more when there is an answer."""
+    monkeypatch.setattr(access_module, "_MOMENT", 0.0)
+    path = tmp_path / "tokens"
+    kept = {"Authorization": f"Bearer {make_token(path, 'kept', Role.ADMIN)}"}
+    gone = {"Authorization": f"Bearer {make_token(path, 'gone', Role.OPERATOR)}"}
+    now = 0.0
+    tokens = TokenFile(path, clock=lambda: now)
+    await client.register(workflow({"id": "a", "handler": "gate"}))
+    async with served(client, Access(tokens)) as http:
+        waits = asyncio.ensure_future(
+            http.post("/v1/instances?wait=200", json={"workflow": "w", "id": "one"}, headers=gone)
+        )
+        also = asyncio.ensure_future(
+            http.post("/v1/instances?wait=200", json={"workflow": "w", "id": "two"}, headers=kept)
+        )
+        await until(lambda: len(gate.runs) == 2)
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+        now = 2.0
+        gate.open.set()
+        told = problem(await waits, 401)
+        assert "not known any more" in told["detail"]
+        fine(await also, 201)
+
+
+@pytest.mark.parametrize("text", ["9" * 5_000, "9" * 16, "٣" * 5, "-1", "²"])
+async def test_a_time_that_is_none_is_refused_and_no_bug(http, text):
+    for path, name in (("instances", "created_after"), ("instances", "finished_before"), ("audit", "since")):
+        problem(await http.get(f"/v1/{path}", params={name: text}), 400)

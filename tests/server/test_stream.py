@@ -256,3 +256,26 @@ async def test_a_stream_ends_at_once_when_the_server_stops(log):
             assert "problem" not in str(rest)
             await source.__aexit__(None, None, None)
         assert not client.subscriber._endings
+
+
+async def test_a_token_has_so_many_streams_and_no_more(client, tokens, monkeypatch):
+    monkeypatch.setattr(stream, "MOST_STREAMS", 2)
+    async with served(client, Access(tokens[0])) as http:
+        viewer, operator = tokens[1][Role.VIEWER], tokens[1][Role.OPERATOR]
+        async with Source(http, headers=viewer) as one, Source(http, headers=viewer) as two:
+            await one.begun()
+            await two.begun()
+            told = problem(await http.get("/v1/events", headers=viewer), 429)
+            assert "streams" in told["detail"]
+            async with Source(http, headers=operator) as other:
+                await other.begun()
+        problem(await http.get("/v1/events", params={"since": "nonsense"}, headers=viewer), 422)
+        async with asyncio.timeout(HANG):  # the server sees in its own time that they have gone
+            while True:
+                try:
+                    async with Source(http, headers=viewer) as one, Source(http, headers=viewer) as two:
+                        await one.begun()
+                        await two.begun()
+                        break
+                except AssertionError:
+                    await asyncio.sleep(0.01)
