@@ -16,6 +16,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from stepwell.errors import StepwellError, visible
+from stepwell.stdout import results
 
 
 def logger(name: str, level: int = logging.WARNING) -> Any:
@@ -77,7 +78,7 @@ def configure(*, as_json: bool) -> None:
 
     if structlog.is_configured():
         return
-    stream = sys.stdout if as_json else sys.stderr
+    stream = results() if as_json else sys.stderr
     shown: list[Any] = (
         [structlog.processors.TimeStamper(fmt="iso"), structlog.processors.format_exc_info]
         if as_json

@@ -19,6 +19,7 @@ from stepwell.cli.session import paths_of
 from stepwell.errors import StepwellError
 from stepwell.log.port import Log
 from stepwell.log.urls import VARIABLE
+from stepwell.stdout import results
 
 _LAST: Final = 5.0  # seconds, besides those that steps get to finish, until the child is killed
 
@@ -106,6 +107,7 @@ async def apart(
         sys.executable,
         *("-P", "-m", "stepwell", "serve-parts", *words),  # -P: the working directory is not imported from first
         stdin=subprocess.PIPE,
+        stdout=results(),
         env={**os.environ, VARIABLE: url},  # it may hold a password, and words of a command are seen by everybody
         start_new_session=True,  # Ctrl-C is for the parent, which ends the child once it has answered
     )

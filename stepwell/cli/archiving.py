@@ -17,6 +17,7 @@ from stepwell.cli.histories import print_events
 from stepwell.cli.looking import print_instance, print_json
 from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError
+from stepwell.stdout import results
 
 if TYPE_CHECKING:
     from stepwell.archiving.cleaning import CleanupReport
@@ -84,12 +85,12 @@ def _list(opened: Archive, *, as_json: bool) -> int:
     if as_json:  # one at a time: an archive may be larger than memory
         opened.check()  # first: half an object is none
         header = msgspec.to_builtins(opened.header)
-        first = True
+        first, out = True, results()
         for one in opened.summaries():
-            print(f'{{"archive": {json.dumps(header)}, "instances": [' if first else ",")
-            print(json.dumps(summary_of(one), ensure_ascii=False), end="")
+            print(f'{{"archive": {json.dumps(header)}, "instances": [' if first else ",", file=out)
+            print(json.dumps(summary_of(one), ensure_ascii=False), end="", file=out)
             first = False
-        print("\n]}" if not first else f'{{"archive": {json.dumps(header)}, "instances": []}}')
+        print("\n]}" if not first else f'{{"archive": {json.dumps(header)}, "instances": []}}', file=out)
         return 0
     found = 0
     for one in opened.summaries():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,7 @@ from stepwell.cli.options import (
 )
 from stepwell.cli.printing import print
 from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
+from stepwell.stdout import escape_what_cannot_be_written, reserved
 from stepwell.telling import in_sentences
 
 app = typer.Typer(
@@ -389,6 +391,12 @@ def command() -> int:
         The exit status.
     """
     as_json = "--json" in sys.argv[1:]
+    escape_what_cannot_be_written()
+    with reserved() if as_json else contextlib.nullcontext():
+        return _command(as_json=as_json)
+
+
+def _command(*, as_json: bool) -> int:
     try:
         with in_sentences():
             if any(word.startswith(OPTION) for word in sys.argv[1:]):

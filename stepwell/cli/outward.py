@@ -10,6 +10,7 @@ import sys
 from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError
 from stepwell.errors import StepwellError
+from stepwell.stdout import results
 
 
 class MissingExtraError(StepwellError):
@@ -59,5 +60,5 @@ async def asyncapi(log: str | None, *, as_yaml: bool, as_json: bool) -> int:
 
         print(write_yaml(document), end="")
     else:
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print(json.dumps(document, indent=2, ensure_ascii=False), file=results())
     return 0

@@ -14,6 +14,7 @@ import msgspec
 from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, short
 from stepwell.cli.family import Over, plans_of, until_over
 from stepwell.cli.live import progress
+from stepwell.cli.looking import print_json
 from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, parse_input, paths_of
 from stepwell.cli.sources import definition_of, given
@@ -297,7 +298,7 @@ def report(over: Over, *, as_json: bool, again: str, log: str | None, already: b
     """Print how an instance ended, or why it waits; return the exit status."""
     view = over.view
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(result_object(view)), indent=2).decode())
+        print_json(result_object(view))
     else:
         _print_result(over, again, log, already=already)
     if view.status == "completed":

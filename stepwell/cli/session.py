@@ -21,6 +21,7 @@ import typer
 
 from stepwell.cli.printing import print
 from stepwell.errors import ENDED, EndedError, HandlerError, StepwellError
+from stepwell.stdout import results
 
 if TYPE_CHECKING:
     from stepwell.client import Client
@@ -178,7 +179,7 @@ def print_error(message: str, kind: str, *, place: str = "", remedy: str = "") -
     """Print an error on stdout, for the programs that asked for ``--json``."""
     error = {"message": message, "place": place, "remedy": remedy, "type": kind}
     with contextlib.suppress(OSError):  # it has been told on stderr
-        print(json.dumps({"error": error}, indent=2, ensure_ascii=False))
+        print(json.dumps({"error": error}, indent=2, ensure_ascii=False), file=results())
 
 
 def leave(code: int) -> NoReturn:
@@ -191,7 +192,7 @@ def leave(code: int) -> NoReturn:
 def flushed(code: Any) -> int:
     """Write out what is still buffered; return the exit status, a worse one if that failed."""
     status = code if isinstance(code, int) else 0 if code is None else BAD_INPUT
-    out: TextIO | None = sys.stdout  # None where the process was started without one
+    out: TextIO | None = results()  # None where the process was started without one
     try:
         if out is not None:
             out.flush()

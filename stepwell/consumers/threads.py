@@ -81,8 +81,3 @@ class Threads(Executor):
             if cancel_futures:
                 self._work.clear()
             self._news.notify_all()
-
-
-def any_alive() -> bool:
-    """Whether such a thread is there: it may be at work still."""
-    return any(thread.name.startswith(NAME) for thread in threading.enumerate())
