@@ -17,7 +17,6 @@ from stepwell.cli.histories import print_events
 from stepwell.cli.looking import print_instance, print_json
 from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError
-from stepwell.stdout import results
 
 if TYPE_CHECKING:
     from stepwell.archiving.cleaning import CleanupReport
@@ -85,12 +84,12 @@ def _list(opened: Archive, *, as_json: bool) -> int:
     if as_json:  # one at a time: an archive may be larger than memory
         opened.check()  # first: half an object is none
         header = msgspec.to_builtins(opened.header)
-        first, out = True, results()
+        first = True
         for one in opened.summaries():
-            print(f'{{"archive": {json.dumps(header)}, "instances": [' if first else ",", file=out)
-            print(json.dumps(summary_of(one), ensure_ascii=False), end="", file=out)
+            print(f'{{"archive": {json.dumps(header)}, "instances": [' if first else ",")
+            print(json.dumps(summary_of(one), ensure_ascii=False), end="")
             first = False
-        print("\n]}" if not first else f'{{"archive": {json.dumps(header)}, "instances": []}}', file=out)
+        print("\n]}" if not first else f'{{"archive": {json.dumps(header)}, "instances": []}}')
         return 0
     found = 0
     for one in opened.summaries():

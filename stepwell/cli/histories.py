@@ -18,7 +18,6 @@ from stepwell.cli.session import UsageError, client_of
 from stepwell.core.suggestions import suggest
 from stepwell.errors import LogClosedError, visible
 from stepwell.schemas.events import WorkflowCancelled, WorkflowCompleted, WorkflowFailed
-from stepwell.stdout import results
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +49,7 @@ async def history(
             async for record in followed(client, instance_id):
                 if _is_wanted(record, wanted):
                     line = json_line(record) if as_json else _line(record, 3, full=full)
-                    print(line, file=results(), flush=True)
+                    print(line, flush=True)
             return 0
         records = await client.history(instance_id)
     shown = [record for record in records if _is_wanted(record, wanted)]

@@ -27,7 +27,6 @@ from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import definition_of, given, is_python
 from stepwell.errors import UnknownInstanceError, visible
-from stepwell.stdout import results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Print one JSON object."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), file=results())
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 async def validate(

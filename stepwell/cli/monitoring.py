@@ -18,7 +18,6 @@ from stepwell.cli.looking import print_instance, shown_instance
 from stepwell.cli.printing import print
 from stepwell.cli.session import client_of
 from stepwell.errors import UnknownInstanceError, visible
-from stepwell.stdout import results
 
 if TYPE_CHECKING:
     from stepwell.client import Client
@@ -67,7 +66,7 @@ async def _tell_events(client: Client, instance_id: str) -> None:
     """Its events, one JSON object a line, until it has ended."""
     await client.wait(instance_id, lambda _: True)  # its start may not have been decided yet
     async for record in followed(client, instance_id):
-        print(json_line(record), file=results(), flush=True)
+        print(json_line(record), flush=True)
 
 
 async def _watch_one(client: Client, instance_id: str, interval: float) -> None:
@@ -102,7 +101,7 @@ async def _watch_all(client: Client, interval: float, *, as_json: bool) -> None:
 
     if as_json:
         async for overview in _looks(client, interval):
-            print(msgspec.json.encode(overview).decode(), file=results(), flush=True)
+            print(msgspec.json.encode(overview).decode(), flush=True)
     elif not sys.stdout.isatty():
         lines = _Lines()
         async for overview in _looks(client, interval):

@@ -10,7 +10,6 @@ import sys
 from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError
 from stepwell.errors import StepwellError
-from stepwell.stdout import results
 
 
 class MissingExtraError(StepwellError):
@@ -60,5 +59,5 @@ async def asyncapi(log: str | None, *, as_yaml: bool, as_json: bool) -> int:
 
         print(write_yaml(document), end="")
     else:
-        print(json.dumps(document, indent=2, ensure_ascii=False), file=results())
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     return 0

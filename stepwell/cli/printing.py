@@ -12,16 +12,20 @@ import re
 from typing import Any, Final
 
 from stepwell.errors import ODD
+from stepwell.stdout import results
 
 _ODD: Final = re.compile(ODD)
 
 
 def print(*values: object, sep: str = " ", end: str = "\n", file: Any = None, flush: bool = False) -> None:  # noqa: A001 - whoever writes `print` shall get this one
-    """As the function of Python, with control characters, marks of direction and invisible ones as escapes.
+    """As the function of Python, with control characters, marks of direction and invisible ones as escapes; without a
+    file, where results belong, which nothing else is written to (``stepwell.stdout``).
 
     The escapes are those of JSON, so what was JSON still is, and means the same.
     """
-    builtins.print(escaped(sep.join(map(str, values))), end=end, file=file, flush=flush)
+    builtins.print(
+        escaped(sep.join(map(str, values))), end=end, file=results() if file is None else file, flush=flush
+    )
 
 
 def print_raw(text: str, *, end: str = "\n", file: Any = None) -> None:

@@ -17,7 +17,6 @@ from stepwell.cli.session import BAD_INPUT, OutputError, UsageError, at, client_
 from stepwell.cli.sources import given, is_python
 from stepwell.core.suggestions import suggest
 from stepwell.errors import LogError, StepwellError
-from stepwell.stdout import results
 
 if TYPE_CHECKING:
     from stepwell.client import Client
@@ -183,7 +182,7 @@ async def schema(types: Sequence[str], output: Path | None, *, as_json: bool) ->
     del as_json  # it is JSON either way
     text = json.dumps(definition_schema(types), indent=2, ensure_ascii=False)
     if output is None:
-        print(text, file=results())
+        print(text)
         return 0
     try:
         output.write_text(f"{text}\n", encoding="utf-8")

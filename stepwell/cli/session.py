@@ -179,7 +179,7 @@ def print_error(message: str, kind: str, *, place: str = "", remedy: str = "") -
     """Print an error on stdout, for the programs that asked for ``--json``."""
     error = {"message": message, "place": place, "remedy": remedy, "type": kind}
     with contextlib.suppress(OSError):  # it has been told on stderr
-        print(json.dumps({"error": error}, indent=2, ensure_ascii=False), file=results())
+        print(json.dumps({"error": error}, indent=2, ensure_ascii=False))
 
 
 def leave(code: int) -> NoReturn:
