@@ -19,6 +19,7 @@ from typing import Any
 from kafka_jars import Jars, fail
 
 HOST = "127.0.0.1"
+PORT = 9092  # where nobody says otherwise
 ROOM_TO_STOP = 20.0  # seconds for a clean shutdown
 
 
@@ -72,9 +73,16 @@ class Cluster:
         self._state_file = self.data / "state.json"
         self.state: dict[str, Any] = json.loads(self._state_file.read_text()) if self._state_file.exists() else {}
 
-    def known(self) -> Cluster:
+    def known(self, port: int | None = None) -> Cluster:
+        """This cluster, if it is there, and if it is the one that is meant.
+
+        Args:
+            port: Of one of its brokers; None where nobody has named one.
+        """
         if not self.state:
             raise fail(f"there is no local Kafka in {self.data}; `deploy/kafka up` starts one")
+        if port is not None and port not in {node["port"] for node in self.nodes}:
+            raise fail(f"no broker of {self.data} is on port {port}: they are {self.bootstrap}")
         return self
 
     @property
@@ -94,16 +102,40 @@ class Cluster:
         self,
         jars: Jars,
         *,
-        brokers: int,
-        port: int,
+        brokers: int | None,
+        port: int | None,
         settings: Mapping[str, str],
         sasl: str | None,
         dump: bool = False,
     ) -> None:
-        """Start brokers; on a directory with data they go on with it, on the same ports."""
+        """Start brokers; on a directory with data they go on with it, and with what is not said anew.
+
+        Args:
+            brokers: How many; None for as many as there were, or one.
+            port: Of the first; 0 for free ones, None for those that there were, or ``PORT``.
+            settings: Properties, over those that there were.
+            sasl: Users with their passwords; None for those that there were.
+        """
         if any(map(self.alive, self.nodes)):
-            raise fail(f"already up: {self.bootstrap}")
-        if not self.state:
+            raise fail(
+                f"already up: {self.bootstrap}; `deploy/kafka down` stops it, `--data DIR` keeps another beside it"
+            )
+        if self.state:
+            if brokers not in (None, len(self.nodes)):
+                raise fail(
+                    f"{self.data} has the data of a cluster of {len(self.nodes)}; `deploy/kafka down --wipe` forgets it"
+                )
+            if self.state["version"] != jars.version:
+                raise fail(
+                    f"the data in {self.data} is of Kafka {self.state['version']}; `deploy/kafka down --wipe` forgets it"
+                )
+            self.state["settings"] |= settings
+            self.state["sasl"] = sasl or self.state["sasl"]
+            if port:  # clients find them wherever they are: their data names no port
+                for number, node in enumerate(self.nodes):
+                    node["port"] = port + number
+        else:
+            brokers, port = brokers or 1, PORT if port is None else port
             if self.data.exists() and any(self.data.iterdir()):
                 raise fail(f"{self.data} is not empty, and no data of ours")
             self.data.mkdir(parents=True, exist_ok=True)
@@ -115,6 +147,8 @@ class Cluster:
                 {"port": one, "controller": next(rest), "sasl_port": next(rest), "pid": 0, "birth": ""}
                 for one in plain
             ]
+        self._check_ports()
+        brokers = len(self.nodes)
         for number, node in enumerate(self.nodes, 1):
             self._configure(number, node)
             if not self._disk(number).exists():
@@ -122,6 +156,20 @@ class Cluster:
         for number in range(1, brokers + 1):
             self._launch(jars, number, dump=dump)
         self._await_ready(self.nodes)
+
+    def _check_ports(self) -> None:
+        """Refuse ports that other programs have, rather than wait for brokers that cannot come up."""
+        for node in self.nodes:
+            if not 0 < node["port"] < 65_536:
+                raise fail(f"{node['port']} is no port")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((HOST, node["port"]))
+                except OSError as error:
+                    raise fail(
+                        f"port {node['port']} cannot be had ({error.strerror}); `--port N` names another"
+                    ) from None
 
     def _disk(self, number: int) -> Path:
         return self.data / f"disk-{number}"

@@ -5,6 +5,7 @@ JVM), one of them or three, for development and tests; do not run your business 
 
     deploy/kafka up                     one broker on port 9092, its data in .stepwell/kafka
     deploy/kafka up --brokers 3         three, on 9092 to 9094
+    deploy/kafka up --port 9192         on another port; data that there is goes on there
     deploy/kafka status | down          how they are; stop them (--wipe: and forget their data)
     deploy/kafka kill --node 2          SIGKILL one of them, as a crash would
     deploy/kafka start-node --node 2    and start it again
@@ -40,19 +41,16 @@ def up(options: argparse.Namespace) -> None:
         if not equals:
             raise fail(f"--set {text}: write NAME=VALUE")
         settings[name] = value
-    jars = Jars(options.version)
-    jars.prepare(lambda data: train(jars, data))
     cluster = Cluster(options.data)
-    if cluster.state and len(cluster.nodes) != options.brokers:
-        raise fail(
-            f"{options.data} has the data of {len(cluster.nodes)} brokers; `deploy/kafka down --wipe` forgets it"
-        )
+    jars = Jars(options.version or cluster.state.get("version", VERSION))
+    jars.prepare(lambda data: train(jars, data))
     cluster.start(jars, brokers=options.brokers, port=options.port, settings=settings, sasl=options.sasl)
+    options.port = None  # which they have by now
     status(options)
 
 
 def down(options: argparse.Namespace) -> None:
-    cluster = Cluster(options.data).known()
+    cluster = Cluster(options.data).known(options.port)
     if options.wipe:
         cluster.wipe()
     else:
@@ -61,7 +59,7 @@ def down(options: argparse.Namespace) -> None:
 
 def status(options: argparse.Namespace) -> None:
     """Print it, as text or JSON."""
-    cluster = Cluster(options.data).known()
+    cluster = Cluster(options.data).known(options.port)
     nodes = [
         {"node": number, "port": node["port"], "pid": node["pid"], "alive": cluster.alive(node)}
         | ({"sasl_port": node["sasl_port"]} if cluster.state["sasl"] else {})
@@ -76,11 +74,11 @@ def status(options: argparse.Namespace) -> None:
 
 
 def kill(options: argparse.Namespace) -> None:
-    Cluster(options.data).known().kill(options.node)
+    Cluster(options.data).known(options.port).kill(options.node)
 
 
 def start_node(options: argparse.Namespace) -> None:
-    cluster = Cluster(options.data).known()
+    cluster = Cluster(options.data).known(options.port)
     cluster.start_node(Jars(cluster.state["version"]), options.node)
 
 
@@ -93,15 +91,16 @@ def main() -> None:
     def verb(name: str, act: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
         made = verbs.add_parser(name, help=text, description=text)
         made.add_argument("--data", type=Path, default=Path(".stepwell/kafka"), help="where (default: %(default)s)")
+        about = "of the first broker; 0 for free ones (default: 9092, or as before)" if act is up else "of a broker"
+        made.add_argument("--port", type=int, help=about)
         made.set_defaults(act=act)
         return made
 
     start = verb("up", up, "Start brokers, and return once they are ready.")
-    start.add_argument("--port", type=int, default=9092, help="of the first broker; 0 for free ones (default: 9092)")
-    start.add_argument("--brokers", type=int, choices=(1, 3), default=1)
+    start.add_argument("--brokers", type=int, choices=(1, 3), help="how many (default: 1, or as before)")
     start.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a broker property")
     start.add_argument("--sasl", metavar="USER:PASSWORD[,…]", help="have a SASL/PLAIN listener too, for these users")
-    start.add_argument("--version", default=VERSION, help="of Kafka (default: %(default)s)")
+    start.add_argument("--version", help=f"of Kafka (default: {VERSION}, or as before)")
     start.add_argument("--json", action="store_true")
     verb("down", down, "Stop the brokers.").add_argument("--wipe", action="store_true", help="forget their data")
     verb("status", status, "Say how the brokers are.").add_argument("--json", action="store_true")
