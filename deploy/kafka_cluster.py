@@ -19,6 +19,7 @@ from typing import Any
 from kafka_jars import Jars, fail
 
 HOST = "127.0.0.1"
+FORGET = "`deploy/kafka down --wipe` forgets it"
 PORT = 9092  # where nobody says otherwise
 ROOM_TO_STOP = 20.0  # seconds for a clean shutdown
 
@@ -122,13 +123,9 @@ class Cluster:
             )
         if self.state:
             if brokers not in (None, len(self.nodes)):
-                raise fail(
-                    f"{self.data} has the data of a cluster of {len(self.nodes)}; `deploy/kafka down --wipe` forgets it"
-                )
+                raise fail(f"{self.data} has the data of a cluster of {len(self.nodes)}; {FORGET}")
             if self.state["version"] != jars.version:
-                raise fail(
-                    f"the data in {self.data} is of Kafka {self.state['version']}; `deploy/kafka down --wipe` forgets it"
-                )
+                raise fail(f"the data in {self.data} is of Kafka {self.state['version']}; {FORGET}")
             self.state["settings"] |= settings
             self.state["sasl"] = sasl or self.state["sasl"]
             if port:  # clients find them wherever they are: their data names no port
