@@ -133,8 +133,7 @@ async def test_an_instance_whose_start_waits_is_started_for_whoever_steers_it(lo
     await log.append(STARTS, partition, [NewRecord("late", encode(start("late")))])
     await log.append(COMMANDS, partition, [NewRecord("late", encode(command))])
     async with running(claimant.run()):
-        await until(lambda: len(claimant.confirmed.instances) + len(claimant.confirmed.finished))
-        assert claimant.confirmed.place == Place(1, 1)
+        await until(lambda: claimant.confirmed.place == Place(1, 1))
     told = [transition.events for _, transition in await accepted(log, partition)]
     assert [type(events[0]).__name__ for events in told][:1] == ["WorkflowStarted"]
     other = Claimant(log, partition)
