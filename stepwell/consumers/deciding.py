@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,7 +18,7 @@ from stepwell.core.evolve import fold
 from stepwell.core.meter import MAX_MADE
 from stepwell.core.partition import PartitionState
 from stepwell.core.state import InstanceState
-from stepwell.log.port import Log
+from stepwell.log.port import EVENTS, FindsKeys, Log
 from stepwell.schemas.codec import encode
 from stepwell.schemas.commands import (
     Command,
@@ -61,6 +61,24 @@ class Decider:
         self._definitions = definitions
         self._reader = reader
         self._archived: InstanceState | None = None
+        self._recalled: dict[str, InstanceState] = {}
+
+    async def recall(self, state: PartitionState, ids: Collection[str], *, anew: bool) -> None:
+        """Look up ids that are about to be started, where the log finds them by an index: what was forgotten exists.
+
+        Args:
+            ids: The reader stands behind whatever may have been forgotten of them.
+            anew: Whether those that were looked up before are no longer needed.
+        """
+        if anew:
+            self._recalled = {}
+        if not state.finished.forgets or not isinstance(self._log, FindsKeys):
+            return
+        unknown = {one for one in ids if one not in state.instances and one not in state.finished}
+        for instance_id in sorted(await self._log.known_keys(EVENTS, self._partition, unknown)) if unknown else ():
+            found = fold(accepted.transition for accepted in await self._reader.history(instance_id))
+            if found is not None and not found.live:
+                self._recalled[instance_id] = found
 
     def needs_more(
         self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand
@@ -132,7 +150,11 @@ class Decider:
     ) -> Circumstances:
         finished = state.finished.get(command.instance_id) if instance is None else None
         room = max(MAX_MADE, _RECORDS * self._log.max_record_bytes)
-        return Circumstances(now, self._definitions, finished, self._archived, BUDGET, room=room)
+        archived = self._archived
+        if isinstance(command, StartWorkflow) and instance is None and finished is None:
+            archived = self._recalled.get(command.instance_id)
+        forgets = state.finished.forgets
+        return Circumstances(now, self._definitions, finished, archived, BUDGET, room=room, forgets=forgets)
 
     def _decide(
         self,
@@ -193,7 +215,8 @@ def id_to_answer(command: Command | InternalCommand) -> str:
 def _transition(decision: Decision) -> Transition:
     count = len(decision.events)
     sequence = 0 if decision.state is None else decision.state.sequence - count + 1
-    return Transition(EVENTS_VERSION, decision.now, decision.instance_id, sequence, tuple(decision.events))
+    life = 0 if decision.state is None else decision.state.life
+    return Transition(EVENTS_VERSION, decision.now, decision.instance_id, sequence, tuple(decision.events), life)
 
 
 def _encoded(transition: Transition, limit: int) -> bytes | None:

@@ -155,10 +155,10 @@ class FeedSession:
             if self._last is not None and position <= self._last:
                 continue
             sequence = transition.sequence + number if transition.sequence else 0
-            head = FeedHead(transition.instance_id, sequence, transition.at, workflow)
+            head = FeedHead(transition.instance_id, sequence, transition.at, workflow, transition.life)
             value = feed_value(head, event)
             if len(value) > self._log.max_record_bytes:  # the transition fitted, without the name
-                value = feed_value(FeedHead(head.instance_id, head.sequence, head.at), event)
+                value = feed_value(FeedHead(head.instance_id, head.sequence, head.at, life=head.life), event)
             batch.append(NewRecord(head.instance_id, value, feed_headers(head, event, position, self._source)))
 
     async def _publish(self, batch: Sequence[NewRecord]) -> None:

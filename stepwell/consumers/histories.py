@@ -28,6 +28,7 @@ class EventRecord(Struct, frozen=True):
         number: and as which of the record's events, from 0.
         position: How far a subscription has come with it, to go on behind it later; empty elsewhere.
         workflow: The name of the instance's definition, where a subscription knows it.
+        life: As in ``Transition``.
     """
 
     instance_id: str
@@ -40,6 +41,7 @@ class EventRecord(Struct, frozen=True):
     number: int = 0
     position: str = ""
     workflow: str = ""
+    life: int = 0
 
 
 async def accepted_of(log: Log, instance_id: str) -> list[Accepted]:
@@ -139,6 +141,7 @@ def event_records(transition: Transition, partition: int, offset: int) -> list[E
             partition=partition,
             offset=offset,
             number=number - transition.sequence,
+            life=transition.life,
         )
         for number, event in enumerate(transition.events, transition.sequence)
     ]

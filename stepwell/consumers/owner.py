@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -224,6 +224,7 @@ class PartitionOwner:
             commands, starts = await self._inbox.next(wait)
             asked = [*read_commands(COMMANDS, commands), *read_commands(STARTS, starts)]
             await self._strays.bring_to_safety(asked)  # before any transition covers their places
+            await self._recall([one.command for one in asked], anew=True)
             batch: list[NewRecord] = []
             await self._claim(self._care.of_commands(asked, self._source, self._started), batch)
             for one in asked:
@@ -257,6 +258,13 @@ class PartitionOwner:
         else:
             place = place_of(one.topic, one.record.offset)
             await self._decide(command, batch, place=place, asked=one.record.headers)
+
+    async def _recall(self, commands: Iterable[Command | None], *, anew: bool = False) -> None:
+        """Look up the ids of starts whose instances may have been forgotten; must come before a batch is begun."""
+        if self.speculative.finished.forgets:
+            self._reader.jump(self._proved.epoch, self._proved.index)  # what was forgotten was proved long ago
+            ids = {command.instance_id for command in commands if isinstance(command, StartWorkflow)}
+            await self._decider.recall(self.speculative, ids, anew=anew)
 
     async def _fire_timers(self, batch: list[NewRecord]) -> None:
         due = self._timers.take(self._time.now(), BATCH - len(batch), self.speculative.instances)
@@ -293,6 +301,7 @@ class PartitionOwner:
                 start = decode_command(record.value)
                 if isinstance(start, StartWorkflow) and record.offset not in place.ahead:
                     named = place_of(STARTS, record.offset)
+                    await self._recall([start])
                     await self._decide(start, batch, place=named, asked=record.headers, ahead=record.offset)
                     return
 

@@ -227,6 +227,7 @@ class _Flow:
                     number=number,
                     position=position,
                     workflow=workflow,
+                    life=transition.life,
                 ),
             ))  # fmt: skip
         return found

@@ -113,7 +113,7 @@ class Delivery:
     async def _deliver(self, client: httpx.AsyncClient, event: EventRecord) -> bool:
         """Deliver an event; False where it was given up."""
         hook, clock = self._hook, asyncio.get_running_loop().time
-        head = FeedHead(event.instance_id, event.sequence, event.at, event.workflow)
+        head = FeedHead(event.instance_id, event.sequence, event.at, event.workflow, event.life)
         said = attributes(head, event.event, f"{event.offset}.{event.number}", self._source)
         headers = {f"ce-{name}": quote(value, safe=_PLAIN) for name, value in said.items()}
         body = feed_value(head, event.event)

@@ -50,7 +50,9 @@ class Circumstances(NamedTuple):
     Attributes:
         now: Milliseconds since 1970; never less than at the decision before.
         finished: What is remembered of the instance, where it has left memory.
-        archived: Its last state, read from its history, where the command can reopen it.
+        archived: Its last state, read from its history, where the command can reopen it, or where its id was
+            forgotten.
+        forgets: Whether ids of finished instances are known no more.
         budget: Events after which the rest is deferred.
         oversized: Steps whose events were found too large for a record ("" for the workflow's own), each with
             its size in bytes.
@@ -65,6 +67,7 @@ class Circumstances(NamedTuple):
     budget: int = BUDGET
     oversized: Mapping[str, int] = {}
     room: int = MAX_MADE
+    forgets: bool = False
 
 
 class Decision:

@@ -159,6 +159,7 @@ def _work(state: InstanceState, ready: StepReady, sequence: int) -> WorkItem:
         version=state.version,
         priority=state.priority,
         began=state.started_at,
+        life=state.life,
         sequence=sequence,
         step=ready,
     )

@@ -119,6 +119,7 @@ def _started(event: WorkflowStarted, at: int, instance_id: str) -> InstanceState
         timers=Map() if event.due is None else Map({WORKFLOW_TIMER: event.due}),
         commands=(event.command_id,) if event.command_id else (),
         parent=event.parent,
+        life=event.life,
     )
 
 

@@ -59,6 +59,11 @@ class FinishedWindow(Struct, frozen=True, gc=False):
     def __contains__(self, instance_id: str) -> bool:
         return self.get(instance_id) is not None
 
+    @property
+    def forgets(self) -> bool:
+        """Whether some that have finished are known no more."""
+        return self.newest // BLOCK > BLOCKS
+
     def __len__(self) -> int:
         return len(self.recent) + sum(map(len, self.blocks))
 

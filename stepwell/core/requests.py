@@ -47,8 +47,8 @@ INACTIVE_VERSION: Final = "inactive_version"
 def start(decision: Decision, command: StartWorkflow) -> None:
     """Begin an instance, or point to the one that exists."""
     circumstances = decision.circumstances
-    finished = circumstances.finished
-    if decision.state is not None or finished is not None:
+    finished, archived = circumstances.finished, circumstances.archived
+    if decision.state is not None or finished is not None or archived is not None:
         if finished is not None and command.command_id and finished.command_id == command.command_id:
             decision.note = "this command was followed before"
             return
@@ -89,6 +89,7 @@ def start(decision: Decision, command: StartWorkflow) -> None:
             due=None if timeout is None else decision.now + math.ceil(timeout * 1000),
             command_id=command.command_id,
             parent=command.parent,
+            life=decision.now if circumstances.forgets else 0,
         )
     )
     decision.free(plan.roots)

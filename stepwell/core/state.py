@@ -154,6 +154,7 @@ class InstanceState(Struct, frozen=True, gc=False):
         paused_at: Since when it has been paused, in milliseconds; 0 while it is not, or where nobody knows.
         incident_at: The same of the incident.
         ending: How it ends once its error handlers have.
+        life: See ``schemas.events.Transition``.
     """
 
     id: str
@@ -189,6 +190,7 @@ class InstanceState(Struct, frozen=True, gc=False):
     paused_at: int = 0
     incident_at: int = 0
     ending: WorkflowEnding | None = None
+    life: int = 0
 
     @property
     def live(self) -> bool:

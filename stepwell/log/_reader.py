@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -38,6 +38,13 @@ _AFTER: Final = f"SELECT {_FIELDS} FROM records WHERE id >= ? AND id <= ? ORDER 
 _OF_KEY: Final = f"SELECT {_FIELDS} FROM records WHERE id >= ? AND id < ? AND key = ? ORDER BY id"  # noqa: S608
 _BY_INDEX: Final = "SELECT k.id FROM by_key k WHERE k.key = ? AND k.id >= ? AND k.id < ? ORDER BY k.id LIMIT ?"
 _BY_IDS: Final = f"SELECT {_FIELDS} FROM records WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
+
+_KNOWN: Final = (
+    "SELECT value FROM json_each(?) AS wanted WHERE EXISTS "
+    "(SELECT 1 FROM by_key WHERE key = wanted.value AND id >= ? AND id < ?)"
+)
+_KEYS_FROM: Final = "SELECT DISTINCT key FROM records WHERE id >= ? AND id <= ?"
+_AFTER_ANY: Final = "SELECT 1 FROM records WHERE id >= ? AND id <= ? LIMIT 1"
 
 decode_headers: Final = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -146,6 +153,26 @@ class Reader:
                 size += sum(len(record.value) for record in part)
             if len(part) >= _COURTESY:
                 await asyncio.sleep(0)
+        return found
+
+    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
+        """Those of some keys of which a partition holds records."""
+        base = await self.patiently(self.base, topic, partition)
+        if base is None:
+            return set()
+        listed, at, last = msgspec.json.encode(list(keys)).decode(), base, base | OFFSET_MASK
+        found: set[str] = set()
+        if base >> TOPIC_SHIFT == EVENTS_NUMBER:
+            done = await self.ask("SELECT upto FROM indexed WHERE base = ?", (base,))
+            at = done[0][0] if done else base
+            found = {key for (key,) in await self.ask(_KNOWN, (listed, base, at))}
+        while at <= last:
+            rows = await self.ask(_KEYS_FROM, (at, min(at + _KEY_WINDOW - 1, last)))
+            if not rows and not await self.ask(_AFTER_ANY, (at, last)):
+                break
+            found |= {key for (key,) in rows} & set(keys)
+            at += _KEY_WINDOW
+            await asyncio.sleep(0)
         return found
 
     async def read_key(self, topic: str, partition: int, key: str, offset: int) -> list[Record]:

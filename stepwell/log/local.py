@@ -12,7 +12,7 @@ import os
 import sqlite3
 import sys
 from asyncio import AbstractEventLoop, Future, Task
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -231,6 +231,12 @@ class LocalLog:
         self._check(topic, partition)
         self._check_open()
         return await self.reader.read_key(topic, partition, key, max(offset, 0))
+
+    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
+        """As ``port.FindsKeys`` says; ``events`` has an index."""
+        self._check(topic, partition)
+        self._check_open()
+        return await self.reader.known_keys(topic, partition, keys)
 
     async def end(self, topic: str, partition: int) -> int:
         """As the port says."""

@@ -12,9 +12,9 @@ Topics and partitions are addressed by name and number. Values are opaque bytes 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -147,6 +147,14 @@ class WorkQueue(Protocol):
 
     async def close(self) -> None:
         """Leave; what was taken and not settled goes back to the queue."""
+
+
+@runtime_checkable
+class FindsKeys(Protocol):
+    """A log that finds keys by an index, however much it holds."""
+
+    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
+        """Those of the keys of which the partition holds records."""
 
 
 class Log(Protocol):

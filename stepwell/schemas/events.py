@@ -47,6 +47,8 @@ class WorkflowStarted(_Event, frozen=True, omit_defaults=True, tag="workflow.sta
     Attributes:
         due: When the whole instance times out, in milliseconds since 1970; None never.
         parent: The step of another instance that waits for this one's end.
+        life: The time of the start, in milliseconds since 1970, where its partition had forgotten ids by then, and
+            another instance may have had this one; else 0. See ``Transition.life``.
     """
 
     workflow: str
@@ -57,6 +59,7 @@ class WorkflowStarted(_Event, frozen=True, omit_defaults=True, tag="workflow.sta
     due: int | None = None
     command_id: str = ""
     parent: Parent | None = None
+    life: int = 0
 
 
 class WorkflowPaused(_Event, frozen=True, omit_defaults=True, tag="workflow.paused"):
@@ -406,6 +409,8 @@ class Transition(Struct, frozen=True, gc=False, omit_defaults=True):
         at: When it was decided, in milliseconds since 1970; never earlier than the one before.
         instance_id: Whose events they are; also the record's key.
         sequence: The sequence of the first event; an instance's events count from 1 without holes.
+        life: What tells the instance's events and idempotency keys from those of an earlier one of the same id; 0
+            where there can have been none.
     """
 
     version: int
@@ -413,6 +418,7 @@ class Transition(Struct, frozen=True, gc=False, omit_defaults=True):
     instance_id: str
     sequence: int
     events: tuple[Event, ...]
+    life: int = 0
 
 
 class PartitionSnapshotted(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -33,12 +33,15 @@ class FeedHead(Struct, frozen=True, gc=False, omit_defaults=True):
         sequence: The event's number within the instance, from 1; 0 for an answer that is no part of a history.
         at: When it was decided, in milliseconds since 1970.
         workflow: The name of the instance's definition; left out where the feeder does not know it.
+        life: What tells the event from one of an earlier instance of this id, where there may have been one; also a
+            part of its ``ce_id``.
     """
 
     instance_id: str
     sequence: int
     at: int
     workflow: str = ""
+    life: int = 0
 
 
 class FeedPosition(NamedTuple):
@@ -83,9 +86,10 @@ def attributes(head: FeedHead, event: Event, where: str, source: str) -> dict[st
         where: ``OFFSET.NUMBER``.
         source: Whose events they are.
     """
+    life = f"@{head.life}" if head.life else ""
     return {
         "specversion": "1.0",
-        "id": f"{head.instance_id}:{head.sequence}" + ("" if head.sequence else f":{where}"),
+        "id": f"{head.instance_id}:{head.sequence}" + (life if head.sequence else f":{where}"),
         "source": source,
         "type": event_type(event),
         "subject": head.instance_id,

@@ -13,6 +13,7 @@ class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
     Attributes:
         sequence: Sequence of the StepReady event; with the instance's id it makes the effect's own id.
         began: When the instance was started, in milliseconds: an id may be used again, long after its end.
+        life: The same where it may have been used before, and is known no more; else 0.
     """
 
     instance_id: str
@@ -22,6 +23,7 @@ class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
     step: StepReady
     priority: int = 0
     began: int = 0
+    life: int = 0
 
     @property
     def effect_id(self) -> str:
@@ -39,7 +41,8 @@ class WorkItem(Struct, frozen=True, gc=False, omit_defaults=True):
 
         The same for all attempts: one that timed out may have done its work all the same.
         """
-        return f"{self.instance_id}:{self.step.step_id}:{self.step.origin or self.step.run}"
+        key = f"{self.instance_id}:{self.step.step_id}:{self.step.origin or self.step.run}"
+        return f"{key}@{self.life}" if self.life else key
 
 
 class CancelRuns(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -239,6 +239,6 @@ async def _let_go(events: Subscription, coming: asyncio.Future[EventRecord] | No
 
 
 def _message(event: EventRecord) -> bytes:
-    head = FeedHead(event.instance_id, event.sequence, event.at, event.workflow)
+    head = FeedHead(event.instance_id, event.sequence, event.at, event.workflow, event.life)
     value = feed_value(head, event.event)
     return f"id: {event.position}\nevent: {event.type}\ndata: ".encode() + value + b"\n\n"

@@ -99,6 +99,9 @@ def as_written(version: int, value: e.Transition) -> bytes:
 
 # Events and fields that came with version 3, or after it: add further ones here.
 _SINCE_V3: dict[str, e.Event] = {
+    "workflow.started-3": e.WorkflowStarted(
+        workflow="order", version="7", definition="0123456789abcdef", command_id="c-1", life=AT
+    ),
     "workflow.rolled_back-2": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}),
     "workflow.rolled_back-3": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}, unlimited=True),
     "workflow.ending": e.WorkflowEnding("rollback", ERROR, "charge", "enough", "c-9", ("mend", "tell")),
@@ -269,11 +272,11 @@ INSTANCE = fold(HISTORY)
 EARLIER = fold(HISTORY, to=11)
 assert INSTANCE is not None
 assert EARLIER is not None
-STATES: dict[str, InstanceState] = {"states/rolling-back-4.json": INSTANCE, "states/running-4.json": EARLIER}
+STATES: dict[str, InstanceState] = {"states/rolling-back-5.json": INSTANCE, "states/running-5.json": EARLIER}
 # Written before states had further fields; read as the same ones.
 OLD_STATES: dict[str, InstanceState] = {
-    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2, 3)},
-    **{f"states/running-{number}.json": EARLIER for number in (1, 2, 3)},
+    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2, 3, 4)},
+    **{f"states/running-{number}.json": EARLIER for number in (1, 2, 3, 4)},
 }
 
 _ended = follow(
@@ -288,10 +291,12 @@ PARTITION = PartitionState(
     at=AT + 4_000,
 )
 PARTITIONS = {
-    "states/partition-7.jsonl": PARTITION,
-    "states/partition-8.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-9.jsonl": PARTITION,
+    "states/partition-10.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
 }
 OLD_PARTITIONS = {
+    "states/partition-7.jsonl": PARTITION,
+    "states/partition-8.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
     "states/partition-5.jsonl": PARTITION,
     "states/partition-6.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
     "states/partition-3.jsonl": PARTITION,
