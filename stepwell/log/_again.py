@@ -71,7 +71,11 @@ class EnqueueAgain:
             "ON CONFLICT(id) DO UPDATE SET at = excluded.at",
             (tx.now, _json(known)),
         )
-        tx.repeats = True
+        tx.execute(
+            "INSERT INTO meta VALUES ('sent_again_at', ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+            (tx.now,),
+        )
+        tx.repeats = tx.now
 
     def done(self) -> None:
         self._log.gave_back()
@@ -84,8 +88,9 @@ class EnqueueAgain:
 def tokens_of(tx: Transaction, rows: Sequence[Row]) -> dict[str, int]:
     """The ids of those records that were sent again lately, with the tokens of their entries, settled or not."""
     if tx.repeats is None:
-        tx.repeats = tx.execute("SELECT EXISTS (SELECT 1 FROM sent_again)").fetchone()[0] == 1
-    if not tx.repeats:
+        found = tx.execute("SELECT value FROM meta WHERE name = 'sent_again_at'").fetchone()
+        tx.repeats = found[0] if found else 0
+    if tx.repeats < tx.now - KEPT_FOR:  # nearly always
         return {}
     ids = _json([row.effect for row in rows if row.effect])
     return dict(

@@ -95,7 +95,7 @@ class Transaction:
         self.now = 0
         self.peers: list[int] | None = None  # the ports of all processes; None: to be read again
         self.shrinks = False  # whether pages became free, which can be given back to the file system
-        self.repeats: bool | None = None  # whether work was sent again lately; None: to be looked up
+        self.repeats: int | None = None  # when work was last sent again; None: to be looked up
         self._topics: dict[str, int] = {}
         self._ends: dict[int, int] = {}  # by base: the id that the next record gets
         self._next_token: int | None = None

@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 
+from stepwell.log import _again
 from stepwell.log.local import LocalLog
 from stepwell.log.port import AGAIN, COMMANDS, ID, NewRecord, Outgoing
 
@@ -138,3 +139,17 @@ async def test_a_file_of_an_earlier_version_gets_what_it_lacks(open_log):
     log = await open_log()
     await log.enqueue("q", [sent("a", again=True), sent("b", again=True)])
     assert waiting(log) == ["a", "b"]
+
+
+async def test_what_was_sent_again_long_ago_is_not_looked_up_any_more(open_log, monkeypatch):
+    asked = []
+    log = await open_log()
+    await log.enqueue("q", [sent("a", again=True)])
+    log._writer._connection.set_trace_callback(asked.append)
+    await log.enqueue("q", [sent("b")])
+    assert any("FROM sent_again" in statement for statement in asked)
+    asked.clear()
+    monkeypatch.setattr(_again, "KEPT_FOR", -1)
+    await log.enqueue("q", [sent("a"), sent("c")])
+    assert not any("sent_again" in statement for statement in asked)
+    assert waiting(log) == ["a", "b", "a", "c"]
