@@ -19,7 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stepwell import steps
+    from stepwell import errors, events, steps
     from stepwell.archiving.reading import Archive
     from stepwell.builder import StepFunction, Workflow, expression, on_error, step, unless, when, workflow
     from stepwell.client import Client
@@ -32,18 +32,38 @@ if TYPE_CHECKING:
     from stepwell.errors import (
         ArchiveDamagedError,
         ArchiveError,
+        ArchiveVersionError,
         BuildError,
         CommandRejectedError,
         DefinitionConflictError,
         DefinitionError,
+        EndedError,
         ExpressionError,
+        FilterError,
         HandlerError,
         InactiveWorkflowError,
+        LeaseLostError,
+        LimitError,
+        LogClosedError,
+        LogCorruptedError,
         LogError,
+        LogFullError,
+        LogLockedError,
+        LogLostError,
+        LogUnavailableError,
+        LogVersionError,
+        PatternError,
         PositionError,
         PositionGoneError,
+        ReadModelsDamagedError,
+        ReadModelsError,
+        ReadModelsVersionError,
+        RecordTooLargeError,
+        SenderError,
         StepTypeError,
         StepwellError,
+        TooManyWorkersError,
+        UnknownClaimError,
         UnknownInstanceError,
         UnknownWorkflowError,
         WorkflowFailedError,
@@ -58,6 +78,7 @@ __all__ = [
     "Archive",
     "ArchiveDamagedError",
     "ArchiveError",
+    "ArchiveVersionError",
     "BuildError",
     "Client",
     "CommandRejectedError",
@@ -65,18 +86,35 @@ __all__ = [
     "Definition",
     "DefinitionConflictError",
     "DefinitionError",
+    "EndedError",
     "ErrorHandler",
     "EventRecord",
     "ExpressionError",
+    "FilterError",
     "HandlerError",
     "Handlers",
     "InactiveWorkflowError",
     "InstanceView",
+    "LeaseLostError",
+    "LimitError",
+    "LogClosedError",
+    "LogCorruptedError",
     "LogError",
+    "LogFullError",
+    "LogLockedError",
+    "LogLostError",
+    "LogUnavailableError",
+    "LogVersionError",
+    "PatternError",
     "PositionError",
     "PositionGoneError",
+    "ReadModelsDamagedError",
+    "ReadModelsError",
+    "ReadModelsVersionError",
+    "RecordTooLargeError",
     "Retry",
     "Run",
+    "SenderError",
     "Steered",
     "Step",
     "StepContext",
@@ -85,11 +123,15 @@ __all__ = [
     "StepView",
     "StepwellError",
     "Subscription",
+    "TooManyWorkersError",
+    "UnknownClaimError",
     "UnknownInstanceError",
     "UnknownWorkflowError",
     "Workflow",
     "WorkflowFailedError",
     "connect",
+    "errors",
+    "events",
     "expression",
     "handler",
     "on_error",
@@ -121,7 +163,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'stepwell' has no attribute {name!r}")
-    if name == "steps":
-        return importlib.import_module("stepwell.steps")
+    if name in ("errors", "events", "steps"):
+        return importlib.import_module(f"stepwell.{name}")
     home = next((module for module, names in _HOMES.items() if name in names), "stepwell.errors")
     return getattr(importlib.import_module(home), name)

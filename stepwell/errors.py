@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 # What a terminal obeys, what turns the direction of a text, what cannot be seen at all, halves of surrogate pairs;
 # not the joiners U+200C and U+200D, which words of some scripts need.
@@ -27,6 +27,12 @@ def is_plain(text: str) -> bool:
 NOT_PLAIN: Final = "has line breaks, control characters or invisible ones"
 
 
+def _restored(kind: type[StepwellError], args: tuple[Any, ...], attributes: dict[str, Any]) -> StepwellError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
 class StepwellError(Exception):
     """Base of every error that Stepwell raises on purpose.
 
@@ -41,6 +47,10 @@ class StepwellError(Exception):
         self.place = visible(place)
         self.remedy = visible(remedy)
         super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, whatever its constructor takes: errors go to other processes, and into caches."""
+        return _restored, (type(self), self.args, self.__dict__)
 
     @property
     def sentence(self) -> str:
@@ -310,3 +320,23 @@ class LogLostError(LogError):
 
 class LogClosedError(LogError):
     """The log was closed while something still waited for it."""
+
+
+class FilterError(StepwellError):
+    """A filter, an order or a cursor that makes no sense."""
+
+
+class PatternError(StepwellError):
+    """A pattern names no type of event."""
+
+
+class ReadModelsError(StepwellError):
+    """The read models cannot be used."""
+
+
+class ReadModelsVersionError(ReadModelsError):
+    """The file was written by a newer Stepwell."""
+
+
+class ReadModelsDamagedError(ReadModelsError):
+    """The file is damaged, of an older version that cannot be migrated, or is none of ours: it must be made anew."""

@@ -6,8 +6,8 @@ import fnmatch
 from collections.abc import Iterable
 from typing import Final, get_args
 
+from stepwell import errors
 from stepwell.core.suggestions import suggest
-from stepwell.errors import StepwellError
 from stepwell.schemas.events import Event
 from stepwell.schemas.feed import event_type
 
@@ -18,8 +18,7 @@ _ALIAS: Final = "task."  # what some call a step
 _MEANT: Final = "step."
 
 
-class PatternError(StepwellError):
-    """A pattern names no type of event."""
+PatternError = errors.PatternError
 
 
 def wanted_types(patterns: Iterable[str], *, place: str = "") -> frozenset[str]:

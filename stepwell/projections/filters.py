@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from stepwell import errors
 from stepwell.core.state import WorkflowStatus
 from stepwell.core.suggestions import suggest
-from stepwell.errors import StepwellError
 from stepwell.projections.fields import DEEPEST, LONGEST_NAME, LONGEST_VALUE, field_value
 from stepwell.projections.rows import LONGEST_TEXT, InstanceRow
 
@@ -24,8 +24,7 @@ MOST_ON_A_PAGE: Final = 1_000
 LEAST_TEXT: Final = 3  # characters of a text to look for in errors: the index is of three in a row
 
 
-class FilterError(StepwellError):
-    """A filter, an order or a cursor that makes no sense."""
+FilterError = errors.FilterError
 
 
 class InstanceFilter(Struct, frozen=True, kw_only=True):

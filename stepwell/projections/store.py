@@ -18,10 +18,10 @@ from urllib.parse import quote
 import aiosqlite
 import msgspec
 
+from stepwell import errors
 from stepwell.consumers.definitions import RegisteredVersion
 from stepwell.core.partition import Place
 from stepwell.core.state import decode_instance, encode_instance
-from stepwell.errors import StepwellError
 from stepwell.private_files import make_directory, make_file, tell_if_open
 from stepwell.projections import tables
 from stepwell.projections.counting import HOURLY
@@ -35,16 +35,9 @@ _CHECKPOINT: Final = 4_000  # pages of the WAL between two checkpoints: 16 MB
 _PAGES_GIVEN_BACK: Final = 2_000  # at once: queries and events go between
 
 
-class ReadModelsError(StepwellError):
-    """The read models cannot be used."""
-
-
-class ReadModelsVersionError(ReadModelsError):
-    """The file was written by a newer Stepwell."""
-
-
-class ReadModelsDamagedError(ReadModelsError):
-    """The file is damaged, of an older version that cannot be migrated, or is none of ours: it must be made anew."""
+ReadModelsError = errors.ReadModelsError
+ReadModelsVersionError = errors.ReadModelsVersionError
+ReadModelsDamagedError = errors.ReadModelsDamagedError
 
 
 class OvertakenError(Exception):
