@@ -33,6 +33,7 @@ INTERRUPTED = 130
 HUNG_UP = 141  # 128 + SIGPIPE: how a program ends whose reader has gone
 VALUE_REMEDY = "A value is JSON, or else text; in JSON quotes it is text, whatever it looks like."
 _INPUT_REMEDY = "--input takes JSON, or @FILE for a file that holds it; a number in quotes is a text."
+_WIND_UP = 2.0  # seconds
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h: a bug of ours
 
 
@@ -92,6 +93,7 @@ def drive(
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        await _end_what_is_left()
         if task.cancelling() and not interrupted:
             raise asyncio.CancelledError  # which the verb took for a wish of its user
         return status
@@ -103,6 +105,17 @@ def drive(
         raise _ended("it cancelled its task") from None
     except SystemExit as error:  # of a callback; whatever status it names, nothing was completed
         raise _ended(f"SystemExit: {error.code}") from None
+
+
+async def _end_what_is_left() -> None:
+    """End tasks that handlers have left behind; who does not end in a moment is not waited for, as asyncio would."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        _, stubborn = await asyncio.wait(left, timeout=_WIND_UP)
+        for task in stubborn:
+            asyncio.tasks._unregister_task(task)  # noqa: SLF001 - documented in "Extending asyncio"
 
 
 def _ended(how: str) -> EndedError:

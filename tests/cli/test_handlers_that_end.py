@@ -36,6 +36,13 @@ async def never_ends(data):
     asyncio.create_task(stay())
     await stay()
 
+left = []
+
+async def leaves_one_behind(data):
+    left.append(asyncio.create_task(stay()))
+    await asyncio.sleep(0.1)
+    return 1
+
 async def stay():
     while True:
         try:
@@ -99,6 +106,11 @@ def test_a_run_ends_though_a_handler_that_timed_out_does_not(wild: Shell, handle
     (wild.directory / "w.json").write_text(one(handler, timeout_seconds=0.2))
     ended = wild("run", "w.json", "--handlers", "wild", "--json", status=1)
     assert json.loads(ended.stdout)["error"]["type"] == "StepTimeout"
+
+
+def test_a_run_ends_though_a_task_that_a_handler_left_behind_does_not(wild: Shell) -> None:
+    (wild.directory / "w.json").write_text(one("leaves_one_behind"))
+    assert wild.json("run", "w.json", "--handlers", "wild")["output"] == {"a": 1}
 
 
 PROGRAM = """
