@@ -226,9 +226,13 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str, retry_for: float) -> AsyncIterator[Log]:
-    """The log of a process that runs for long: trouble that may pass is waited out before it begins."""
-    found = await open_patiently(lambda: open_log(url), retry_for=retry_for)
+async def opened(url: str, retry_for: float, told: Callable[[LogError], None] | None = None) -> AsyncIterator[Log]:
+    """The log of a process that runs for long: trouble that may pass is waited out before it begins.
+
+    Args:
+        told: Called with each error that is waited out.
+    """
+    found = await open_patiently(lambda: open_log(url), retry_for=retry_for, told=told)
     try:
         yield found
     finally:

@@ -30,6 +30,7 @@ DEFAULT_TOKENS: Final = Path(".stepwell/tokens")
 _STOPPED: Final = 0
 _PATIENCE: Final = 10.0  # seconds until it listens all the same; starts are accepted then, and decided later
 _LOOK_EVERY: Final = 0.05  # seconds
+_SLOW: Final = 5.0  # seconds after which a log that is being opened is told to be away
 _LOOK_AT_LOG: Final = 2.0  # seconds between two looks at whether the log is there still
 
 
@@ -62,6 +63,7 @@ async def serve(
     _check_extra()
     from stepwell.server.access import Access  # noqa: PLC0415 - an extra
     from stepwell.server.app import create_app  # noqa: PLC0415
+    from stepwell.server.away import Away  # noqa: PLC0415
     from stepwell.server.connections import Connections, limits_here  # noqa: PLC0415
     from stepwell.server.listening import check_exposure, listen, serving, url_of  # noqa: PLC0415
 
@@ -79,8 +81,24 @@ async def serve(
     logger = telling.Logger("stepwell.server")
     if open_:
         logger.warning("open: without access tokens everybody on this machine may do everything")
+    away = Away(listening)
+
+    def waits(reason: str) -> None:
+        if not away.answers:
+            logger.warning(
+                "the log is away: every request is answered with 503 until it is back", reason=reason,
+                url=url_of(listening), log=without_password(url), gives_up_after=f"{retry_for:g} s",
+            )  # fmt: skip
+        away.tell(reason)
+
+    # Some brokers do not even refuse a connection, and then it takes long until anything has failed.
+    slow = asyncio.get_running_loop().call_later(_SLOW, waits, "the log is being opened")
     try:
-        async with opened(url, retry_for) as log_, contextlib.AsyncExitStack() as stack:
+        async with (
+            opened(url, retry_for, lambda error: waits(error.message)) as log_,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            slow.cancel()
             client = Client(log_, views=views_directory(url))
             stack.push_async_callback(client.subscriber.close)
             stack.push_async_callback(client.views.models.close)
@@ -100,6 +118,7 @@ async def serve(
                 runtime = await _run_parts(client, prefixes, queues, concurrency, grace)
                 stack.push_async_callback(runtime.stop)
                 failed = runtime.failed
+            await away.close()
             async with serving(create_app(client, access=access), listening, Connections(limits_here())) as running:
                 logger.info(
                     "listening",
@@ -120,6 +139,8 @@ async def serve(
     except StepwellError as error:
         return ended_by(error, "server", logger, as_json=as_json)
     finally:
+        slow.cancel()
+        await away.close()
         listening.close()
     logger.info("stopped", role="server")
     return _STOPPED

@@ -139,8 +139,16 @@ async def supervise(
             return
 
 
-async def open_patiently(opening: Callable[[], Awaitable[Log]], *, retry_for: float | None = None) -> Log:
+async def open_patiently(
+    opening: Callable[[], Awaitable[Log]],
+    *,
+    retry_for: float | None = None,
+    told: Callable[[LogError], None] | None = None,
+) -> Log:
     """Open a log, waiting out what is known to pass. All else (a wrong URL, say) is told at once.
+
+    Args:
+        told: Called with each error that is waited out.
 
     Raises:
         LogError: It cannot be opened; ``OutOfPatienceError`` where it was tried for ``retry_for`` seconds.
@@ -150,4 +158,6 @@ async def open_patiently(opening: Callable[[], Awaitable[Log]], *, retry_for: fl
         try:
             return await opening()
         except LogUnavailableError as error:
+            if told is not None:
+                told(error)
             await asyncio.sleep(trouble.failed(error))
