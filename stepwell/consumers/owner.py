@@ -204,6 +204,9 @@ class PartitionOwner:
         # Before anything is sent again comes what was asked for by now: the outcomes of some may be there.
         self._again: Sequence[Effect] | None = possession.resend
         self._asked = until.commands
+        # Timers do not run ahead of commands that came before they were due and are not read yet.
+        self._behind = self._inbox.position < self._asked
+        self._came = 0  # when the last command came, in milliseconds since 1970
         self._asked_at: int | None = None  # offset of the transition that answers the last of it
         _logger.info(
             "took over",
@@ -220,23 +223,22 @@ class PartitionOwner:
             if self._asked_at is None and self._inbox.position >= self._asked:
                 self._asked_at = self.epoch + self.index
                 self._send_again()
-            wait = 0.0 if self._continuing else self._until_next_timer()
+            wait = 0.0 if self._continuing else LONGEST_WAIT if self._behind else self._until_next_timer()
             commands, starts = await self._inbox.next(wait)
+            if commands:
+                self._behind = len(commands) == BATCH or self._inbox.position < self._asked
+            elif wait != 0.0 and not starts:  # nothing has come in all that time
+                self._behind = False
             asked = [*read_commands(COMMANDS, commands), *read_commands(STARTS, starts)]
             await self._strays.bring_to_safety(asked)  # before any transition covers their places
             await self._recall([one.command for one in asked], anew=True)
             batch: list[NewRecord] = []
-            await self._claim(self._care.of_commands(asked, self._source, self._started), batch)
-            for one in asked:
-                offset = one.record.offset
-                if one.topic == COMMANDS:
-                    self._source = offset
-                elif self.speculative.place.has_had(offset):
-                    continue
-                else:
-                    self._started = offset
-                await self._follow(one, batch)
-            await self._fire_timers(batch)
+            while True:
+                part, asked = await self._in_time(asked, batch)
+                await self._follow_all(part, batch)
+                if not asked:
+                    break
+            await self._fire_timers(batch, self._came if self._behind else self._time.now())
             await self._continue(batch)
             self._flush(batch)
             self._tell_reached()
@@ -244,6 +246,36 @@ class PartitionOwner:
             while len(self._unproved) > MAX_UNPROVED:
                 self._room.clear()
                 await self._room.wait()
+
+    async def _in_time(self, asked: list[Asked], batch: list[NewRecord]) -> tuple[list[Asked], list[Asked]]:
+        """Fire what was due before the first of these came; give those before the next is due, and the rest.
+
+        When a record came is what the log says, but never earlier than a record before it, and never later than now.
+        """
+        now = self._time.now()
+        for number, one in enumerate(asked):
+            if one.topic != COMMANDS:
+                continue
+            came = min(now, max(self._came, one.record.timestamp))
+            while (due := self._timers.next()) is not None and due < came:
+                if number:
+                    return asked[:number], asked[number:]
+                self._flush(batch)
+                await self._fire_timers(batch, came - 1)
+            self._came = came
+        return asked, []
+
+    async def _follow_all(self, asked: Sequence[Asked], batch: list[NewRecord]) -> None:
+        await self._claim(self._care.of_commands(asked, self._source, self._started), batch)
+        for one in asked:
+            offset = one.record.offset
+            if one.topic == COMMANDS:
+                self._source = offset
+            elif self.speculative.place.has_had(offset):
+                continue
+            else:
+                self._started = offset
+            await self._follow(one, batch)
 
     async def _follow(self, one: Asked, batch: list[NewRecord]) -> None:
         command = one.command
@@ -266,8 +298,9 @@ class PartitionOwner:
             ids = {command.instance_id for command in commands if isinstance(command, StartWorkflow)}
             await self._decider.recall(self.speculative, ids, anew=anew)
 
-    async def _fire_timers(self, batch: list[NewRecord]) -> None:
-        due = self._timers.take(self._time.now(), BATCH - len(batch), self.speculative.instances)
+    async def _fire_timers(self, batch: list[NewRecord], upto: int) -> None:
+        """Fire what was due up to then, as much as fits a batch."""
+        due = self._timers.take(upto, BATCH - len(batch), self.speculative.instances)
         await self._claim(self._care.of_timers(due, self._source, self._started), batch)
         for one in due:
             if one.holds(self.speculative.instances.get(one.instance_id)):

@@ -53,7 +53,8 @@ class Record(Struct, frozen=True, gc=False):
 
     Attributes:
         offset: Its place in the partition: 0, 1, 2, … without holes, but for what retention has deleted.
-        timestamp: When it was appended, in milliseconds since 1970; for people, never for decisions.
+        timestamp: When it was appended, in milliseconds since 1970, by the clock of whoever did. For people; nothing
+            is decided by it but whether a command came before or after a timer was due.
     """
 
     offset: int

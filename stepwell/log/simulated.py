@@ -81,6 +81,7 @@ class SimulatedStorage:
         seed: Of all chance, unless ``faults`` brings its own.
         faults: What goes wrong; without it, nothing.
         witness: Sees what happens.
+        beginning: When virtual time starts, in milliseconds since 1970.
 
     Attributes:
         patience: Seconds within which what happens in one process is seen by another.
@@ -100,7 +101,9 @@ class SimulatedStorage:
         max_record_bytes: int = 1_048_576,
         faults: Faults | None = None,
         witness: Witness | None = None,
+        beginning: int = _BEGINNING,
     ) -> None:
+        self.beginning = beginning
         self.partitions = partitions
         self.max_record_bytes = max_record_bytes
         self.faults = faults or Faults(random.Random(seed))  # noqa: S311 - repeatable on purpose
@@ -130,7 +133,7 @@ class SimulatedStorage:
 
     def now(self) -> int:
         """Milliseconds since 1970."""
-        return _BEGINNING + int(self.loop.time() * 1000)
+        return self.beginning + int(self.loop.time() * 1000)
 
     def partition(self, topic: str, partition: int) -> _Partition:
         """Where a partition's records are."""

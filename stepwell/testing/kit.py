@@ -89,6 +89,10 @@ class World:
 
         What they held in memory is gone; handlers that ran are gone with it; the log is what it was.
         """
+        await self._kill()
+        await self.boot()
+
+    async def _kill(self) -> None:
         if self._process is not None:
             log, tasks = self._process
             self._process = None
@@ -97,7 +101,6 @@ class World:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await self.boot()
 
     async def crash_when(self, happens: str | Callable[[EventRecord], bool]) -> EventRecord:
         """Crash as soon as an event is accepted, and start another process; return the event.
@@ -200,7 +203,7 @@ def simulate(
         known.replace(name, function)
 
     async def main() -> Result:
-        storage = SimulatedStorage(seed)
+        storage = SimulatedStorage(seed, beginning=_BEGINNING)
         numbers = itertools.count(1)
         client = Client(await storage.open("client"), make_id=lambda: f"id-{next(numbers)}")
         world = World(storage, client, known, queues)
