@@ -32,6 +32,7 @@ from stepwell.consumers.inbox import BATCH, Inbox
 from stepwell.consumers.snapshotting import Covered, Snapshots, Tail
 from stepwell.consumers.strays import Asked, Strays, read_commands
 from stepwell.consumers.takeover import Possession, SurpriseError, claim_of, is_unsettled, take_over
+from stepwell.consumers.trouble import tell_trouble
 from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Acceptance, Stamp, proves, stamp_headers
 from stepwell.core.deaths import MOST_DEATHS, died_over
 from stepwell.core.effects import Effect, effects
@@ -503,7 +504,9 @@ class PartitionOwner:
                 self._tell_snapshot()
                 continue
             transition, after = head.decided.transition, head.decided.after
-            found += effects(before.instances.get(transition.instance_id), transition, after)
+            earlier = before.instances.get(transition.instance_id)
+            found += effects(earlier, transition, after)
+            tell_trouble(earlier, after)
         self._deliveries.send(found, self._proved, self.confirmed)
         self._tell_reached()
         self._send_again()

@@ -11,11 +11,16 @@ from stepwell.schemas.codec import encode, is_nested_too_deeply
 from stepwell.schemas.commands import Command, CompleteStep, FailStep, ReturnStep
 from stepwell.schemas.events import ErrorInfo
 from stepwell.schemas.work import WorkItem
+from stepwell.telling import Logger
 
 # What an outcome may be smaller than the log's limit: the transition that it leads to wraps it once more.
 OUTCOME_SHARE: Final = 0.9
 
 Outcome = tuple[Command, bytes]
+
+_LONGEST_TOLD: Final = 200  # characters of an error
+
+_logger = Logger("stepwell.worker")
 
 
 def effort(worker: str, seconds: float, cpu: float) -> Effort:
@@ -49,7 +54,10 @@ def completed(item: WorkItem, output: Any, context: dict[str, Any], effort: Effo
 
 
 def failed(item: WorkItem, error: ErrorInfo, effort: Effort) -> Outcome:
-    """A handler has raised, or what it returned is no output."""
+    """A handler has raised, or what it returned is no output. Tells whoever runs the worker, too."""
+    step = item.step
+    words = f"{error.type}: {error.message}"[:_LONGEST_TOLD]
+    _logger.info("attempt failed", instance_id=item.instance_id, step=step.step_id, attempt=step.attempt, error=words)
     return _encoded(FailStep(item.instance_id, item.step.step_id, item.step.run, error, *effort))
 
 
