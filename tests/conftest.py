@@ -7,9 +7,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from stepwell.log.local import LocalLog
 from tests.kafka_broker import end_shared_broker, shared_broker
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 SHARED = pytest.StashKey[Path]()  # a directory that all processes of one run of the tests know
 MOST_PROCESSES = 4  # they share one broker
