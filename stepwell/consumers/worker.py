@@ -27,6 +27,7 @@ from stepwell.consumers.outbox import Outbox, place
 from stepwell.consumers.repeats import Repeats
 from stepwell.consumers.reports import OUTCOME_SHARE, Outcome, completed, effort, failed, returned, timed_out
 from stepwell.consumers.results import as_json
+from stepwell.consumers.runs import Run
 from stepwell.consumers.signs import SignsOfLife
 from stepwell.consumers.threads import Threads
 from stepwell.core.attempts import UNKNOWN
@@ -44,34 +45,6 @@ PASS_ON_EVERY: Final = 0.25  # seconds between two looks at what is at hand and 
 REMEMBERED: Final = 10_000  # runs and cancellations that a worker remembers, to know repeats
 
 _Key = tuple[str, int, int]  # instance, when it began, run
-
-
-class _Run:
-    """A run in this worker's hands.
-
-    Attributes:
-        call: Of its handler, once that has begun.
-        cancelled: Nobody waits for it any more.
-        stopped: The worker stops: somebody else shall run it, unless its handler is done.
-        over: Done when it has left this worker's hands.
-    """
-
-    __slots__ = ("call", "cancelled", "ctx", "delivery", "item", "over", "stopped")
-
-    def __init__(self, item: WorkItem, delivery: Delivery) -> None:
-        self.item = item
-        self.delivery = delivery
-        self.ctx = StepContext(item)
-        self.call: Call | None = None
-        self.cancelled = False
-        self.stopped = False
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def give_up(self) -> None:
-        """Tell its handler that nobody waits for it here."""
-        self.ctx.cancel()
-        if self.call is not None:
-            self.call.give_up()
 
 
 class Worker:
@@ -110,7 +83,7 @@ class Worker:
         self._hand_back = hand_back
         self._name = name or process_name()
         self._asking: set[asyncio.Task[None]] = set()
-        self._runs: dict[_Key, _Run] = {}
+        self._runs: dict[_Key, Run] = {}
         self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[_Key, None] = OrderedDict()
         self._given_up = GivenUp(log)
@@ -258,7 +231,7 @@ class Worker:
         except HandlerError as error:
             self._ask(self._pass_on(delivery, item, describe(error).message))
             return
-        run = self._runs[key] = _Run(item, delivery)
+        run = self._runs[key] = Run(item, delivery)
         self._busy += 1
         self._signs.expect(key, item, run.ctx)
         if AGAIN in delivery.headers or delivery.deliveries > 1:
@@ -298,7 +271,7 @@ class Worker:
 
     # --- running --------------------------------------------------------------------------------------------
 
-    async def _call_if_wanted(self, run: _Run, handler: Handler | None) -> None:
+    async def _call_if_wanted(self, run: Run, handler: Handler | None) -> None:
         deliveries = run.delivery.deliveries
         if not await self._repeats.is_wanted(run.item):
             run.cancelled = True  # it was settled before
@@ -306,7 +279,7 @@ class Worker:
             await self._said(self._signs.lost_before(_key(run.item), deliveries))  # should this one die as well
         self._call(run, handler)
 
-    def _call(self, run: _Run, handler: Handler | None) -> None:
+    def _call(self, run: Run, handler: Handler | None) -> None:
         """Call its handler; None where it was handed out too often."""
         if run.cancelled or handler is None:
             self._over(run)
@@ -324,7 +297,7 @@ class Worker:
             ended=self._freed,
         )
 
-    def _over(self, run: _Run) -> None:
+    def _over(self, run: Run) -> None:
         """The handler is done, or nobody waits for it any more."""
         key = _key(run.item)
         self._runs.pop(key, None)
@@ -336,7 +309,7 @@ class Worker:
             if not self._failure.done():
                 self._failure.set_exception(error)
 
-    def _conclude(self, run: _Run) -> None:
+    def _conclude(self, run: Run) -> None:
         """Tell what became of a run."""
         call = run.call
         came = None if call is None else call.came
