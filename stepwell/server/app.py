@@ -18,6 +18,7 @@ from stepwell.schemas.sender import tidy
 from stepwell.server import definitions, health, instances, metrics, named, queries, stream, submitting, work
 from stepwell.server.access import Access, Actor, actor_of
 from stepwell.server.describing import describe
+from stepwell.server.discretion import DiscreetResponse
 from stepwell.server.metrics import Exporter, Meter
 from stepwell.server.pages import pages
 from stepwell.server.problems import answer
@@ -70,6 +71,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         exception_handlers={Exception: answer},
         on_shutdown=[lending.close],
         before_request=prepare,
+        response_class=DiscreetResponse,
         request_class=StrictRequest,
         request_max_body_size=MOST_BODY,
         logging_config=None,

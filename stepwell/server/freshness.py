@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
@@ -21,6 +21,7 @@ from litestar.response.base import ASGIResponse
 from stepwell.client import Client
 from stepwell.errors import visible
 from stepwell.projections.views import Views
+from stepwell.server.discretion import DiscreetResponse
 from stepwell.server.problems import POSITION, NotYetError, RefusedError
 from stepwell.server.reading import check_parameters
 
@@ -135,7 +136,7 @@ async def read_views(
     return client.views
 
 
-class LaggingResponse(Response[Any]):
+class LaggingResponse(DiscreetResponse):
     """An answer of the read models, which says how far behind the log it is."""
 
     def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **more: Any) -> ASGIResponse:

@@ -31,6 +31,7 @@ from stepwell.schemas.codec import encode
 from stepwell.schemas.feed import FeedHead, feed_value
 from stepwell.schemas.positions import START
 from stepwell.server.access import Access, Role, requires
+from stepwell.server.discretion import may_see_tracebacks, without_tracebacks
 from stepwell.server.problems import RefusedError, problem_of
 
 MEDIA_TYPE: Final = "text/event-stream"
@@ -174,7 +175,8 @@ async def _streamed(request: Request[Any, Any, Any], access: Access, events: Sub
     place = request.app.state.streams.enter(actor.name)
     try:
         await events.__aenter__()
-        lines = _lines(events, stopping, _now_and_then(lambda: access.still(actor, authorization)), place)
+        is_allowed = _now_and_then(lambda: access.still(actor, authorization))
+        lines = _lines(events, stopping, is_allowed, place, whole=may_see_tracebacks(actor.role))
     except BaseException:
         place.leave()
         raise
@@ -183,7 +185,7 @@ async def _streamed(request: Request[Any, Any, Any], access: Access, events: Sub
 
 
 async def _lines(
-    events: Subscription, stopping: asyncio.Event, is_allowed: Callable[[], bool], place: Place
+    events: Subscription, stopping: asyncio.Event, is_allowed: Callable[[], bool], place: Place, *, whole: bool
 ) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     quiet_since = loop.time()
@@ -199,7 +201,7 @@ async def _lines(
             if coming.done() and is_allowed():
                 event = coming.result()
                 coming = None
-                yield _message(event)
+                yield _message(event, whole=whole)
                 quiet_since = loop.time()
             elif not coming.done() and not stopping.is_set() and loop.time() - quiet_since >= KEEP_ALIVE:
                 quiet_since = loop.time()
@@ -238,7 +240,7 @@ async def _let_go(events: Subscription, coming: asyncio.Future[EventRecord] | No
         await events.aclose()
 
 
-def _message(event: EventRecord) -> bytes:
+def _message(event: EventRecord, *, whole: bool) -> bytes:
     head = FeedHead(event.instance_id, event.sequence, event.at, event.workflow, event.life)
-    value = feed_value(head, event.event)
+    value = feed_value(head, event.event if whole else without_tracebacks(event.event))
     return f"id: {event.position}\nevent: {event.type}\ndata: ".encode() + value + b"\n\n"

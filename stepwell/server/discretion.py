@@ -1,0 +1,68 @@
+"""Tracebacks name paths and values: they are for those who operate. To others an error is its type and message."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from litestar import Litestar, Request, Response
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stepwell.schemas.events import WorkflowReopened
+from stepwell.server.tokens import Role
+
+_MAY_SEE: Final = (Role.OPERATOR, Role.ADMIN)
+_FIELD: Final = "traceback"
+
+
+def may_see_tracebacks(role: Role) -> bool:
+    """Whether holders of a role are shown them."""
+    return role in _MAY_SEE
+
+
+def without_tracebacks(value: Any) -> Any:
+    """The same without any traceback. What users have made is left as it is: it holds no structs of ours."""
+    if isinstance(value, WorkflowReopened):
+        return replace(value, state=_state(value.state))
+    if isinstance(value, Struct):
+        changed = {}
+        for name in value.__struct_fields__:
+            before = getattr(value, name)
+            after = "" if name == _FIELD and isinstance(before, str) else without_tracebacks(before)
+            if after is not before:
+                changed[name] = after
+        return replace(value, **changed) if changed else value
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Struct) for item in value):
+        return type(value)(map(without_tracebacks, value))
+    if isinstance(value, dict) and any(isinstance(item, Struct) for item in value.values()):
+        return {key: without_tracebacks(item) for key, item in value.items()}
+    return value
+
+
+def _state(plain: Any) -> Any:
+    """An instance as an event carries it: errors are where the struct has them."""
+    if not isinstance(plain, dict):
+        return plain
+    made = {key: _error(item) if key == "error" else item for key, item in plain.items()}
+    steps = made.get("steps")
+    if isinstance(steps, dict):
+        made["steps"] = {key: _state(step) for key, step in steps.items()}
+    for name in ("rollback", "current", "ending"):
+        made |= {name: _state(made[name])} if name in made else {}
+    return made
+
+
+def _error(plain: Any) -> Any:
+    return {key: item for key, item in plain.items() if key != _FIELD} if isinstance(plain, dict) else plain
+
+
+class DiscreetResponse(Response[Any]):
+    """An answer that shows tracebacks to those alone who may see them."""
+
+    def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **more: Any) -> ASGIResponse:
+        """As the class above."""
+        actor = request.scope["state"].get("actor")
+        if actor is not None and not may_see_tracebacks(actor.role):
+            self.content = without_tracebacks(self.content)
+        return super().to_asgi_response(app, request, **more)
