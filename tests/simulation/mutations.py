@@ -393,6 +393,7 @@ _follow = Subscriber.follow
 
 _REFUSED = Bias(rates=STORMY._replace(refused=0.05, doubt=0.05))
 _DEADLY = Bias(deadly=0.1)
+_REPEATS = Bias(chaos=("kill", "mistake"), every=0.5, rates=STORMY._replace(forgetful=0.2))
 _SNAPSHOTS = Bias(tail=500)
 _DEATHS = Bias(chaos=("kill", "freeze", "stop"), every=1.5)
 _ZOMBIES = Bias(chaos=("lag", "lie", "freeze"), every=1.5)
@@ -475,11 +476,9 @@ MUTATIONS: dict[str, Mutation] = {
     "what kills its workers is run for ever": Mutation(
         [(worker.Worker, "__init__", _lets_runs_be_lost_for_ever)], bias=Bias(chaos=("kill", "mistake"), every=0.5)
     ),
-    "work that comes again is run without a look": Mutation([(Repeats, "is_wanted", _always_wanted)]),
+    "work that comes again is run without a look": Mutation([(Repeats, "is_wanted", _always_wanted)], 200, _REPEATS),
     "outcomes that nobody has followed yet are overlooked": Mutation(
-        [(_Partition, "_read_commands", _looks_at_events_alone)],
-        400,
-        Bias(chaos=("kill", "stop", "mistake"), every=0.7),
+        [(_Partition, "_read_commands", _looks_at_events_alone)], 400, _REPEATS
     ),
     "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
