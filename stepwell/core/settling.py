@@ -11,7 +11,7 @@ from stepwell.core.decision import Decision
 from stepwell.core.ending import end_failed
 from stepwell.core.plan import PlanStep
 from stepwell.core.rollback import retried
-from stepwell.core.state import StepState
+from stepwell.core.state import QUARANTINED, StepState
 from stepwell.schemas.events import ErrorInfo, IncidentRaised, StepFailed, StepSucceeded
 
 
@@ -80,6 +80,8 @@ def fail_step(
         decision.emit(replace(failed, action="skip", joins=decision.reach(plan_step)))
     elif on_failure == "pause":
         decision.emit(replace(failed, action="pause"))
+        if decision.instance().incident == QUARANTINED:  # that goes on: what was under way is still to be run anew
+            return
         message = f'step "{step_id}" failed: {error.type}: {error.message}'
         decision.emit(IncidentRaised("step_failed", message, step_id=step_id))
     elif on_failure == "rollback":

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow
+from stepwell.schemas.commands import (
+    CancelWorkflow,
+    PauseWorkflow,
+    QuarantineInstance,
+    ResumeWorkflow,
+    RollbackWorkflow,
+)
 from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import RollbackStarted, WorkflowCancelled, WorkflowEnding, WorkflowFailed
+from stepwell.schemas.events import ErrorInfo, RollbackStarted, WorkflowCancelled, WorkflowEnding, WorkflowFailed
 from tests.core.build import in_hand, started, statuses, step, workflow
 from tests.core.invariants import Watch
 from tests.core.model import Engine
@@ -186,3 +192,21 @@ def test_after_such_an_end_a_resume_goes_on_at_all_that_failed():
     engine.complete("mend-b")
     engine.send(ResumeWorkflow(engine.id, "retry", "r"))
     assert sorted(in_hand(engine)) == ["a", "b", "other"]
+
+
+@pytest.mark.parametrize("word", ["a child's end", "a person's"])
+def test_no_failure_ends_a_quarantine_so_what_was_under_way_is_run_anew(word):
+    """What people and other workflows say is heard meanwhile; a failure by it must not take the incident's place."""
+    waits = (
+        step("waits", type="workflow_trigger", on_failure="pause", config={"workflow": "other"})
+        if word == "a child's end"
+        else step("waits", type="approval_gate", on_failure="pause")
+    )
+    engine = started(waits, step("work"))
+    engine.send(QuarantineInstance(engine.id, ErrorInfo("KeyError", "a bug")))
+    lost = engine.item("work").step.run
+    engine.send(engine.word("waits", "no", well=False))
+    assert (statuses(engine)["waits"], engine.latest.incident) == ("failed", "quarantined")
+    engine.send(ResumeWorkflow(engine.id, "retry", "r"))
+    assert statuses(engine) == {"waits": "waiting", "work": "ready"}
+    assert engine.item("work").step.run > lost
