@@ -25,6 +25,10 @@ from stepwell.schemas.events import ErrorInfo, Event
 # far below Kafka's 1 MB for ordinary inputs, and amortise the cost of a record.
 BUDGET: Final = 256
 
+# What the steps of one decision may use together without being counted: each so little that all are one step's worth.
+_HARDLY_ANY_WORK: Final = MAX_WORK - MAX_WORK // BUDGET
+_HARDLY_ANYTHING_MADE: Final = MAX_MADE - MAX_MADE // BUDGET
+
 START_OF_HISTORY: Final = 1  # the sequence of WorkflowStarted: the earliest point to roll back to
 
 
@@ -76,6 +80,7 @@ class Decision:
     Attributes:
         events: In order; none where the command changes nothing (``note`` says why).
         state: After the events.
+        most: Events after which the rest is deferred.
     """
 
     def __init__(self, state: InstanceState | None, instance_id: str, circumstances: Circumstances) -> None:
@@ -87,20 +92,20 @@ class Decision:
         self.now = circumstances.now
         self._plan: Plan | None = None
         self.freed: list[tuple[int, str]] = []  # steps whose dependencies are settled: a heap, in written order
+        self.most = circumstances.budget
         self._used = 0.0  # of one step's meter, by all the steps together
-
-    @property
-    def full(self) -> bool:
-        """Whether it has as many events as one command may lead to, or has computed as much: the rest is deferred."""
-        return len(self.events) >= self.circumstances.budget or self._used >= 1
 
     def evaluation(self, scope: Mapping[str, Any]) -> Evaluation:
         """What pays for all that is evaluated for one step."""
         return Evaluation(scope, MAX_WORK, self.circumstances.room)
 
     def count(self, evaluation: Evaluation) -> None:
-        """Count what an evaluation has used."""
+        """Count what an evaluation has used. After as much as one step may use, the rest is deferred."""
+        if evaluation.left > _HARDLY_ANY_WORK and evaluation.room > _HARDLY_ANYTHING_MADE:
+            return
         self._used += evaluation.used
+        if self._used >= 1:
+            self.most = 0
 
     def emit(self, event: Event) -> None:
         """Add an event and fold it."""

@@ -96,7 +96,15 @@ class Expression:
             LimitError: It takes more work, or makes more, than there is for it.
             ExpressionError: For whatever else goes wrong: a missing name or key, wrong types, a limit.
         """
-        return self.evaluate_in(Evaluation(scope))
+        run = self._run
+        if run is None:
+            return self.evaluate_in(Evaluation(scope))
+        try:  # as there, but for what it costs: alone, its parts are few
+            return run(Evaluation(scope))
+        except ExpressionError:
+            raise
+        except Exception as error:
+            raise self._failure(error) from error
 
     def evaluate_in(self, evaluation: Evaluation) -> Any:
         """The same within an evaluation that goes on: several expressions pay from its meter.
@@ -112,15 +120,15 @@ class Expression:
                 run = compiler.build(tree)
                 object.__setattr__(self, "_parts", compiler.parts)
                 object.__setattr__(self, "_run", run)  # frozen for whoever shares it
-            evaluation.left -= self._parts
-            value = run(evaluation)
+            evaluation.left -= self._parts  # whoever looks at data next sees whether it was too much
+            return run(evaluation)
         except ExpressionError:
             raise
         except Exception as error:
-            raise ExpressionError(f"{shorten(self.source)}: {describe(error)}") from error
-        if evaluation.left < 0:
-            raise evaluation.exceeded(f"{shorten(self.source)}: there is too much data")
-        return value
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> ExpressionError:
+        return ExpressionError(f"{shorten(self.source)}: {describe(error)}")
 
 
 def compile_expression(source: str) -> Expression:

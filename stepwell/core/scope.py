@@ -153,7 +153,7 @@ def step_input(
         elif step.output is not None:
             merged[other] = step.output
     merged.update(extra)
-    run.make(_ENTRY * len(merged))
+    run.room -= _ENTRY * len(merged)  # of few records, whose entries alone are never too many
     return merged
 
 

@@ -42,7 +42,7 @@ def settle_up(decision: Decision) -> None:
         return
     if decision.freed:
         _defer(decision)
-    elif _nothing_is_left(state) and not decision.full:
+    elif _nothing_is_left(state) and len(decision.events) < decision.most:
         _complete(decision)
 
 
@@ -51,7 +51,7 @@ def _next(decision: Decision) -> str | None:
     state = decision.instance()
     if state.status is not WorkflowStatus.RUNNING or state.rollback is not None:
         return None
-    if decision.full:
+    if len(decision.events) >= decision.most:
         return None
     limit = decision.plan().definition.max_parallel_steps
     if limit is not None and state.active >= limit:

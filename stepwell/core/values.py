@@ -41,8 +41,10 @@ class Evaluation(Meter):
 
     def __init__(self, scope: Mapping[str, Any], work: int = MAX_WORK, made: int = MAX_MADE) -> None:
         self.scope = scope
-        self.left = self._work = work
-        self.room = self._made = made
+        self.left = work
+        self.room = made
+        self._work = work
+        self._made = made
 
 
 def plain(value: Any, run: Meter | None = None, *, made: bool = True) -> Any:
