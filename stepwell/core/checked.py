@@ -7,13 +7,16 @@ from typing import Any, Final
 
 import msgspec
 
+from stepwell.core.meter import Meter
 from stepwell.core.plan import Plan, compile_plan
+from stepwell.core.schema_bounds import MAX_CHECK
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions import Definition
 from stepwell.schemas.loaded import Loaded
 from stepwell.schemas.places import Path, locate
 
 _MOST_ROUNDS: Final = 8
+_MOST_STEPS: Final = 20_000  # of all rounds together: each is as much work as the first
 _UNTRUSTED: Final = re.compile(r"does not depend on, directly or not|is called \"(?:error|failed_step)\"")
 _NAMED: Final = re.compile(r': (?:unknown step )?"([^"]*)"')
 
@@ -47,14 +50,18 @@ def _all_problems(definition: Definition, first: list[str]) -> list[str]:
     found = dict.fromkeys(first)
     plain = msgspec.to_builtins(definition)
     new, trusted = first, True
-    for _ in range(_MOST_ROUNDS):
+    schemas, needed = Meter(MAX_CHECK), 0
+    for _ in range(max(1, min(_MOST_ROUNDS, _MOST_STEPS // max(1, len(definition.steps))))):
         for problem in new:
             mended = _mend(plain, problem)
             if mended is None:
                 return list(found)
             trusted = trusted and mended
+        if schemas.left < needed:  # what would be told then is wrong with nothing but this
+            break
+        before = schemas.left
         try:
-            compile_plan(msgspec.convert(plain, Definition))
+            compile_plan(msgspec.convert(plain, Definition), schemas)
         except DefinitionError as error:
             new = [problem for problem in error.problems if problem not in found]
         except msgspec.ValidationError:
@@ -63,6 +70,7 @@ def _all_problems(definition: Definition, first: list[str]) -> list[str]:
             break
         if not new:
             break
+        needed = before - schemas.left
         # An order that was taken out is no order that is missing.
         found.update(dict.fromkeys(problem for problem in new if trusted or not _UNTRUSTED.search(problem)))
     return list(found)

@@ -134,11 +134,15 @@ class Plan:
         return frozenset(names)
 
 
-def compile_plan(definition: Definition) -> Plan:
+def compile_plan(definition: Definition, schemas: Meter | None = None) -> Plan:
     """Check a definition whole and compile it.
 
     What is compiled is what would be read back from the log, so that a definition built in Python and the same one
     registered by somebody else are one: a ``timeout_seconds=30`` is a float, keys are in the canonical order.
+
+    Args:
+        definition: In the canonical form.
+        schemas: What pays for seeing whether its schemas are any; by default a meter of its own.
 
     Raises:
         DefinitionError: With every problem found, each naming its place, such as
@@ -151,18 +155,18 @@ def compile_plan(definition: Definition) -> Plan:
         raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
-    return _Compiler(definition, hash_canonical(canonical)).compile()
+    return _Compiler(definition, hash_canonical(canonical), schemas or Meter(MAX_CHECK)).compile()
 
 
 class _Compiler:
-    def __init__(self, definition: Definition, digest: str) -> None:
+    def __init__(self, definition: Definition, digest: str, schemas: Meter) -> None:
         self.definition = definition
+        self.schemas = schemas  # pays for all of them
         self.problems: list[str] = []
         self.plan = Plan(definition, digest)
         suggestions = Suggestions()
         self.graph = Graph(definition, self.problems, suggestions)
         self.references = References(self.plan.steps, suggestions)
-        self.schemas = Meter(MAX_CHECK)  # pays for all of them
 
     def compile(self) -> Plan:
         plan, definition = self.plan, self.definition

@@ -35,6 +35,7 @@ _GOES_THROUGH: Final = frozenset({
     "unevaluatedProperties",
 })  # fmt: skip
 _REFERS: Final = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
+_COMPARES: Final = frozenset({"enum", "const"})
 _TRIES: Final = ("allOf", "anyOf", "oneOf")
 
 _Keyword = Callable[..., Any]
@@ -84,7 +85,7 @@ def bounded(draft: Any) -> Any:
 def _paid(name: str, check: _Keyword) -> _Keyword:
     def keyword(validator: Any, value: Any, data: Any, schema: Any) -> Iterator[Any]:
         cost = _KEYWORD
-        if isinstance(value, (Mapping, list)):
+        if isinstance(value, (Mapping, list)) and name not in _COMPARES:
             cost += len(value) if name in _TRIES else len(value) // 4
             if name in ("dependentRequired", "dependencies") and isinstance(value, Mapping):
                 cost += sum([len(names) for names in value.values() if isinstance(names, list)]) // 8

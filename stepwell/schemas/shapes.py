@@ -53,7 +53,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1024)  # a key that is wrong once is often wrong everywhere
 def _unknown_key(key: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key[:64], known, n=1, cutoff=0.6)
     same = [other for group in _SAME if key in group for other in group if other in known]
     meant = same[:1] or near
     hint = f', did you mean "{meant[0]}"?' if meant else f"; there are {', '.join(known)}" if known else "; none are"
@@ -63,7 +63,7 @@ def _unknown_key(key: str, known: tuple[str, ...]) -> str:
 def unknown_value(value: str, known: Iterable[str], what: str = "value") -> str:
     """What is wrong with a choice among some words."""
     known = list(known)
-    near = difflib.get_close_matches(value, known, n=1)
+    near = difflib.get_close_matches(value[:64], known, n=1)
     hint = f', did you mean "{near[0]}"? There are' if near else "; there are"
     return f'unknown {what} "{value}"{hint} {", ".join(known)}'
 

@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Any, Final
 
 from stepwell.errors import DefinitionError
+from stepwell.schemas.bounds import MOST_BYTES, TooLargeError
 from stepwell.schemas.literals import literal
 
 
@@ -67,12 +68,15 @@ def substitute(definition: dict[str, Any], values: Mapping[str, Any], *, place: 
     """
     work = _Work(values)
     made: dict[str, Any] = {}
-    for key, value in definition.items():
-        at = f"definition.{key}"
-        if key == "steps" and isinstance(value, (list, dict)):
-            made[key] = work.steps(value, at)
-        else:
-            made[key] = work.value(value, at, _Reads.TEMPLATE if key == "output" else _Reads.TEXT)
+    try:
+        for key, value in definition.items():
+            at = f"definition.{key}"
+            if key == "steps" and isinstance(value, (list, dict)):
+                made[key] = work.steps(value, at)
+            else:
+                made[key] = work.value(value, at, _Reads.TEMPLATE if key == "output" else _Reads.TEXT)
+    except TooLargeError as error:
+        raise DefinitionError([str(error)], place=place, remedy="Give shorter values.") from None
     if work.problems:
         raise DefinitionError(work.problems, place=place)
     return made
@@ -82,6 +86,8 @@ class _Work:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
         self.problems: list[str] = []
+        self._sizes: dict[str, int] = {}
+        self._room = MOST_BYTES
 
     def steps(self, steps: Any, at: str) -> Any:
         if isinstance(steps, dict):
@@ -157,11 +163,20 @@ class _Work:
 
     def _look_up(self, name: str, at: str) -> Any:
         if name in self.values:
+            self._make(name, at)
             return self.values[name]
         near = difflib.get_close_matches(name, list(self.values), n=1)
         hint = f', did you mean "{near[0]}"?' if near else "; write $${ for a literal ${"
         self.problems.append(f'{at}: there is no parameter "{name}"{hint}')
         return ""
+
+    def _make(self, name: str, at: str) -> None:
+        """Count a value as often as it is put somewhere, before it is: a definition has no more bytes than these."""
+        if name not in self._sizes:
+            self._sizes[name] = len(json.dumps(self.values[name], default=str))
+        self._room -= self._sizes[name]
+        if self._room < 0:
+            raise TooLargeError(f"{at}: the parameters make it larger than {MOST_BYTES:,} bytes")
 
     def _as_text(self, marker: re.Match[str], at: str) -> str:
         return "${" if marker[1] is None else _text(self._look_up(marker[1], at))

@@ -141,7 +141,10 @@ async def list_templates() -> TemplateList:
     responses=also(HTTPStatus.OK, Registered, "It is registered already, and stays as it is"),
 )  # fmt: skip
 async def create(
-    client: NamedDependency[Client], template: FromPath[str], data: JSONBody[Creation | None] = None
+    request: Request[Any, Any, Any],
+    client: NamedDependency[Client],
+    template: FromPath[str],
+    data: JSONBody[Creation | None] = None,
 ) -> Response[Registered]:
     """Create a workflow from a template: check its parameters, and register it."""
     # By name alone: what the terminal takes for a path would read any file of the server.
@@ -150,10 +153,16 @@ async def create(
         raise UnknownWorkflowError(
             f"there is no template {template!r}", remedy="GET /v1/templates shows those that there are."
         )
-    asked = data or Creation()
-    plain = instantiate(blueprint, asked.parameters, name=asked.name)
-    loaded = read_definition(plain, place=f"template {template}")
-    return await add(client, compile_loaded(loaded), loaded.dialect)
+    turns: Turns = request.app.state["turns"]
+    async with turns.turn(actor_of(request)):
+        loaded, plan = await asyncio.to_thread(_instantiated, blueprint, data or Creation())
+    return await add(client, plan, loaded.dialect)
+
+
+def _instantiated(blueprint: Blueprint, data: Creation) -> tuple[Loaded, Plan]:
+    plain = instantiate(blueprint, data.parameters, name=data.name)
+    loaded = read_definition(plain, place=f"template {blueprint.template}")
+    return loaded, compile_loaded(loaded)
 
 
 router = Router(

@@ -7,6 +7,7 @@ and to whichever server of the log, is understood; and until somebody triggers i
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import uuid
@@ -176,7 +177,8 @@ async def _registered(client: Client, plan: Plan) -> Plan:
     await client.registry.catch_up()
     there = client.registry.resolve(definition.name, definition.version)
     if there is not None and there.hash != plan.hash:
-        plan = compile_plan(replace(definition, version=f"{definition.version}+{plan.hash[:_HASH]}"))
+        another = replace(definition, version=f"{definition.version}+{plan.hash[:_HASH]}")
+        plan = await asyncio.to_thread(compile_plan, another)
     return await client.registry.register(plan.definition, plan, sender=client.sender)
 
 

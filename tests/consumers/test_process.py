@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import json
+import threading
 import time
 
 import pytest
@@ -10,10 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.consumers.builtin import BUILTIN
-from stepwell.consumers.builtin.process import RuleError, ValidationError, apply_rules, compile_rules
+from stepwell.consumers.builtin.process import (
+    MOST_MADE,
+    MOST_WORK,
+    RuleError,
+    RuleLimitError,
+    ValidationError,
+    apply_rules,
+    compile_rules,
+)
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.failures import describe
 from stepwell.core.retry import is_retryable
+from stepwell.core.values import Evaluation
 from stepwell.schemas.definitions import Retry
 from stepwell.schemas.events import StepReady
 from stepwell.schemas.work import WorkItem
@@ -390,3 +400,83 @@ def test_ten_thousand_rows_take_well_under_a_second():
     with usual_seconds() as took:
         assert len(apply_rules(rows, several)) == 10
     assert took.seconds < 2
+
+
+# --- What may be computed -------------------------------------------------------------------------------------
+
+ROWS = [{"id": n, "t": "a" * 100} for n in range(9_000)]
+WIDE = [{"k": 1} | {f"c{n}": n for n in range(300)}] * 300
+OTHER = [{"k": 1} | {f"d{n}": n for n in range(300)}] * 300
+
+
+@pytest.mark.parametrize(
+    ("data", "several"),
+    [
+        (ROWS, [{"type": "transform", "field": "[].t", "operation": "replace", "old": "a", "new": "b" * 1_000}]),
+        (ROWS, [{"type": "transform", "field": "[].d", "operation": "default", "value": "x" * 900_000}]),
+        (ROWS, [{"type": "map", "set": {"a": "row", "b": "row"}}] * 40),
+        (ROWS, [{"type": "map", "set": {f"a{n}": "str(row)" for n in range(99)}}]),
+        (ROWS, [{"type": "filter", "where": "id >= 0"}] * 2_000),
+        ({"l": WIDE, "r": OTHER}, [{"type": "join", "left": "l", "right": "r", "on": "k"}]),
+        ({"l": [{"k": 1}] * 300, "r": [{"k": 1, "z": 2}] * 300},
+         [{"type": "join", "left": "l", "right": "r", "on": "k", "prefix": "p" * 100_000}]),
+        ({"l": [{"k": n} for n in range(3_000)], "r": [{"k": -n - 1, f"z{n}": 2} for n in range(3_000)]},
+         [{"type": "join", "left": "l", "right": "r", "on": "k", "how": "left", "prefix": "p" * 100_000}]),
+        ({"r": ROWS}, [{"type": "validate", "field": "r[]", "schema": {"allOf": [{"uniqueItems": True}] * 300}}]),
+    ],
+)  # fmt: skip
+def test_rules_that_multiply_are_stopped_while_they_do(data, several):
+    with pytest.raises(RuleError) as caught:
+        apply_rules(data, several)
+    error = caught.value
+    assert isinstance(error, RuleLimitError)
+    assert error.used > error.limit
+    assert f"{error.limit:,} are allowed" in error.message
+    assert error.place
+    assert not is_retryable(Retry(max_attempts=3), describe(error))
+
+
+def test_all_rules_of_a_step_pay_from_one_meter():
+    rule = {"type": "sort", "by": "id"}
+    once = Evaluation({}, MOST_WORK, MOST_MADE)
+    for apply in compile_rules([rule], once):
+        apply(ROWS)
+    cost = MOST_WORK - once.left
+    few = Evaluation({}, 3 * cost + 1, MOST_MADE)
+    first, *others = compile_rules([rule] * 4, few)
+    for apply in (first, *others[:2]):
+        apply(ROWS)
+    with pytest.raises(RuleLimitError, match="units of work"):
+        others[2](ROWS)
+
+
+def test_usual_rules_on_ten_thousand_rows_take_a_small_part_of_the_meter():
+    rows = [{"id": n, "name": f" row {n} ", "amount": n % 97, "group": n % 10} for n in range(10_000)]
+    several = [
+        {"type": "transform", "field": "[].name", "operation": "trim"},
+        {"type": "map", "set": {"double": "amount * 2"}},
+        {"type": "filter", "where": "double > 20"},
+        {"type": "sort", "by": "amount"},
+    ]
+    run, data = Evaluation({}, MOST_WORK, MOST_MADE), rows
+    for apply in compile_rules(several, run):
+        data = apply(data)
+    assert MOST_WORK - run.left < MOST_WORK // 10
+    assert MOST_MADE - run.room < MOST_MADE // 10
+
+
+async def test_rules_run_beside_the_loop():
+    """Others of the process have their turns meanwhile."""
+    thread = threading.get_ident()
+    seen = []
+
+    class Seen(dict):
+        def get(self, *arguments):
+            seen.append(threading.get_ident())
+            return super().get(*arguments)
+
+    config = {"rules": [{"type": "transform", "field": "a", "operation": "upper"}]}
+    step = StepReady(step_id="clean", run=1, step_type="process", config=config)
+    assert await BUILTIN["process"](Seen(a="x"), StepContext(WorkItem("i", "w", "1", 1, step))) == {"a": "X"}
+    assert seen
+    assert thread not in seen
