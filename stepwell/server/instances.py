@@ -113,7 +113,7 @@ async def get_one(client: NamedDependency[Client], instance_id: Id) -> InstanceV
     return await client.get(instance_id)
 
 
-@get("/v1/instances/batch", guards=[requires(Role.VIEWER)], include_in_schema=False)  # it is described as any other
+@get("/v1/instances/batch", guards=[requires(Role.VIEWER)], operation_id="getInstanceCalledBatch")
 async def get_batch(client: NamedDependency[Client]) -> InstanceView:
     """The instance that somebody has called `batch`, should there be one: its path is that of batches, too."""
     return await client.get("batch")

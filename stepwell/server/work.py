@@ -118,11 +118,13 @@ def _check_names(**names: str) -> None:
     """Refuse a name that would spoil the line in which people read it.
 
     Raises:
-        RefusedError: 400.
+        RefusedError: 422.
     """
     for place, name in names.items():
         if not is_plain(name):
-            raise RefusedError(HTTPStatus.BAD_REQUEST, f"{name!a} {NOT_PLAIN}", place=place.replace("_", "."))
+            raise RefusedError(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"{name!a} {NOT_PLAIN}", place=place.replace("_", ".")
+            )
 
 
 @post("/claim", guards=[requires(Role.WORKER)], operation_id="claimSteps", status_code=HTTPStatus.OK)

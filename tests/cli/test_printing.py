@@ -111,7 +111,7 @@ async def test_names_that_workers_give_over_http_are_plain(tmp_path):
     async with server(tmp_path) as (_, http, _):
         for odd in ("\x1b[2J", "\u202e", "\n"):
             answer = await http.post("/v1/work/claim", json={"worker": f"w{odd}", "handlers": ["a"]})
-            assert answer.status_code == 400
+            assert answer.status_code == 422
             assert "control characters" in answer.json()["detail"]
             started = await http.post("/v1/instances", json={"workflow": "w", "id": f"w{odd}"})
             assert started.status_code == 422

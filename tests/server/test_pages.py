@@ -112,7 +112,7 @@ async def test_what_the_page_fills_in_by_itself_is_taken_by_every_route_that_rea
     tried = 0
     for path, operations in described["paths"].items():
         get = operations.get("get")
-        if get is None or path.endswith("/events"):  # a stream has no end
+        if get is None or path.endswith(("/events", "/batch")):  # a stream has no end; an instance has to be there
             continue
         filled, needs = {}, False
         for parameter in get.get("parameters", ()):
