@@ -2,7 +2,8 @@
 
 W1 throughput, W2 latency, W3 fan-out and fan-in, CHAIN a long chain, START a whole ``stepwell run``, W4 recovery
 from a kill, W5 replay and read models, W6 many live instances, W7 growth of the log, W8 look-ups, W9 HTTP, FLOOD
-200,000 submissions at once, COMPILE a definition of 10,000 steps made ready, EXPR conditions evaluated.
+200,000 submissions at once, PRIORITY one that matters behind 9,000 that do not, COMPILE a definition of 10,000 steps
+made ready, EXPR conditions evaluated.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import stepwell
-from benchmarks import apart, flood, http, language, lookups, pace, recovery, volume
+from benchmarks import apart, flood, http, language, lookups, pace, priority, recovery, volume
 from benchmarks.common import HANDLERS
 from benchmarks.yardstick import yardstick
 
@@ -43,6 +44,7 @@ FOLDER_WORKLOADS: dict[str, OnFolder] = {
     "W8": lookups.w8,
     "W9": http.w9,
     "W9-apart": lambda folder: http.w9(folder, apart=True),
+    "PRIORITY": lambda folder: priority.priority(f"file:{folder}/log.db"),
     "FLOOD": lambda folder: flood.flood(f"file:{folder}/log.db", 200_000),
     "COMPILE": language.compile_large,
     "EXPR": language.conditions,

@@ -32,12 +32,10 @@ class Ends(NamedTuple):
     Attributes:
         commands: An offset of ``commands``.
         starts: An offset of ``starts``.
-        due: A time, in milliseconds since 1970.
     """
 
     commands: int
     starts: int
-    due: int
 
 
 class Care:
@@ -49,6 +47,7 @@ class Care:
         most: How many processes may die over one command.
 
     Attributes:
+        alone: Whether the next command is named and decided alone.
         continuing: How many instances are still to be asked whether they have more to start.
     """
 
@@ -59,7 +58,7 @@ class Care:
         self._deaths = deaths
         self._died_over = [claim.deciding for claim in deaths if claim.deciding is not None]
         self._most = most
-        self._alone = False
+        self.alone = False
         self.continuing = continuing
 
     def of_commands(self, asked: Sequence[Asked], source: int, started: int) -> Deciding | None:
@@ -70,7 +69,7 @@ class Care:
             started: and of ``starts``.
         """
         if source + 1 >= self._until.commands and started + 1 >= self._until.starts:
-            self._alone = False
+            self.alone = False
             return None
         offsets = [(one.topic, one.record.offset) for one in asked]
         careful = self._any_below(self._until.commands, self._until.starts, offsets)
@@ -81,7 +80,7 @@ class Care:
 
     def of_timers(self, due: Sequence[DueTimer], source: int, started: int) -> Deciding | None:
         """Before some timers are fired: what is to be named of all of them."""
-        careful = bool(due) and due[0].due <= self._until.due
+        careful = any(one.old for one in due)
         suspected = bool(due) and any(due[0].due <= one.due for one in self._died_over)
         last = due[-1].due if due else 0
         together = Deciding(len(due), command="FireTimer", commands=source + 1, starts=started + 1, due=last)
@@ -96,8 +95,8 @@ class Care:
         return self._begin(together, careful, suspected)
 
     def _begin(self, together: Deciding, careful: bool, suspected: bool) -> Deciding | None:
-        self._alone = careful and (suspected or together.count == 1)
-        return together if careful and not self._alone else None
+        self.alone = careful and (suspected or together.count == 1)
+        return together if careful and not self.alone else None
 
     def _suspects(self, offsets: Sequence[tuple[str, int]]) -> bool:
         return any(
@@ -111,13 +110,9 @@ class Care:
     def _any_below(commands: int, starts: int, offsets: Sequence[tuple[str, int]]) -> bool:
         return any(offset < (commands if topic == COMMANDS else starts) for topic, offset in offsets)
 
-    def is_alone(self, ahead: int) -> bool:
-        """Whether the next command is named and decided alone.
-
-        Args:
-            ahead: Its offset on ``starts``, where it has not had its turn; else -1.
-        """
-        return self._alone or 0 <= ahead < self._until.starts
+    def look_at(self, start: int) -> None:
+        """Before a start that is taken out of turn for a command: it is named alone, if it was there."""
+        self.alone = self.alone or start < self._until.starts
 
     def name(self, command: Command | InternalCommand, place: str, source: int, started: int, due: int) -> Deciding:
         """What is to be named of one command.
@@ -126,7 +121,7 @@ class Care:
             place: Where it stands.
             due: When it is due, where it is a timer; else 0.
         """
-        self._alone = True  # whatever is decided behind it, too: nothing else names that
+        self.alone = True  # whatever is decided behind it, too: nothing else names that
         named = Deciding(1, command.instance_id, type(command).__name__, place, source + 1, started + 1, due)
         return replace(named, deaths=deaths_over(self._deaths, named))
 

@@ -26,11 +26,16 @@ _RESUMES: Final = (WorkflowResumed, WorkflowReopened)
 
 
 class DueTimer(NamedTuple):
-    """A timer, and when it is due, in milliseconds since 1970."""
+    """A timer, and when it is due, in milliseconds since 1970.
+
+    Attributes:
+        old: Whether it was there when the partition was taken over.
+    """
 
     due: int
     instance_id: str
     timer: str
+    old: bool = False
 
     def holds(self, instance: InstanceState | None) -> bool:
         """Whether it is still to fire. Of a quarantined instance none does, until it is resumed."""
@@ -45,10 +50,10 @@ class DueTimers:
     def __init__(self) -> None:
         self._heap: list[DueTimer] = []
 
-    def arm(self, instance: InstanceState) -> None:
+    def arm(self, instance: InstanceState, *, old: bool = False) -> None:
         """Note all that an instance has."""
         for timer, due in instance.timers.items():
-            heapq.heappush(self._heap, DueTimer(due, instance.id, timer))
+            heapq.heappush(self._heap, DueTimer(due, instance.id, timer, old))
 
     def note(self, transition: Transition, after: InstanceState) -> None:
         """Note those that a transition has set."""

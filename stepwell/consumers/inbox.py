@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from stepwell.consumers.admission import Admission
+from stepwell.consumers.waiting_starts import WaitingStarts
 from stepwell.core.partition import Place
 from stepwell.log.port import COMMANDS, STARTS, Log, Record
 
@@ -24,13 +25,23 @@ class _Lane:
         self._partition = partition
         self._reading: asyncio.Future[Sequence[Record]] | None = None
         self.position = position
+        self._fresh = False
 
     def arrival(self) -> asyncio.Future[Sequence[Record]]:
         if self._reading is None:
             read = self._log.read(self._topic, self._partition, self.position, limit=BATCH, wait=None)
             self._reading = asyncio.ensure_future(read)
             self._reading.add_done_callback(self._arrived)
+            self._fresh = True
         return self._reading
+
+    def read(self) -> Sequence[Record]:
+        """What has been read and not taken."""
+        return self._reading.result() if self._reading is not None and self._reading.done() else ()
+
+    def is_all(self) -> bool:
+        """Whether nothing waited but what has been read."""
+        return self._fresh and len(self.read()) < BATCH
 
     def take(self, most: int) -> Sequence[Record]:
         if self._reading is None or not self._reading.done() or not most:
@@ -40,6 +51,7 @@ class _Lane:
             records, left = records[:most], records[most:]
             self._reading = asyncio.get_running_loop().create_future()
             self._reading.set_result(left)
+            self._fresh = False
         if records:
             self.position = records[-1].offset + 1
         return records
@@ -47,6 +59,18 @@ class _Lane:
     def stop(self) -> None:
         if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
             self._reading.exception()  # asked for, so that asyncio does not complain
+
+
+class Arrived(NamedTuple):
+    """What is to be decided next.
+
+    Attributes:
+        ahead: Records of ``starts`` that are taken out of turn.
+    """
+
+    commands: Sequence[Record]
+    ahead: Sequence[Record]
+    starts: Sequence[Record]
 
 
 class Inbox:
@@ -62,6 +86,9 @@ class Inbox:
         self._admission = admission
         self._commands = _Lane(log, COMMANDS, partition, place.command, self._wake)
         self._starts = _Lane(log, STARTS, partition, place.start, self._wake)
+        self._waiting = WaitingStarts(log, partition, place.start)
+        self._log = log
+        self._partition = partition
         self._waiter: asyncio.Future[None] | None = None
         self._opening: asyncio.Future[None] | None = None
 
@@ -70,11 +97,12 @@ class Inbox:
         """Offset of the next record of ``commands``."""
         return self._commands.position
 
-    async def next(self, wait: float | None) -> tuple[Sequence[Record], Sequence[Record]]:
+    async def next(self, wait: float | None, ahead: int) -> Arrived:
         """Wait for records of ``commands``, or of ``starts`` where there is room for them.
 
         Args:
             wait: How many seconds at most; None for as long as it takes.
+            ahead: How many starts may be taken out of turn.
 
         Returns:
             Those of either; of ``starts`` only where all of ``commands`` that had arrived are among the others.
@@ -99,7 +127,19 @@ class Inbox:
                 if timer is not None:
                     timer.cancel()
         commands = self._commands.take(BATCH)
-        return commands, self._starts.take(admission.room()) if len(commands) < BATCH else ()
+        room = admission.room() if len(commands) < BATCH else 0
+        waiting = self._starts.read()
+        if not room or not waiting:
+            return Arrived(commands, (), ())
+        if self._starts.is_all() and len(waiting) <= room:
+            return Arrived(commands, (), self._starts.take(room))  # no priority changes that
+        if not await self._waiting.look(self._starts.position):
+            return Arrived(commands, (), ())
+        chosen = self._waiting.choose(min(room, BATCH), [record.offset for record in waiting], ahead)
+        reads = (self._log.read(STARTS, self._partition, offset, limit=1) for offset in chosen.ahead)
+        found = await asyncio.gather(*reads)
+        first = [one[0] for one, offset in zip(found, chosen.ahead, strict=True) if one and one[0].offset == offset]
+        return Arrived(commands, first, self._starts.take(chosen.in_turn))
 
     def _wake(self, _: asyncio.Future[Any] | None = None) -> None:
         if self._waiter is not None and not self._waiter.done():

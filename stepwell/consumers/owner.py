@@ -33,6 +33,7 @@ from stepwell.consumers.snapshotting import Covered, Snapshots, Tail
 from stepwell.consumers.strays import Asked, Strays, read_commands
 from stepwell.consumers.takeover import Possession, SurpriseError, claim_of, is_unsettled, take_over
 from stepwell.consumers.trouble import tell_trouble
+from stepwell.consumers.waiting_starts import MOST_AHEAD
 from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Acceptance, Stamp, proves, stamp_headers
 from stepwell.core.deaths import MOST_DEATHS, died_over
 from stepwell.core.effects import Effect, effects
@@ -148,7 +149,7 @@ class PartitionOwner:
         possession = await take_over(self._log, self.partition, self._name, self._clock.wall(), self._process)
         commands, starts = [await self._log.end(topic, self.partition) for topic in (COMMANDS, STARTS)]
         self._time = PartitionClock(self._clock, self.partition, possession.state.at)
-        until = Ends(commands, starts, self._time.now())
+        until = Ends(commands, starts)
         self._begin(possession, until, await self._deaths(possession.claims))
         self._taken_at = asyncio.get_running_loop().time()
         work = asyncio.ensure_future(self._work())
@@ -198,7 +199,7 @@ class PartitionOwner:
         tail = Tail(possession.tail_bytes, possession.tail_since)
         self._snapshots = Snapshots(self._log, self.partition, possession.reader, tail, owner=self._name)
         for instance in possession.state.instances.values():
-            self._timers.arm(instance)
+            self._timers.arm(instance, old=True)
         going_on = (instance.id for instance in possession.state.instances.values() if may_continue(instance))
         self._continuing.extend(sorted(going_on))  # a map's own order hangs on the hash seed
         self._care = Care(until, deaths, continuing=len(self._continuing), most=self._most_deaths)
@@ -225,18 +226,20 @@ class PartitionOwner:
                 self._asked_at = self.epoch + self.index
                 self._send_again()
             wait = 0.0 if self._continuing else LONGEST_WAIT if self._behind else self._until_next_timer()
-            commands, starts = await self._inbox.next(wait)
-            if commands:
-                self._behind = len(commands) == BATCH or self._inbox.position < self._asked
-            elif wait != 0.0 and not starts:  # nothing has come in all that time
+            arrived = await self._inbox.next(wait, MOST_AHEAD - len(self.speculative.place.ahead))
+            if arrived.commands:
+                self._behind = len(arrived.commands) == BATCH or self._inbox.position < self._asked
+            elif wait != 0.0 and not (arrived.ahead or arrived.starts):  # nothing has come in all that time
                 self._behind = False
-            asked = [*read_commands(COMMANDS, commands), *read_commands(STARTS, starts)]
+            ahead = read_commands(STARTS, arrived.ahead)
+            asked = [*read_commands(COMMANDS, arrived.commands), *ahead, *read_commands(STARTS, arrived.starts)]
+            out_of_turn = {one.record.offset for one in ahead}
             await self._strays.bring_to_safety(asked)  # before any transition covers their places
             await self._recall([one.command for one in asked], anew=True)
             batch: list[NewRecord] = []
             while True:
                 part, asked = await self._in_time(asked, batch)
-                await self._follow_all(part, batch)
+                await self._follow_all(part, batch, out_of_turn)
                 if not asked:
                     break
             await self._fire_timers(batch, self._came if self._behind else self._time.now())
@@ -266,19 +269,22 @@ class PartitionOwner:
             self._came = came
         return asked, []
 
-    async def _follow_all(self, asked: Sequence[Asked], batch: list[NewRecord]) -> None:
+    async def _follow_all(self, asked: Sequence[Asked], batch: list[NewRecord], out_of_turn: Collection[int]) -> None:
         await self._claim(self._care.of_commands(asked, self._source, self._started), batch)
         for one in asked:
-            offset = one.record.offset
+            offset, ahead = one.record.offset, -1
             if one.topic == COMMANDS:
                 self._source = offset
-            elif self.speculative.place.has_had(offset):
-                continue
             else:
-                self._started = offset
-            await self._follow(one, batch)
+                if offset in out_of_turn:
+                    ahead = offset
+                else:
+                    self._started = max(self._started, offset)
+                if self.speculative.place.has_had(offset):
+                    continue
+            await self._follow(one, batch, ahead=ahead)
 
-    async def _follow(self, one: Asked, batch: list[NewRecord]) -> None:
+    async def _follow(self, one: Asked, batch: list[NewRecord], *, ahead: int) -> None:
         command = one.command
         if command is None:
             return
@@ -290,7 +296,7 @@ class PartitionOwner:
             self._enter(command, None, note, batch, told=told)
         else:
             place = place_of(one.topic, one.record.offset)
-            await self._decide(command, batch, place=place, asked=one.record.headers)
+            await self._decide(command, batch, place=place, asked=one.record.headers, ahead=ahead)
 
     async def _recall(self, commands: Iterable[Command | None], *, anew: bool = False) -> None:
         """Look up the ids of starts whose instances may have been forgotten; must come before a batch is begun."""
@@ -314,7 +320,7 @@ class PartitionOwner:
             self._care.continuing -= 1
             instance = self.speculative.instances.get(instance_id)
             # What compiling its definition costs is part of deciding, where that is done with care.
-            if instance is not None and (self._care.is_alone(-1) or self._can_continue(instance)):
+            if instance is not None and (self._care.alone or self._can_continue(instance)):
                 await self._decide(ContinueWorkflow(instance_id), batch)
 
     def _can_continue(self, instance: InstanceState) -> bool:
@@ -336,6 +342,7 @@ class PartitionOwner:
                 if isinstance(start, StartWorkflow) and record.offset not in place.ahead:
                     named = place_of(STARTS, record.offset)
                     await self._recall([start])
+                    self._care.look_at(record.offset)  # nothing names it yet
                     await self._decide(start, batch, place=named, asked=record.headers, ahead=record.offset)
                     return
 
@@ -371,7 +378,7 @@ class PartitionOwner:
             self._reader.jump(self._proved.epoch, self._proved.index)
             await self._decider.learn(instance, command)
         suspect = None
-        if self._care.is_alone(ahead):
+        if self._care.alone:
             named = self._care.name(command, place, self._source, self._started, due)
             suspect = self._care.condemns(named)
             await self._claim(named if suspect is None else None, batch)

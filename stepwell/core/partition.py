@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from immutables import Map
 from msgspec import Struct
 from msgspec.structs import replace
@@ -38,7 +40,8 @@ class Place(Struct, frozen=True, gc=False):
         if stamp.started >= start:
             start = stamp.started + 1
         if stamp.ahead >= start and stamp.ahead not in ahead:
-            ahead = tuple(sorted((*ahead, stamp.ahead)))
+            at = bisect_left(ahead, stamp.ahead)
+            ahead = (*ahead[:at], stamp.ahead, *ahead[at:])
         while ahead and ahead[0] <= start:
             start = max(start, ahead[0] + 1)
             ahead = ahead[1:]

@@ -134,6 +134,7 @@ async def test_an_instance_whose_start_waits_is_started_for_whoever_steers_it(lo
     await log.append(COMMANDS, partition, [NewRecord("late", encode(command))])
     async with running(claimant.run()):
         await until(lambda: claimant.confirmed.place == Place(1, 1))
+        assert len(claimant.confirmed.instances) + len(claimant.confirmed.finished) == 1
     told = [transition.events for _, transition in await accepted(log, partition)]
     assert [type(events[0]).__name__ for events in told][:1] == ["WorkflowStarted"]
     other = Claimant(log, partition)

@@ -287,7 +287,15 @@ class Visitor:
         version = self.dice.choice((None, plan.version))
         self.world.started.setdefault(instance_id, command_id)
         await self._insist(
-            client, StartWorkflow(instance_id, workflow=plan.name, version=version, input=data, command_id=command_id)
+            client,
+            StartWorkflow(
+                instance_id,
+                workflow=plan.name,
+                version=version,
+                input=data,
+                priority=self.dice.choice((0, 0, 5, 100)),
+                command_id=command_id,
+            ),
         )
 
     async def _misplace(self, client: Client, instance_id: str) -> None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from stepwell.consumers import deciding, owner, signs, snapshotting, worker
+from stepwell.consumers import deciding, inbox, owner, signs, snapshotting, waiting_starts, worker
 from stepwell.consumers import engine as engine_module
 from stepwell.consumers.deciding import Decider
 from stepwell.core import snapshots
@@ -48,6 +48,10 @@ def miniature(world: World) -> Iterator[None]:
         (snapshots, "CHUNK_BYTES", dice.choice((300, 3_000, 10_000 if world.tight else 256 * 1024))),
         (Decider, "decide", decide_or_die),
         (deciding, "BUDGET", dice.choice((1, 3, 256))),
+        (inbox, "BATCH", dice.choice((1, 4, 200))),
+        (waiting_starts, "TURN_EVERY", dice.choice((2, 10))),
+        (waiting_starts, "WINDOW", dice.choice((2, 20_000))),
+        (owner, "MOST_AHEAD", dice.choice((1, 3, 1_000))),
         (owner, "BATCH", dice.choice((1, 4, 200))),
         (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),
         (worker, "REMEMBERED", dice.choice((1, 5, 10_000))),

@@ -162,7 +162,7 @@ def _one_start_too_far(self: PartitionOwner, *args: Any) -> None:
 
 
 def _forgets_timers(self: PartitionOwner, *args: Any) -> None:
-    self._timers.arm = lambda _: None  # type: ignore[method-assign]
+    self._timers.arm = lambda *_, **__: None  # type: ignore[method-assign]
     _begin(self, *args)
     del self._timers.arm  # type: ignore[method-assign]
 
