@@ -159,13 +159,19 @@ async def cleanup(
             if dry_run or not report.instances or not _confirmed(report):
                 if as_json:
                     print_json(report)
-                return HELD_BACK if not dry_run and report.kept and not report.instances else 0
+                return 0 if dry_run else _status(report)
         report = await client.cleanup(finished_before=before, archive=file, snapshot_now=snapshot_now and not asks)
     if as_json:
         print_json(report)
     else:
         _print_report(report)
-    return HELD_BACK if report.kept and not report.instances else 0
+    return _status(report)
+
+
+def _status(report: CleanupReport) -> int:
+    """``HELD_BACK`` where something was to be deleted and nothing may be yet; an archive may be done with."""
+    held = report.kept and any(plan.held_back is not None for plan in report.partitions)
+    return HELD_BACK if held and not report.instances else 0
 
 
 def _confirmed(report: CleanupReport) -> bool:
