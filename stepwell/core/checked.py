@@ -48,7 +48,7 @@ def _all_problems(definition: Definition, first: list[str]) -> list[str]:
     What is known to be wrong is taken out of a copy, which is compiled again, until nothing new turns up.
     """
     found = dict.fromkeys(first)
-    plain = msgspec.to_builtins(definition)
+    plain = _changeable(msgspec.to_builtins(definition))
     new, trusted = first, True
     schemas, needed = Meter(MAX_CHECK), 0
     for _ in range(max(1, min(_MOST_ROUNDS, _MOST_STEPS // max(1, len(definition.steps))))):
@@ -126,5 +126,14 @@ def _blank(plain: dict[str, Any], path: Path) -> bool:
     if isinstance(node, dict):
         node.pop(path[-1], None)
     else:
-        node[path[-1]] = None
+        node[path[-1]] = "-" if isinstance(node[path[-1]], str) else None  # a list of texts, as tags are, stays one
     return True
+
+
+def _changeable(value: Any) -> Any:
+    """Plain data without tuples, whose items could not be replaced. Definitions are not deeper than readers allow."""
+    if isinstance(value, dict):
+        return {key: _changeable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_changeable(item) for item in value]
+    return value
