@@ -18,6 +18,7 @@ from stepwell.archiving.writing import Written, write_archive
 from stepwell.builder.workflows import Workflow
 from stepwell.consumers.asking import Asking
 from stepwell.consumers.children import tell_children
+from stepwell.consumers.clock import wall_clock
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
 from stepwell.consumers.snapshot_now import take_snapshots
 from stepwell.consumers.subscriber import Subscriber
@@ -45,6 +46,9 @@ class Client(Steering):
         by: Who asks for what it sends, and
         via: from where, such as ``http 10.0.0.7``; recorded with every answer. At most 200 characters each.
         views: Directory of the read models; by default beside the log's file.
+        make_id: Makes the ids of instances and commands.
+        clock: Milliseconds since 1970.
+        models: Makes the read models of a log, in a directory, with what is registered.
 
     Attributes:
         log: The log.
@@ -68,10 +72,13 @@ class Client(Steering):
         via: str = "",
         views: Path | None = None,
         make_id: Callable[[], str] = new_id,
+        clock: Callable[[], int] = wall_clock,
+        models: Callable[[Log, Path, Definitions], ReadModels] = ReadModels,
     ) -> None:
         self.sender: Sender = sender(by, via)
         self.log = log
         self._make_id = make_id
+        self.clock = clock
         self.registry = Definitions(log)
         self.subscriber = Subscriber(log)
         self.undecided = Undecided(log, self.registry)
@@ -80,7 +87,7 @@ class Client(Steering):
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
         path = getattr(log, "path", None)
         directory = views or (Path(f"{path}.views") if path else views_directory(None))
-        self.views = Views(ReadModels(log, directory, self.registry), Pending(log, self.undecided.starts))
+        self.views = Views(models(log, directory, self.registry), Pending(log, self.undecided.starts))
         self.instances = self.views.instances
         self.statistics = self.views.statistics
 

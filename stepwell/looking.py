@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from collections.abc import Callable, Iterable
 
@@ -27,6 +26,7 @@ class Looking:
     registry: Definitions
     subscriber: Subscriber
     undecided: Undecided
+    clock: Callable[[], int]
     _subscriptions: weakref.WeakSet[Subscription]
 
     async def wait(
@@ -187,6 +187,7 @@ class Looking:
             since=since,
             name=name,
             endings=self.subscriber.when_ended,
+            clock=self.clock,
         )
         self._subscriptions.add(subscription)
         return subscription
@@ -204,5 +205,5 @@ class Looking:
         bookmarks = Bookmarks(self.log)
         if await bookmarks.of(name) is None:
             return False
-        await bookmarks.store(name, "", time.time_ns() // 1_000_000)
+        await bookmarks.store(name, "", self.clock())
         return True

@@ -6,8 +6,8 @@ module brings together what they are told: the statistics, the last 24 hours, wh
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -165,7 +165,7 @@ def alerts_in(seen: Seen) -> list[Alert]:
 
 async def look(client: Client, *, fresh: bool = False) -> Seen:
     """Look at everything once; arguments as in ``health_of``."""
-    now = time.time_ns() // 1_000_000
+    now = client.clock()
     try:
         log, crew = await _log(client.log), await client.crew()
     except StepwellError as error:
@@ -252,9 +252,9 @@ def _neat(seconds: float) -> float:
 
 
 async def _log(log: Log) -> Part:
-    began = time.perf_counter()
+    began = asyncio.get_running_loop().time()
     records = sum([await log.end(EVENTS, partition) for partition in range(log.partitions)])
-    took = (time.perf_counter() - began) * 1000
+    took = (asyncio.get_running_loop().time() - began) * 1000
     words = f"{log.partitions} partitions with {records:,} records of events; answers in {took:.1f} ms"
     return Part(name="log", level="healthy", words=words)
 

@@ -23,6 +23,11 @@ def claim(path: str | os.PathLike[str]) -> None:
     _claimed.setdefault(os.path.abspath(os.fspath(path)))  # noqa: PTH100 - links stay as they are named
 
 
+def disclaim(path: str | os.PathLike[str]) -> None:
+    """Take back a claim: what was there is gone for good."""
+    _claimed.pop(os.path.abspath(os.fspath(path)), None)  # noqa: PTH100 - as it was claimed
+
+
 def claimed() -> list[str]:
     """What was named, in this process; and what the environment of this process names."""
     named = (os.environ.get(variable) for variable in ("STEPWELL_TOKENS", "STEPWELL_VIEWS"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -271,7 +270,7 @@ class Cleaner:
             transitions += rows[0][0]
         return CleanedUp(
             number=self._cleanups.number + 1,
-            at=time.time_ns() // 1_000_000,
+            at=self._models.clock(),
             before=report.finished_before,
             partition=plan.partition,
             cut=cut,
@@ -337,7 +336,7 @@ class Cleaner:
 
     async def _forget_old_requests(self) -> None:
         """Let the log forget what was asked of handlers that ran long ago; Kafka does so by itself."""
-        limit, offset = time.time_ns() // 1_000_000 - _CONTROL_KEPT, 0
+        limit, offset = self._models.clock() - _CONTROL_KEPT, 0
         while records := await self._log.read(CONTROL, 0, offset, limit=_PAGE):
             old = [record.offset + 1 for record in records if record.timestamp < limit]
             offset = max(old, default=offset)

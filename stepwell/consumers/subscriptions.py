@@ -12,12 +12,12 @@ event whose processing is finished. An event is finished once the next one is as
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 from stepwell.consumers.bookmarks import LONGEST_NAME, Bookmarks
+from stepwell.consumers.clock import wall_clock
 from stepwell.consumers.histories import EventRecord, accepted_of
 from stepwell.consumers.names import Names
 from stepwell.consumers.patterns import wanted_types
@@ -73,6 +73,7 @@ class _Flow:
         name: str | None,
         named: bool,
         endings: Endings | None,
+        clock: Callable[[], int],
     ) -> None:
         self._log = log
         self._types = wanted_types(types)
@@ -82,6 +83,7 @@ class _Flow:
         self._since = since
         self._name = name
         self._bookmarks = Bookmarks(log)
+        self._clock = clock
         self._followers: dict[int, _Follower] = {}
         self._places: list[Place] = []  # of all partitions, those too that are not followed
         self._given: tuple[int, Place] | None = None  # what the event stands at that is being processed
@@ -126,7 +128,7 @@ class _Flow:
         self._stored = stored or ""
         if self._name is not None and stored is None:
             # At once: whoever is killed before the first position was stored would else begin later, or too early.
-            await self._bookmarks.store(self._name, self.position, _now())
+            await self._bookmarks.store(self._name, self.position, self._clock())
             self._stored = self.position
         self._due = asyncio.get_running_loop().time() + _STORE_EVERY
 
@@ -252,7 +254,7 @@ class _Flow:
         if position == self._stored:
             return
         try:
-            await self._bookmarks.store(self._name, position, _now())
+            await self._bookmarks.store(self._name, position, self._clock())
         except LogClosedError:
             raise
         except LogError as error:  # tried again with the next one; a restart before that repeats some events
@@ -293,6 +295,7 @@ class Subscription:
         types: As ``Client.subscribe`` has them; and so are the others.
         named: Whether to find out the workflow of each event, and not only of instances whose start was read.
         endings: Has somebody told why nothing more is to be expected of this client.
+        clock: Milliseconds since 1970, for when a position was stored.
 
     Raises:
         PatternError: A pattern matches no type of event.
@@ -309,6 +312,7 @@ class Subscription:
         name: str | None = None,
         named: bool = False,
         endings: Endings | None = None,
+        clock: Callable[[], int] = wall_clock,
     ) -> None:
         if name is not None:
             check_name(name)
@@ -321,6 +325,7 @@ class Subscription:
             name=name,
             named=named,
             endings=endings,
+            clock=clock,
         )
         self._events = self._flow.events()
 
@@ -385,7 +390,3 @@ def check_name(name: str) -> None:
             place=repr(name[:60]),
             remedy="Name it after what it is for: billing, search-index.",
         )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,7 +98,7 @@ async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth
         request=_request(found, state),
         crew=crew,
         partition=partition_for(instance_id, client.log.partitions),
-        now=time.time_ns() // 1_000_000,
+        now=client.clock(),
         at=at,
     )
     findings = causes(case)

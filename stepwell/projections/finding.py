@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-import aiosqlite
-
+from stepwell.projections.connections import Connection
 from stepwell.projections.filters import Cursor, InstanceFilter
 from stepwell.projections.tables import INSTANCE_COLUMNS
 
@@ -58,7 +57,7 @@ class _Rare(NamedTuple):
 class Finder:
     """Looks for instances by one connection."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def find(

@@ -19,11 +19,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from stepwell.consumers.clock import wall_clock
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogLostError, LogUnavailableError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
 from stepwell.own_files import claim
 from stepwell.private_files import make_directory
+from stepwell.projections.connections import Connecting, in_thread
 from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
@@ -64,10 +66,22 @@ class ReadModels:
         log: The log.
         directory: Where the files are, or are to be made.
         definitions: The registry; its content is copied.
+        connecting: How SQLite opens the files.
+        clock: Milliseconds since 1970.
     """
 
-    def __init__(self, log: Log, directory: Path, definitions: Definitions) -> None:
+    def __init__(
+        self,
+        log: Log,
+        directory: Path,
+        definitions: Definitions,
+        *,
+        connecting: Connecting = in_thread,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
         claim(directory)
+        self.clock = clock
+        self._connecting = connecting
         self._log = log
         self.directory = directory
         self._definitions = definitions
@@ -127,7 +141,7 @@ class ReadModels:
         async with self._reopening:
             self._check_open()
             if self._queries is None or (now - self._looked >= _LOOK_EVERY and self._is_outdated(self._queries)):
-                newest = await Queries.open(self._path(self.newest()))
+                newest = await Queries.open(self._path(self.newest()), self._connecting)
                 await self._retire()
                 self._queries = newest
             self._looked = now
@@ -165,7 +179,7 @@ class ReadModels:
         Whoever asks for it closes it; it stays what it is though a newer generation may come.
         """
         async with self.asking(offsets=await self.ends()) as queries:
-            return await Queries.open(queries.path)
+            return await Queries.open(queries.path, self._connecting)
 
     async def _has(self, queries: Queries, offsets: Mapping[int, int]) -> bool:
         if not offsets:
@@ -227,7 +241,7 @@ class ReadModels:
         records = sum(partitions[partition][1] - offset for partition, offset in behind.items())
         oldest = [await self._log.read(EVENTS, partition, offset, limit=1) for partition, offset in behind.items()]
         appended = min((found[0].timestamp for found in oldest if found), default=0)
-        seconds = max(0.0, time.time() - appended / 1000) if appended else 0.0
+        seconds = max(0, self.clock() - appended) / 1000 if appended else 0.0
         problem = "" if self._problem is None else str(self._problem)
         return Lag(records, round(seconds, 3), partitions, self.newest(), problem)
 
@@ -298,7 +312,7 @@ class ReadModels:
                 generation = self.newest()
 
     async def _write_generation(self, generation: int) -> None:
-        store = await Store.open(self._path(generation))
+        store = await Store.open(self._path(generation), self._connecting)
         readers: list[asyncio.Task[None]] = []
         try:
             projector = Projector(self._log, store)
@@ -389,7 +403,7 @@ class ReadModels:
                 )
             building = self.directory / "building"
             shutil.rmtree(building, ignore_errors=True)  # of somebody who was interrupted
-            store = await Store.open(building / "0.db")
+            store = await Store.open(building / "0.db", self._connecting)
             try:
                 await self._fill(store, told)
             finally:
@@ -433,9 +447,9 @@ class ReadModels:
         """
         self._closed = self._closed or for_good
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         self._opened.clear()
         async with self._reopening:  # whoever opens a file at this moment leaves none open
             await self._retire()

@@ -1,19 +1,18 @@
-"""Asking the read models: one connection that only reads, in a thread of its own (aiosqlite)."""
+"""Asking the read models: one connection that only reads."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import aiosqlite
 import msgspec
 from msgspec import Struct
 
 from stepwell.core.suggestions import suggest
 from stepwell.projections import tables
+from stepwell.projections.connections import Connecting, Connection, connect, in_thread, told
 from stepwell.projections.counting import HOUR, OF_WORKERS
 from stepwell.projections.filters import (
     MOST_ON_A_PAGE,
@@ -32,7 +31,7 @@ from stepwell.projections.folding import input_hash
 from stepwell.projections.pending import Waiting
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics, statistics_of
-from stepwell.projections.store import check_version, connect, told
+from stepwell.projections.store import check_version
 
 _slots = msgspec.json.Decoder(dict[int, int]).decode
 _ATTEMPTS: Final = ", ".join(f"a.{name}" for name in tables.ATTEMPT_COLUMNS)
@@ -101,21 +100,24 @@ class Queries:
         users: How many are asking.
     """
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
         self.users = 0
         self._connection = connection
         self._finder = Finder(connection)
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, connecting: Connecting = in_thread) -> Self:
         """Open a file that is there.
+
+        Args:
+            connecting: How SQLite opens it.
 
         Raises:
             ReadModelsVersionError: It is of a newer Stepwell.
             ReadModelsError: It cannot be read.
         """
-        queries = cls(path, await connect(path, read_only=True))
+        queries = cls(path, await connect(path, read_only=True, connecting=connecting))
         try:
             check_version((await queries.all("PRAGMA user_version"))[0][0], path)
         except BaseException:
@@ -334,10 +336,8 @@ class Queries:
         )
         return [AuditRow(*row) for row in await self.all(query, (*parameters, limit))]
 
-    async def cached(
-        self, workflow: str, payload: Any, version: str | None, max_age_seconds: float | None
-    ) -> InstanceRow | None:
-        """The newest instance that has completed with an equal input."""
+    async def cached(self, workflow: str, payload: Any, version: str | None, since: int | None) -> InstanceRow | None:
+        """The newest instance that has completed with an equal input, at ``since`` (in milliseconds) or later."""
         query = (
             f"SELECT {tables.INSTANCE_COLUMNS} FROM instances WHERE input_hash = ? AND status = 'completed' "
             "AND workflow = (SELECT number FROM workflows WHERE name = ?)"
@@ -346,9 +346,9 @@ class Queries:
         if version is not None:
             query += " AND version = ?"
             parameters.append(version)
-        if max_age_seconds is not None:
+        if since is not None:
             query += " AND finished_at >= ?"
-            parameters.append(int((time.time() - max_age_seconds) * 1000))
+            parameters.append(since)
         rows = await self.all(query + " ORDER BY finished_at DESC LIMIT 1", parameters)
         return InstanceRow(rows[0][0], workflow, *rows[0][2:]) if rows else None
 

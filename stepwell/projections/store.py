@@ -13,9 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
-import aiosqlite
 import msgspec
 
 from stepwell import errors
@@ -24,14 +22,13 @@ from stepwell.core.partition import Place
 from stepwell.core.state import decode_instance, encode_instance
 from stepwell.private_files import make_directory, make_file, tell_if_open
 from stepwell.projections import tables
+from stepwell.projections.connections import Connecting, Connection, connect, in_thread, told
 from stepwell.projections.counting import HOURLY
 from stepwell.projections.folding import Changes, Tracked, refold
 from stepwell.projections.rows import attempts_of, instance_row
 from stepwell.schemas.audit import AuditEntry
 from stepwell.schemas.codec import decode_transition
 
-_PATIENCE: Final = 10.0  # seconds to wait for another process's transaction
-_CHECKPOINT: Final = 4_000  # pages of the WAL between two checkpoints: 16 MB
 _PAGES_GIVEN_BACK: Final = 2_000  # at once: queries and events go between
 
 
@@ -82,7 +79,7 @@ def read_places(rows: Iterable[tuple[str, bytes]]) -> dict[int, Place]:
 class Store:
     """An open file. Not for two tasks at once: whoever writes, or loads, does it alone."""
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
         self.connection = connection
         self._turn = 0  # how many transactions there have been
@@ -92,8 +89,11 @@ class Store:
         self._names: dict[str, int] = {}
 
     @classmethod
-    async def open(cls, path: Path) -> Store:
+    async def open(cls, path: Path, connecting: Connecting = in_thread) -> Store:
         """Open the file, or make it.
+
+        Args:
+            connecting: How SQLite opens it.
 
         Raises:
             ReadModelsVersionError: It is of a newer Stepwell.
@@ -103,7 +103,7 @@ class Store:
         with suppress(OSError):  # SQLite says it better
             make_file(path)
         tell_if_open(path)
-        connection = await connect(path)
+        connection = await connect(path, connecting=connecting)
         try:
             await _prepare(connection, path)
             store = cls(path, connection)
@@ -335,37 +335,7 @@ def _audit_row(entry: AuditEntry) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-async def connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connection:
-    """A connection with the settings that all of them have.
-
-    Raises:
-        ReadModelsError: The file cannot be opened.
-    """
-    target = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}"
-    connection = aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
-    try:
-        await connection
-        await _set_up(connection, read_only=read_only)
-    except BaseException as error:
-        connection.stop()  # its thread, too, where we are cancelled: the process would never end
-        raise told(error, path) from error
-    return connection
-
-
-async def _set_up(connection: aiosqlite.Connection, *, read_only: bool) -> None:
-    await connection.execute("PRAGMA mmap_size = 268435456")
-    await connection.execute("PRAGMA cache_size = -32000")
-    if read_only:
-        await connection.execute("PRAGMA query_only = 1")
-    else:
-        await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file that is about to be made
-        await connection.execute("PRAGMA journal_mode = WAL")
-        # What a power cut takes is read from the log again; the file stays whole (sqlite.org/wal.html).
-        await connection.execute("PRAGMA synchronous = NORMAL")
-        await connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
-
-
-async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
+async def _prepare(connection: Connection, path: Path) -> None:
     """Make the tables of a new file, or bring those of an older one up to date."""
     await connection.execute("BEGIN IMMEDIATE")
     application = (await _all(connection, "PRAGMA application_id"))[0][0]
@@ -401,7 +371,7 @@ def check_version(version: int, path: Path) -> None:
         )
 
 
-async def _script(connection: aiosqlite.Connection, text: str) -> None:
+async def _script(connection: Connection, text: str) -> None:
     """Run statements one by one: ``executescript`` would end the transaction first."""
     statement = ""
     for line in text.splitlines(keepends=True):
@@ -411,28 +381,8 @@ async def _script(connection: aiosqlite.Connection, text: str) -> None:
             statement = ""
 
 
-async def _all(connection: aiosqlite.Connection, query: str) -> list[Any]:
+async def _all(connection: Connection, query: str) -> list[Any]:
     return list(await connection.execute_fetchall(query))
-
-
-def told(error: BaseException, path: Path) -> BaseException:
-    """What an error of SQLite means for the read models; any other error as it is."""
-    if not isinstance(error, sqlite3.Error):
-        return error
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return ReadModelsDamagedError(
-            f"the file is damaged: {error}",
-            place=str(path),
-            remedy="Ask again in a moment: it is made anew from the log.",
-        )
-    remedy = {
-        sqlite3.SQLITE_FULL: "Make room on the disk; nothing is lost, the log has everything.",
-        sqlite3.SQLITE_READONLY: "Let this user write there, or name another directory: STEPWELL_VIEWS=DIR.",
-        sqlite3.SQLITE_CANTOPEN: "Let this user write there, or name another directory: STEPWELL_VIEWS=DIR.",
-        sqlite3.SQLITE_BUSY: "Another process holds the file's lock: end it, or try again.",
-    }.get(code, "It can be deleted: it is made anew from the log.")
-    return ReadModelsError(f"the read models cannot be used: {error}", place=str(path), remedy=remedy)
 
 
 def proof_of(timestamp: int, value: bytes) -> str:

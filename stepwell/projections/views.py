@@ -242,8 +242,9 @@ class Views:
             version: Of the definition; None for any.
             max_age_seconds: How long ago it may have completed.
         """
+        since = None if max_age_seconds is None else self.models.clock() - int(max_age_seconds * 1000)
         async with self.asking(fresh=fresh) as queries:
-            return await queries.cached(workflow, {} if input is None else input, version, max_age_seconds)
+            return await queries.cached(workflow, {} if input is None else input, version, since)
 
     async def lag(self) -> Lag:
         """How far the read models are behind the log."""

@@ -18,6 +18,7 @@ in production::
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ from stepwell.log.simulated import SimulatedLog, SimulatedStorage
 from stepwell.run import Run
 from stepwell.schemas.definitions import Definition
 from stepwell.testing.loop import VirtualLoop, run
+from stepwell.testing.views import MomentaryReadModels, own_directory
 
 Result = TypeVar("Result")
 
@@ -202,10 +204,19 @@ def simulate(
     for name, function in stand_ins.items():
         known.replace(name, function)
 
-    async def main() -> Result:
+    loop = VirtualLoop()
+
+    async def main(views: Path) -> Result:
         storage = SimulatedStorage(seed, beginning=_BEGINNING)
         numbers = itertools.count(1)
-        client = Client(await storage.open("client"), make_id=lambda: f"id-{next(numbers)}")
+        clock = loop.clock(_BEGINNING)
+        client = Client(
+            await storage.open("client"),
+            views=views,
+            make_id=lambda: f"id-{next(numbers)}",
+            clock=clock,
+            models=functools.partial(MomentaryReadModels, clock=clock),
+        )
         world = World(storage, client, known, queues)
         await world.boot()
         await client.subscriber.listen(world.heard, world.broken)
@@ -214,7 +225,8 @@ def simulate(
         finally:
             await world.shut()
 
-    return run(main(), loop=VirtualLoop())
+    with own_directory() as views:
+        return run(main(views), loop=loop)
 
 
 def stub(output: Any = None, *, seconds: float = 0) -> Callable[..., Awaitable[Any]]:

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from stepwell.projections.store import ReadModelsDamagedError, connect
+from stepwell.errors import ReadModelsDamagedError
+from stepwell.projections.connections import connect
 from tests.workbench import until
 
 
