@@ -8,12 +8,12 @@ from stepwell.consumers.engine import Engine
 from stepwell.consumers.worker import Worker
 from stepwell.projections.filters import FilterError
 from tests.patience import HANG
-from tests.workbench import client_on, handlers_of, running, stage, until, workflow
+from tests.workbench import client_on, handlers_of, running, stage, until, work, workflow
 
 
 async def test_a_step_that_is_handed_back_again_and_again_is_one_attempt(log):
     step = {"id": "s", "handler": "nobody_has_it"}
-    async with running(Engine(log).run(), Worker(log, handlers_of(other=print)).run()), client_on(log) as client:
+    async with running(Engine(log).run(), Worker(log, handlers_of(other=work)).run()), client_on(log) as client:
         await client.register(workflow(step))
         await client.start("w", {}, id="one")
 
