@@ -11,6 +11,7 @@ import pytest
 
 from stepwell.schemas.events import EVENTS_VERSION
 from tests.files import database
+from tests.patience import until
 
 from .conftest import Inside, Shell, chain
 
@@ -180,12 +181,12 @@ def test_a_log_of_a_newer_version_is_refused(shell: Shell):
 
 
 def test_events_of_a_newer_version_stop_the_run_and_nothing_is_skipped(shell: Shell):
-    shell.write("w.json", chain(3, seconds=0.3))
+    shell.write("w.json", chain(3, until="read"))  # so that the run is not over before it is killed
     process = shell.start("run", "w.json", "--handlers", "steps", "--id", "x")
-    while not shell.runs():
-        assert process.poll() is None
+    until(lambda: '"running"' in shell("status", "x", "--json", status=None).stdout)
     process.kill()
     process.communicate()
+    shell.write("read", "")
     path = shell.directory / ".stepwell" / "log.db"
     with database(path) as log:
         log.execute(

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 
 from tests.files import database
-from tests.patience import HANG
+from tests.patience import HANG, until
 
 from .conftest import Shell, chain
 
@@ -125,14 +125,12 @@ def _settled_runs(shell: Shell) -> set[int]:
 
 
 def test_ctrl_c_leaves_a_run_that_can_go_on(shell: Shell):
-    shell.write("w.json", chain(4, seconds=0.5))
+    shell.write("w.json", chain(4, until="interrupted"))  # so that it is not over before the signal
     process = shell.start("run", "w.json", "--handlers", "steps", "--id", "c")
-    deadline = time.monotonic() + HANG
-    while not shell.runs():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: '"running"' in shell("status", "c", "--json", status=None).stdout)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=HANG)
+    shell.write("interrupted", "")
     assert process.returncode == 130
     assert "Go on with:\n  stepwell run w.json --id c --handlers steps" in err
     assert "Traceback" not in err

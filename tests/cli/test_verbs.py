@@ -121,10 +121,11 @@ def test_a_failed_step_can_be_skipped(shell: Shell):
 
 
 def test_stop_and_cancel_reach_a_run_in_another_process(shell: Shell):
-    shell.write("w.json", chain(40, seconds=0.1))
+    shell.write("w.json", chain(2, until="stopped"))  # so that it is not over before it is stopped
     process = shell.start("run", "w.json", "--handlers", "steps", "--id", "x")
-    until(lambda: len(shell.runs()) >= 2)
+    until(lambda: '"running"' in shell("status", "x", "--json", status=None).stdout)
     assert "paused now" in shell("stop", "x", "--reason", "let me see").stdout
+    shell.write("stopped", "")
     _, err = process.communicate(timeout=HANG)
     assert process.returncode == 3
     assert "let me see" in err
