@@ -29,7 +29,7 @@ WAIT_BEST, WAIT_WORST = 10.0, 600.0  # seconds that the oldest ready run has wai
 
 WEIGHTS: Final = {"success": 40, "time": 25, "errors": 20, "resources": 15}
 
-FEW: Final = 5  # finished instances below which shares say little: until then a version is at most a warning
+FEW: Final = 5  # finished instances below which shares say little: until then no score is critical
 
 NOTHING_YET: Final = "nothing has run yet"
 
@@ -93,9 +93,8 @@ class Health(Struct, frozen=True):
     """How well one version of a workflow does.
 
     Attributes:
-        score: 0 to 100.
-        level: ``critical`` below 50, ``warning`` below 70, else ``healthy``; of fewer than 5 finished instances
-            ``warning`` at worst.
+        score: 0 to 100; of fewer than 5 finished instances 50 at worst.
+        level: What the score stands for: ``critical`` below 50, ``warning`` below 70, else ``healthy``.
         words: Why, in one sentence.
     """
 
@@ -121,10 +120,9 @@ def health(seen: Observation) -> Health:
     worst, part = min(known, key=lambda one: (one[0], -one[1].weight))
     score = int((mean + worst) / 2 + 0.5)
     words = f"{part.name}: {part.words}" if worst < 100 else "all that is known of it is well"
-    level = level_of(score)
-    if level == "critical" and is_few(seen):
-        level = "warning"
-    return Health(seen.workflow, seen.version, score, level, parts, words)
+    if is_few(seen):
+        score = max(score, CRITICAL_BELOW)
+    return Health(seen.workflow, seen.version, score, level_of(score), parts, words)
 
 
 def level_of(score: float) -> Level:
