@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from stepwell.consumers.bookmarks import Bookmarks, SubscriptionInfo
 from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.histories import EventRecord, events_of, state_of
+from stepwell.consumers.histories import EventRecord, events_of, state_and_time_of
 from stepwell.consumers.subscriber import Subscriber, Watch
 from stepwell.consumers.subscriptions import Subscription
 from stepwell.consumers.undecided import Undecided
@@ -112,6 +112,8 @@ class Looking:
     async def replay(self, instance_id: str, to: int | None = None) -> InstanceView:
         """An instance as it was right after an event: folded from its history, nothing else.
 
+        Where it was live then, ``as_of`` says when that was.
+
         Args:
             to: The event's sequence; None for the newest.
 
@@ -119,9 +121,13 @@ class Looking:
             UnknownInstanceError: The log holds none of this id; or its start was rejected.
         """
         if to is None:
-            return await self.get(instance_id)
+            newest = await self.get(instance_id)
+            if newest.finished or not newest.sequence:
+                return newest
+            to = newest.sequence
         try:
-            return await self._view(await state_of(self.log, instance_id, to))
+            state, at = await state_and_time_of(self.log, instance_id, to)
+            return await self._view(state, at)
         except UnknownInstanceError:
             start = await self.undecided.start_of(instance_id)
             if start is None:
@@ -133,10 +139,10 @@ class Looking:
             return await self.undecided.view(found)
         return await self._view(found)
 
-    async def _view(self, state: InstanceState) -> InstanceView:
+    async def _view(self, state: InstanceState, as_of: int = 0) -> InstanceView:
         if self.registry.by_hash(state.definition) is None:
             await self.registry.catch_up()
-        return view(state, self.registry.by_hash(state.definition))
+        return view(state, self.registry.by_hash(state.definition), as_of)
 
     async def history(self, instance_id: str) -> list[EventRecord]:
         """Everything that ever happened to an instance, in order; nothing yet while its start waits for an engine.

@@ -54,14 +54,14 @@ class HeldBack(Struct, frozen=True, kw_only=True):
         name: The instance's id, or the durable name; else empty.
         status: The instance's,
         since: and when it was started, in milliseconds since 1970.
-        finished_at: When it finished, likewise; 0 if it is live.
+        finished_at: When it finished, likewise; None if it is live.
     """
 
     by: Holder
     name: str = ""
     status: str = ""
-    since: int = 0
-    finished_at: int = 0
+    since: int | None = None
+    finished_at: int | None = None
 
 
 class Witness(Struct, frozen=True, kw_only=True):

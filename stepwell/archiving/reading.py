@@ -24,7 +24,7 @@ from stepwell.archiving.format import (
     decode_line,
     opening,
 )
-from stepwell.consumers.histories import EventRecord, event_records
+from stepwell.consumers.histories import EventRecord, event_records, time_of
 from stepwell.consumers.views import InstanceView, view
 from stepwell.core.evolve import fold
 from stepwell.core.plan import Plan, compile_plan
@@ -96,7 +96,8 @@ class ArchivedInstance:
             raise ArchiveError(
                 f"there is no event {to}; its events are 1 to {self.summary.sequence}", place=self.summary.id
             )
-        return view(state, self.plan())
+        as_of = 0 if to is None else time_of((one.transition for one in self.transitions), to)
+        return view(state, self.plan(), as_of)
 
     def plan(self) -> Plan | None:
         """Its definition, compiled; None where it is not known, or no longer compiles."""

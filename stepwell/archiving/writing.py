@@ -182,7 +182,7 @@ async def _write(
         await queries.all("BEGIN")  # all of an instance as of one moment
         try:
             row, end = await _row(queries, number)
-            if 0 < row.finished_at < header.chosen.finished_before:  # else it was reopened meanwhile
+            if 0 < (row.finished_at or 0) < header.chosen.finished_before:  # else it was reopened meanwhile
                 if row.definition not in known and (plan := definitions.by_hash(row.definition)) is not None:
                     known.add(row.definition)
                     await file.put(_definition_line(row.definition, plan.definition))
@@ -207,7 +207,8 @@ async def _put_instance(file: _File, queries: Queries, number: int, row: Instanc
     base_at, base = (bases[0][0], raw(bases[0][1])) if bases else (0, None)
     line = InstanceLine(
         id=row.instance_id, workflow=row.workflow, version=row.version, status=row.status,
-        definition=row.definition, priority=row.priority, started_at=row.started_at, finished_at=row.finished_at,
+        definition=row.definition, priority=row.priority, started_at=row.started_at or 0,
+        finished_at=row.finished_at or 0,
         sequence=row.sequence, error=row.error, transitions=count, asked=len(asked), base=base, base_at=base_at,
     )  # fmt: skip
     await file.put(Line(instance=line))
@@ -228,7 +229,8 @@ async def _put_instance(file: _File, queries: Queries, number: int, row: Instanc
 async def _row(queries: Queries, number: int) -> tuple[InstanceRow, int | None]:
     """An instance's row, and the place where another one of its id begins, if one does."""
     found = await queries.all(
-        f"SELECT (SELECT name FROM workflows WHERE number = i.workflow), {tables.INSTANCE_COLUMNS} "
+        "SELECT (SELECT name FROM workflows WHERE number = i.workflow), "
+        f"{tables.columns_of(tables.INSTANCE_COLUMNS)} "
         "FROM instances i WHERE number = ?",
         (number,),
     )
@@ -239,7 +241,7 @@ async def _row(queries: Queries, number: int) -> tuple[InstanceRow, int | None]:
     rows = await queries.all(
         "SELECT min(h.place) FROM instances i JOIN history h ON h.instance = i.number "
         "WHERE i.id = ? AND i.started_at > ? AND i.number <> ?",
-        (row.instance_id, row.finished_at, number),
+        (row.instance_id, row.finished_at or 0, number),
     )
     return row, rows[0][0]
 

@@ -224,7 +224,7 @@ def held_words(held: HeldBack, report: CleanupReport, plan: PartitionPlan) -> st
     if held.by == "feed":
         return "held back by the feed, which has not come any further"
     if not held.finished_at:
-        return f"held back by {held.name}, {held.status} since {_day(held.since)}"
+        return f"held back by {held.name}, {held.status} since {_day(held.since or 0)}"
     if held.finished_at >= report.finished_before:
         return f"held back by {held.name}, which finished on {_day(held.finished_at)}"
     return f"held back by {held.name}, which was reopened later on: it goes as a whole"

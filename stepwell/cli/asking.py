@@ -156,7 +156,7 @@ def split_version(name: str) -> tuple[str, str | None]:
 # --- what people read ---------------------------------------------------------------------------------------
 
 
-def local_time(milliseconds: int) -> str:
+def local_time(milliseconds: int | None) -> str:
     """A time on this machine's clock; empty for what has not happened."""
     if not milliseconds:
         return ""

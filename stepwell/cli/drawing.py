@@ -100,8 +100,10 @@ def step_words(step: StepView, now: int) -> str:
     if step.status == "ready":
         words.append("waits for a worker")
     if step.note:
-        left = f" for {seconds(max(0, step.due - now) / 1000)}" if step.due > now else ""
+        left = f" for {seconds((step.due - now) / 1000)}" if step.due is not None and step.due > now else ""
         words.append(step.note + left)
+    if step.remaining_ms is not None:
+        words.append(f"time stands still for it, {seconds(step.remaining_ms / 1000)} left once it goes on")
     if step.status == "running" and step.progress is not None:
         words.append(short(step.progress))
     if step.status in ("skipped", "cancelled"):

@@ -79,7 +79,7 @@ def _print_page(page: InstancePage, total: int) -> None:
             f"{row.workflow} {row.version}",
             row.status,
             local_time(row.started_at),
-            seconds(max(0, row.finished_at - row.started_at) / 1000) if row.finished_at else "",
+            seconds(max(0, row.finished_at - (row.started_at or 0)) / 1000) if row.finished_at else "",
             row.priority or "",
             _why(row),
         )
@@ -214,7 +214,7 @@ async def cached(
         print(f"no instance of {short(workflow)} has completed with this input")
         print(f"  Compute it: {visible(shlex.join([*words, '--wait']))}{at(log)}")
     else:
-        print(f"{found.instance_id}  completed {seconds(age(found.finished_at))} ago")
+        print(f"{found.instance_id}  completed {seconds(age(found.finished_at or 0))} ago")
         print_json(output)
     return 0 if found is not None else NOTHING
 

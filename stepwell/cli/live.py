@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, now_ms, seconds, short, step_words
 from stepwell.cli.printing import print
+from stepwell.core.evolve import evolve
+from stepwell.core.state import TOLD_BY_STEPS
 from stepwell.errors import visible
 from stepwell.schemas.events import (
     IncidentRaised,
@@ -24,13 +26,13 @@ from stepwell.schemas.events import (
     Transition,
     WorkflowEnding,
     WorkflowRolledBack,
-    WorkflowStarted,
 )
 from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
 
 if TYPE_CHECKING:
     from stepwell.consumers.subscriber import Watch
     from stepwell.core.plan import Plan
+    from stepwell.core.state import InstanceState
 
 _FRAMES_A_SECOND = 10
 _ROOM = 6  # lines of the screen left for what stands around the tree
@@ -66,59 +68,52 @@ class _Lines:
 
     def __init__(self, watch: Watch, stream: TextIO) -> None:
         self._stream = stream
-        self._started = watch.state.started_at if watch.state else 0
-        # What was under way before somebody watched took its time, too.
-        steps = watch.state.steps if watch.state else {}
-        self._ready = {step_id: step.since for step_id, step in steps.items()}
+        self._state = watch.state  # what was under way before somebody watched took its time, too
 
     def take(self, transition: Transition) -> None:
         for event in transition.events:
-            if isinstance(event, WorkflowStarted):
-                self._started = transition.at
-            words = self._words(event, transition.at)
+            # Event by event: a step's times are those of its run, also where the same transition ends or undoes it.
+            state = self._state = evolve(self._state, event, transition.at, transition.instance_id)
+            words = _words(event, state, transition.at)
             if words:
-                passed = (transition.at - self._started) / 1000
+                passed = (transition.at - state.started_at) / 1000
                 print(f"{passed:8.2f} s  {visible(words)}", file=self._stream, flush=True)
 
-    def _words(self, event: Any, at: int) -> str:
-        step_id = getattr(event, "step_id", "")
-        if hasattr(event, "handler"):
-            self._ready[step_id] = at
-            return ""
-        took = seconds(max(0, at - self._ready.get(step_id, at)) / 1000)
-        if isinstance(event, StepSucceeded):
-            return f"✔ {step_id}  {took}"
-        if isinstance(event, StepStarted):
-            return f"▶ {step_id}"
-        if isinstance(event, StepHeartbeat) and event.progress is not None:
-            return f"▶ {step_id}  {short(event.progress)}"
-        if isinstance(event, StepRetryScheduled):
-            wait = seconds((event.due - at) / 1000)
-            return f"◷ {step_id}  attempt {event.attempt} failed: {_said(event)}; next in {wait}"
-        if isinstance(event, StepFailed):
-            return f"✘ {step_id}  {_said(event)}"
-        if isinstance(event, StepSkipped):
-            return f"↷ {step_id}  {event.reason}"
-        if isinstance(event, ApprovalRequired):
-            level = f", level {event.level}" if event.level > 1 else ""
-            return f"◷ {step_id}  waits for approval by {' or '.join(event.approvers) or 'anybody'}{level}"
-        if isinstance(event, ApprovalDecided):
-            who = event.by or "nobody, for time is over"
-            return f"◷ {step_id}  {'approved' if event.approved else 'rejected'} by {who}"
-        if isinstance(event, ChildRequested):
-            return f"▶ {step_id}  starts {event.child_workflow}: {event.child_id}"
-        if isinstance(event, IncidentRaised):
-            told = event.code in ("step_failed", "compensation_failed")  # by the step's own line
-            return f"‖ paused at {step_id}" if told else f"‖ {event.message}"
-        if isinstance(event, WorkflowEnding):
-            return f"‖ ends once {', '.join(event.keeps)} {'has' if len(event.keeps) == 1 else 'have'} ended"
-        if isinstance(event, RollbackStarted):
-            return f"↶ rolling back to event {event.to}"
-        if isinstance(event, StepCompensated):
-            return f"↶ {step_id} undone"
-        if isinstance(event, WorkflowRolledBack):
-            return f"↶ rolled back to event {event.to}"
-        return ""
+
+def _words(event: Any, state: InstanceState, at: int) -> str:
+    step_id = getattr(event, "step_id", "")
+    if isinstance(event, StepSucceeded):
+        return f"✔ {step_id}  {seconds(max(0, at - state.steps[step_id].since) / 1000)}"
+    if isinstance(event, StepStarted):
+        return f"▶ {step_id}"
+    if isinstance(event, StepHeartbeat) and event.progress is not None:
+        return f"▶ {step_id}  {short(event.progress)}"
+    if isinstance(event, StepRetryScheduled):
+        wait = seconds((event.due - at) / 1000)
+        return f"◷ {step_id}  attempt {event.attempt} failed: {_said(event)}; next in {wait}"
+    if isinstance(event, StepFailed):
+        return f"✘ {step_id}  {_said(event)}"
+    if isinstance(event, StepSkipped):
+        return f"↷ {step_id}  {event.reason}"
+    if isinstance(event, ApprovalRequired):
+        level = f", level {event.level}" if event.level > 1 else ""
+        return f"◷ {step_id}  waits for approval by {' or '.join(event.approvers) or 'anybody'}{level}"
+    if isinstance(event, ApprovalDecided):
+        who = event.by or "nobody, for time is over"
+        return f"◷ {step_id}  {'approved' if event.approved else 'rejected'} by {who}"
+    if isinstance(event, ChildRequested):
+        return f"▶ {step_id}  starts {event.child_workflow}: {event.child_id}"
+    if isinstance(event, IncidentRaised):
+        return f"‖ paused at {step_id}" if event.code in TOLD_BY_STEPS else f"‖ {event.message}"
+    if isinstance(event, WorkflowEnding):
+        return f"‖ ends once {', '.join(event.keeps)} {'has' if len(event.keeps) == 1 else 'have'} ended"
+    if isinstance(event, RollbackStarted):
+        return f"↶ rolling back to event {event.to}"
+    if isinstance(event, StepCompensated):
+        return f"↶ {step_id} undone"
+    if isinstance(event, WorkflowRolledBack):
+        return f"↶ rolled back to event {event.to}"
+    return ""
 
 
 def _said(event: StepFailed | StepRetryScheduled) -> str:

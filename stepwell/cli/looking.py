@@ -161,7 +161,7 @@ async def status(
     """
     rows: list[AttemptRow] = []
     async with client_of(log) as client:
-        shown = await shown_instance(client, instance_id, to)
+        shown = await shown_instance(client, instance_id, to, replayed=replayed)
         await client.registry.catch_up()
         compiled = client.registry.resolve(shown.workflow, shown.version)
         live = await client.engine_is_live()
@@ -204,8 +204,8 @@ async def _attempts(client: Client, instance_id: str) -> list[AttemptRow]:
     return attempts_in(accepted.transition for accepted in found)
 
 
-async def shown_instance(client: Client, instance_id: str, to: int | None) -> InstanceView:
-    """An instance as it is, or as it was after one of its events.
+async def shown_instance(client: Client, instance_id: str, to: int | None, *, replayed: bool = False) -> InstanceView:
+    """An instance as it is; or as it was after one of its events, the newest of them if none is named.
 
     Raises:
         UsageError: It has no such event.
@@ -213,7 +213,10 @@ async def shown_instance(client: Client, instance_id: str, to: int | None) -> In
         CommandRejectedError: It was asked for, and the engine would not start it.
     """
     try:
-        shown = await client.replay(instance_id, to if to is None or to > 0 else None)
+        if replayed or to is not None:
+            shown = await client.replay(instance_id, to if to is None or to > 0 else None)
+        else:
+            shown = await client.get(instance_id)
     except UnknownInstanceError:
         await client.undecided.find(instance_id)  # tells more of a start that was rejected
         raise
@@ -227,7 +230,7 @@ async def shown_instance(client: Client, instance_id: str, to: int | None) -> In
 
 def print_instance(shown: InstanceView, compiled: Plan | None) -> None:
     """Print an instance and its steps."""
-    now = now_ms() if not shown.finished else shown.finished_at
+    now = shown.as_of or (shown.finished_at if shown.finished else None) or now_ms()
     print(f"{SIGNS.get(shown.status, ('▶', ''))[0]} {headline(shown, now)}")
     order = levels(compiled) if compiled else [(step_id, 0) for step_id in shown.steps]
     width = max((len(step_id) + 4 * depth for step_id, depth in order), default=0)

@@ -333,9 +333,9 @@ def _error(error: Any) -> dict[str, Any] | None:
 
 def _print_result(over: Over, again: str, log: str | None, *, already: bool) -> None:
     view = over.view
-    took = seconds(max(0, view.finished_at - view.started_at) / 1000)
+    took = seconds(max(0, (view.finished_at or 0) - (view.started_at or 0)) / 1000)
     if already:
-        ended = datetime.fromtimestamp(view.finished_at / 1000).astimezone()
+        ended = datetime.fromtimestamp((view.finished_at or 0) / 1000).astimezone()
         print(f"finished already, {ended:%Y-%m-%d %H:%M:%S}: {headline(view, now_ms())}", file=sys.stderr)
     elif view.status == "completed":
         print(f"completed in {took}: {view.instance_id}", file=sys.stderr)

@@ -292,23 +292,27 @@ async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: tellin
 # --- who is there -------------------------------------------------------------------------------------------
 
 
+MOST_SHOWN: Final = 20  # workers: every `stepwell run` was one
+
+
 async def show_crew(*, done: bool = False, as_json: bool, log: str | None) -> int:
     """Print the live engines and workers; and, if wanted, what each worker has done."""
     from stepwell.cli.asking import caught_up, table  # noqa: PLC0415 - start-up time
     from stepwell.cli.drawing import seconds  # noqa: PLC0415
 
     did: list[WorkerStatistics] = []
+    live: set[str] = set()
     async with client_of(log) as client:
         crew = await client.crew()
         if done:
             await caught_up(client)
-            did = await client.views.workers(fresh=False)
+            live = {worker.name for worker in crew.workers}
+            did = await client.views.workers(first=live, limit=max(MOST_SHOWN, len(live)), fresh=False)
     if as_json:
         print_json({**msgspec.to_builtins(crew), "done": did} if done else crew)
         return 0
     _print_crew(crew, log)
     if done:
-        live = {worker.name for worker in crew.workers}
         rows = [
             (
                 one.worker,
@@ -322,6 +326,8 @@ async def show_crew(*, done: bool = False, as_json: bool, log: str | None) -> in
         print()
         lines = table(("worker", "runs", "failures", "busy", ""), rows, right=(1, 2, 3))
         print("\n".join(lines) if did else "no worker has done anything yet")
+        if len(did) == MOST_SHOWN:
+            print("  … those that are live, and those that have done most")
     return 0
 
 

@@ -164,8 +164,8 @@ async def steer(
             words = await _rolling_back(client, shown, log)
         if done == "cancelled" and not shown.finished:
             words = "it is cancelled once its error handlers have ended; cancel it again to stop those, too"
-        gates = [step_id for step_id, step in shown.steps.items() if step.approval is not None and step.due]
-        if shown.status == "paused" and gates:
+        gates = [step_id for step_id, step in shown.steps.items() if step.remaining_ms is not None]
+        if gates:
             words += f"; until then time stands still for what waits for approval: {short(', '.join(gates), 300)}"
     if as_json:
         print_json({

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -115,10 +116,21 @@ async def state_of(log: Log, instance_id: str, to: int | None = None) -> Instanc
     Raises:
         UnknownInstanceError: The log holds none of this id.
     """
-    state = fold((accepted.transition for accepted in await _known(log, instance_id)), to=to)
+    return (await state_and_time_of(log, instance_id, to))[0]
+
+
+async def state_and_time_of(log: Log, instance_id: str, to: int | None = None) -> tuple[InstanceState, int]:
+    """The same, and when that event happened, in milliseconds since 1970."""
+    transitions = [accepted.transition for accepted in await _known(log, instance_id)]
+    state = fold(transitions, to=to)
     if state is None:
         raise await cleaned_away(log, instance_id, surely=False) or unknown_instance(instance_id)
-    return state
+    return state, time_of(transitions, state.sequence)
+
+
+def time_of(transitions: Iterable[Transition], sequence: int) -> int:
+    """When an event of an instance happened, in milliseconds since 1970; 0 where it is not among these."""
+    return max((one.at for one in transitions if 0 < one.sequence <= sequence), default=0)
 
 
 def unknown_instance(instance_id: str) -> UnknownInstanceError:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stepwell.core.plan import Plan
-from stepwell.core.state import InstanceState, StepState, StepStatus
+from stepwell.core.state import InstanceState, StepState, StepStatus, WorkflowStatus
 from stepwell.errors import WorkflowFailedError
 from stepwell.schemas.events import ErrorInfo
 from stepwell.schemas.waiting import ApprovalRequired
@@ -20,9 +21,12 @@ class StepView(Struct, frozen=True, gc=False):
         status: ``pending``, ``ready``, ``running``, ``waiting``, ``succeeded``, ``failed``, ``skipped`` or
             ``cancelled``.
         attempts: How many were made, the one under way included.
-        started_at: When it became ready, in milliseconds since 1970; 0 if it has not.
-        finished_at: When it was settled, likewise.
-        due: When its timer is due, likewise: the end of its wait, its next attempt.
+        started_at: When its current or last run became ready, in milliseconds since 1970; None if none has.
+        finished_at: When that was settled, likewise.
+        due: When its timer is due, likewise: the end of its wait, its next attempt. None without one, and while time
+            stands still for it.
+        remaining_ms: How long a gate will wait for people once the instance goes on, in milliseconds, while it is
+            paused: time stands still for it (``due`` of ``approval`` is None as long).
         note: What it waits for, in words; empty if it does not.
         approval: What people are asked, while it waits for them.
         child: The id of the workflow that it waits for.
@@ -32,9 +36,10 @@ class StepView(Struct, frozen=True, gc=False):
     attempts: int = 0
     output: Any = None
     error: ErrorInfo | None = None
-    started_at: int = 0
-    finished_at: int = 0
-    due: int = 0
+    started_at: int | None = None
+    finished_at: int | None = None
+    due: int | None = None
+    remaining_ms: int | None = None
     note: str = ""
     progress: Any = None
     approval: ApprovalRequired | None = None
@@ -47,7 +52,10 @@ class InstanceView(Struct, frozen=True, gc=False):
     Attributes:
         status: ``pending``, ``running``, ``paused``, ``completed``, ``failed`` or ``cancelled``.
         steps: Every step of the definition by id, in written order.
-        started_at: Milliseconds since 1970; 0 if the engine has not decided the start yet.
+        started_at: Milliseconds since 1970; None if the engine has not decided the start yet.
+        finished_at: Likewise; None while it is live.
+        as_of: Where it is shown as it was right after an event, and was live then: when that event happened, and up
+            to when durations last. None where it is shown as it is now.
         sequence: How many events it has had.
         reason: Why it is paused or cancelled.
         checkpoints: Names of points to roll back to, with their sequences.
@@ -63,8 +71,8 @@ class InstanceView(Struct, frozen=True, gc=False):
     steps: dict[str, StepView] = {}
     input: Any = None
     priority: int = 0
-    started_at: int = 0
-    finished_at: int = 0
+    started_at: int | None = None
+    finished_at: int | None = None
     sequence: int = 0
     failed_step: str = ""
     reason: str = ""
@@ -72,6 +80,7 @@ class InstanceView(Struct, frozen=True, gc=False):
     checkpoints: dict[str, int] = {}
     context: dict[str, Any] = {}
     rolling_back_to: int = 0
+    as_of: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -96,11 +105,12 @@ class InstanceView(Struct, frozen=True, gc=False):
         return self
 
 
-def view(state: InstanceState, plan: Plan | None) -> InstanceView:
+def view(state: InstanceState, plan: Plan | None, as_of: int = 0) -> InstanceView:
     """An instance's state as it is shown.
 
     Args:
         plan: Its definition, for the steps that nothing has happened to yet; None if it is not known.
+        as_of: When the event happened after which it is shown, in milliseconds since 1970; 0 for now.
     """
     ids = list(plan.steps) if plan is not None else sorted(state.steps)
     return InstanceView(
@@ -113,8 +123,8 @@ def view(state: InstanceState, plan: Plan | None) -> InstanceView:
         steps={step_id: _step(state, plan, step_id) for step_id in ids},
         input=state.input,
         priority=state.priority,
-        started_at=state.started_at,
-        finished_at=state.finished_at,
+        started_at=state.started_at or None,
+        finished_at=state.finished_at or None,
         sequence=state.sequence,
         failed_step=state.failed_step,
         reason=state.pause_reason,
@@ -122,6 +132,7 @@ def view(state: InstanceState, plan: Plan | None) -> InstanceView:
         checkpoints=dict(sorted(state.checkpoints.items(), key=lambda item: item[1])),
         context={key: values[-1].value for key, values in sorted(state.context.items()) if values},
         rolling_back_to=state.rollback.to if state.rollback is not None else 0,
+        as_of=(as_of or None) if state.live else None,
     )
 
 
@@ -133,8 +144,13 @@ def _step(state: InstanceState, plan: Plan | None, step_id: str) -> StepView:
     rollback = state.rollback
     undoing = rollback is not None and rollback.current is not None and rollback.current.ready is not None
     if rollback is not None and undoing and rollback.current.ready.step_id == step_id:  # type: ignore[union-attr]
-        return _view(rollback.current, state.timers.get(step_id, 0), "being undone")  # type: ignore[arg-type]
-    return _view(step, state.timers.get(step_id, 0), _note(step))
+        return _view(rollback.current, state.timers.get(step_id), "being undone")  # type: ignore[arg-type]
+    due = state.timers.get(step_id)
+    shown = _view(step, due, _note(step))
+    if step.gate is None or due is None or state.status is not WorkflowStatus.PAUSED or not state.paused_at:
+        return shown
+    left = max(0, due - state.paused_at)
+    return replace(shown, due=None, remaining_ms=left, approval=replace(step.gate, due=None))
 
 
 def _note(step: StepState) -> str:
@@ -152,15 +168,15 @@ def _note(step: StepState) -> str:
 _NOTES = {"retry": "waits for its next attempt", "time": "sleeps", "worker": "no worker has its handler"}
 
 
-def _view(step: StepState, due: int, note: str) -> StepView:
+def _view(step: StepState, due: int | None, note: str) -> StepView:
     attempts = 0 if step.status is StepStatus.SKIPPED and not step.run else step.attempt
     return StepView(
         status=str(step.status),
         attempts=attempts,
         output=step.output,
         error=step.error,
-        started_at=step.since,
-        finished_at=step.until,
+        started_at=step.since or None,
+        finished_at=step.until or None,
         due=due,
         note=note,
         progress=step.progress,

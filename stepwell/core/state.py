@@ -63,6 +63,8 @@ LIVE: Final = frozenset({WorkflowStatus.RUNNING, WorkflowStatus.PAUSED})
 UNDER_WAY: Final = frozenset({StepStatus.READY, StepStatus.RUNNING, StepStatus.WAITING})
 
 QUARANTINED: Final = "quarantined"  # the incident of what cannot be decided about; its outcomes are refused
+# Incidents whose error is in the step's own event, just before.
+TOLD_BY_STEPS: Final = frozenset({"step_failed", "compensation_failed"})
 WORKFLOW_TIMER: Final = ""  # the key of the timer of the whole instance; a step's timer has the step's id
 
 REMEMBERED_COMMANDS: Final = 32  # ids of commands that an instance has followed: enough for any sender's retries

@@ -36,8 +36,8 @@ class Finding(Struct, frozen=True, kw_only=True):
         code: A stable word for programs.
         step_id: Whose it is; empty where it is the instance's own.
         incident: Code of the incident, where there is one.
-        since: Since when, in milliseconds since 1970; 0 where that is not known.
-        due: When it ends by itself, likewise; 0 for never.
+        since: Since when, in milliseconds since 1970; None where that is not known.
+        due: When it ends by itself, likewise; None for never, and while time stands still for it.
         input: What the step was given.
         child: Id of the instance that the step waits for, or whose failure failed it.
     """
@@ -46,8 +46,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     words: str
     step_id: str = ""
     incident: str = ""
-    since: int = 0
-    due: int = 0
+    since: int | None = None
+    due: int | None = None
     input: Any = None
     error: ErrorInfo | None = None
     child: str = ""

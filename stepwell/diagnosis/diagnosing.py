@@ -53,7 +53,8 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
         blocked: What waits for what, in written order; nothing once it has ended.
         attempts: Every attempt at the steps that the findings are about.
         children: Of the instances that findings name, why those are where they are, by id.
-        due: When the whole instance times out, in milliseconds since 1970; 0 for never.
+        due: When the whole instance times out, in milliseconds since 1970; None for never, and while
+            time stands still for it.
     """
 
     instance_id: str
@@ -65,7 +66,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     blocked: list[Blocked] = []
     attempts: list[AttemptRow] = []
     children: dict[str, Diagnosis] = {}
-    due: int = 0
+    due: int | None = None
 
 
 async def diagnose(client: Client, instance_id: str, *, at: str = "") -> Diagnosis:
@@ -107,6 +108,8 @@ async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth
     named = [finding.child for finding in findings if finding.child] if depth else []
     children = {child: await _child(client, child, crew, at, depth - 1) for child in named}
     findings = [_with_child(finding, children) for finding in findings]
+    findings = [replace(one, since=one.since or None, due=one.due or None) for one in findings]
+    stands_still = state.incident_at > 0 and state.rollback is None
     return Diagnosis(
         instance_id=instance_id,
         workflow=state.workflow,
@@ -117,7 +120,7 @@ async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth
         blocked=_blocked(state, plan) if state.live else [],
         attempts=attempts,
         children=children,
-        due=state.timers.get("", 0),
+        due=None if stands_still else state.timers.get(""),
     )
 
 

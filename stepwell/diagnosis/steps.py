@@ -77,6 +77,7 @@ def _approval(case: Case, step_id: str, step: StepState) -> Finding:
         if due and case.state.status is WorkflowStatus.PAUSED:
             rest = span(due - (case.state.paused_at or case.now))
             words += f"; time stands still while it is paused, {rest} are left"
+            due = 0
         elif due:
             words += f"; {until(due, case.now)}, then {_AFTERWARDS[gate.on_timeout]}"
     left = [name for name in approvers if name not in voted]

@@ -47,7 +47,7 @@ async def counted(asked: Asked, numbers: Sequence[int]) -> dict[int, Counts]:
     wanted = f"[{','.join(map(str, numbers))}]"
     rows: dict[int, InstanceRow] = {}
     found: dict[int, Counts] = {}
-    columns = ", ".join(f"i.{name}" for name in tables.INSTANCE_COLUMNS.split(", "))
+    columns = tables.columns_of(tables.INSTANCE_COLUMNS, "i")
     query = (
         f"SELECT i.number, w.name, {columns} FROM instances i JOIN workflows w ON w.number = i.workflow "
         f"WHERE i.number IN {_NUMBERS}"
@@ -55,7 +55,7 @@ async def counted(asked: Asked, numbers: Sequence[int]) -> dict[int, Counts]:
     for number, workflow, instance_id, _, *rest in await asked.all(query, (wanted,)):
         rows[number] = InstanceRow(instance_id, workflow, *rest)
         found[number] = counts_of(rows[number])
-    columns = ", ".join(tables.ATTEMPT_COLUMNS)
+    columns = tables.columns_of(tables.ATTEMPT_COLUMNS)
     query = f"SELECT instance, {columns} FROM attempts WHERE finished_at > 0 AND instance IN {_NUMBERS}"
     for number, *attempt in await asked.all(query, (wanted,)):
         move(found[number], {}, step_counts_of(rows[number], AttemptRow(*attempt)))

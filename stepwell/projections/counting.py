@@ -45,17 +45,18 @@ Counts = dict[Count, int]
 def counts_of(row: InstanceRow) -> Counts:
     """Where an instance counts, and how much."""
     workflow, version, status = row.workflow, row.version, row.status
+    started_at = row.started_at or 0
     counts = {
         Count(workflow, version, "", "total"): 1,
         Count(workflow, version, "", f"status:{status}"): 1,
-        Count(workflow, version, "", f"{HOURLY}started", row.started_at // HOUR): 1,
+        Count(workflow, version, "", f"{HOURLY}started", started_at // HOUR): 1,
     }
     if row.incident:
         counts[Count(workflow, version, "", "incidents")] = 1
     if row.finished_at:
         counts[Count(workflow, version, "", f"{HOURLY}{status}", row.finished_at // HOUR)] = 1
         if status == "completed":
-            took = max(0, row.finished_at - row.started_at)
+            took = max(0, row.finished_at - started_at)
             counts[Count(workflow, version, "", "duration", bucket_of(took))] = 1
             counts[Count(workflow, version, "", "milliseconds")] = took
             counts[Count(workflow, version, "", f"{HOURLY}milliseconds", row.finished_at // HOUR)] = took

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from stepwell.projections.connections import Connection
 from stepwell.projections.filters import Cursor, InstanceFilter
-from stepwell.projections.tables import INSTANCE_COLUMNS
+from stepwell.projections.tables import INSTANCE_COLUMNS, columns_of
 
 FEW: Final = 2_000  # candidates that are looked through one by one
 COUNTED: Final = 1_000  # up to where a total is counted, unless it is to be exact,
@@ -151,7 +151,7 @@ class Finder:
         column = KEYS[order.lstrip("-")]
         behind = "" if cursor is None else f" AND ({column}, number) {key} (?, ?)"
         one = (
-            f"SELECT * FROM (SELECT {column} AS key, number, {INSTANCE_COLUMNS} FROM instances WHERE "
+            f"SELECT * FROM (SELECT {column} AS key, number, {columns_of(INSTANCE_COLUMNS)} FROM instances WHERE "
             "{conditions}" + f"{behind} ORDER BY {_by(order)} LIMIT {limit + 1})"
         )
         texts, parameters = [], list[Any]()

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from stepwell.core.evolve import evolve
-from stepwell.core.state import InstanceState
+from stepwell.core.state import TOLD_BY_STEPS, InstanceState
 from stepwell.projections.counting import Counts, counts_of, move, step_counts_of
 from stepwell.projections.fields import fields_of
 from stepwell.projections.rows import (
@@ -197,7 +197,7 @@ def _error_of(event: Event) -> ErrorInfo | None:
         return event.error
     if isinstance(event, WorkflowFailed):
         return None if event.step_id else event.error  # a step's was told when the step failed
-    if isinstance(event, IncidentRaised):
+    if isinstance(event, IncidentRaised) and event.code not in TOLD_BY_STEPS:
         return ErrorInfo(type=event.code, message=event.message)
     return None
 

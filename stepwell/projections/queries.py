@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -34,7 +35,8 @@ from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStat
 from stepwell.projections.store import check_version
 
 _slots = msgspec.json.Decoder(dict[int, int]).decode
-_ATTEMPTS: Final = ", ".join(f"a.{name}" for name in tables.ATTEMPT_COLUMNS)
+MOST_WORKERS: Final = 50  # every process that ran steps was one, each `stepwell run`, too
+_ATTEMPTS: Final = tables.columns_of(tables.ATTEMPT_COLUMNS, "a")
 
 
 WORK: Final = ("ready", "running", "waiting")
@@ -264,20 +266,22 @@ class Queries:
         rows = await self.all(query, parameters)
         return statistics_of((*row[:4], _slots(row[4])) for row in rows)
 
-    async def workers(self) -> list[WorkerStatistics]:
-        """What each worker has done, by name."""
-        query = "SELECT version, measure, count FROM counts WHERE workflow = ? AND step_id = ''"
-        found: dict[str, dict[str, int]] = {}
-        for worker, measure, count in await self.all(query, (OF_WORKERS,)):
-            found.setdefault(worker, {})[measure] = count
+    async def workers(self, first: Collection[str] = (), limit: int = MOST_WORKERS) -> list[WorkerStatistics]:
+        """What each worker has done: some first, then those with the most runs.
+
+        Args:
+            first: Names of workers that come first, such as the live ones.
+            limit: How many at most.
+        """
+        _check_limit(limit)
+        query = (
+            "SELECT version, sum(iif(measure = 'runs', count, 0)) AS runs, sum(iif(measure = 'failures', count, 0)), "
+            "sum(iif(measure = 'busy', count, 0)) FROM counts WHERE workflow = ? AND step_id = '' GROUP BY version "
+            "ORDER BY version IN (SELECT value FROM json_each(?)) DESC, runs DESC, version LIMIT ?"
+        )
         return [
-            WorkerStatistics(
-                worker=worker,
-                runs=did.get("runs", 0),
-                failures=did.get("failures", 0),
-                busy_seconds=did.get("busy", 0) / 1000,
-            )
-            for worker, did in sorted(found.items())
+            WorkerStatistics(worker=worker, runs=runs, failures=failures, busy_seconds=busy / 1000)
+            for worker, runs, failures, busy in await self.all(query, (OF_WORKERS, json.dumps(list(first)), limit))
         ]
 
     async def hours(self, since: int, workflow: str | None = None) -> list[Hour]:
@@ -339,7 +343,8 @@ class Queries:
     async def cached(self, workflow: str, payload: Any, version: str | None, since: int | None) -> InstanceRow | None:
         """The newest instance that has completed with an equal input, at ``since`` (in milliseconds) or later."""
         query = (
-            f"SELECT {tables.INSTANCE_COLUMNS} FROM instances WHERE input_hash = ? AND status = 'completed' "
+            f"SELECT {tables.columns_of(tables.INSTANCE_COLUMNS)} FROM instances "
+            "WHERE input_hash = ? AND status = 'completed' "
             "AND workflow = (SELECT number FROM workflows WHERE name = ?)"
         )
         parameters: list[Any] = [input_hash(payload), workflow]

@@ -11,10 +11,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.core.state import UNDER_WAY, InstanceState, StepState
+from stepwell.core.state import UNDER_WAY, InstanceState, StepState, WorkflowStatus
 from stepwell.schemas.events import (
     ErrorInfo,
     Event,
+    IncidentRaised,
     RollbackStarted,
     StepCancelled,
     StepCompensated,
@@ -30,6 +31,7 @@ from stepwell.schemas.events import (
     WorkflowCompleted,
     WorkflowEnding,
     WorkflowFailed,
+    WorkflowPaused,
     WorkflowResumed,
 )
 from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
@@ -38,7 +40,7 @@ LONGEST_TEXT: Final = 2_000  # characters of an error's message in a row; all of
 
 
 class InstanceRow(Struct, frozen=True, gc=False):
-    """An instance in a list. Times are milliseconds since 1970; 0 for what has not happened.
+    """An instance in a list. Times are milliseconds since 1970; None for what has not happened.
 
     Attributes:
         status: ``pending`` (no engine has decided its start yet), ``running``, ``paused``, ``completed``, ``failed``
@@ -60,8 +62,8 @@ class InstanceRow(Struct, frozen=True, gc=False):
     status: str
     definition: str = ""
     priority: int = 0
-    started_at: int = 0
-    finished_at: int = 0
+    started_at: int | None = None
+    finished_at: int | None = None
     updated_at: int = 0
     sequence: int = 0
     active: int = 0
@@ -74,7 +76,7 @@ class InstanceRow(Struct, frozen=True, gc=False):
     @property
     def finished(self) -> bool:
         """Whether it has come to an end."""
-        return self.finished_at > 0
+        return self.finished_at is not None
 
 
 def instance_row(state: InstanceState, at: int) -> InstanceRow:
@@ -91,8 +93,8 @@ def instance_row(state: InstanceState, at: int) -> InstanceRow:
         state.status.value,
         state.definition,
         state.priority,
-        state.started_at,
-        0 if state.live else state.finished_at,
+        state.started_at or None,
+        None if state.live else state.finished_at or None,
         at,
         state.sequence,
         state.active,
@@ -110,7 +112,7 @@ def error_text(error: ErrorInfo) -> str:
 
 
 class AttemptRow(Struct, frozen=True, gc=False):
-    """One attempt at a step, or a step that was skipped. Times are milliseconds since 1970; 0 if not so.
+    """One attempt at a step, or a step that was skipped. Times are milliseconds since 1970; None if not so.
 
     Attributes:
         sequence: Of the event that began it; an instance has no two with the same.
@@ -145,11 +147,11 @@ class AttemptRow(Struct, frozen=True, gc=False):
     waits_for: str = ""
     worker: str = ""
     ready_at: int = 0
-    started_at: int = 0
-    finished_at: int = 0
+    started_at: int | None = None
+    finished_at: int | None = None
     took: int = 0
     cpu: int = 0
-    due: int = 0
+    due: int | None = None
     error: str = ""
     traceback: str = ""
     output_at: int = 0
@@ -158,13 +160,14 @@ class AttemptRow(Struct, frozen=True, gc=False):
     @property
     def duration(self) -> int:
         """Milliseconds that its handler ran, or where nobody has measured that, from ready to its end."""
-        return self.took or max(0, self.finished_at - (self.started_at or self.ready_at))
+        return self.took or max(0, (self.finished_at or 0) - (self.started_at or self.ready_at))
 
 
 Attempts = dict[int, AttemptRow]
 """The attempts of an instance that are under way, by run."""
 
 _Ended = StepSucceeded | StepFailed | StepRetryScheduled | StepCancelled | StepCompensated
+_STANDS_STILL: Final = (WorkflowPaused, IncidentRaised)
 _GIVES_UP: Final = (
     WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowEnding, WorkflowResumed, RollbackStarted,
 )  # fmt: skip
@@ -191,6 +194,8 @@ def follow_attempts(
             rows.append(_next_attempt(rows[0], sequence, at))
             attempts[rows[0].run] = rows[-1]
         return rows
+    elif kind in _STANDS_STILL:
+        return _standing(attempts)
     elif kind in _GIVES_UP:
         moved = _moved(attempts, after) if kind is WorkflowResumed else []
         return [*_given_up(attempts, after, at), *moved]
@@ -205,7 +210,7 @@ def follow_attempts(
             status="running",
             worker=event.worker,  # type: ignore[union-attr]
             started_at=at,
-            due=event.due or 0,  # type: ignore[union-attr]
+            due=event.due,  # type: ignore[union-attr]
             deliveries=event.deliveries,  # type: ignore[union-attr]
         )
     elif kind is StepReturned and event.run in attempts:  # type: ignore[union-attr]
@@ -215,6 +220,13 @@ def follow_attempts(
         return []
     attempts[row.run] = row
     return [row]
+
+
+def _standing(attempts: Attempts) -> list[AttemptRow]:
+    """Gates for which time stands still from now on: they are due at no time."""
+    rows = [replace(row, due=None) for row in attempts.values() if row.waits_for == "approval" and row.due]
+    attempts.update((row.run, row) for row in rows)
+    return rows
 
 
 def _moved(attempts: Attempts, after: InstanceState) -> list[AttemptRow]:
@@ -278,7 +290,7 @@ def _waiting(
         "waiting",
         waits_for=word,
         ready_at=at if known is None else known.ready_at,  # a further level of an approval
-        due=event.due or 0,
+        due=event.due,
     )
 
 
@@ -288,6 +300,7 @@ def attempts_of(state: InstanceState) -> Attempts:
     The events that began them are not known either: their sequences are negative, and differ all the same.
     """
     steps = [(step_id, step) for step_id, step in sorted(state.steps.items()) if step.status in UNDER_WAY]
+    standing = state.status is WorkflowStatus.PAUSED and state.paused_at > 0
     current = state.rollback.current if state.rollback is not None else None
     if current is not None and current.ready is not None and current.status in UNDER_WAY:
         steps.append((current.ready.step_id, current))
@@ -306,7 +319,7 @@ def attempts_of(state: InstanceState) -> Attempts:
             waits_for=step.waits_for,
             worker=step.worker,
             ready_at=step.since,
-            due=state.timers.get(step_id, 0),
+            due=None if standing and step.gate is not None else state.timers.get(step_id),
             deliveries=step.deliveries,
         )
         for step_id, step in steps
@@ -329,11 +342,11 @@ def _ended(attempts: Attempts, event: _Ended, sequence: int, at: int) -> list[At
             status=_ENDS[type(event)],
             waits_for="",
             worker=getattr(event, "worker", "") or known.worker,
-            started_at=known.started_at or (at - took if took else 0),
+            started_at=known.started_at or (at - took if took else None),
             finished_at=at,
             took=took,
             cpu=getattr(event, "cpu", 0),
-            due=getattr(event, "due", 0),
+            due=getattr(event, "due", None),
             error="" if error is None else error_text(error),
             traceback="" if error is None else error.traceback,
             output_at=sequence,
@@ -372,7 +385,7 @@ def _given_up(attempts: Attempts, after: InstanceState, at: int) -> list[Attempt
     ended = [row for run, row in attempts.items() if not _is_under_way(after, row.step_id, run)]
     for row in ended:
         del attempts[row.run]
-    return [replace(row, status="cancelled", waits_for="", finished_at=at, due=0) for row in ended]
+    return [replace(row, status="cancelled", waits_for="", finished_at=at, due=None) for row in ended]
 
 
 def _is_under_way(state: InstanceState, step_id: str, run: int) -> bool:

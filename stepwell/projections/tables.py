@@ -5,6 +5,7 @@ The file is for people too: ``sqlite3 FILE`` and ``SELECT * FROM runs WHERE stat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from stepwell.projections.rows import AttemptRow, InstanceRow
@@ -102,21 +103,38 @@ CREATE VIEW events AS
 """
 
 INSTANCE_COLUMNS: Final = (
-    "id, workflow, version, status, definition, priority, started_at, finished_at, updated_at, sequence, active, "
-    "failed_step, error, reason, incident, parent"
-)
+    "id", "workflow", "version", "status", "definition", "priority", "started_at", "finished_at", "updated_at",
+    "sequence", "active", "failed_step", "error", "reason", "incident", "parent",
+)  # fmt: skip
 _MUTABLE: Final = (
     "status", "finished_at", "updated_at", "sequence", "active", "failed_step", "error", "reason", "incident",
 )  # fmt: skip
 
+# A time that has not come is None in a row, and 0 in a table, where indexes have it.
+_TIMES: Final = frozenset({"started_at", "finished_at", "due"})
+
+
+def columns_of(names: Iterable[str], table: str = "") -> str:
+    """Columns of a table as rows have them, for SELECT."""
+    prefix = f"{table}." if table else ""
+    return ", ".join(f"nullif({prefix}{name}, 0)" if name in _TIMES else prefix + name for name in names)
+
+
+def _values(names: Iterable[str]) -> str:
+    return ", ".join("ifnull(?, 0)" if name in _TIMES else "?" for name in names)
+
+
 INSERT_INSTANCE: Final = (
-    f"INSERT INTO instances(number, {INSTANCE_COLUMNS}, input_hash) VALUES ({', '.join('?' * 18)})"
+    f"INSERT INTO instances(number, {', '.join(INSTANCE_COLUMNS)}, input_hash) "
+    f"VALUES ({_values(('number', *INSTANCE_COLUMNS, 'input_hash'))})"
 )
-UPDATE_INSTANCE: Final = f"UPDATE instances SET {', '.join(f'{name} = ?' for name in _MUTABLE)} WHERE number = ?"
+UPDATE_INSTANCE: Final = (
+    f"UPDATE instances SET {', '.join(f'{name} = {_values([name])}' for name in _MUTABLE)} WHERE number = ?"
+)
 ATTEMPT_COLUMNS: Final = AttemptRow.__struct_fields__
 PUT_ATTEMPT: Final = (
     f"INSERT OR REPLACE INTO attempts(instance, {', '.join(ATTEMPT_COLUMNS)}) "
-    f"VALUES ({', '.join('?' * (1 + len(ATTEMPT_COLUMNS)))})"
+    f"VALUES ({_values(('instance', *ATTEMPT_COLUMNS))})"
 )
 PUT_HISTORY: Final = "INSERT INTO history(place, instance, sequence, value) VALUES (?, ?, ?, ?)"
 PUT_BASE: Final = "INSERT INTO bases(instance, at, state) VALUES (?, ?, ?)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from stepwell.projections.filters import FilterError, InstanceFilter, InstancePage, Order, checked
 from stepwell.projections.models import Lag, ReadModels
 from stepwell.projections.pending import Pending
-from stepwell.projections.queries import AuditRow, ErrorEntry, Queries, Work
+from stepwell.projections.queries import MOST_WORKERS, AuditRow, ErrorEntry, Queries, Work
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics
 
@@ -181,10 +181,17 @@ class Views:
         async with self.asking(fresh=fresh) as queries:
             return await queries.statistics(workflow, version, steps=steps)
 
-    async def workers(self, *, fresh: bool = True) -> list[WorkerStatistics]:
-        """What each worker has done, by name, those that have left, too."""
+    async def workers(
+        self, *, first: Collection[str] = (), limit: int = MOST_WORKERS, fresh: bool = True
+    ) -> list[WorkerStatistics]:
+        """What each worker has done, live or not: those with the most runs.
+
+        Args:
+            first: Names of workers that come first, whatever they have done, such as those that are live.
+            limit: How many at most. Each process that runs steps is a worker, every ``stepwell run``, too.
+        """
         async with self.asking(fresh=fresh) as queries:
-            return await queries.workers()
+            return await queries.workers(first, limit)
 
     async def hours(self, since: Time, workflow: str | None = None, *, fresh: bool = True) -> list[Hour]:
         """What happened in each hour from a time on; hours in which nothing happened are left out."""

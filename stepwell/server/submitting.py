@@ -237,7 +237,7 @@ def _prefix(execution_id: str) -> str | None:
     return f"{value.int >> 80:012x}{value.int >> 64 & 0xFFF:03x}"
 
 
-def iso(milliseconds: int) -> str | None:
+def iso(milliseconds: int | None) -> str | None:
     """A time as these APIs write it; None for one that has not come."""
     if not milliseconds:
         return None

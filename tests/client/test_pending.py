@@ -43,7 +43,7 @@ async def test_an_instance_whose_start_waits_is_pending_for_whoever_asks(alone):
     assert await alone.history("one") == []
     assert (await diagnose(alone, "one")).status == "pending"
     row = await alone.views.instance("one")
-    assert (row.status, row.workflow, row.started_at, row.priority) == ("pending", "w", 0, 7)
+    assert (row.status, row.workflow, row.started_at, row.priority) == ("pending", "w", None, 7)
     assert (await overview_of(alone, fresh=True)).pending == 1
     with pytest.raises(UnknownInstanceError):
         await alone.get("two")
