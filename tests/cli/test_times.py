@@ -142,7 +142,9 @@ def test_a_gate_of_a_paused_instance_shows_what_is_left_and_no_due_time(level):
 
 
 def test_no_time_on_the_terminal_or_in_a_list_is_1970(inside: Inside):
-    inside.write("w.yaml", "name: w\nsteps:\n  - {id: a, type: approval_gate}\n  - {id: b, depends_on: [a], type: input}\n")
+    inside.write(
+        "w.yaml", "name: w\nsteps:\n  - {id: a, type: approval_gate}\n  - {id: b, depends_on: [a], type: input}\n"
+    )
     inside("run", "w.yaml", "--id", "x", status=3)
     told = [
         inside.json(*words)
