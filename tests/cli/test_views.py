@@ -363,9 +363,10 @@ def test_a_first_look_that_takes_long_says_on_stderr_what_it_waits_for(ran: Insi
 def test_hostile_texts_cannot_steer_the_terminal(inside: Inside):
     inside.write("w.json", {"name": "w", "steps": [{"id": "ask", "type": "approval_gate",
                                                     "config": {"title": "{{ input.t }}"}}]})  # fmt: skip
-    inside("run", "w.json", "--id", "bad\x1b[31m", "--input", json.dumps({"t": "x\x1b]0;owned\x07\u202e"}), status=3)
-    inside("stop", "bad\x1b[31m", "--reason", "r\x1b[2J\u202e")
-    for verb in ("list", "debug bad\x1b[31m", "work", "audit", "history bad\x1b[31m --full", "status bad\x1b[31m --attempts",
+    inside("run", "w.json", "--id", "bad\x1b[31m", status=2)  # ids are plain
+    inside("run", "w.json", "--id", "bad", "--input", json.dumps({"t": "x\x1b]0;owned\x07\u202e"}), status=3)
+    inside("stop", "bad", "--reason", "r\x1b[2J\u202e")
+    for verb in ("list", "debug bad", "work", "audit", "history bad --full", "status bad --attempts",
                  "monitor --duration 0"):  # fmt: skip
         shown = inside.out(*verb.split(" "))
         assert "\x1b" not in shown, verb
