@@ -40,6 +40,7 @@ async def serve(
     port: int,
     tokens: Path | None,
     open_: bool,
+    origins: Sequence[str],
     http_only: bool,
     apart: bool,
     workflows: Path | None,
@@ -68,7 +69,7 @@ async def serve(
     from stepwell.server.listening import check_exposure, listen, serving, url_of  # noqa: PLC0415
 
     url = log or os.environ.get(VARIABLE) or DEFAULT_URL
-    access = Access(_known_tokens(tokens, url, open_=open_))
+    access = Access(_known_tokens(tokens, url, open_=open_), origins)
     check_exposure(host, access)
     if http_only and (modules or apart):
         place = "--handlers" if modules else "--apart"

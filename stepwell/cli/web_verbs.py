@@ -36,6 +36,12 @@ def serve(
     open_: Annotated[
         bool, typer.Option("--open", help="Without tokens, though there were some: everybody here may do everything.")
     ] = False,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors-origin", metavar="ORIGIN", help="Let pages of this origin use the server; may be repeated."
+        ),
+    ] = None,
     http_only: Annotated[
         bool, typer.Option("--http-only", help="No engine and no worker: they run elsewhere.")
     ] = False,
@@ -76,6 +82,7 @@ def serve(
             port=port,
             tokens=tokens,
             open_=open_,
+            origins=cors_origin or [],
             http_only=http_only,
             apart=apart,
             workflows=workflows,

@@ -10,8 +10,8 @@ Every route says what it demands by ``guards=[requires(Role.VIEWER)]``. One that
 
 from __future__ import annotations
 
-import ipaddress
 import time
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,11 +23,13 @@ from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
 from stepwell.errors import visible
+from stepwell.server.origins import checked_origins, is_loopback
 from stepwell.server.problems import MEDIA_TYPE, RefusedError, problem_of
-from stepwell.server.tokens import Role, TokenFile
+from stepwell.server.tickets import Tickets, new_ticket
+from stepwell.server.tokens import Role, Token, TokenFile
 from stepwell.telling import Logger
 
-__all__ = ["LOCAL", "Access", "Actor", "Demand", "Role", "requires"]
+__all__ = ["LOCAL", "Access", "Actor", "Demand", "Role", "is_loopback", "requires"]
 
 
 class Actor(Struct, frozen=True):
@@ -52,6 +54,15 @@ PUBLIC: Final = _Kind.PUBLIC
 
 LOCAL: Final = "local"
 _ACTOR: Final = "actor"
+_HELD: Final = "held"
+_HOW: Final = "Send `Authorization: Bearer TOKEN`; `stepwell token NAME --role ROLE` makes one."
+TICKET: Final = "ticket"
+"""The parameter that a ticket is given by."""
+TICKETS: Final = "/v1/stream-tickets"
+"""The route that makes them."""
+_TAKES_TICKETS: Final = "stepwell_tickets"
+TAKES_TICKETS: Final[dict[str, Any]] = {_TAKES_TICKETS: True}
+"""For the ``opt`` of a route that a ticket opens."""
 _MOMENT: Final = 1.0  # seconds after which it is looked again whether a token still holds: as often as its file is
 _logger = Logger("stepwell.server")
 _PROXIES: Final = (
@@ -110,6 +121,12 @@ def actor_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Actor:
     return found
 
 
+def token_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Token | None:
+    """The token that they have, or that their ticket was made for; None where there are no tokens."""
+    found: Token | None = connection.scope["state"].get(_HELD)
+    return found
+
+
 def requires(role: Role | _Kind) -> Demand:
     """What a route demands: ``guards=[requires(Role.VIEWER)]``."""
     return Demand(role)
@@ -126,10 +143,21 @@ class Access:
 
     Args:
         tokens: Where tokens are looked up; None where everybody on this machine may do everything.
+        origins: Whose pages may use this server besides its own.
+
+    Attributes:
+        origins: Those, as browsers name them.
+
+    Raises:
+        OriginError: One is no origin, or, without tokens, not of this machine.
     """
 
-    def __init__(self, tokens: TokenFile | None = None) -> None:
+    def __init__(
+        self, tokens: TokenFile | None = None, origins: Sequence[str] = (), *, tickets: Tickets | None = None
+    ) -> None:
         self._tokens = tokens
+        self._tickets = tickets or Tickets()
+        self.origins = checked_origins(origins, open_=tokens is None)
         self._demands: dict[BaseRouteHandler, Demand | None] = {}
 
     @property
@@ -137,16 +165,21 @@ class Access:
         """Whether there are no tokens, so that whoever reaches the server may do everything."""
         return self._tokens is None
 
-    def still(self, actor: Actor, authorization: str) -> bool:
+    def still(self, token: Token | None) -> bool:
         """Whether somebody who was let in would be let in now: of answers that have no end.
 
         Args:
-            authorization: The header that they came with.
+            token: With what they came, or for what their ticket was made; see ``token_of``.
         """
-        if self._tokens is None:
-            return True
-        found = self._tokens.find(authorization.partition(" ")[2].strip())
-        return found is not None and (found.name, found.role) == (actor.name, actor.role)
+        return self._tokens is None or (token is not None and self._tokens.has(token))
+
+    def ticket(self, token: Token | None) -> str:
+        """A ticket that opens streams for whoever has a token. Where there are no tokens, it is not asked for.
+
+        Raises:
+            RefusedError: 429: they have as many as they may.
+        """
+        return new_ticket() if token is None else self._tickets.issue(token)
 
     def watch(self, scope: Any, send: Any) -> Any:
         """Let an answer that took its time go only to somebody who would still be let in: as that of a long poll.
@@ -161,11 +194,10 @@ class Access:
         async def watched(message: Any) -> None:
             nonlocal refused
             if message["type"] == "http.response.start" and time.monotonic() - began >= _MOMENT:
-                actor = scope.get("state", {}).get(_ACTOR)
-                given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-                refused = actor is not None and not self.still(actor, given.decode("latin-1"))
+                state = scope.get("state", {})
+                refused = state.get(_ACTOR) is not None and not self.still(state.get(_HELD))
                 if refused:
-                    await _send_revoked(send)
+                    await _send_revoked(send, message.get("headers", ()))
             if not refused:
                 await send(message)
 
@@ -192,22 +224,34 @@ class Access:
         if self._tokens is None:
             scope["state"][_ACTOR] = Actor(LOCAL, Role.ADMIN, via)
         elif demand.role is not PUBLIC:
-            scope["state"][_ACTOR] = self._known(connection, self._tokens, via)
+            token = self._known(connection, self._tokens, via)
+            scope["state"][_HELD] = token
+            scope["state"][_ACTOR] = Actor(token.name, token.role, via)
 
     def _demand_of(self, handler: BaseRouteHandler) -> Demand | None:
         if handler not in self._demands:
             self._demands[handler] = demand_of(handler)
         return self._demands[handler]
 
-    def _known(self, connection: ASGIConnection[Any, Any, Any, Any], tokens: TokenFile, via: str) -> Actor:
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    def _known(self, connection: ASGIConnection[Any, Any, Any, Any], tokens: TokenFile, via: str) -> Token:
+        given = connection.headers.get("authorization")
+        ticket = connection.query_params.get(TICKET) if given is None and _opens(connection) else None
+        if ticket is not None:
+            owner = self._tickets.find(ticket)
+            if owner is None or not tokens.has(owner):
+                _logger.warning("refused: this ticket is not good", route=_route(connection), via=via)
+                raise _unauthorized(
+                    "this ticket is not known, or its time is over", f"`POST {TICKETS}` with a token gives another."
+                )
+            return owner
+        scheme, _, token = (given or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise _unauthorized("a token is needed")
         found = tokens.find(token.strip())
         if found is None:
             _logger.warning("refused: this token is not known", route=_route(connection), via=via)
             raise _unauthorized("this token is not known")
-        return Actor(found.name, found.role, via)
+        return found
 
     def _check_site(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
         passed_on = next((name for name in connection.headers if name.startswith(_PROXIES)), None)
@@ -225,6 +269,8 @@ class Access:
                 remedy="Use http://localhost or http://127.0.0.1; or start `stepwell serve` with --tokens.",
             )
         origin = connection.headers.get("origin")
+        if origin in self.origins:
+            return
         foreign = origin is not None and _place(origin) != host
         if foreign or connection.headers.get("sec-fetch-site") == "cross-site":
             raise RefusedError(
@@ -235,23 +281,15 @@ class Access:
             )
 
 
-async def _send_revoked(send: Any) -> None:
+async def _send_revoked(send: Any, instead_of: Iterable[tuple[bytes, bytes]]) -> None:
     told = _unauthorized("this token is not known any more")
     body = msgspec.json.encode(problem_of(told)[0])
     headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **(told.headers or {})}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    # A page of another origin is to read it, too.
+    raw += [(name, value) for name, value in instead_of if name.lower().startswith((b"access-control-", b"vary"))]
     await send({"type": "http.response.start", "status": HTTPStatus.UNAUTHORIZED.value, "headers": raw})
     await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address means this machine, whoever resolves it."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _place(origin: str) -> str:
@@ -274,11 +312,17 @@ def _route(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     return f"{scope['method']} {scope.get('path_template', '')}"
 
 
-def _unauthorized(message: str) -> RefusedError:
+def _opens(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Whether a ticket is good for this route."""
+    scope: Any = connection.scope
+    return bool(scope["route_handler"].opt.get(_TAKES_TICKETS))
+
+
+def _unauthorized(message: str, remedy: str = _HOW) -> RefusedError:
     return RefusedError(
         HTTPStatus.UNAUTHORIZED,
         message,
-        remedy="Send `Authorization: Bearer TOKEN`; `stepwell token NAME --role ROLE` makes one.",
+        remedy=remedy,
         headers={"WWW-Authenticate": "Bearer"},
     )
 

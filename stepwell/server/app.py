@@ -20,6 +20,7 @@ from stepwell.server.access import Access, Actor, actor_of
 from stepwell.server.describing import describe
 from stepwell.server.discretion import DiscreetResponse
 from stepwell.server.metrics import Exporter, Meter
+from stepwell.server.origins import cors_of
 from stepwell.server.pages import pages
 from stepwell.server.problems import answer
 from stepwell.server.reading import StrictRequest, prepare
@@ -76,6 +77,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         request_max_body_size=MOST_BODY,
         logging_config=None,
         openapi_config=None,
+        cors_config=cors_of(access.origins),
         debug=False,
     )
     app.meter, app.access = meter, access

@@ -43,6 +43,7 @@ _TAGS: Final = {
     "work": "Claim steps and report on them: for workers in any language.",
     "queries": "What many instances do and did, how well, and who asked for it: docs/queries.md.",
     "events": "What happens, as it happens: server-sent events.",
+    "tickets": "For streams of events, where a client can send no token.",
     "health": "Whether everything runs.",
     "submit and trigger": "Graphs that are submitted first and triggered later.",
     "api/workflows": "Start by name and look.",

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from litestar import Request, Router, get
+from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
@@ -30,9 +30,10 @@ from stepwell.errors import StepwellError
 from stepwell.schemas.codec import encode
 from stepwell.schemas.feed import FeedHead, feed_value
 from stepwell.schemas.positions import START
-from stepwell.server.access import Access, Role, requires
+from stepwell.server.access import TAKES_TICKETS, TICKET, TICKETS, Access, Role, requires, token_of
 from stepwell.server.discretion import may_see_tracebacks, without_tracebacks
 from stepwell.server.problems import RefusedError, problem_of
+from stepwell.server.tickets import TICKET_SECONDS
 
 MEDIA_TYPE: Final = "text/event-stream"
 MOST_STREAMS: Final = 256  # of one token; without tokens, of all together
@@ -53,6 +54,27 @@ LastEventId = Annotated[
     str | None,
     HeaderParameter(name="Last-Event-ID", description="As `since`, and before it."),
 ]
+
+
+Ticketed = Annotated[
+    str | None,
+    QueryParameter(
+        name=TICKET,
+        description=f"From `POST {TICKETS}`, for clients that can send no token, as a browser's `EventSource`.",
+    ),
+]
+
+
+class Ticket(Struct, frozen=True):
+    """Opens streams of events, and nothing else.
+
+    Attributes:
+        ticket: To be given as the parameter `ticket`.
+        seconds: How long it opens streams. Those that it has opened go on.
+    """
+
+    ticket: str
+    seconds: int
 
 
 class Streams:
@@ -119,7 +141,7 @@ _STREAMED: Final = {
 
 @get(
     "/v1/events", guards=[requires(Role.VIEWER)], operation_id="streamEvents", media_type=MEDIA_TYPE,
-    responses=_STREAMED,
+    responses=_STREAMED, opt=TAKES_TICKETS,
 )  # fmt: skip
 async def stream_events(
     request: Request[Any, Any, Any],
@@ -129,6 +151,7 @@ async def stream_events(
     workflow: Annotated[str | None, QueryParameter(description="Only of instances of this definition.")] = None,
     instance_id: Annotated[str | None, QueryParameter(description="Only of this instance.")] = None,
     since: Since = None,
+    ticket: Ticketed = None,  # noqa: ARG001 - the guard has looked at it
     last_event_id: LastEventId = None,
 ) -> Stream:
     """Events of all instances as they are accepted: from now on, or from a position. It does not end by itself."""
@@ -140,7 +163,7 @@ async def stream_events(
 
 @get(
     "/v1/instances/{instance_id:str}/events", guards=[requires(Role.VIEWER)], operation_id="streamInstanceEvents",
-    media_type=MEDIA_TYPE, responses=_STREAMED,
+    media_type=MEDIA_TYPE, responses=_STREAMED, opt=TAKES_TICKETS,
 )  # fmt: skip
 async def stream_instance_events(
     request: Request[Any, Any, Any],
@@ -149,6 +172,7 @@ async def stream_instance_events(
     instance_id: FromPath[str],
     types: Types = None,
     since: Since = None,
+    ticket: Ticketed = None,  # noqa: ARG001 - the guard has looked at it
     last_event_id: LastEventId = None,
 ) -> Stream:
     """What happened to an instance so far, and then what happens to it. It does not end by itself."""
@@ -159,7 +183,14 @@ async def stream_instance_events(
     return await _streamed(request, access, events)
 
 
-router = Router("/", route_handlers=[stream_events, stream_instance_events], tags=["events"])
+@post(TICKETS, guards=[requires(Role.VIEWER)], operation_id="makeStreamTicket", tags=["tickets"])
+async def make_ticket(request: Request[Any, Any, Any], access: NamedDependency[Access]) -> Response[Ticket]:
+    """A ticket for streams of events, with the name and the role of the token that it is asked for with."""
+    return Response(Ticket(access.ticket(token_of(request)), TICKET_SECONDS), headers={"Cache-Control": "no-store"})
+
+
+_STREAMS: Final = Router("/", route_handlers=[stream_events, stream_instance_events], tags=["events"])
+router = Router("/", route_handlers=[_STREAMS, make_ticket])
 
 
 def _patterns(types: list[str] | None) -> list[str]:
@@ -171,11 +202,11 @@ def _patterns(types: list[str] | None) -> list[str]:
 async def _streamed(request: Request[Any, Any, Any], access: Access, events: Subscription) -> Stream:
     """The answer, once it is known that the position can be gone on from: else an error is the answer."""
     stopping: asyncio.Event = request.app.state.stopping
-    actor, authorization = request.state.actor, request.headers.get("authorization", "")
+    actor, token = request.state.actor, token_of(request)
     place = request.app.state.streams.enter(actor.name)
     try:
         await events.__aenter__()
-        is_allowed = _now_and_then(lambda: access.still(actor, authorization))
+        is_allowed = _now_and_then(lambda: access.still(token))
         lines = _lines(events, stopping, is_allowed, place, whole=may_see_tracebacks(actor.role))
     except BaseException:
         place.leave()

@@ -97,6 +97,11 @@ class TokenFile:
                 found = known
         return found
 
+    def has(self, token: Token) -> bool:
+        """Whether a token that was known is known still: with this name and this role."""
+        self._look()
+        return token in self._tokens
+
     def _look(self) -> None:
         now = self._clock()
         if now - self._looked < _LOOK_EVERY:

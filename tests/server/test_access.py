@@ -18,7 +18,7 @@ from tests.server.conftest import fine, problem, served
 from tests.workbench import until, workflow
 
 DECISIONS = ("approve", "reject")
-READING_POSTS = {"/v1/validate", "/v1/cached"}
+READING_POSTS = {"/v1/validate", "/v1/cached", "/v1/stream-tickets"}
 PAGES = {"/docs", "/redoc", "/openapi.json", "/assets/{name:str}"}
 MAY = {
     Role.MONITOR: {Role.MONITOR},
