@@ -135,7 +135,7 @@ class Steering(Looking):
             # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
             watched = await self.subscriber.watch(instance_id, history=False) if watch else None
             try:
-                answer = await self.ask(command)
+                answer = await self._ask_first(command)
             except BaseException:
                 if watched is not None:
                     self.subscriber.unwatch(watched)
@@ -231,7 +231,7 @@ class Steering(Looking):
         return await self._steer(RejectStep(instance_id, step_id, by, comment, command_id=self._make_id()))
 
     async def _steer(self, command: Command) -> Steered:
-        answer = await self.ask(command)
+        answer = await self._ask_first(command)
         if answer is None:
             return Steered(command.instance_id, decided=False)
         noted = answer.event.message if isinstance(answer.event, CommandNoted) else ""
@@ -253,6 +253,10 @@ class Steering(Looking):
     async def ask(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Answer | None:
         """The same as ``send``; the answer says where it is in the log."""
         return await self._asking.send(command, sender=self.sender, timeout=timeout)
+
+    async def _ask_first(self, command: Command) -> Answer | None:
+        """The same for a command that was made here, under an id of its own."""
+        return await self._asking.send(command, sender=self.sender, first=True)
 
     async def engine_is_live(self) -> bool:
         """Whether any engine works on this log right now."""

@@ -37,12 +37,13 @@ class Asking:
         self._looking = asyncio.Lock()
 
     async def send(
-        self, command: Command, *, sender: Sender = NOBODY, timeout: float = ANSWER_TIMEOUT
+        self, command: Command, *, sender: Sender = NOBODY, timeout: float = ANSWER_TIMEOUT, first: bool = False
     ) -> Answer | None:
         """Send a command and wait for its answer.
 
         Args:
             sender: Who asks; stands in the headers of the command, and of what answers it.
+            first: Whether its id was made for it just now, so that nobody can have sent it before.
 
         Returns:
             What answers it; None where no engine is live to answer.
@@ -68,8 +69,8 @@ class Asking:
         try:
             topic = STARTS if isinstance(command, StartWorkflow) else COMMANDS
             await self._log.append(topic, partition, [NewRecord(instance_id, value, sender.headers)])
-            found = await self._answered(instance_id, command_id, answer, timeout)
-            if found is not None and _may_be_a_repeat(found.event):
+            found = await self._answered(instance_id, command_id, answer, timeout, first=first)
+            if found is not None and not first and _may_be_a_repeat(found.event):
                 found = await self._answered_before(instance_id, command_id) or found
         finally:
             self._subscriber.give_up(instance_id, command_id, answer)
@@ -80,11 +81,11 @@ class Asking:
         return found
 
     async def _answered(
-        self, instance_id: str, command_id: str, answer: asyncio.Future[Answer], timeout: float
+        self, instance_id: str, command_id: str, answer: asyncio.Future[Answer], timeout: float, *, first: bool
     ) -> Answer | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        patience, looked = FIRST_LOOK, False
+        patience, looked = FIRST_LOOK, first
         while True:
             # A future of its own, so that the timer does not end the answer; asyncio.wait would cost twice as much.
             waiting: asyncio.Future[None] = loop.create_future()
@@ -100,7 +101,7 @@ class Asking:
                 return answer.result()
             if not looked:
                 looked = True
-                before = await self._answered_before(instance_id, command_id)
+                before = await self._answered_before(instance_id, command_id, answer)
                 if answer.done() or before is not None:
                     return answer.result() if answer.done() else before
             if not await self.engine_is_live():
@@ -111,15 +112,22 @@ class Asking:
                     f"{instance_id}: no answer within {timeout:g} s; the command is in the log and will be decided"
                 )
 
-    async def _answered_before(self, instance_id: str, command_id: str) -> Answer | None:
+    async def _answered_before(
+        self, instance_id: str, command_id: str, answer: asyncio.Future[Answer] | None = None
+    ) -> Answer | None:
         """What the same command was answered when it was sent before: a repeat changes nothing, and nobody says so.
 
         Looked up once, and only where the answer takes long: some logs read a whole partition for it. What is decided
         from now on is heard.
+
+        Args:
+            answer: Once this has come, it is not worth looking: under load, many wait for their turn to look.
         """
         if not command_id:
             return None
         async with self._looking:
+            if answer is not None and answer.done():
+                return None
             found = await look_up(self._log, instance_id)
         partition = partition_for(instance_id, self._log.partitions)
         return next(

@@ -129,7 +129,7 @@ class Call:
         self._ended = ended
         self._expired = False
         self._exit: Came | None = None
-        self._children: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._children: WeakSet[asyncio.Task[Any]] | None = None  # nearly no handler has any
         self._patience: asyncio.TimerHandle | None = None
         self._deadline = None if seconds is None else self.began + seconds
         self._timer = None if self._deadline is None else loop.call_at(self._deadline, self._expire)
@@ -235,7 +235,7 @@ class Call:
         """Go on without a coroutine that does not end. Nor shall its loop's owner wait for it: ``asyncio.run`` does
         for all tasks that it knows of.
         """
-        for task in (self._work, *self._children):
+        for task in (self._work, *(self._children or ())):
             if isinstance(task, asyncio.Task) and not task.done():
                 asyncio.tasks._unregister_task(task)  # noqa: SLF001 - documented in "Extending asyncio"
         self._finished()
@@ -244,9 +244,10 @@ class Call:
         over, self._over = self._over, None
         if over is None:
             return
-        for timer in (self._timer, self._patience):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._patience is not None:
+            self._patience.cancel()
         self.came = self._exit or self.came
         if self.came is None or self.came.error is not None:
             self._arguments[2].cancel()
@@ -255,6 +256,8 @@ class Call:
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """A task that the handler has started."""
         if self._over is not None:
+            if self._children is None:
+                self._children = WeakSet()
             self._children.add(task)
 
     def exit(self, error: BaseException) -> None:
@@ -316,9 +319,12 @@ def contain(loop: asyncio.AbstractEventLoop) -> None:
     if getattr(before, "contains", False):
         return
 
-    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> Any:
-        context = more.get("context")
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: Any = None, **more: Any) -> Any:
         call = _call.get() if context is None else context.get(_call)
+        if call is None and before is None:  # nearly always
+            return asyncio.Task(coroutine, loop=loop, context=context, **more)
+        if context is not None:
+            more["context"] = context
         made = coroutine if call is None else _Contained(coroutine, call)
         task = asyncio.Task(made, loop=loop, **more) if before is None else before(loop, made, **more)
         if call is not None:

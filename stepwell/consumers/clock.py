@@ -43,20 +43,20 @@ class Clock:
     def __init__(self, wall: Callable[[], int] = wall_clock) -> None:
         self._wall = wall
         self._steady = asyncio.get_running_loop().time
-        self._seen: tuple[int, int] | None = None
+        self._ahead: int | None = None  # milliseconds by which the wall clock was ahead of the steady one
 
     def read(self) -> tuple[int, int]:
         """Milliseconds since 1970, and milliseconds that only ever go on. Tells when the first have jumped."""
         wall, steady = self._wall(), int(self._steady() * 1000)
-        if self._seen is not None:
-            jumped = (wall - self._seen[0]) - (steady - self._seen[1])
-            if abs(jumped) >= _JUMP:
-                _logger.warning(
-                    "this machine's clock has jumped" if jumped > 0 else "this machine's clock was set back",
-                    seconds=jumped / 1000,
-                    remedy="Timers that are due by the new time fire now. If it is wrong, set the clock right.",
-                )
-        self._seen = wall, steady
+        ahead, before = wall - steady, self._ahead
+        self._ahead = ahead
+        if before is not None and not -_JUMP < ahead - before < _JUMP:
+            jumped = ahead - before
+            _logger.warning(
+                "this machine's clock has jumped" if jumped > 0 else "this machine's clock was set back",
+                seconds=jumped / 1000,
+                remedy="Timers that are due by the new time fire now. If it is wrong, set the clock right.",
+            )
         return wall, steady
 
     def wall(self) -> int:

@@ -34,6 +34,7 @@ from stepwell.telling import Logger
 _logger = Logger("stepwell.engine")
 
 _WRAPPING: Final = 4_096  # bytes; far more than an effect has around a step's input
+_FEW: Final = 4  # events that are encoded at once: together they take no more than so many records
 _RECORDS: Final = 2  # so many may be made for one step, where a log takes larger ones than is usual
 _MOST_OVERSIZED: Final = 64  # steps of one transition that may turn out too large before it is given up
 _LONGEST_ANSWERED: Final = 10_000  # characters of a sender's own id for a command
@@ -62,6 +63,7 @@ class Decider:
         self._reader = reader
         self._archived: InstanceState | None = None
         self._recalled: dict[str, InstanceState] = {}
+        self._room = max(MAX_MADE, _RECORDS * log.max_record_bytes)
 
     async def recall(self, state: PartitionState, ids: Collection[str], *, anew: bool) -> None:
         """Look up ids that are about to be started, where the log finds them by an index: what was forgotten exists.
@@ -149,12 +151,12 @@ class Decider:
         self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand, now: int
     ) -> Circumstances:
         finished = state.finished.get(command.instance_id) if instance is None else None
-        room = max(MAX_MADE, _RECORDS * self._log.max_record_bytes)
         archived = self._archived
         if isinstance(command, StartWorkflow) and instance is None and finished is None:
             archived = self._recalled.get(command.instance_id)
-        forgets = state.finished.forgets
-        return Circumstances(now, self._definitions, finished, archived, BUDGET, room=room, forgets=forgets)
+        return Circumstances(
+            now, self._definitions, finished, archived, BUDGET, {}, self._room, state.finished.forgets
+        )
 
     def _decide(
         self,
@@ -224,7 +226,7 @@ def _encoded(transition: Transition, limit: int) -> bytes | None:
 
     Its events may share what they are made of, which is written as often as they hold it.
     """
-    if len(transition.events) == 1:
+    if len(transition.events) <= _FEW:
         return encode(transition)
     parts = []
     for event in transition.events:

@@ -256,7 +256,11 @@ class PartitionOwner:
 
         When a record came is what the log says, but never earlier than a record before it, and never later than now.
         """
-        now = self._time.now()
+        now, first = self._time.now(), self._timers.next()
+        if first is None or first >= now:  # none was due before any of them came
+            times = [one.record.timestamp for one in asked if one.topic == COMMANDS]
+            self._came = min(now, max([self._came, *times]))
+            return asked, []
         for number, one in enumerate(asked):
             if one.topic != COMMANDS:
                 continue

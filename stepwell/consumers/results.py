@@ -29,6 +29,7 @@ MOST_ITEMS: Final = (
 )
 
 _decode = msgspec.json.Decoder().decode
+_encode_known = msgspec.json.Encoder().encode
 
 
 def as_json(result: Any, updates: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -51,6 +52,12 @@ def plain(value: Any, name: str) -> Any:
         TypeError: It is no JSON; the message names the place in it.
         ReportedError: It is nested too deeply.
     """
+    try:
+        read = _decode(_encode_known(value))
+        if read == value:  # nearly always: it is plain data
+            return read
+    except Exception:  # noqa: S110 - it holds what msgspec does not know by itself, or what is no JSON
+        pass
     try:
         made = msgspec.to_builtins(value, enc_hook=_base)
         written = _encode(made)

@@ -60,3 +60,17 @@ async def test_who_sends_again_while_no_engine_lives_is_answered_with_what_was_d
     async with client_on(log) as client:
         assert await answers(client, start("one", "sleepy")) == [first]
         assert await answers(client, PauseWorkflow("one", command_id="new")) == [None]
+
+
+async def test_a_command_that_was_made_just_now_has_no_earlier_answer_to_look_for(log, monkeypatch):
+    """Else a thousand starts that wait for a busy engine would read the whole partition, one after the other."""
+
+    async def read(*_):
+        raise AssertionError("the history was read")
+
+    async with client_on(log) as client:
+        await client.register(CHAIN)
+        monkeypatch.setattr("stepwell.consumers.asking.look_up", read)
+        run = await client.start("w")
+        assert not run.decided
+        assert not (await client.cancel(run.id)).decided

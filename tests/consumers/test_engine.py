@@ -81,6 +81,12 @@ async def test_only_the_last_finished_ids_are_remembered_and_older_instances_can
 
 
 async def test_an_id_that_was_forgotten_can_be_used_again_with_the_same_workers(log, monkeypatch):
+    """Where the log cannot look it up, as Kafka cannot."""
+
+    async def finds_nothing(*_, **__):
+        return set()
+
+    monkeypatch.setattr(type(log), "known_keys", finds_nothing)
     monkeypatch.setattr(core_finished, "BLOCK", 1)
     monkeypatch.setattr(core_finished, "BLOCKS", 1)
     async with stage(log, handlers_of(work=work), workflow(*steps("a"), name="w")) as client:
@@ -105,10 +111,10 @@ async def test_a_second_start_of_an_id_is_answered_with_the_instance_that_exists
         log, handlers_of(work=work), workflow(*steps("a"), {"id": "z", "type": "wait", "config": {"seconds": 0.2}})
     ) as client:
         first = await client.start("w", {"n": 1}, id="one")
-        again = await client.start("w", {"n": 9}, id="one")
+        again = await client.start("w", {"n": 9}, id="one", if_exists="use")
         assert (first.existed, again.existed) == (False, True)
         view = await again.result(timeout=HANG)
-        late = await client.start("w", {"n": 9}, id="one")
+        late = await client.start("w", {"n": 9}, id="one", if_exists="use")
         assert late.existed
         assert view.input == (await late.result(timeout=HANG)).input == {"n": 1}
     assert len(events_of(await whole_history(log), WorkflowCompleted)) == 1
@@ -343,7 +349,7 @@ async def test_engines_that_join_and_leave_finish_every_instance_exactly_once(op
 async def test_who_waits_is_told_when_the_embedded_engine_stops_by_itself(tmp_path, monkeypatch):
     from stepwell.errors import LogFullError
 
-    async def full(*_):
+    async def full(*_, **__):
         raise LogFullError("no room left")
 
     async with connect(f"file:{tmp_path}/log.db?synchronous=normal", handlers=handlers_of(work=work)) as client:

@@ -12,11 +12,11 @@ from stepwell.consumers.takeover import take_over
 from stepwell.core.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
 from stepwell.core.partition import PartitionState
 from stepwell.errors import LogCorruptedError, LogVersionError
-from stepwell.log.port import COMMANDS, EVENTS, SNAPSHOTS, NewRecord
+from stepwell.log.port import COMMANDS, CONTROL, EVENTS, SNAPSHOTS, STARTS, NewRecord
 from stepwell.schemas.codec import decode_transition, encode
-from stepwell.schemas.commands import CompleteStep
+from stepwell.schemas.commands import CancelWorkflow, CompleteStep
 from stepwell.schemas.events import EVENTS_VERSION, PartitionSnapshotted, Transition
-from stepwell.schemas.work import WorkItem
+from stepwell.schemas.work import CancelRuns, WorkItem
 from tests.files import database
 from tests.patience import HANG
 from tests.workbench import (
@@ -129,6 +129,27 @@ async def test_a_snapshot_lets_older_snapshots_and_decided_commands_go(bench, mo
     assert before._deliveries.state.place.command > 0
 
 
+async def test_a_snapshot_lets_go_no_command_that_it_does_not_cover(bench, monkeypatch):
+    places, deleted = [], []
+    encode_partition, delete_before = snapshotting.encode_partition, bench.delete_before
+
+    def taking(state):
+        places.append((state.place.command, state.place.start))
+        return encode_partition(state)
+
+    async def deleting(topic, partition, offset):
+        deleted.append((topic, offset))
+        await delete_before(topic, partition, offset)
+
+    monkeypatch.setattr(snapshotting, "encode_partition", taking)
+    monkeypatch.setattr(bench, "delete_before", deleting)
+    await with_snapshots(bench, monkeypatch)
+    for topic, expected in ((COMMANDS, [place[0] for place in places]), (STARTS, [place[1] for place in places])):
+        found = [offset for what, offset in deleted if what == topic]
+        assert found, topic
+        assert found == expected[: len(found)]
+
+
 async def test_a_snapshot_whose_chunks_come_in_several_reads_is_read_whole(bench, monkeypatch):
     monkeypatch.setattr("stepwell.core.snapshots.CHUNK_BYTES", 300)
     before = await with_snapshots(bench, monkeypatch)
@@ -187,6 +208,20 @@ async def test_effects_are_sent_again_only_where_they_may_not_have_arrived_and_a
         await send(bench, start("four"))  # its transition says that they have arrived
         await claimant.idle()
     assert {effect.instance_id for effect in (await taken(bench)).resend} <= {"four"}
+
+
+async def test_what_calls_runs_off_is_sent_again_as_steps_are(bench, monkeypatch):
+    monkeypatch.setattr(bench, "enqueue", lambda *_: asyncio.get_running_loop().create_future())  # they never arrive
+    claimant = Claimant(bench)
+    async with running(claimant.run()):
+        await send(bench, start("one"), CancelWorkflow("one", command_id="cancel"))
+        await until(lambda: claimant.owner._proved.index == 2)
+    monkeypatch.undo()
+    assert [type(effect) for effect in (await taken(bench)).resend] == [CancelRuns]
+    before = await bench.end(CONTROL, 0)
+    await after(bench)
+    again = [msgspec.json.decode(record.value, type=CancelRuns) for record in await bench.read(CONTROL, 0, before)]
+    assert [cancel.instance_id for cancel in again] == ["one"]
 
 
 async def test_a_run_whose_outcome_waits_to_be_decided_is_not_sent_again(bench, monkeypatch):

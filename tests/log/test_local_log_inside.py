@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.errors import LogClosedError
+from stepwell.errors import LogClosedError, LogError
 from stepwell.log import _tail
+from stepwell.log._transaction import Transaction
 from stepwell.log.local import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord, Outgoing
 from tests.files import database
@@ -298,4 +299,40 @@ async def test_what_is_settled_is_taken_to_the_disk_by_what_follows_or_soon_by_i
         await asyncio.sleep(0.2)
         assert _flushed_at(path) is None
     assert [record.value for record in await log.read(COMMANDS, 0, 20)] == [b"outcome"]
+    await log.close()
+
+
+class _Nothing:
+    """Work that nobody waits for and that holds nothing, as bringing the index by key up to date is."""
+
+    durable, size = False, 0
+
+    def __init__(self) -> None:
+        self.committed = asyncio.Event()
+
+    def apply(self, _: Transaction) -> None:
+        """It changes nothing."""
+
+    def done(self) -> None:
+        self.committed.set()
+
+    def failed(self, error: LogError) -> None:
+        raise error
+
+
+async def test_what_is_settled_is_taken_to_the_disk_also_where_a_commit_that_holds_nothing_follows(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("stepwell.log._writer._FLUSH_WITHIN", HANG)  # at the end, and not by itself before
+    path = tmp_path / "log.db"
+    log = await LocalLog.open(path)
+    queue = await log.consume(["default"], prefetch=5)
+    await log.enqueue("default", [NewRecord("key", b"step")])
+    await queue.settle(await queue.take(1), [Outgoing(COMMANDS, 0, [NewRecord("key", b"outcome")])])
+    nothing = _Nothing()
+    log._writer.submit(nothing)
+    await asyncio.wait_for(nothing.committed.wait(), HANG)
+    assert _flushed_at(path) is None
+    await log._writer.stop()
+    assert _flushed_at(path) is not None
     await log.close()
