@@ -282,7 +282,7 @@ async def test_a_damaged_snapshot_is_said_to_be_so(bench, open_log, monkeypatch,
     _, snapshot = await refolded_from_snapshot(bench)
     assert snapshot.chunks > 2
     chunk = (await bench.read(SNAPSHOTS, 0, snapshot.first + 1, limit=1))[0].value
-    damaged = {"cut": chunk[:-7], "garbage": b"\x00" * len(chunk), "missing": None}[damage]
+    damaged = {"cut": chunk[: chunk.rindex(b"}")], "garbage": b"\x00" * len(chunk), "missing": None}[damage]
     other = await open_log()
     await replace_record(other, SNAPSHOTS, snapshot.first + 1, damaged)
     with pytest.raises(LogCorruptedError) as caught:
