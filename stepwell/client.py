@@ -20,6 +20,7 @@ from stepwell.consumers.asking import Asking
 from stepwell.consumers.children import tell_children
 from stepwell.consumers.clock import wall_clock
 from stepwell.consumers.definitions import Definitions, RegisteredVersion
+from stepwell.consumers.refusals import Refusals
 from stepwell.consumers.snapshot_now import take_snapshots
 from stepwell.consumers.subscriber import Subscriber
 from stepwell.consumers.subscriptions import Subscription
@@ -58,6 +59,7 @@ class Client(Steering):
         instances: ``views.instances``: pages of instances by status, workflow, tag, time, priority, fields, errors.
         statistics: ``views.statistics``: of each version of a definition, or of all.
         sender: Who asks, and from where.
+        refusals: Notes for the audit what is refused before it reaches an engine.
         undecided: What waits in the log for an engine to decide whether it starts.
 
     Raises:
@@ -82,6 +84,7 @@ class Client(Steering):
         self.registry = Definitions(log)
         self.subscriber = Subscriber(log)
         self.undecided = Undecided(log, self.registry)
+        self.refusals = Refusals(log)
         self._asking = Asking(log, self.subscriber)
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
@@ -263,6 +266,7 @@ class Client(Steering):
     async def close(self) -> None:
         """Let go of the log. Durable names' positions are stored first."""
         await asyncio.gather(*(one.settle() for one in self._subscriptions), return_exceptions=True)
+        await self.refusals.close()
         await self.views.models.close(for_good=True)
         await self.subscriber.close()
         await self.log.close()

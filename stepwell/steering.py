@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.crew import Crew, live_crew
+from stepwell.consumers.refusals import Refusals
 from stepwell.consumers.subscriber import Answer
 from stepwell.core.requests import INACTIVE_VERSION
 from stepwell.errors import (
@@ -40,6 +41,7 @@ class Steering(Looking):
     """What a client can ask for. Part of ``Client``."""
 
     sender: Sender
+    refusals: Refusals
     _asking: Asking
     _make_id: Callable[[], str]
     _starting: asyncio.Semaphore
@@ -109,6 +111,7 @@ class Steering(Looking):
             if isinstance(plan, StepwellError):
                 if id is not None and await self._exists(id):
                     return Run(self, id, existed=True)  # started while it was active; this is the same start again
+                self.refusals.note("StartWorkflow", plan.message, self.sender)
                 raise plan
             command = StartWorkflow(
                 id or self._make_id(),

@@ -16,11 +16,11 @@ from aiokafka.protocol.metadata import MetadataRequest
 from stepwell.errors import LogError
 from stepwell.log._kafka_errors import explained
 from stepwell.log._kafka_settings import KafkaSettings
-from stepwell.log.port import CLEANUPS, COMMANDS, CONTROL, DEFINITIONS, EVENTS, PARTITIONED, SUBSCRIPTIONS
+from stepwell.log.port import CLEANUPS, COMMANDS, CONTROL, DEFINITIONS, EVENTS, PARTITIONED, REFUSALS, SUBSCRIPTIONS
 
 HANDS: Final = "hands"  # one partition: what workers pass to each other; see ``_kafka_exchange``
 STEPS: Final = "steps."  # what the topics of workers' queues begin with
-ALONE: Final = frozenset({DEFINITIONS, CONTROL, HANDS, SUBSCRIPTIONS, CLEANUPS})  # topics of one partition
+ALONE: Final = frozenset({DEFINITIONS, CONTROL, HANDS, SUBSCRIPTIONS, CLEANUPS, REFUSALS})  # topics of one partition
 
 _DEFAULT_PARTITIONS: Final = 4
 _LONGEST: Final = 200  # bytes of a topic's own name; Kafka takes 249 with the namespace

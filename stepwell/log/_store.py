@@ -32,6 +32,7 @@ from stepwell.log.port import (
     DEAD_LETTERS,
     DEFINITIONS,
     EVENTS,
+    REFUSALS,
     SNAPSHOTS,
     STARTS,
     SUBSCRIPTIONS,
@@ -64,6 +65,7 @@ _TOPICS: Final = {
     STARTS: 7,
     SUBSCRIPTIONS: 8,  # files that were made without it, or the next, number them when they are first written to
     CLEANUPS: 9,
+    REFUSALS: 10,
 }
 
 # Tables that files made by earlier versions lack; who does not know them loses what they are for, and no more.

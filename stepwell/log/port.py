@@ -27,6 +27,7 @@ DEAD_LETTERS: Final = "dead-letters"  # commands and work that could not be deco
 CONTROL: Final = "control"  # one partition; every worker reads all of it
 SUBSCRIPTIONS: Final = "subscriptions"  # one partition; how far each durable name has come
 CLEANUPS: Final = "cleanups"  # one partition; what was cleaned away, for whoever keeps read models
+REFUSALS: Final = "refusals"  # one partition; what was refused before it reached an engine, for the audit
 FEED: Final = "feed"  # optional: accepted events one by one, for those who are not Stepwell
 
 WORKERS: Final = "workers"  # the group that those who consume are in

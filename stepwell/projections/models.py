@@ -22,7 +22,7 @@ from msgspec import Struct
 from stepwell.consumers.clock import wall_clock
 from stepwell.consumers.definitions import Definitions
 from stepwell.errors import LogClosedError, LogLostError, LogUnavailableError
-from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
+from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, REFUSALS, Log, Record
 from stepwell.own_files import claim
 from stepwell.private_files import make_directory
 from stepwell.projections.connections import Connecting, in_thread
@@ -30,7 +30,7 @@ from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
-from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION
+from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, REFUSALS_PARTITION
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.projections")
@@ -167,6 +167,10 @@ class ReadModels:
         ends = {partition: await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)}
         ends[CLEANUPS_PARTITION] = await self._log.end(CLEANUPS, 0)
         return {**ends, DEFINITIONS_PARTITION: await self._log.end(DEFINITIONS, 0)}  # tags are looked up there
+
+    async def ends_of_audit(self) -> dict[int, int]:
+        """Where the log ends now, as offsets to wait for, for those who ask for what was refused, too."""
+        return {**await self.ends(), REFUSALS_PARTITION: await self._log.end(REFUSALS, 0)}
 
     async def catch_up(self, *, timeout: float | None = None) -> None:
         """Wait until everything that is in the log now is in the read models; errors as of ``asking``."""
@@ -326,6 +330,7 @@ class ReadModels:
                 for partition in range(self._log.partitions)
             ]
             readers.append(asyncio.ensure_future(self._copy_definitions(projector, lock)))
+            readers.append(asyncio.ensure_future(self._copy_refusals(projector, lock)))
             readers.append(asyncio.ensure_future(self._clean_up(projector, store, lock)))
             readers.append(asyncio.ensure_future(self._until_newer(generation)))
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
@@ -352,6 +357,13 @@ class ReadModels:
                 await projector.copy_definitions(self._definitions)
             copied = projector.positions.get(DEFINITIONS_PARTITION, Position()).offset
             await self._log.read(DEFINITIONS, 0, copied, limit=1, wait=None)
+
+    async def _copy_refusals(self, projector: Projector, lock: asyncio.Lock) -> None:
+        while True:
+            async with lock:
+                await projector.copy_refusals()
+            copied = projector.positions.get(REFUSALS_PARTITION, Position()).offset
+            await self._log.read(REFUSALS, 0, copied, limit=1, wait=None)
 
     async def _clean_up(self, projector: Projector, store: Store, lock: asyncio.Lock) -> None:
         """Take out what is cleaned away, and give the space back."""
@@ -417,6 +429,7 @@ class ReadModels:
         projector = Projector(self._log, store)
         await projector.begin()
         await projector.copy_definitions(self._definitions)
+        await projector.copy_refusals()
 
         async def left() -> tuple[int, int]:
             ends = [await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)]

@@ -23,13 +23,14 @@ from stepwell.core.acceptance import AHEAD, KIND, STARTED, TRANSITION, Acceptanc
 from stepwell.core.partition import PartitionState, Place
 from stepwell.core.state import InstanceState
 from stepwell.errors import LogCorruptedError
-from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, Log, Record
+from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, REFUSALS, Log, Record
 from stepwell.projections.cleaning import take_out
 from stepwell.projections.folding import Changes, Tracked, begins_anew, project, reopens, take_over
 from stepwell.projections.store import OvertakenError, Position, Store, proof_of
-from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, OFFSET_BITS
-from stepwell.schemas.audit import audit_definition, audit_transition
+from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, OFFSET_BITS, REFUSALS_PARTITION
+from stepwell.schemas.audit import audit_definition, audit_refusal, audit_transition
 from stepwell.schemas.events import PartitionSnapshotted, Transition
+from stepwell.schemas.refusals import KEPT
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.projector")
@@ -99,6 +100,7 @@ class Projector:
         self._places = await self._store.places()
         await self._check(DEFINITIONS, 0, self.positions.get(DEFINITIONS_PARTITION, Position()))
         await self._check(CLEANUPS, 0, self.positions.get(CLEANUPS_PARTITION, Position()))
+        await self._check(REFUSALS, 0, self.positions.get(REFUSALS_PARTITION, Position()))
         if any(partition >= self._log.partitions for partition in self.positions):
             raise AnotherLogError
         for partition in range(self._log.partitions):
@@ -220,6 +222,27 @@ class Projector:
                 await self.begin()
                 return
             self.positions[DEFINITIONS_PARTITION] = after
+            self.progressed.set()
+            self.progressed.clear()
+
+    async def copy_refusals(self) -> None:
+        """Copy what was refused since to the audit, and forget what the log may have forgotten."""
+        before = self.positions.get(REFUSALS_PARTITION, Position())
+        while records := await self._log.read(REFUSALS, 0, before.offset, limit=_BATCH):
+            changes, last = Changes(), records[-1]
+            for record in records:
+                entry = audit_refusal(record.value, partition=0, offset=record.offset)
+                if entry is not None:
+                    changes.audit.append(entry)
+            after = Position(last.offset + 1, at=last.timestamp, proof=proof_of(last.timestamp, last.value))
+            try:
+                async with self._store.transaction():
+                    await self._store.write(changes, REFUSALS_PARTITION, before, after)
+                    await self._store.forget_refusals(after.offset - KEPT)
+            except OvertakenError:
+                await self.begin()
+                return
+            self.positions[REFUSALS_PARTITION] = before = after
             self.progressed.set()
             self.progressed.clear()
 

@@ -79,7 +79,7 @@ class AuditRow(Struct, frozen=True):
         by: Who asked, and
         via: from where.
         command: Type of the command.
-        outcome: ``followed``, ``noted`` (it was so already) or ``rejected``.
+        outcome: ``followed``, ``noted`` (it was so already), ``rejected`` by an engine or ``refused`` before it.
         definition: ``NAME@VERSION`` of a definition that was registered or switched.
     """
 

@@ -230,6 +230,11 @@ class Store:
         if definitions is not None:
             await self._put_definitions(definitions)
 
+    async def forget_refusals(self, before: int) -> None:
+        """Delete, within a transaction, the entries of refusals whose records are before an offset."""
+        bounds = (tables.refusal_place(0), tables.refusal_place(max(0, before)))
+        await self.connection.execute(tables.FORGET_REFUSALS, bounds)
+
     async def _put_definitions(self, versions: Iterable[RegisteredVersion]) -> None:
         rows = [
             (
@@ -328,7 +333,10 @@ class Store:
 
 
 def _audit_row(entry: AuditEntry) -> tuple[object, ...]:
-    place = -1 - entry.offset if entry.definition else entry.partition << tables.OFFSET_BITS | entry.offset
+    if entry.outcome == "refused":
+        place = tables.refusal_place(entry.offset)
+    else:
+        place = -1 - entry.offset if entry.definition else entry.partition << tables.OFFSET_BITS | entry.offset
     return (
         place, entry.at, entry.instance_id, entry.by, entry.via, entry.command, entry.command_id, entry.outcome,
         entry.message, entry.definition,

@@ -15,7 +15,8 @@ APPLICATION_ID: Final = 0x53545756  # "STWV" in the file's header
 OFFSET_BITS: Final = 40  # a place is partition << 40 | offset; of the topic `definitions`, -1 - offset
 OFFSETS: Final = (1 << OFFSET_BITS) - 1
 DEFINITIONS_PARTITION: Final = -1  # under which the position on the topic `definitions` is kept
-CLEANUPS_PARTITION: Final = -2  # and that on the topic `cleanups`
+CLEANUPS_PARTITION: Final = -2  # and that on the topic `cleanups`,
+REFUSALS_PARTITION: Final = -3  # and on `refusals`
 
 MIGRATIONS: Final[dict[int, str]] = {
     1: "ALTER TABLE attempts ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 1;",
@@ -160,6 +161,13 @@ PUT_AUDIT: Final = (
     "INSERT OR IGNORE INTO audit(place, at, instance_id, by, via, command, command_id, outcome, message, definition) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+
+FORGET_REFUSALS: Final = "DELETE FROM audit WHERE place <= ? AND place > ?"
+
+
+def refusal_place(offset: int) -> int:
+    """Where a record of the topic ``refusals`` stands in the table ``audit``: below all of the other topics."""
+    return -1 - (1 << OFFSET_BITS) - offset
 
 
 def new_instance(number: int, workflow: int, row: InstanceRow, input_hash: bytes | None) -> tuple[object, ...]:

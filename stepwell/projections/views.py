@@ -230,7 +230,8 @@ class Views:
             before: and earlier than this.
             limit: How many at most.
         """
-        async with self.asking(fresh=fresh) as queries:
+        offsets = await self.models.ends_of_audit() if fresh else None
+        async with self.models.asking(offsets=offsets) as queries:
             return await queries.audit(by, instance_id, milliseconds(since), milliseconds(before), limit)
 
     async def cached(

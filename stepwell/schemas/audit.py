@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from stepwell.schemas.activation import decode_activation, is_activation
 from stepwell.schemas.events import CommandNoted, CommandRejected, Transition, WorkflowCancelled, WorkflowPaused
+from stepwell.schemas.refusals import decode_refusal
 from stepwell.schemas.sender import BY, COMMAND, COMMAND_ID, VIA, tidy
 from stepwell.schemas.waiting import ApprovalDecided
 
@@ -27,15 +28,17 @@ class AuditEntry(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True
 
     Attributes:
         at: When it was answered, in milliseconds since 1970.
-        partition: Of the topic ``events``; of ``definitions`` where ``definition`` is set.
+        partition: Of the topic ``events``; of ``definitions`` where ``definition`` is set, of ``refusals`` where the
+            outcome is ``refused``.
         offset: The record's; with partition and topic it is the entry's own id.
         instance_id: Whom it was asked of; empty where it was about a definition.
         by: Who asked; empty where only ``via`` is known.
         via: From where; empty where only ``by`` is known.
         command: Type of the command, such as ``CancelWorkflow``; for definitions ``RegisterDefinition``,
-            ``ActivateVersion`` or ``DeactivateVersion``.
+            ``ActivateVersion`` or ``DeactivateVersion``; where the server refused, the route, as ``GET /v1/audit``.
         command_id: What its sender knows it by, cut to 200 characters; may be empty.
-        outcome: ``followed``; ``noted`` where it asked for what was so already; or ``rejected``.
+        outcome: ``followed``; ``noted`` where it asked for what was so already; ``rejected`` by an engine; or
+            ``refused`` before it reached one.
         message: Why it was noted or rejected; or why it was asked for, where that was said.
         definition: ``NAME@VERSION`` of a definition that was registered or switched.
     """
@@ -46,7 +49,7 @@ class AuditEntry(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True
     by: str
     via: str
     command: str
-    outcome: Literal["followed", "noted", "rejected"] = "followed"
+    outcome: Literal["followed", "noted", "rejected", "refused"] = "followed"
     instance_id: str = ""
     command_id: str = ""
     message: str = ""
@@ -131,4 +134,33 @@ def audit_definition(
         command=command,
         message=message,
         definition=definition,
+    )
+
+
+def audit_refusal(value: bytes, *, partition: int, offset: int) -> AuditEntry | None:
+    """What was refused before it reached an engine.
+
+    Args:
+        value: Of the record on ``refusals``.
+        partition: Where it is, and
+        offset: its offset.
+
+    Returns:
+        None where the record cannot be read.
+    """
+    try:
+        refusal = decode_refusal(value)
+    except ValueError:  # msgspec's errors are ValueErrors
+        return None
+    seconds = (refusal.at - refusal.since) / 1000
+    often = f" ({refusal.times:,} times within {seconds:.1f} s)" if refusal.times > 1 else ""
+    return AuditEntry(
+        at=refusal.at,
+        partition=partition,
+        offset=offset,
+        by=tidy(refusal.by),
+        via=tidy(refusal.via),
+        command=tidy(refusal.command),
+        outcome="refused",
+        message=tidy(refusal.why) + often,
     )

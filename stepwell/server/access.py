@@ -11,7 +11,7 @@ Every route says what it demands by ``guards=[requires(Role.VIEWER)]``. One that
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
@@ -106,7 +106,7 @@ class Demand:
         if self.role not in _COVERS[actor.role]:
             _logger.warning(
                 "refused: this role may not do it",
-                by=actor.name, role=str(actor.role), route=_route(connection), via=actor.via,
+                by=actor.name, role=str(actor.role), route=route_of(connection.scope), via=actor.via,
             )  # fmt: skip
             raise RefusedError(
                 HTTPStatus.FORBIDDEN,
@@ -147,6 +147,7 @@ class Access:
 
     Attributes:
         origins: Those, as browsers name them.
+        note: Is told, with the request's scope, of a refusal that comes after the handler.
 
     Raises:
         OriginError: One is no origin, or, without tokens, not of this machine.
@@ -159,6 +160,7 @@ class Access:
         self._tickets = tickets or Tickets()
         self.origins = checked_origins(origins, open_=tokens is None)
         self._demands: dict[BaseRouteHandler, Demand | None] = {}
+        self.note: Callable[[Any, Exception], None] = lambda *_: None
 
     @property
     def open(self) -> bool:
@@ -197,7 +199,9 @@ class Access:
                 state = scope.get("state", {})
                 refused = state.get(_ACTOR) is not None and not self.still(state.get(_HELD))
                 if refused:
-                    await _send_revoked(send, message.get("headers", ()))
+                    told = _unauthorized("this token is not known any more")
+                    self.note(scope, told)
+                    await _send(told, send, message.get("headers", ()))
             if not refused:
                 await send(message)
 
@@ -219,8 +223,7 @@ class Access:
         demand = self._demand_of(handler)
         if demand is None:
             raise RefusedError(HTTPStatus.FORBIDDEN, "this route does not say who may use it, so nobody may")
-        address = scope.get("client")
-        via = f"http {address[0]}" if address else "http"
+        via = address_of(scope)
         if self._tokens is None:
             scope["state"][_ACTOR] = Actor(LOCAL, Role.ADMIN, via)
         elif demand.role is not PUBLIC:
@@ -239,7 +242,7 @@ class Access:
         if ticket is not None:
             owner = self._tickets.find(ticket)
             if owner is None or not tokens.has(owner):
-                _logger.warning("refused: this ticket is not good", route=_route(connection), via=via)
+                _logger.warning("refused: this ticket is not good", route=route_of(connection.scope), via=via)
                 raise _unauthorized(
                     "this ticket is not known, or its time is over", f"`POST {TICKETS}` with a token gives another."
                 )
@@ -249,7 +252,7 @@ class Access:
             raise _unauthorized("a token is needed")
         found = tokens.find(token.strip())
         if found is None:
-            _logger.warning("refused: this token is not known", route=_route(connection), via=via)
+            _logger.warning("refused: this token is not known", route=route_of(connection.scope), via=via)
             raise _unauthorized("this token is not known")
         return found
 
@@ -281,8 +284,7 @@ class Access:
             )
 
 
-async def _send_revoked(send: Any, instead_of: Iterable[tuple[bytes, bytes]]) -> None:
-    told = _unauthorized("this token is not known any more")
+async def _send(told: RefusedError, send: Any, instead_of: Iterable[tuple[bytes, bytes]]) -> None:
     body = msgspec.json.encode(problem_of(told)[0])
     headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **(told.headers or {})}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -306,9 +308,20 @@ def _name(url: str) -> str:
         return ""
 
 
-def _route(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+def address_of(scope: Any) -> str:
+    """Where a request comes from, as it is recorded."""
+    address = scope.get("client")
+    return f"http {address[0]}" if address else "http"
+
+
+def name_of(scope: Any) -> str:
+    """The name of the token that a request came with; empty where none was found, or there are none."""
+    actor = scope.get("state", {}).get(_ACTOR)
+    return "" if actor is None or actor.name == LOCAL else actor.name
+
+
+def route_of(scope: Any) -> str:
     """What was asked for, as a log may say it: the path itself could hold anything."""
-    scope: Any = connection.scope
     return f"{scope['method']} {scope.get('path_template', '')}"
 
 

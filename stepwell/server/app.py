@@ -22,8 +22,8 @@ from stepwell.server.discretion import DiscreetResponse
 from stepwell.server.metrics import Exporter, Meter
 from stepwell.server.origins import cors_of
 from stepwell.server.pages import pages
-from stepwell.server.problems import answer
 from stepwell.server.reading import StrictRequest, prepare
+from stepwell.server.refusing import answering, noting
 from stepwell.server.stream import Streams
 from stepwell.server.turns import Turns
 
@@ -56,6 +56,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
     routers = [*ROUTERS, *more]
     lending, meter = Lending(client.log), Meter()
     exporter = Exporter(meter)
+    access.note = noting(client.refusals)
     dependencies = {
         "client": Provide(_acting(client, access), sync_to_thread=False),
         "access": Provide(lambda: access, sync_to_thread=False, use_cache=True),
@@ -69,7 +70,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
         # Set before it stops, for answers that have no end; and ended before that, for those that wait.
         state=State({"stopping": asyncio.Event(), "lending": lending, "turns": Turns(), "streams": Streams()}),
         guards=[access.guard],
-        exception_handlers={Exception: answer},
+        exception_handlers={Exception: answering(access.note)},
         on_shutdown=[lending.close],
         before_request=prepare,
         response_class=DiscreetResponse,
