@@ -76,8 +76,9 @@ class Definitions:
     """What the log's ``definitions`` topic holds, as far as it was read.
 
     A fold over the topic, so that all readers agree without asking each other: the first record under a name and
-    version stands, and a later one with other content is ignored by everybody; the last ``VersionActivation`` of a
-    version says whether it may be started.
+    version stands, and a later one with other content is ignored by everybody, and so is one whose hash is that of
+    another one: instances are pinned by it. The last ``VersionActivation`` of a version says whether it may be
+    started.
 
     Attributes:
         position: Offset of the next record to read.
@@ -113,11 +114,14 @@ class Definitions:
         except ValueError as error:  # msgspec's errors are ValueErrors
             _logger.warning("unreadable definition ignored", key=record.key, offset=record.offset, error=str(error))
             return
-        versions = self._versions.setdefault(definition.name, {})
-        if definition.version not in versions:
-            digest = hash_definition(definition)
-            versions[definition.version] = _Version(digest, record)
-            self._definitions[digest] = definition
+        if self._version(definition.name, definition.version) is not None:
+            return
+        digest = hash_definition(definition)
+        if digest in self._definitions:  # of other content, as name and version are part of it
+            _logger.warning("definition with another one's hash ignored", key=record.key, offset=record.offset)
+            return
+        self._versions.setdefault(definition.name, {})[definition.version] = _Version(digest, record)
+        self._definitions[digest] = definition
 
     def _switch(self, asked: VersionActivation, record: Record) -> None:
         version = self._versions.get(asked.workflow, {}).get(asked.version)
@@ -140,11 +144,12 @@ class Definitions:
 
         Raises:
             DefinitionError: It is not valid, or larger than the log takes.
-            DefinitionConflictError: Its name and version belong to another definition.
+            DefinitionConflictError: Its name and version, or its hash, belong to another definition.
         """
         plan = plan or compile_plan(definition)
         await self.catch_up()
         if self._version(definition.name, definition.version) is None:
+            self._check_hash(plan)
             tell_credentials(definition)
             value, headers = pack(encode_definition(definition), self._log.max_record_bytes)
             if not activate:
@@ -158,6 +163,8 @@ class Definitions:
                     [problem], place=definition.reference, remedy="Move large data out of it, into files or an input."
                 ) from None
             await self.catch_up()  # somebody may have been first
+        if self._version(definition.name, definition.version) is None:
+            self._check_hash(plan)
         if self._versions[definition.name][definition.version].hash != plan.hash:
             raise DefinitionConflictError(
                 f"version {definition.version} of workflow {definition.name!r} is registered with other content",
@@ -167,6 +174,16 @@ class Definitions:
             )
         self._plans.setdefault(plan.hash, plan)
         return plan
+
+    def _check_hash(self, plan: Plan) -> None:
+        """Refuse a definition that is new and has the hash of another one: instances of that one would take it."""
+        other = self._definitions.get(plan.hash)
+        if other is not None:
+            raise DefinitionConflictError(
+                f"its hash, {plan.hash}, is that of {other.reference}, whose instances are pinned by it",
+                place=plan.definition.reference,
+                remedy="Change anything in it, such as its `description`: that gives it another hash.",
+            )
 
     async def switch(
         self, workflow: str, version: str, *, active: bool, reason: str = "", sender: Sender = NOBODY
