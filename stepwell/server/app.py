@@ -56,7 +56,7 @@ def create_app(client: Client, *, access: Access, more: Sequence[ControllerRoute
     routers = [*ROUTERS, *more]
     lending, meter = Lending(client.log), Meter()
     exporter = Exporter(meter)
-    access.note = noting(client.refusals)
+    access.note = noting(client)
     dependencies = {
         "client": Provide(_acting(client, access), sync_to_thread=False),
         "access": Provide(lambda: access, sync_to_thread=False, use_cache=True),

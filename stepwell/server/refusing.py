@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from litestar import Request, Response
 
-from stepwell.consumers.refusals import Refusals
+from stepwell.client import Client
 from stepwell.schemas.sender import Sender
 from stepwell.server.access import address_of, name_of, route_of
 from stepwell.server.problems import Problem, RefusedError, answer
@@ -16,13 +16,13 @@ from stepwell.server.problems import Problem, RefusedError, answer
 _REFUSED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
-def noting(refusals: Refusals) -> Callable[[Any, Exception], None]:
+def noting(client: Client) -> Callable[[Any, Exception], None]:
     """What notes an error that ends a request, given the request's scope, if it is a refusal."""
 
     def note(scope: Any, error: Exception) -> None:
         if isinstance(error, RefusedError) and error.status in _REFUSED:
             why = f"{error.status.value}: {error.message}"
-            refusals.note(route_of(scope), why, Sender(name_of(scope), address_of(scope)))
+            client.refusals.note(route_of(scope), why, Sender(name_of(scope), address_of(scope)))
 
     return note
 
