@@ -84,7 +84,7 @@ class Client(Steering):
         self.registry = Definitions(log)
         self.subscriber = Subscriber(log)
         self.undecided = Undecided(log, self.registry)
-        self.refusals = Refusals(log)
+        self.refusals = Refusals(log, clock=clock)
         self._asking = Asking(log, self.subscriber)
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)

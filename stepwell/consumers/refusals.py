@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from stepwell.consumers.clock import wall_clock
 from stepwell.errors import StepwellError
 from stepwell.log.port import REFUSALS, Log, NewRecord
 from stepwell.schemas.refusals import KEPT, Refusal, discreet, encode_refusal
@@ -43,11 +44,13 @@ class Refusals:
     Args:
         log: Where it is written.
         pause: Seconds between the first two writes.
+        clock: Milliseconds since 1970.
     """
 
-    def __init__(self, log: Log, *, pause: float = _SHORTEST) -> None:
+    def __init__(self, log: Log, *, pause: float = _SHORTEST, clock: Callable[[], int] = wall_clock) -> None:
         self._log = log
         self._pause = pause
+        self._clock = clock
         self._waiting: dict[_Kind, Refusal] = {}
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -65,7 +68,7 @@ class Refusals:
         kind = _Kind(discreet(sender.by), discreet(sender.via), discreet(command), discreet(why))
         if kind not in self._waiting and len(self._waiting) >= MOST_KINDS:
             kind = _Kind("", "several", "several", OTHERS)
-        now = time.time_ns() // 1_000_000
+        now = self._clock()
         self._add(kind, Refusal(at=now, since=now, **kind._asdict()))
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._write_down())
