@@ -220,7 +220,7 @@ def workflow(
         description: Without one, the first line of the function's docstring.
         input_schema: JSON Schema that inputs must fit, or a type from which it is made.
         default_timeout_seconds: For a whole instance.
-        max_parallel_steps: How many steps of one instance may be under way at once.
+        max_parallel_steps: How many steps of one instance may be under way at once, but for those that only wait.
         when_skipped: What steps do where one that they depend on was skipped: ``run``, or ``skip`` as well.
 
     Raises:

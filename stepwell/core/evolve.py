@@ -142,11 +142,13 @@ def _incident(state: InstanceState, event: IncidentRaised, at: int) -> Changes:
 
 def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
     left, timers, active, sequential = state.steps, state.timers, state.active, state.active_sequential
+    idle = state.idle
     for step_id in event.reset:
         step = left[step_id]
         if step.status in UNDER_WAY:
             active -= 1
             sequential -= step.sequential
+            idle -= step.idle
             timers = steps.without(timers, step_id)
         left = left.delete(step_id)
     dealt_with = {*event.reset, *event.skipped}
@@ -170,6 +172,7 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
         "timers": timers,
         "active": active,
         "active_sequential": sequential,
+        "idle": idle,
     }
 
 

@@ -35,10 +35,10 @@ Changes = dict[str, Any]
 
 
 def begin(state: InstanceState, step_id: str, step: StepState) -> Changes:
-    """A run begins: it takes a place, and leaves the queue of the deferred if it was next there."""
+    """A run begins: it takes a place unless it only waits, and leaves the queue of the deferred."""
     before = state.steps.get(step_id)
     again = before is not None and before.status in UNDER_WAY  # a further attempt keeps its place
-    return {
+    changes = {
         **_undefer(state, step_id),
         "steps": state.steps.set(step_id, step),
         "timers": without(state.timers, step_id),
@@ -46,6 +46,10 @@ def begin(state: InstanceState, step_id: str, step: StepState) -> Changes:
         "active": state.active + (not again),
         "active_sequential": state.active_sequential + (step.sequential and not again),
     }
+    had = before is not None and again and before.idle
+    if step.idle is not had:
+        changes["idle"] = state.idle + step.idle - had
+    return changes
 
 
 def _undefer(state: InstanceState, step_id: str) -> Changes:
@@ -65,6 +69,8 @@ def _end(state: InstanceState, step_id: str, step: StepState, joins: Iterable[st
     if before is not None and before.status in UNDER_WAY:
         changes["active"] = state.active - 1
         changes["active_sequential"] = state.active_sequential - before.sequential
+        if before.idle:
+            changes["idle"] = state.idle - 1
         changes["timers"] = without(state.timers, step_id)
     else:
         changes.update(_undefer(state, step_id))
@@ -110,7 +116,9 @@ def _returned_at(before: StepState | None) -> int:
 
 def waiting(state: InstanceState, event: StepWaiting, at: int) -> Changes:
     """A step waits for a time."""
-    step = StepState(StepStatus.WAITING, event.run, waits_for="time", sequential=event.sequential, since=at)
+    step = StepState(
+        StepStatus.WAITING, event.run, waits_for="time", sequential=event.sequential, since=at, idle=event.idle
+    )
     changes = begin(state, event.step_id, step)
     return {**changes, "timers": changes["timers"].set(event.step_id, event.due)}
 
@@ -221,8 +229,9 @@ def skipped(state: InstanceState, event: StepSkipped, at: int) -> Changes:
 def cancelled(state: InstanceState, event: StepCancelled, at: int) -> Changes:
     """Its run was given up."""
     step = replace(
-        run_of(state, event.step_id, event.run), status=StepStatus.CANCELLED, ready=None, waits_for="", until=at
-    )
+        run_of(state, event.step_id, event.run),
+        status=StepStatus.CANCELLED, ready=None, waits_for="", until=at, idle=False,
+    )  # fmt: skip
     return _end(state, event.step_id, step)
 
 
@@ -276,7 +285,7 @@ def undoing_given_up(state: InstanceState, at: int) -> Rollback | None:
 def given_up(state: InstanceState, at: int, *, keeps: Iterable[str] = ()) -> Changes:
     """Every run under way is cancelled, but for those of some steps; nothing else waits for its turn any more."""
     steps, timers, kept = state.steps, state.timers, frozenset(keeps)
-    active = sequential = 0
+    active = sequential = idle = 0
     if state.active:
         for step_id, step in state.steps.items():
             if step.status not in UNDER_WAY:
@@ -284,10 +293,11 @@ def given_up(state: InstanceState, at: int, *, keeps: Iterable[str] = ()) -> Cha
             if step_id in kept:
                 active += 1
                 sequential += step.sequential
+                idle += step.idle
                 continue
             cancelled = replace(
                 step, status=StepStatus.CANCELLED, ready=None, waits_for="", sequential=False, until=at,
-                gate=None, votes=(), child=None,
+                gate=None, votes=(), child=None, idle=False,
             )  # fmt: skip
             steps = steps.set(step_id, cancelled)
             timers = without(timers, step_id)
@@ -296,6 +306,7 @@ def given_up(state: InstanceState, at: int, *, keeps: Iterable[str] = ()) -> Cha
         "timers": timers,
         "active": active,
         "active_sequential": sequential,
+        "idle": idle,
         "deferred": _of(state.deferred, kept),
         "deferred_sequential": _of(state.deferred_sequential, kept),
     }

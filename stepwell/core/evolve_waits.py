@@ -14,8 +14,9 @@ def approval_required(state: InstanceState, event: ApprovalRequired, at: int) ->
     before = state.steps.get(event.step_id)
     since = before.since if event.level > 1 and before is not None else at
     step = StepState(
-        StepStatus.WAITING, event.run, waits_for="approval", sequential=event.sequential, since=since, gate=event
-    )
+        StepStatus.WAITING, event.run, waits_for="approval", sequential=event.sequential, since=since, gate=event,
+        idle=event.idle,
+    )  # fmt: skip
     return _waiting(state, event.step_id, step, event.due)
 
 
@@ -28,8 +29,9 @@ def approval_decided(state: InstanceState, event: ApprovalDecided, _at: int) -> 
 def child_requested(state: InstanceState, event: ChildRequested, at: int) -> Changes:
     """A workflow is started for the step."""
     step = StepState(
-        StepStatus.WAITING, event.run, waits_for="child", sequential=event.sequential, since=at, child=event
-    )
+        StepStatus.WAITING, event.run, waits_for="child", sequential=event.sequential, since=at, child=event,
+        idle=event.idle,
+    )  # fmt: skip
     return _waiting(state, event.step_id, step, event.due)
 
 

@@ -44,6 +44,7 @@ def open_gate(decision: Decision, plan_step: PlanStep, run: int, data: Any, conf
             escalate_to=levels,
             on_reject=gate.on_reject,
             sequential=plan_step.sequential,
+            idle=True,
         )
     )
 
@@ -75,6 +76,7 @@ def request_child(decision: Decision, plan_step: PlanStep, run: int, data: Any, 
             timeout_seconds=step.timeout_seconds,
             sequential=plan_step.sequential,
             depth=depth if child.wait else 1,
+            idle=child.wait,
         )
     )
     if not child.wait:

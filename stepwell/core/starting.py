@@ -54,7 +54,7 @@ def _next(decision: Decision) -> str | None:
     if len(decision.events) >= decision.most:
         return None
     limit = decision.plan().definition.max_parallel_steps
-    if limit is not None and state.active >= limit:
+    if limit is not None and state.places >= limit:
         return None
     steps = decision.plan().steps
     held: list[tuple[int, str]] = []  # freed, but must wait for the sequential step that runs
@@ -115,7 +115,7 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
         config = plan_step.config.evaluate_in(evaluation)
         if step.type == "wait":
             due = decision.now + math.ceil(_seconds(config["seconds"]) * 1000)
-            decision.emit(StepWaiting(step.id, run, due, sequential=plan_step.sequential))
+            decision.emit(StepWaiting(step.id, run, due, sequential=plan_step.sequential, idle=True))
             return
         if step.type == "approval_gate":
             open_gate(decision, plan_step, run, data, config)
@@ -177,7 +177,7 @@ def can_continue(state: InstanceState, plan: Plan) -> bool:
     if state.status is not WorkflowStatus.RUNNING or state.rollback is not None:
         return False
     limit = plan.definition.max_parallel_steps
-    if limit is not None and state.active >= limit:
+    if limit is not None and state.places >= limit:
         return False
     return bool(state.deferred) or not state.active_sequential
 

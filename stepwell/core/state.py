@@ -87,6 +87,7 @@ class StepState(Struct, frozen=True, gc=False, omit_defaults=True):
         gate: What people are to decide, while it waits for them,
         votes: and what they have said at this level.
         child: The workflow that it waits for.
+        idle: Whether this run takes no place under ``max_parallel_steps``, because it only waits.
     """
 
     status: StepStatus
@@ -107,6 +108,7 @@ class StepState(Struct, frozen=True, gc=False, omit_defaults=True):
     votes: tuple[ApprovalDecided, ...] = ()
     child: ChildRequested | None = None
     deliveries: int = 1
+    idle: bool = False
 
 
 class Rollback(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -142,7 +144,7 @@ class InstanceState(Struct, frozen=True, gc=False):
         arrived: For each join that still waits: how many of its inputs are settled.
         deferred: Steps whose dependencies are settled but which may not start yet.
         deferred_sequential: The same for steps that run one at a time.
-        active: Runs under way.
+        active: Runs under way, those that only wait included.
         active_sequential: Those of steps that run one at a time.
         runs: How many runs were given a number.
         context: Every value that each key has had, the current one last.
@@ -157,6 +159,7 @@ class InstanceState(Struct, frozen=True, gc=False):
         incident_at: The same of the incident.
         ending: How it ends once its error handlers have.
         life: See ``schemas.events.Transition``.
+        idle: Those of the runs under way that take no place under ``max_parallel_steps``.
     """
 
     id: str
@@ -193,11 +196,17 @@ class InstanceState(Struct, frozen=True, gc=False):
     incident_at: int = 0
     ending: WorkflowEnding | None = None
     life: int = 0
+    idle: int = 0
 
     @property
     def live(self) -> bool:
         """Whether it can still change without being reopened."""
         return self.status in LIVE
+
+    @property
+    def places(self) -> int:
+        """The runs that count against ``max_parallel_steps``: those under way, but for what only waits."""
+        return self.active - self.idle
 
 
 def progress(state: InstanceState) -> dict[str, Any]:

@@ -286,6 +286,7 @@ def _why_deferred(case: Case, under_way: Sequence[str], lane: str) -> str:
     if state.status is WorkflowStatus.PAUSED:
         return "no step begins while it is paused"
     limit = case.plan.definition.max_parallel_steps if case.plan is not None else None
-    if limit is not None and state.active >= limit:
-        return f"max_parallel_steps is {limit}, and under way is {named(under_way)}"
+    if limit is not None and state.places >= limit:
+        busy = [step_id for step_id in under_way if not state.steps[step_id].idle]
+        return f"max_parallel_steps is {limit}, and under way is {named(busy)}"
     return lane or "an engine decides that in a moment"

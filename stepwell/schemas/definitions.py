@@ -224,7 +224,7 @@ class Definition(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
         tags: Words by which people find it.
         input_schema: JSON Schema of the input; a start whose input does not fit is rejected.
         default_timeout_seconds: How long an instance may take in all, unless its start says otherwise.
-        max_parallel_steps: How many steps of one instance may be under way at once.
+        max_parallel_steps: How many steps of one instance may be under way at once, but for those that only wait.
         error_handlers: Id of a step to what handles its failure.
         output: Template of the workflow's output; without one, the output of its ``output`` steps, or the
             outputs of the steps that nothing depends on, by id.

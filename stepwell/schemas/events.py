@@ -227,12 +227,17 @@ class StepHeartbeat(_Event, frozen=True, omit_defaults=True, tag="step.heartbeat
 
 
 class StepWaiting(_Event, frozen=True, omit_defaults=True, tag="step.waiting"):
-    """A step waits for a time and occupies no worker."""
+    """A step waits for a time and occupies no worker.
+
+    Attributes:
+        idle: Whether it takes no place under ``max_parallel_steps``; what older programs wrote takes one.
+    """
 
     step_id: str
     run: int
     due: int
     sequential: bool = False
+    idle: bool = False
 
 
 class StepSucceeded(_Event, frozen=True, omit_defaults=True, tag="step.succeeded"):

@@ -27,6 +27,7 @@ class ApprovalRequired(_Event, frozen=True, omit_defaults=True, tag="approval.re
         on_timeout: What happens then.
         escalate_to: Who decides at the levels that are left.
         on_reject: Whether a rejection fails the step, or is its output.
+        idle: Whether it takes no place under ``max_parallel_steps``, as ``step.waiting`` says it.
     """
 
     step_id: str
@@ -43,6 +44,7 @@ class ApprovalRequired(_Event, frozen=True, omit_defaults=True, tag="approval.re
     escalate_to: tuple[tuple[str, ...], ...] = ()
     on_reject: OnReject = "fail"
     sequential: bool = False
+    idle: bool = False
 
 
 class ApprovalDecided(_Event, frozen=True, omit_defaults=True, tag="approval.decided"):
@@ -72,6 +74,7 @@ class ChildRequested(_Event, frozen=True, omit_defaults=True, tag="child.request
         on_failure: Whether a child that fails fails the step, or is its output.
         due: When waiting ends, in milliseconds since 1970; None never.
         depth: How many instances wait for each other down to the child.
+        idle: Whether it takes no place under ``max_parallel_steps``, as ``step.waiting`` says it.
     """
 
     step_id: str
@@ -87,6 +90,7 @@ class ChildRequested(_Event, frozen=True, omit_defaults=True, tag="child.request
     timeout_seconds: float | None = None
     sequential: bool = False
     depth: int = 1
+    idle: bool = False
 
 
 class Parent(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -21,7 +21,29 @@ from stepwell.schemas.events import (
 )
 from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
 
+_WAITS = ("time", "approval", "child")
 _BEGIN = (StepReady, StepWaiting, ApprovalRequired, ChildRequested)
+
+
+def busy_steps(state: InstanceState) -> list[str]:
+    """The steps that take a place: those under way, but for what waits for a time, for people or for a child."""
+    under_way = ((step_id, step) for step_id, step in state.steps.items() if step.status in UNDER_WAY)
+    return [step_id for step_id, step in under_way if step.waits_for not in _WAITS or not _is_waited_for(step)]
+
+
+def _is_waited_for(step: StepState) -> bool:
+    """Not so a child that is only started: its step has succeeded in a moment."""
+    return step.child is None or step.child.wait
+
+
+def is_at_rest(plan: Plan, state: InstanceState) -> bool:
+    """Whether nothing that was deferred could begin: no place is free, or nothing may start."""
+    limit = plan.definition.max_parallel_steps
+    if state.status is not WorkflowStatus.RUNNING or state.rollback is not None:
+        return True
+    if limit is not None and len(busy_steps(state)) >= limit:
+        return True
+    return not state.deferred and (not state.deferred_sequential or state.active_sequential > 0)
 
 
 class Watch:
@@ -70,7 +92,9 @@ class Watch:
         sequential = [step_id for step_id in under_way if self.plan.steps[step_id].sequential]
         assert state.active == len(under_way)
         assert state.active_sequential == len(sequential) <= 1
-        assert len(under_way) <= (self.plan.definition.max_parallel_steps or len(under_way))
+        busy = busy_steps(state)
+        assert state.active - state.idle == len(busy)
+        assert len(busy) <= (self.plan.definition.max_parallel_steps or len(busy))
         waiting = [step_id for _, step_id in (*state.deferred, *state.deferred_sequential)]
         assert len(waiting) == len({*waiting})
         assert all(not self.plan.steps[step_id].sequential for _, step_id in state.deferred)

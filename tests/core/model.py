@@ -43,6 +43,7 @@ from stepwell.schemas.commands import (
 from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step
 from stepwell.schemas.events import EVENTS_VERSION, ErrorInfo, Event, Transition, WorkflowReopened, WorkflowResumed
 from stepwell.schemas.work import CancelRuns, WorkItem
+from tests.core.invariants import is_at_rest
 
 Random = random.Random
 WORDS = ("Boom", "ValidationError", "ConnectionError", "StepTimeout")
@@ -484,6 +485,7 @@ class Engine:
     def go_on(self) -> bool:
         """Release more of what was deferred, if the owner would."""
         if self.state is None or not can_continue(self.state, self.plan):
+            assert self.state is None or is_at_rest(self.plan, self.state), "a place is free, and nothing begins"
             return False
         self.send(ContinueWorkflow(self.id))
         return True

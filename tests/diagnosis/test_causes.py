@@ -341,6 +341,18 @@ async def test_steps_behind_max_parallel_steps_are_named_with_those_before_them(
     assert paused.findings[-1].words == "s1, s2 could begin, but no step begins while it is paused"
 
 
+async def test_what_only_waits_is_not_among_the_steps_that_take_the_places(log):
+    gate = Gate()
+    asked = {"id": "asked", "type": "approval_gate"}
+    definition = workflow(asked, *(steps(f"s{i}")[0] for i in range(3)), max_parallel_steps=1)
+    async with stage(log, handlers_of(work=gate), definition, name="busy") as client:
+        await begun(client)
+        found = await diagnose(client, "one")
+        gate.open.set()
+    assert codes(found)[-1] == "deferred"
+    assert found.findings[-1].words == "s1, s2 could begin, but max_parallel_steps is 1, and under way is s0"
+
+
 async def test_sequential_steps_wait_for_the_one_that_runs(log):
     gate = Gate()
     definition = workflow(*(steps(f"s{i}", mode="sequential")[0] for i in range(3)))

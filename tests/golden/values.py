@@ -107,6 +107,11 @@ _SINCE_V3: dict[str, e.Event] = {
     "workflow.ending": e.WorkflowEnding("rollback", ERROR, "charge", "enough", "c-9", ("mend", "tell")),
     "workflow.resumed-2": e.WorkflowResumed(("a",), command_id="c-3", dues={"": AT + 90_000, "gate": AT + 60_000}),
     "step.started-2": e.StepStarted("charge", 3, "worker-1", AT + 35_000, 2),
+    "step.waiting-2": e.StepWaiting("nap", 4, AT + 5_000, idle=True),
+    "approval.required-2": ApprovalRequired(step_id="gate", run=2, approvers=("ann",), title="Pay?", idle=True),
+    "child.requested-3": ChildRequested(
+        step_id="sub", run=3, child_id="order-1.sub.3", child_workflow="payment", idle=True
+    ),
 }
 
 TRANSITIONS = {
@@ -272,11 +277,11 @@ INSTANCE = fold(HISTORY)
 EARLIER = fold(HISTORY, to=11)
 assert INSTANCE is not None
 assert EARLIER is not None
-STATES: dict[str, InstanceState] = {"states/rolling-back-5.json": INSTANCE, "states/running-5.json": EARLIER}
+STATES: dict[str, InstanceState] = {"states/rolling-back-6.json": INSTANCE, "states/running-6.json": EARLIER}
 # Written before states had further fields; read as the same ones.
 OLD_STATES: dict[str, InstanceState] = {
-    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2, 3, 4)},
-    **{f"states/running-{number}.json": EARLIER for number in (1, 2, 3, 4)},
+    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2, 3, 4, 5)},
+    **{f"states/running-{number}.json": EARLIER for number in (1, 2, 3, 4, 5)},
 }
 
 _ended = follow(
@@ -291,10 +296,12 @@ PARTITION = PartitionState(
     at=AT + 4_000,
 )
 PARTITIONS = {
-    "states/partition-9.jsonl": PARTITION,
-    "states/partition-10.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-11.jsonl": PARTITION,
+    "states/partition-12.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
 }
 OLD_PARTITIONS = {
+    "states/partition-9.jsonl": PARTITION,
+    "states/partition-10.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
     "states/partition-7.jsonl": PARTITION,
     "states/partition-8.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
     "states/partition-5.jsonl": PARTITION,

@@ -11,6 +11,7 @@ from stepwell.consumers import deciding, inbox, owner, signs, snapshotting, wait
 from stepwell.consumers import engine as engine_module
 from stepwell.consumers.deciding import Decider
 from stepwell.core import snapshots
+from stepwell.core.decision import BUDGET
 from stepwell.telling import Logger
 from tests.simulation.actors import WatchedOwner
 
@@ -66,6 +67,7 @@ def miniature(world: World) -> Iterator[None]:
     before = [(place, name, getattr(place, name)) for place, name, _ in settings]
     for place, name, value in settings:
         setattr(place, name, value)
+    world.oracle.roomy = not world.tight and deciding.BUDGET == BUDGET
     try:
         yield
     finally:

@@ -32,7 +32,7 @@ from stepwell.core import evolve as evolving
 from stepwell.core.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
 from stepwell.core.decision import Decision
 from stepwell.core.effects import effects
-from stepwell.core.state import UNDER_WAY
+from stepwell.core.state import UNDER_WAY, InstanceState
 from stepwell.log.port import COMMANDS, Outgoing
 from stepwell.log.simulated import STORMY
 from stepwell.schemas.commands import FireTimer
@@ -266,6 +266,12 @@ def _counts_joins_twice(state: Any, step_id: str, step: Any, joins: Any = ()) ->
     return _end(state, step_id, step, (*joins, *joins))
 
 
+def _frees_no_idle_run(state: Any, step_id: str, step: Any, joins: Any = ()) -> Any:
+    """What only waited is counted as waiting after its end, so that one run more than the limit may begin."""
+    changes = _end(state, step_id, step, joins)
+    return {key: value for key, value in changes.items() if key != "idle"}
+
+
 _end = evolve_steps._end
 
 
@@ -457,6 +463,8 @@ MUTATIONS: dict[str, Mutation] = {
     "outcomes settle again": Mutation([(outcomes, "_find", _finds_settled_ones)], bias=_DEATHS),
     "commands are followed again": Mutation([(deciding, "decide", _decides_again)]),
     "joins counted twice": Mutation([(evolve_steps, "_end", _counts_joins_twice)]),
+    "what waits keeps its place": Mutation([(InstanceState, "places", property(lambda state: state.active))]),
+    "what has waited is never counted again": Mutation([(evolve_steps, "_end", _frees_no_idle_run)]),
     "a retry has its old run's number": Mutation([(Decision, "again", _same_run)]),
     "a rollback keeps the context": Mutation([(evolving._EVOLVE, evolving.WorkflowRolledBack, _keeps_the_context)]),
     "votes of one level count at the next": Mutation(

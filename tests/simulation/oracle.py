@@ -49,7 +49,7 @@ from stepwell.schemas.events import (
 )
 from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
 from stepwell.schemas.work import CancelRuns, WorkItem
-from tests.core.invariants import Watch
+from tests.core.invariants import Watch, is_at_rest
 
 _SETTLES = (StepSucceeded, StepFailed, StepRetryScheduled, StepCompensated)
 
@@ -118,6 +118,7 @@ class Oracle:
 
     def __init__(self, partitions: int, plans: dict[str, Plan]) -> None:
         self.plans = plans
+        self.roomy = False  # whether all that a command leads to fits one record
         self.partitions = [_Partition() for _ in range(partitions)]
         self.instances: dict[str, _Instance] = defaultdict(_Instance)
         self.answers: dict[str, list[Any]] = defaultdict(list)  # by command id
@@ -237,6 +238,9 @@ class Oracle:
                 after = self._instance_event(instance, after, event, transition, place)
             instance.history.append(transition)
             instance.state = after
+            plan = self.plans.get(after.definition) if after is not None else None
+            if plan is not None and after is not None and self.roomy:
+                require(is_at_rest(plan, after), f"{place}: a place is free, and nothing that was deferred begins")
         else:
             for event in transition.events:
                 self.answers[event.command_id].append(event)
