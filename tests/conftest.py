@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from stepwell.log.local import LocalLog
@@ -73,6 +74,14 @@ def pytest_sessionstart(session):
 def kafka_broker(request):
     """Where a real broker listens: one for all processes that test."""
     return shared_broker(request.config.stash[SHARED])
+
+
+@pytest.fixture(autouse=True)
+def _told_as_in_a_new_process():
+    """A verb that ran inside a test has said how operators are told; the next test is another program."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture
