@@ -473,7 +473,7 @@ MUTATIONS: dict[str, Mutation] = {
     "an end does not wait for error handlers": Mutation([(ending, "_handlers_left", lambda _: ())], 400),
     "gates decide themselves while paused": Mutation([(deciding_core._DECIDE, FireTimer, _fires_while_paused)], 400),
     "deliveries settled before their outcomes": Mutation(
-        [(Outbox, "flush", _settles_first)], 200, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
+        [(Outbox, "flush", _settles_first)], 400, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
     ),
     "outcomes of one turn lost": Mutation([(Outbox, "flush", _loses_some_outcomes)]),
     "a delivery that came twice settled at once": Mutation(
