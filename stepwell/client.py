@@ -265,8 +265,12 @@ class Client(Steering):
 
     async def close(self) -> None:
         """Let go of the log. Durable names' positions are stored first."""
+        await self.detach()
+        await self.log.close()
+
+    async def detach(self) -> None:
+        """As ``close``, but for the log, which stays open for whoever opened it."""
         await asyncio.gather(*(one.settle() for one in self._subscriptions), return_exceptions=True)
         await self.refusals.close()
         await self.views.models.close(for_good=True)
         await self.subscriber.close()
-        await self.log.close()

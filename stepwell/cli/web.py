@@ -101,8 +101,7 @@ async def serve(
         ):
             slow.cancel()
             client = Client(log_, views=views_directory(url))
-            stack.push_async_callback(client.subscriber.close)
-            stack.push_async_callback(client.views.models.close)
+            stack.push_async_callback(client.detach)
             await client.views.models.start()  # before anybody asks: others may read the file beside us
             if directory is not None:
                 await look(Folder(client.registry, directory), logger)

@@ -16,6 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stepwell.log.port import REFUSALS
+from stepwell.log.urls import open_log
+from stepwell.schemas.refusals import decode_refusal
 from tests.patience import HANG
 
 DEFINITION = "name: order\nversion: 1\nsteps:\n  - {id: a, handler: shop.pack}\n"
@@ -107,6 +110,19 @@ async def test_sigterm_answers_what_is_under_way_lets_steps_finish_and_ends_with
         assert result["status"] == "completed"
         history = (await http.get("/v1/instances/one/history")).json()["events"]
         assert [event["type"] for event in history].count("step.ready") == 1  # the step was not run anew
+
+
+async def test_what_was_refused_just_before_the_end_is_noted(tmp_path):
+    foreign = {"Origin": "https://example.org"}
+    async with server(tmp_path, "--http-only") as (process, http, _):
+        for path in ("/v1/instances", "/v1/audit", "/v1/lag"):  # the first is written at once
+            assert (await http.get(path, headers=foreign)).status_code == 403
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.communicate(), HANG)
+    log = await open_log(f"file:{tmp_path}/.stepwell/log.db")
+    noted = [decode_refusal(record.value).command for record in await log.read(REFUSALS, 0, 0)]
+    await log.close()
+    assert noted == ["GET /v1/instances", "GET /v1/audit", "GET /v1/lag"]
 
 
 async def test_engine_and_worker_may_have_a_process_of_their_own(shop):
