@@ -25,9 +25,8 @@ from stepwell.schemas.events import ErrorInfo, Event
 # far below Kafka's 1 MB for ordinary inputs, and amortise the cost of a record.
 BUDGET: Final = 256
 
-# What the steps of one decision may use together without being counted: each so little that all are one step's worth.
+# What is left to a step that has used so little work that it is not counted: as many as fit are one step's worth.
 _HARDLY_ANY_WORK: Final = MAX_WORK - MAX_WORK // BUDGET
-_HARDLY_ANYTHING_MADE: Final = MAX_MADE - MAX_MADE // BUDGET
 
 START_OF_HISTORY: Final = 1  # the sequence of WorkflowStarted: the earliest point to roll back to
 
@@ -101,7 +100,8 @@ class Decision:
 
     def count(self, evaluation: Evaluation) -> None:
         """Count what an evaluation has used. After as much as one step may use, the rest is deferred."""
-        if evaluation.left > _HARDLY_ANY_WORK and evaluation.room > _HARDLY_ANYTHING_MADE:
+        room = self.circumstances.room
+        if evaluation.left > _HARDLY_ANY_WORK and evaluation.room > room - room // BUDGET:
             return
         self._used += evaluation.used
         if self._used >= 1:

@@ -11,7 +11,7 @@ from stepwell.core.starting import can_continue
 from stepwell.core.templates import compile_template
 from stepwell.core.values import Evaluation
 from stepwell.errors import ExpressionError, LimitError
-from stepwell.schemas.commands import ContinueWorkflow, StartWorkflow
+from stepwell.schemas.commands import CompleteStep, ContinueWorkflow, StartWorkflow
 from stepwell.schemas.definitions import Compensation
 from tests.core.build import started, statuses, step, workflow
 from tests.core.model import Known
@@ -188,6 +188,27 @@ def test_a_decision_that_makes_much_leaves_the_rest_to_the_next():
         command = ContinueWorkflow("i") if can_continue(state, plan) else None
     assert sum(sizes) == 100
     assert max(sizes) <= 10
+
+
+@pytest.mark.parametrize("room", [MAX_MADE, 4 * MAX_MADE])
+def test_a_decision_that_merges_much_leaves_the_rest_to_the_next(room):
+    """Merging takes hardly any work, but what is merged is written for each of the steps."""
+    sources = [f"a{n}" for n in range(5)]
+    steps = [step(one, input={}) for one in sources] + [step(f"s{n:03}", *sources) for n in range(100)]
+    plan = compile_plan(workflow(*steps))
+    circumstances = Circumstances(0, Known(plan), room=room)
+    state = decide(None, StartWorkflow("i", workflow="w"), circumstances).state
+    for one in sources:
+        given = CompleteStep("i", one, run=state.steps[one].run, output={one: "x" * 200_000})
+        decision = decide(state, given, circumstances)
+        state = decision.state
+    sizes = [sum("StepReady" in type(event).__name__ for event in decision.events)]
+    while can_continue(state, plan):
+        decision = decide(state, ContinueWorkflow("i"), circumstances)
+        state = decision.state
+        sizes.append(sum("StepReady" in type(event).__name__ for event in decision.events))
+    assert sum(sizes) == 100
+    assert max(sizes) <= room // 1_000_000 + 1
 
 
 def test_a_log_that_takes_larger_records_lets_a_step_make_more():
