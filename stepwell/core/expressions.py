@@ -96,15 +96,7 @@ class Expression:
             LimitError: It takes more work, or makes more, than there is for it.
             ExpressionError: For whatever else goes wrong: a missing name or key, wrong types, a limit.
         """
-        run = self._run
-        if run is None:
-            return self.evaluate_in(Evaluation(scope))
-        try:  # as there, but for what it costs: alone, its parts are few
-            return run(Evaluation(scope))
-        except ExpressionError:
-            raise
-        except Exception as error:
-            raise self._failure(error) from error
+        return self.evaluate_in(Evaluation(scope))
 
     def evaluate_in(self, evaluation: Evaluation) -> Any:
         """The same within an evaluation that goes on: several expressions pay from its meter.
@@ -125,10 +117,7 @@ class Expression:
         except ExpressionError:
             raise
         except Exception as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: Exception) -> ExpressionError:
-        return ExpressionError(f"{shorten(self.source)}: {describe(error)}")
+            raise ExpressionError(f"{shorten(self.source)}: {describe(error)}") from error
 
 
 def compile_expression(source: str) -> Expression:
