@@ -216,7 +216,7 @@ def _waited(decision: Decision, step_id: str, step: StepState) -> None:
     extra = failure_scope(decision.instance(), plan_step.handles) if plan_step.handles else NOTHING
     evaluation = decision.evaluation(Scope(decision.instance(), plan, extra))
     try:  # what a wait lets through is what it would have been given
-        output = step_input(decision.instance(), plan, plan_step, extra, evaluation)
+        output = step_input(decision.instance(), plan_step, extra, evaluation)
     except ExpressionError as error:
         fail_step(decision, plan_step, step.run, step.attempt, evaluation_failed(within(error, "input")))
     else:

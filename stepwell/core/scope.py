@@ -115,22 +115,20 @@ def _told(error: ErrorInfo | None) -> dict[str, Any] | None:
     return {"type": error.type, "message": error.message, "kinds": list(error.kinds), "traceback": error.traceback}
 
 
-def step_input(
-    state: InstanceState, plan: Plan, plan_step: PlanStep, extra: Extra = NOTHING, run: Evaluation | None = None
-) -> Any:
+def step_input(state: InstanceState, plan_step: PlanStep, extra: Extra, run: Evaluation) -> Any:
     """The input of a step that is about to run.
 
     What the definition says, or else the outputs of its dependencies merged in their order over the workflow's
     input. An output that is no mapping stands under its step's id. An ``output`` step gathers by step id instead.
 
     Args:
-        run: Within its scope templates are evaluated, and its meter pays; by default one of its own.
+        extra: What the scope holds besides the instance, which is merged as well.
+        run: Within its scope templates are evaluated, and its meter pays.
 
     Raises:
         LimitError: It would be too large.
         ExpressionError: A template cannot be evaluated.
     """
-    run = run or Evaluation(Scope(state, plan, extra))
     if plan_step.input is not None:
         given = plan_step.input.evaluate_in(run)
         return given if plan_step.mapping is None else {**given, **plan_step.mapping.evaluate_in(run)}
@@ -164,7 +162,7 @@ def _gathered(outputs: dict[str, Any], run: Meter) -> dict[str, Any]:
     return outputs
 
 
-def workflow_output(state: InstanceState, plan: Plan, run: Evaluation | None = None) -> Any:
+def workflow_output(state: InstanceState, plan: Plan, run: Evaluation) -> Any:
     """What a completed workflow returns.
 
     Args:
@@ -174,7 +172,6 @@ def workflow_output(state: InstanceState, plan: Plan, run: Evaluation | None = N
         LimitError: It would be too large.
         ExpressionError: The definition's ``output`` cannot be evaluated.
     """
-    run = run or Evaluation(Scope(state, plan))
     if plan.output is not None:
         return plan.output.evaluate_in(run)
     succeeded = {

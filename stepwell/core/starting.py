@@ -110,7 +110,7 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
             fail_step(decision, plan_step, run, 1, decision.too_large(step.id, "its input"))
             return
         part = "input"
-        data = step_input(state, plan, plan_step, extra, evaluation)
+        data = step_input(state, plan_step, extra, evaluation)
         part = "config"
         config = plan_step.config.evaluate_in(evaluation)
         if step.type == "wait":
