@@ -17,7 +17,15 @@ from stepwell.core.rollback import fail_compensation, next_compensation
 from stepwell.core.scope import NOTHING, Scope, failure_scope, step_input
 from stepwell.core.settling import fail_attempt, fail_step, succeed
 from stepwell.core.starting import settle_up
-from stepwell.core.state import QUARANTINED, UNDER_WAY, WORKFLOW_TIMER, StepState, StepStatus, WorkflowStatus
+from stepwell.core.state import (
+    QUARANTINED,
+    UNDER_WAY,
+    WORKFLOW_TIMER,
+    InstanceState,
+    StepState,
+    StepStatus,
+    WorkflowStatus,
+)
 from stepwell.errors import ExpressionError
 from stepwell.schemas.commands import (
     CompleteStep,
@@ -168,22 +176,27 @@ def fire(decision: Decision, command: FireTimer) -> None:
     if state is None or due is None or due > decision.now:
         decision.note = "the timer was moved or is gone"
         return
-    if command.timer == WORKFLOW_TIMER and state.rollback is not None:
-        decision.note = "the workflow's limit of time ends where a rollback begins"
-        return
-    if command.timer == WORKFLOW_TIMER and state.incident:
-        decision.note = "time stands still for the workflow's limit until somebody has looked at the incident"
-        return
     if command.timer == WORKFLOW_TIMER:
+        _limit_reached(decision, state)
+    else:
+        _step_due(decision, state, command.timer)
+
+
+def _limit_reached(decision: Decision, state: InstanceState) -> None:
+    if state.rollback is not None:
+        decision.note = "the workflow's limit of time ends where a rollback begins"
+    elif state.incident:
+        decision.note = "time stands still for the workflow's limit until somebody has looked at the incident"
+    elif state.ending is not None:
+        decision.note = "it ends already"
+    else:
         seconds = (decision.now - state.started_at) / 1000
         error = ErrorInfo(type=WORKFLOW_TIMEOUT, message=f"not done after {seconds:.1f} s", retryable=False)
-        if state.ending is None:
-            end_failed(decision, error)
-            settle_up(decision)
-        else:
-            decision.note = "it ends already"
-        return
-    step_id = command.timer
+        end_failed(decision, error)
+        settle_up(decision)
+
+
+def _step_due(decision: Decision, state: InstanceState, step_id: str) -> None:
     step = state.rollback.current if state.rollback is not None else state.steps[step_id]
     if step is None or step.status not in UNDER_WAY:
         decision.note = "nothing waits for this timer"
