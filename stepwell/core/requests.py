@@ -42,6 +42,7 @@ from stepwell.schemas.events import (
 
 INACTIVE_VERSION: Final = "inactive_version"
 """The code of a rejection: the version exists, but new starts may not take it."""
+_MOST_POINTS: Final = 20  # of a history that a message names
 
 
 def start(decision: Decision, command: StartWorkflow) -> None:
@@ -204,7 +205,7 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
     settle_up(decision)
 
 
-def _moved(state: InstanceState, now: int, reset: tuple[str, ...] = ()) -> dict[str, int]:
+def _moved(state: InstanceState, now: int, reset: tuple[str, ...]) -> dict[str, int]:
     """When the timers are due for which time stood still: gates' during any pause, the workflow's in an incident."""
     if state.status is not WorkflowStatus.PAUSED:
         return {}
@@ -299,9 +300,6 @@ def _nothing_after(state: InstanceState, to: int) -> bool:
     return not any(step.settled > to for step in state.steps.values())
 
 
-_MOST_POINTS: Final = 20  # that a message names
-
-
 def _points(state: InstanceState, to: int) -> str:
     """The points before an event that a rollback can be told."""
     earlier = {name: at for name, at in state.checkpoints.items() if at < to}
@@ -325,7 +323,7 @@ def _target(state: InstanceState, plan: Plan | None, to: int | str | None) -> tu
         named = plan is not None and to in plan.names
         if named or not (to in ("start", "latest") or (to.isdecimal() and len(to) < 19)):  # no sequence is longer
             names = sorted({*state.checkpoints, *settled})
-            there_are = f"; there are {', '.join([*names[:20], 'latest', 'start'])}"
+            there_are = f"; there are {', '.join([*names[:_MOST_POINTS], 'latest', 'start'])}"
             if named:
                 return 0, f'"{to}" has not been reached{there_are}'
             return 0, f'no checkpoint or settled step is called "{to}"{suggest(to, names) or there_are}'
