@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from stepwell.consumers.admission import Admission
-from stepwell.consumers.waiting_starts import WaitingStarts
+from stepwell.consumers.start_order import StartOrder
 from stepwell.core.partition import Place
 from stepwell.log.port import COMMANDS, STARTS, Log, Record
 
@@ -86,7 +86,7 @@ class Inbox:
         self._admission = admission
         self._commands = _Lane(log, COMMANDS, partition, place.command, self._wake)
         self._starts = _Lane(log, STARTS, partition, place.start, self._wake)
-        self._waiting = WaitingStarts(log, partition, place.start)
+        self._waiting = StartOrder(log, partition, place.start)
         self._log = log
         self._partition = partition
         self._waiter: asyncio.Future[None] | None = None

@@ -30,10 +30,10 @@ from stepwell.consumers.delivering import Deliveries
 from stepwell.consumers.due import DueTimers
 from stepwell.consumers.inbox import BATCH, Inbox
 from stepwell.consumers.snapshotting import Covered, Snapshots, Tail
+from stepwell.consumers.start_order import MOST_AHEAD
 from stepwell.consumers.strays import Asked, Strays, read_commands
 from stepwell.consumers.takeover import Possession, SurpriseError, claim_of, is_unsettled, take_over
 from stepwell.consumers.trouble import tell_trouble
-from stepwell.consumers.waiting_starts import MOST_AHEAD
 from stepwell.core.acceptance import SNAPSHOT, TRANSITION, Acceptance, Stamp, proves, stamp_headers
 from stepwell.core.deaths import MOST_DEATHS, died_over
 from stepwell.core.effects import Effect, effects

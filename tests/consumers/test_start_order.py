@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stepwell.consumers import waiting_starts
-from stepwell.consumers.waiting_starts import TURN_EVERY, WaitingStarts
+from stepwell.consumers import start_order
+from stepwell.consumers.start_order import TURN_EVERY, StartOrder
 from stepwell.log.port import STARTS, Record
 from stepwell.schemas.codec import encode
 from stepwell.schemas.events import WorkflowStarted
@@ -14,7 +14,7 @@ from tests.workbench import Claimant, accepted, client_on, events_of, running, s
 
 def waiting(*priorities):
     """What waits, looked at whole."""
-    made = WaitingStarts(SimpleNamespace(partitions=1), 0, 0)
+    made = StartOrder(SimpleNamespace(partitions=1), 0, 0)
     for offset, priority in enumerate(priorities):
         made._note(Record(offset, "", encode(start(f"i{offset}", priority=priority)), {}, 0))
     return made
@@ -59,7 +59,7 @@ async def test_a_start_of_high_priority_behind_thousands_goes_before_almost_all_
     async with running(claimant.run()):
         await claimant.idle() if not again else None
     if again:
-        monkeypatch.setattr(waiting_starts, "TURN_EVERY", 3)
+        monkeypatch.setattr(start_order, "TURN_EVERY", 3)
         claimant = Claimant(log)
         async with running(claimant.run()):
             await claimant.idle()

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from stepwell.consumers import deciding, inbox, owner, signs, snapshotting, waiting_starts, worker
+from stepwell.consumers import deciding, inbox, owner, signs, snapshotting, start_order, worker
 from stepwell.consumers import engine as engine_module
 from stepwell.consumers.deciding import Decider
 from stepwell.core import snapshots
@@ -50,8 +50,8 @@ def miniature(world: World) -> Iterator[None]:
         (Decider, "decide", decide_or_die),
         (deciding, "BUDGET", dice.choice((1, 3, 256))),
         (inbox, "BATCH", dice.choice((1, 4, 200))),
-        (waiting_starts, "TURN_EVERY", dice.choice((2, 10))),
-        (waiting_starts, "WINDOW", dice.choice((2, 20_000))),
+        (start_order, "TURN_EVERY", dice.choice((2, 10))),
+        (start_order, "WINDOW", dice.choice((2, 20_000))),
         (owner, "MOST_AHEAD", dice.choice((1, 3, 1_000))),
         (owner, "BATCH", dice.choice((1, 4, 200))),
         (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),

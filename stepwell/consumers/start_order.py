@@ -55,8 +55,8 @@ class Chosen(NamedTuple):
     ahead: list[int]
 
 
-class WaitingStarts:
-    """The priorities of the starts of one partition that wait.
+class StartOrder:
+    """In which order the starts of one partition are taken: the priorities of those that wait.
 
     Args:
         position: Offset of the one whose turn it is.
