@@ -20,34 +20,26 @@ from stepwell.log.port import COMMANDS, EVENTS, Log
 from stepwell.schemas.codec import decode_command
 from stepwell.schemas.commands import CompleteStep, FailStep, ReturnStep
 from stepwell.schemas.events import (
-    RollbackStarted,
+    CommandNoted,
+    CommandRejected,
     StepCancelled,
     StepCompensated,
     StepFailed,
+    StepHeartbeat,
     StepReady,
     StepRetryScheduled,
     StepReturned,
-    StepSkipped,
+    StepsDeferred,
+    StepStarted,
     StepSucceeded,
     Transition,
-    WorkflowCancelled,
-    WorkflowCompleted,
-    WorkflowEnding,
-    WorkflowFailed,
-    WorkflowReopened,
-    WorkflowResumed,
-    WorkflowRolledBack,
-    WorkflowStarted,
 )
 from stepwell.schemas.work import WorkItem
 
 _PAGE: Final = 1000
 _REMEMBERED: Final = 10_000  # instances
 _SETTLES: Final = (StepSucceeded, StepFailed, StepRetryScheduled, StepCancelled, StepCompensated, StepReturned)
-_GIVES_UP: Final = (
-    WorkflowStarted, WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowEnding, WorkflowResumed,
-    WorkflowReopened, RollbackStarted, WorkflowRolledBack, StepSkipped,
-)  # fmt: skip
+_ENDS_NO_RUN: Final = (StepStarted, StepHeartbeat, StepsDeferred, CommandNoted, CommandRejected)
 _OUTCOMES: Final = (CompleteStep, FailStep, ReturnStep)
 
 
@@ -126,8 +118,8 @@ class _Partition:
                 runs[event.run] = True
             elif isinstance(event, _SETTLES):
                 runs[event.run] = False
-            elif isinstance(event, _GIVES_UP):
-                runs.clear()  # which of them end by it is for the fold to say
+            elif not isinstance(event, _ENDS_NO_RUN):
+                runs.clear()  # whether they end by it is for the fold to say
         self._runs.move_to_end(transition.instance_id)
         if len(self._runs) > _REMEMBERED:
             self._runs.popitem(last=False)
