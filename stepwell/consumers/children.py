@@ -39,16 +39,15 @@ def missing_children(definition: Definition, definitions: Definitions) -> list[M
         name, version = step.config.get("workflow"), step.config.get("version")
         if step.type != "workflow_trigger" or not isinstance(name, str) or "{{" in name:
             continue
-        if isinstance(version, str) and "{{" in version:
-            version = None
-        version = version if isinstance(version, str) else None
-        place = f'steps[{index}].config.workflow ("{step.id}")'
-        if definitions.resolve(name, version) is None and definitions.resolve(name, None) is not None and version:
-            place = f'steps[{index}].config.version ("{step.id}")'
-        if definitions.resolve(name, version) is None and (version or name not in definitions.names()):
+        version = version if isinstance(version, str) and "{{" not in version else None
+        known = definitions.resolve(name, version) is not None
+        if not known and (version or name not in definitions.names()):
+            wrong = "version" if version and definitions.resolve(name, None) is not None else "workflow"
+            place = f'steps[{index}].config.{wrong} ("{step.id}")'
             found.append(MissingChild(place, definitions.unknown(name, version).message, step.id))
         elif not definitions.is_active(name, version):
             which = f"version {version}" if version else "every version"
+            place = f'steps[{index}].config.workflow ("{step.id}")'
             found.append(MissingChild(place, f"{which} of workflow {name!r} is inactive", step.id))
     return found
 

@@ -235,7 +235,7 @@ class PartitionOwner:
             asked = [*read_commands(COMMANDS, arrived.commands), *ahead, *read_commands(STARTS, arrived.starts)]
             out_of_turn = {one.record.offset for one in ahead}
             await self._strays.bring_to_safety(asked)  # before any transition covers their places
-            await self._recall([one.command for one in asked], anew=True)
+            await self._recall((one.command for one in asked), anew=True)
             batch: list[NewRecord] = []
             while True:
                 part, asked = await self._in_time(asked, batch)
@@ -247,9 +247,7 @@ class PartitionOwner:
             self._flush(batch)
             self._tell_reached()
             self._maybe_snapshot()
-            while len(self._unproved) > MAX_UNPROVED:
-                self._room.clear()
-                await self._room.wait()
+            await self._until_proved(but=MAX_UNPROVED)
 
     async def _in_time(self, asked: list[Asked], batch: list[NewRecord]) -> tuple[list[Asked], list[Asked]]:
         """Fire what was due before the first of these came; give those before the next is due, and the rest.
@@ -376,9 +374,7 @@ class PartitionOwner:
             # Definitions or a finished instance's history must be read first. What the history holds must be
             # proved by then, so flush what was decided before.
             self._flush(batch)
-            while self._unproved:
-                self._room.clear()
-                await self._room.wait()
+            await self._until_proved()
             self._reader.jump(self._proved.epoch, self._proved.index)
             await self._decider.learn(instance, command)
         suspect = None
@@ -458,9 +454,7 @@ class PartitionOwner:
         self.epoch, self.index, self._named = claim.epoch, claim.index, claim.offset
         self._unproved.append(_Unproved(claim, None, self.speculative, 0))
         self._append([claim_of(self._claimed(named))])
-        while self._proved.offset < claim.offset:
-            self._room.clear()
-            await self._room.wait()
+        await self._until_proved()
 
     def _claimed(self, named: Deciding | None) -> PartitionOwned:
         return PartitionOwned(EVENTS_VERSION, self._clock.wall(), self._name, self._process, named)
@@ -478,6 +472,12 @@ class PartitionOwner:
         if batch:
             self._append(list(batch))
             batch.clear()
+
+    async def _until_proved(self, *, but: int = 0) -> None:
+        """Wait until all that is on its way is proved, but for so many records."""
+        while len(self._unproved) > but:
+            self._room.clear()
+            await self._room.wait()
 
     def _append(self, batch: list[NewRecord]) -> None:
         future = self._log.append(EVENTS, self.partition, batch)
