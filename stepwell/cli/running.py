@@ -18,9 +18,9 @@ from stepwell.cli.looking import print_json
 from stepwell.cli.printing import print
 from stepwell.cli.session import UsageError, at, client_of, parse_input, paths_of
 from stepwell.cli.sources import definition_of, given
-from stepwell.cli.steering import EXISTS, OTHERWISE
+from stepwell.cli.steering import OTHERWISE
 from stepwell.core.step_configs import has_template, worker_handler
-from stepwell.errors import CommandRejectedError, HandlerError, UnknownInstanceError, visible
+from stepwell.errors import HandlerError, UnknownInstanceError, visible
 from stepwell.ids import new_id
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ async def run(
     from stepwell.consumers.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.core.checked import compile_loaded  # noqa: PLC0415
     from stepwell.projections.folding import input_hash  # noqa: PLC0415
+    from stepwell.same_start import conflict  # noqa: PLC0415
     from stepwell.schemas.load import read_definition  # noqa: PLC0415
 
     if going_on and instance_id is None:
@@ -86,12 +87,7 @@ async def run(
                 )
             other = (input_text is not None or params) and input_hash(data) != input_hash(found.input)
             if other and if_exists != "use":
-                raise CommandRejectedError(
-                    EXISTS,
-                    f'instance "{named}" exists already, with another input',
-                    instance_id=named,
-                    remedy=f"Leave the input out to go on with it. {OTHERWISE}",
-                )
+                raise conflict(named, "another input", f"Leave the input out to go on with it. {OTHERWISE}")
             if as_json:
                 return
             pinned = client.registry.resolve(found.workflow, found.version)

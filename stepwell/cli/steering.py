@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from stepwell.consumers.views import InstanceView
     from stepwell.run import Run, Steered
 
-EXISTS: Final = "instance_exists"  # the code of a refusal, see stepwell.same_start
 OTHERWISE: Final = "Choose another id; or say --if-exists use to be given the one that there is."
 
 
@@ -95,6 +94,8 @@ async def started(
     if_exists: str = "refuse",
 ) -> Run:
     """Start an instance; a refusal names the option that says otherwise."""
+    from stepwell.same_start import EXISTS  # noqa: PLC0415 - start-up time
+
     use: Any = if_exists
     try:
         return await client.start(workflow, data, id=instance_id, version=version, priority=priority, if_exists=use)
