@@ -78,11 +78,16 @@ def escape_what_cannot_be_written() -> None:
             stream.reconfigure(errors=ESCAPES)
 
 
+def json_escapes(text: str) -> str:
+    """Each character of a text as JSON can write it in ASCII; one beyond U+FFFF is two escapes."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
 def _escaped(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)), error.end
+    return json_escapes(error.object[error.start : error.end]), error.end
 
 
 codecs.register_error(ESCAPES, _escaped)

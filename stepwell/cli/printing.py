@@ -12,7 +12,7 @@ import re
 from typing import Any, Final
 
 from stepwell.errors import ODD
-from stepwell.stdout import results
+from stepwell.stdout import json_escapes, results
 
 _ODD: Final = re.compile(ODD)
 
@@ -35,12 +35,4 @@ def print_raw(text: str, *, end: str = "\n", file: Any = None) -> None:
 
 def escaped(text: str) -> str:
     """A text as it may be printed."""
-    return _ODD.sub(_escape, text)
-
-
-def _escape(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    if number < 0x10000:
-        return f"\\u{number:04x}"
-    number -= 0x10000
-    return f"\\u{0xD800 + (number >> 10):04x}\\u{0xDC00 + (number & 0x3FF):04x}"
+    return _ODD.sub(lambda found: json_escapes(found[0]), text)
