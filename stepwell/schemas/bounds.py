@@ -161,9 +161,7 @@ def wrong_values(data: Any) -> str:
             elif isinstance(value, Mapping):
                 for key, part in value.items():
                     if not isinstance(key, str):
-                        return (
-                            f'{place_of(entry) or "the top"}: the key {_short(key)} is no text; write "{_short(key)}"'
-                        )
+                        return f'{_named(entry)}: the key {_short(key)} is no text; write "{_short(key)}"'
                     length += len(key)
                     below.append((part, entry, key))
             elif isinstance(value, (list, tuple)):
@@ -193,9 +191,6 @@ def place_of(entry: Any) -> str:
         parts.append(f"[{key}]" if isinstance(key, int) else f".{str(key)[:60]}")
         entry = entry_above
     return "".join(reversed(parts)).removeprefix(".")
-
-
-_LOOKED_INTO: Final = (float, Mapping, list, tuple)
 
 
 def not_finite(data: Any) -> str | None:
