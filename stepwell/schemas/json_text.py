@@ -31,7 +31,7 @@ class JsonError(ValueError):
 
 
 class JsonSyntaxError(JsonError):
-    """It is no JSON, or nested so deeply that nobody can tell."""
+    """It is no JSON."""
 
 
 def without_bom(text: str) -> str:
@@ -45,7 +45,10 @@ def read_json(text: str) -> Any:
     Raises:
         JsonError: It is no JSON, has a key twice, or holds NaN, infinity or a number that would become it.
     """
-    data = parse_json(text)
+    return _held(parse_json(text))
+
+
+def _held(data: Any) -> Any:
     place = not_finite(data)
     if place is not None:
         raise JsonError("is NaN, infinity or a number too large for 64 bits, which JSON cannot hold", place)
@@ -59,7 +62,8 @@ def parse_json(text: str, *, number: Callable[[str], Any] | None = None) -> Any:
         number: Makes something else of the text of a number.
 
     Raises:
-        JsonError: It is no JSON, or has a key twice.
+        JsonSyntaxError: It is no JSON.
+        JsonError: It has a key twice, or is nested too deeply to tell.
     """
     text = without_bom(text)
     try:
@@ -67,7 +71,7 @@ def parse_json(text: str, *, number: Callable[[str], Any] | None = None) -> Any:
     except _GivenTwiceError:
         raise _given_twice(text) from None
     except RecursionError:
-        raise JsonSyntaxError("is nested too deeply") from None
+        raise JsonError("is nested too deeply") from None
     except ValueError as error:
         raise JsonSyntaxError(f"is no JSON: {error}") from None
 
@@ -117,11 +121,9 @@ def value_of(text: str) -> Any:
     """
     try:
         value = parse_json(text)
-    except JsonSyntaxError as error:
-        if error.what.startswith("is no JSON"):
-            return text
-        raise
-    if isinstance(value, float) and not isinstance(value, bool):
+    except JsonSyntaxError:
+        return text
+    if isinstance(value, float):
         small = value == 0 and re.search("[1-9]", text.lower().partition("e")[0])
         return text if small or not_finite(value) is not None else value
-    return read_json(text) if isinstance(value, (list, dict)) else value
+    return _held(value)
