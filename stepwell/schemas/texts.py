@@ -123,18 +123,17 @@ def _parse_json(text: str) -> Any:
         JsonError: It is none, or has a key twice.
     """
     data = parse_json(text)
-    versions = [place for place in version_places(data, _parts, lambda part: part) if _is_number(*place)]
+    versions = written = _numeric_versions(data)
     if any(isinstance(mapping[key], float) for mapping, key in versions):
-        written = parse_json(text, number=_Written)  # once more: the same places, with what stands there
-        for (mapping, key), (other, _) in zip(
-            versions,
-            [place for place in version_places(written, _parts, lambda part: part) if _is_number(*place)],
-            strict=True,
-        ):
-            mapping[key] = str(other[key])
-    for mapping, key in versions:
-        mapping[key] = str(mapping[key])
+        # Once more: the same places, with what stands there.
+        written = _numeric_versions(parse_json(text, number=_Written))
+    for (mapping, key), (other, _) in zip(versions, written, strict=True):
+        mapping[key] = str(other[key])
     return data
+
+
+def _numeric_versions(data: Any) -> list[tuple[dict[str, Any], str]]:
+    return [place for place in version_places(data, _parts, lambda part: part) if _is_number(*place)]
 
 
 class _Written(str):
