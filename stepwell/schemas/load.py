@@ -145,15 +145,18 @@ def _retry_problems(definition: Definition, plain: dict[str, Any] | None = None)
     """
     for index, step in enumerate(definition.steps):
         for path, retry in _retries(step):
-            most, initial = retry.max_delay_seconds, retry.initial_delay_seconds
-            if most is None or most >= initial:
-                continue
-            written: Any = plain["steps"][index] if plain else None
-            for key in path if plain else ():
-                written = written[key]
-            if "initial_delay_seconds" in written if plain else initial != Retry().initial_delay_seconds:
+            most, initial, at = retry.max_delay_seconds, retry.initial_delay_seconds, ("steps", index, *path)
+            if most is not None and most < initial and _says_first_wait(retry, plain, at):
                 text = f"is {most:g}, less than the first wait, initial_delay_seconds, which is {initial:g}"
-                yield Problem(("steps", index, *path, "max_delay_seconds"), text)
+                yield Problem((*at, "max_delay_seconds"), text)
+
+
+def _says_first_wait(retry: Retry, plain: Any, path: Path) -> bool:
+    if plain is None:
+        return retry.initial_delay_seconds != Retry().initial_delay_seconds
+    for key in path:
+        plain = plain[key]
+    return "initial_delay_seconds" in plain
 
 
 def _retries(step: Step) -> Iterator[tuple[Path, Retry]]:
