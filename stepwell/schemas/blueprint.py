@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Container, Iterable, Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -128,16 +129,19 @@ def find_blueprints(directory: Path = OWN_DIRECTORY) -> dict[str, Blueprint]:
     Raises:
         DefinitionError: A file of the directory is no template.
     """
-    found = {}
-    for entry in sorted(resources.files(_SHIPPED).iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(SUFFIXES):
-            found[Path(entry.name).stem] = read_blueprint(entry.read_text(encoding="utf-8"), entry.name)
-    made = {blueprint.template: msgspec.structs.replace(blueprint, source="shipped") for blueprint in found.values()}
+    found = [read_blueprint(entry.read_text(encoding="utf-8"), entry.name) for entry in _shipped()]
+    made = {blueprint.template: msgspec.structs.replace(blueprint, source="shipped") for blueprint in found}
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         if path.suffix in SUFFIXES and path.is_file():
             blueprint = read_blueprint(read_text(path), str(path))
             made[blueprint.template] = blueprint
     return made
+
+
+def _shipped() -> list[Traversable]:
+    """The files of the templates that come with Stepwell, by name."""
+    entries = (entry for entry in resources.files(_SHIPPED).iterdir() if entry.name.endswith(SUFFIXES))
+    return sorted(entries, key=lambda entry: entry.name)
 
 
 def find_blueprint(name: str, directory: Path = OWN_DIRECTORY) -> Blueprint:
@@ -166,8 +170,7 @@ def of_template(workflow: str, registered: Container[str] = ()) -> str:
         registered: Names of workflows that are there already.
     """
     name = workflow.lower().replace("-", "_").removesuffix("_workflow")
-    shipped = (entry for entry in resources.files(_SHIPPED).iterdir() if entry.name.endswith(SUFFIXES))
-    text = next((entry.read_text(encoding="utf-8") for entry in shipped if Path(entry.name).stem == name), None)
+    text = next((entry.read_text(encoding="utf-8") for entry in _shipped() if Path(entry.name).stem == name), None)
     if text is None:
         return ""
     called = str(read_blueprint(text, name).definition.get("name", name))
