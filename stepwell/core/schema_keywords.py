@@ -195,10 +195,8 @@ patterns: ContextVar[dict[str, _Pattern]] = ContextVar("patterns")
 def _additional_properties(validator: Any, below: Any, data: Any, schema: Any) -> Iterator[Any]:
     if not validator.is_type(data, "object"):
         return
-    named = schema.get("properties", {})
-    known = [_matching(one) for one in schema.get("patternProperties", {})]
     pay(len(data))
-    extra = [key for key in data if key not in named and not any(one.matches(key) for one in known)]
+    extra = _rest_of(schema, data)
     if validator.is_type(below, "object"):
         for key in extra:
             yield from validator.descend(data[key], below, path=key)
