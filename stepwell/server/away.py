@@ -11,14 +11,11 @@ import socket
 from http import HTTPStatus
 from typing import Final
 
-import msgspec
-
-from stepwell.server.problems import MEDIA_TYPE, RETRY_AFTER, Problem
+from stepwell.server.problems import RETRY_AFTER, Problem, last_words
 
 _MOST: Final = 100  # connections at once; more are closed unanswered
 _PATIENCE: Final = 10.0  # seconds until a request's head must be there, and its answer taken
 _HEAD: Final = 65_536  # bytes
-_PHRASE: Final = HTTPStatus.SERVICE_UNAVAILABLE.phrase
 
 
 class Away:
@@ -74,18 +71,11 @@ class Away:
             writer.close()
 
     def _told(self) -> bytes:
-        status = HTTPStatus.SERVICE_UNAVAILABLE
-        body = msgspec.json.encode(
-            Problem(
-                "urn:stepwell:problem:log_unavailable",
-                "The log is away",
-                status.value,
-                self._reason,
-                remedy="The server tries again, and answers as soon as the log is back.",
-            )
+        problem = Problem(
+            "urn:stepwell:problem:log_unavailable",
+            "The log is away",
+            HTTPStatus.SERVICE_UNAVAILABLE.value,
+            self._reason,
+            remedy="The server tries again, and answers as soon as the log is back.",
         )
-        head = (
-            f"HTTP/1.1 {status.value} {_PHRASE}\r\ncontent-type: {MEDIA_TYPE}\r\nretry-after: {RETRY_AFTER}\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        return head.encode() + body
+        return last_words(problem, retry_after=RETRY_AFTER)

@@ -15,11 +15,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from stepwell.server.problems import Problem
+from stepwell.server.problems import RefusedError, last_words, problem_of
 from stepwell.telling import Logger
 
 _LOOK_EVERY: Final = 1.0  # seconds between two looks at all connections
@@ -264,11 +263,6 @@ class Connection(HttpToolsProtocol):
             if cycle is not None:
                 cycle.disconnected = True  # its own answer would be taken for one of the next request
                 cycle.message_event.set()
-            problem = Problem(f"urn:stepwell:problem:{status.name.lower()}", status.phrase, status, told)
-            body = msgspec.json.encode(problem)
-            head = (
-                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
+            problem, _ = problem_of(RefusedError(status, told))
+            self.transport.write(last_words(problem))
         self.transport.close()

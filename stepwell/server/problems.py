@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import (
     HTTPException,
@@ -229,6 +230,17 @@ def _of_litestar(error: HTTPException) -> Problem:
             problems = reasons if len(reasons) > 1 else []
             return replace(told, detail="; ".join(reasons[:3]), place=place, remedy=_REMEDY, problems=problems)
     return told
+
+
+def last_words(problem: Problem, *, retry_after: str = "") -> bytes:
+    """An answer as bytes, the last one of its connection: for where no application answers."""
+    body = msgspec.json.encode(problem)
+    more = f"retry-after: {retry_after}\r\n" if retry_after else ""
+    head = (
+        f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n{more}"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 _GONE: Final = "client disconnected prematurely"  # Litestar's words, in an error of a class that says less
