@@ -71,16 +71,6 @@ _PROXIES: Final = (
 )  # fmt: skip
 """How the names of headers begin that proxies add. Behind one, everybody comes from this machine."""
 
-_COVERS: Final[dict[Role, frozenset[Role]]] = {
-    Role.MONITOR: frozenset({Role.MONITOR}),
-    Role.VIEWER: frozenset({Role.MONITOR, Role.VIEWER}),
-    Role.OPERATOR: frozenset({Role.MONITOR, Role.VIEWER, Role.OPERATOR}),
-    Role.APPROVER: frozenset({Role.MONITOR, Role.VIEWER, Role.APPROVER}),
-    Role.WORKER: frozenset({Role.WORKER}),
-    Role.ADMIN: frozenset(Role),
-}
-"""What each role may ask for: an operator steers and an approver decides, and neither does the other's work."""
-
 
 class Demand:
     """What a route demands of whoever asks; made by ``requires``.
@@ -103,7 +93,7 @@ class Demand:
         if self.role is PUBLIC:
             return
         actor = actor_of(connection)
-        if self.role not in _COVERS[actor.role]:
+        if not actor.role.covers(self.role):
             _logger.warning(
                 "refused: this role may not do it",
                 by=actor.name, role=str(actor.role), route=route_of(connection.scope), via=actor.via,
@@ -342,7 +332,7 @@ def _unauthorized(message: str, remedy: str = _HOW) -> RefusedError:
 
 def able(role: Role | _Kind) -> list[str]:
     """The roles that may do what this one is demanded for."""
-    return [str(one) for one in Role if role in _COVERS[one]] if role is not PUBLIC else ["everybody"]
+    return [str(one) for one in Role if one.covers(role)] if role is not PUBLIC else ["everybody"]
 
 
 def _a(role: Role) -> str:

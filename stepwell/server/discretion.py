@@ -12,13 +12,12 @@ from msgspec.structs import replace
 from stepwell.schemas.events import WorkflowReopened
 from stepwell.server.tokens import Role
 
-_MAY_SEE: Final = (Role.OPERATOR, Role.ADMIN)
 _FIELD: Final = "traceback"
 
 
 def may_see_tracebacks(role: Role) -> bool:
     """Whether holders of a role are shown them."""
-    return role in _MAY_SEE
+    return role.covers(Role.OPERATOR)
 
 
 def without_tracebacks(value: Any) -> Any:

@@ -47,6 +47,21 @@ class Role(StrEnum):
     WORKER = "worker"
     ADMIN = "admin"
 
+    def covers(self, demanded: Role) -> bool:
+        """Whether its holder may do what another role is demanded for."""
+        return demanded in _COVERS[self]
+
+
+_COVERS: Final[dict[Role, frozenset[Role]]] = {
+    Role.MONITOR: frozenset({Role.MONITOR}),
+    Role.VIEWER: frozenset({Role.MONITOR, Role.VIEWER}),
+    Role.OPERATOR: frozenset({Role.MONITOR, Role.VIEWER, Role.OPERATOR}),
+    Role.APPROVER: frozenset({Role.MONITOR, Role.VIEWER, Role.APPROVER}),
+    Role.WORKER: frozenset({Role.WORKER}),
+    Role.ADMIN: frozenset(Role),
+}
+"""What each role may ask for: an operator steers and an approver decides, and neither does the other's work."""
+
 
 class TokenError(StepwellError):
     """The file of tokens cannot be used, or what is to be written into it makes no sense."""

@@ -24,8 +24,6 @@ MOST_WAITING: Final = 32
 MOST_TO_CHECK: Final = 1024 * 1024
 """Bytes of a definition from somebody who may not register it: some thousand steps."""
 
-_REGISTERS: Final = frozenset({Role.OPERATOR, Role.ADMIN})
-
 
 class Turns:
     """Gives senders of definitions their turns; one for each application."""
@@ -66,7 +64,7 @@ def check_size(actor: Actor, size: int) -> None:
     Raises:
         RefusedError: 413.
     """
-    most = MOST_BYTES if actor.role in _REGISTERS else MOST_TO_CHECK
+    most = MOST_BYTES if actor.role.covers(Role.OPERATOR) else MOST_TO_CHECK
     if size > most:
         others = "" if most == MOST_BYTES else f"; who may register it may send {MOST_BYTES:,}"
         raise RefusedError(
