@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from stepwell.log import _again
+from stepwell.log import _again, _hands
 from stepwell.log.local import LocalLog
 from stepwell.log.port import AGAIN, COMMANDS, ID, NewRecord, Outgoing
 
@@ -103,7 +103,8 @@ async def test_who_settles_what_he_was_handed_in_memory_settles_what_others_have
 
 
 @pytest.mark.parametrize("settled", [False, True])
-async def test_what_lies_ready_and_was_settled_elsewhere_is_not_taken_any_more(open_log, settled):
+async def test_what_lies_ready_and_was_settled_elsewhere_is_not_taken_any_more(open_log, monkeypatch, settled):
+    monkeypatch.setattr(_hands, "LINGER", 3_600)  # until we say so: what is written first is claimed for the first
     log, other = await open_log(), await open_log()
     worker = await served(log)
     first = log.enqueue("q", [sent("a")])  # ready, in memory, and not taken
@@ -112,11 +113,13 @@ async def test_what_lies_ready_and_was_settled_elsewhere_is_not_taken_any_more(o
     taken = await elsewhere.take(1)
     if settled:
         await elsewhere.settle(taken)
+    log.hands.write()
     await first  # has been looked for in the file
     if settled:
         assert worker.room == 1
         last = log.enqueue("q", [sent("b")])
         assert [one.value for one in await worker.take(5)] == [b"b"]
+        log.hands.write()
         await last
     else:
         assert [one.value for one in await worker.take(5)] == [b"a"]
