@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.files import database
 from tests.patience import HANG, until
 
 
@@ -15,13 +16,11 @@ def live(path: Path, service: str) -> bool:
     """Whether a service is at work on a log."""
     if not path.exists():
         return False
-    file = sqlite3.connect(path)
     try:
-        teams = {team for (team,) in file.execute("SELECT team FROM members")}
+        with database(path) as file:
+            teams = {team for (team,) in file.execute("SELECT team FROM members")}
     except sqlite3.OperationalError:  # it is being made
         return False
-    finally:
-        file.close()
     return {"engine": {"engines"}, "worker": {"workers"}, "serve": {"engines", "workers"}}[service] <= teams
 
 
@@ -37,10 +36,8 @@ def test_a_service_whose_log_is_lost_ends_and_says_so(shell: Shell, tmp_path: Pa
         if trouble == "removed":
             path.unlink()
         else:
-            file = sqlite3.connect(path)
-            file.execute("DELETE FROM processes")
-            file.commit()
-            file.close()
+            with database(path) as file:
+                file.execute("DELETE FROM processes")
         _, errors = process.communicate(timeout=HANG)
     finally:
         process.kill()

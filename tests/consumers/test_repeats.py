@@ -1,6 +1,5 @@
 """Work that comes a second time: what has an outcome in the log is not run again, whoever has followed it yet."""
 
-import sqlite3
 from collections import Counter
 
 import pytest
@@ -12,6 +11,7 @@ from stepwell.log.port import AGAIN, COMMANDS, ID, NewRecord
 from stepwell.schemas.codec import encode
 from stepwell.schemas.events import StepReady, StepSucceeded
 from stepwell.schemas.work import WorkItem
+from tests.files import database
 from tests.workbench import (
     Gate,
     client_on,
@@ -27,10 +27,8 @@ from tests.workbench import (
 
 
 def entries(log):
-    shell = sqlite3.connect(log.path)
-    found = shell.execute("SELECT claimed_by IS NOT NULL FROM queue").fetchall()
-    shell.close()
-    return [bool(claimed) for (claimed,) in found]
+    with database(log.path) as shell:
+        return [bool(claimed) for (claimed,) in shell.execute("SELECT claimed_by IS NOT NULL FROM queue")]
 
 
 async def test_a_step_whose_outcome_was_stored_is_not_run_again_whatever_dies_in_between(tmp_path):
@@ -66,10 +64,8 @@ async def test_a_step_whose_outcome_was_stored_is_not_run_again_whatever_dies_in
 
 async def released(log):
     """Whether the owner has sent again what the one before may not have delivered."""
-    shell = sqlite3.connect(log.path)
-    found = shell.execute("SELECT count(*) FROM sent_again").fetchone()[0]
-    shell.close()
-    return found == 1
+    with database(log.path) as shell:
+        return shell.execute("SELECT count(*) FROM sent_again").fetchone() == (1,)
 
 
 async def outcomes(log):

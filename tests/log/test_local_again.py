@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 
 import pytest
 
 from stepwell.log import _again, _hands
 from stepwell.log.local import LocalLog
 from stepwell.log.port import AGAIN, COMMANDS, ID, NewRecord, Outgoing
+from tests.files import database
 
 
 def sent(name: str, *, again: bool = False) -> NewRecord:
     return NewRecord("k", name.encode(), {ID: name, **({AGAIN: "1"} if again else {})})
 
 
-@pytest.fixture
-async def open_log(tmp_path):
-    opened = []
-
-    async def open_one() -> LocalLog:
-        opened.append(await LocalLog.open(tmp_path / "log.db"))
-        return opened[-1]
-
-    yield open_one
-    for log in opened:
-        await log.close()
-
-
 def waiting(log: LocalLog) -> list[str]:
-    shell = sqlite3.connect(log.path)
-    found = [value.decode() for (value,) in shell.execute("SELECT value FROM queue ORDER BY id")]
-    shell.close()
-    return found
+    with database(log.path) as shell:
+        return [value.decode() for (value,) in shell.execute("SELECT value FROM queue ORDER BY id")]
 
 
 async def served(log: LocalLog, prefetch: int = 1):
@@ -136,9 +121,8 @@ async def test_a_file_of_an_earlier_version_gets_what_it_lacks(open_log):
     log = await open_log()
     await log.enqueue("q", [sent("a")])
     await log.close()
-    shell = sqlite3.connect(log.path)
-    shell.executescript("DROP TABLE lost; DROP TABLE sent_again;")
-    shell.close()
+    with database(log.path) as shell:
+        shell.executescript("DROP TABLE lost; DROP TABLE sent_again;")
     log = await open_log()
     await log.enqueue("q", [sent("a", again=True), sent("b", again=True)])
     assert waiting(log) == ["a", "b"]

@@ -15,19 +15,6 @@ from tests.patience import HANG
 from tests.workbench import until
 
 
-@pytest.fixture
-async def open_log(tmp_path):
-    opened = []
-
-    async def open_one() -> LocalLog:
-        opened.append(await LocalLog.open(tmp_path / "log.db"))
-        return opened[-1]
-
-    yield open_one
-    for log in opened:
-        await log.close()
-
-
 class Busy:
     """One of everything that may wait for a log."""
 
