@@ -33,9 +33,8 @@ from stepwell.core.names import name_as_written
 from stepwell.core.syntax import ALLOWED, JSON_NAMES, Compiler, Evaluator
 from stepwell.core.values import Evaluation, describe, shorten
 from stepwell.errors import ExpressionError
+from stepwell.schemas.literals import MAX_SOURCE
 
-MAX_SOURCE: Final = 4_000
-"""Characters of source: more is a program, and belongs in a handler. Also bounds the parser's work."""
 _SHORT: Final = 200
 """Characters of the sources that are remembered, so that what is remembered stays small."""
 

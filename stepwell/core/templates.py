@@ -16,24 +16,15 @@ from typing import Any, Final
 
 import msgspec
 
-from stepwell.core.expressions import MAX_SOURCE, Expression, compile_expression
+from stepwell.core.expressions import Expression, compile_expression
 from stepwell.core.meter import Meter
 from stepwell.core.syntax import MAX_DEPTH
 from stepwell.core.values import Evaluation, as_text, check_text, describe, kind, plain, shorten, to_be_written
 from stepwell.errors import ExpressionError, LimitError
-from stepwell.schemas.literals import LETTER
+from stepwell.schemas.literals import LETTER, MAX_SOURCE, end_of_template
 
 _Render = Callable[[Evaluation], Any]
 
-# What may hide a closing }} within an expression: quoted text, and the braces of its own mappings.
-_TOKEN: Final = re.compile(
-    r"""
-    '''(?:\\.|[^\\])*?'''  | \"\"\"(?:\\.|[^\\])*?\"\"\"
-    | '(?:\\.|[^'\\\n])*'  | "(?:\\.|[^"\\\n])*"
-    | [{}]
-    """,
-    re.DOTALL | re.VERBOSE,
-)
 # A path that compile_mapping reads without braces. The ids of steps may hold dashes or begin with a digit.
 _KEY: Final = r"""\[\s*(?:'[^'\\\n]*'|"[^"\\\n]*"|-?\d{1,9})\s*\]"""
 _BARE: Final = re.compile(
@@ -265,17 +256,9 @@ def _pieces(text: str) -> Iterator[tuple[bool, str]]:
 
 def _end(text: str, start: int) -> int:
     """Return where the ``}}`` stands that closes the expression at ``start``."""
-    open_braces = 0
-    limit = start + MAX_SOURCE + 2  # nothing longer compiles, so a long text is searched in linear time
-    position = start
-    while match := _TOKEN.search(text, position, limit):
-        position = match.end()
-        if match[0] == "{":
-            open_braces += 1
-        elif match[0] == "}" and open_braces:
-            open_braces -= 1
-        elif match[0] == "}" and text.startswith("}", position):
-            return match.start()
+    end = end_of_template(text, start)
+    if end >= 0:
+        return end
     raise ExpressionError(
         f"this {{{{ is never closed: {shorten(text[start - 2 : start + 60], 40)}",
         remedy=f"Close it with }}}} within {MAX_SOURCE:,} characters; a literal {{{{ is written {{{{ '{{{{' }}}}.",

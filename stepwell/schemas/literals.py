@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+MAX_SOURCE: Final = 4_000
+"""Characters of an expression: more is a program, and belongs in a handler. Also bounds the parser's work."""
 LETTER: Final = r"[^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f\s]"
 """In a pattern: what a name may be made of. More than ``\\w``, which leaves out accents that stand for themselves."""
 _WORDS: Final = {"true": True, "false": False, "null": None}
@@ -51,23 +53,40 @@ def literal(value: Any, *, as_python: bool = False) -> str:
     raise ValueError(f"{value!r:.100} is no JSON")
 
 
-_TOKEN: Final = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[{}]""", re.DOTALL)
+# What may hide a closing }} within an expression: quoted text, and the braces of its own mappings.
+_TOKEN: Final = re.compile(
+    r"""
+    '''(?:\\.|[^\\])*?'''  | \"\"\"(?:\\.|[^\\])*?\"\"\"
+    | '(?:\\.|[^'\\\n])*'  | "(?:\\.|[^"\\\n])*"
+    | [{}]
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 
 
-def is_one_template(text: str) -> bool:
-    """Whether a text is one ``{{ … }}`` and nothing else, so that it becomes a value and no text."""
-    if not text.startswith("{{"):
-        return False
-    depth, position = 0, 2
-    while token := _TOKEN.search(text, position):
+def end_of_template(text: str, start: int) -> int:
+    """Where the ``}}`` stands that closes the expression of a template; -1 if none does.
+
+    Args:
+        text: What the template is in.
+        start: Where the expression begins, after the ``{{``.
+    """
+    depth, position = 0, start
+    limit = start + MAX_SOURCE + 2  # nothing longer compiles, so a long text is searched in linear time
+    while token := _TOKEN.search(text, position, limit):
         position = token.end()
         if token[0] == "{":
             depth += 1
         elif token[0] == "}" and depth:
             depth -= 1
         elif token[0] == "}" and text.startswith("}", position):
-            return position + 1 == len(text)
-    return False
+            return token.start()
+    return -1
+
+
+def is_one_template(text: str) -> bool:
+    """Whether a text is one ``{{ … }}`` and nothing else, so that it becomes a value and no text."""
+    return text.startswith("{{") and end_of_template(text, 2) == len(text) - 2
 
 
 def read_literal(node: ast.expr) -> Any:

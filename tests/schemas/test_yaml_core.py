@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import yaml
@@ -205,3 +206,11 @@ def test_a_block_that_is_one_template_keeps_the_type_of_its_value(written, value
     text = f"name: w\nsteps:\n  - id: a\n    handler: h\n    input:\n     x: {written}"
     template = compile_template(load_definition(text).steps[0].input)
     assert template.evaluate({"input": {"rows": [1, 2], "n": 2}}) == {"x": value}
+
+
+@pytest.mark.parametrize("piece", ["\\'", '\\"', "\\'''\n      "])
+def test_a_block_of_quotes_that_are_never_closed_is_read_in_linear_time(piece):
+    text = f"name: w\nsteps:\n  - id: a\n    input: |\n      {{{{ {piece * 20_000} }}}}\n"
+    began = time.process_time()
+    parse_text(text, "w")
+    assert time.process_time() - began < 3
