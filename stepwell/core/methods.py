@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from stepwell.core.operations import MAX_ELEMENTS
+from stepwell.core.operations import MAX_ELEMENTS, check_elements
 from stepwell.core.values import MAX_TEXT, MISSING, SCALARS, Evaluation, check_text, kind, plain
 from stepwell.errors import ExpressionError
 
@@ -32,8 +32,7 @@ def pay(run: Evaluation, *, elements: int = 0, characters: int = 0, made: bool =
     Raises:
         ExpressionError: It is more than one operation may, or than is left.
     """
-    if elements > MAX_ELEMENTS:
-        raise ExpressionError(f"{elements:,} elements are more than {MAX_ELEMENTS:,}")
+    check_elements(elements)
     check_text(characters)
     run.spend(elements + characters // 16)
     if made:
@@ -140,7 +139,7 @@ def _split(run: Evaluation, text: str, separator: Any = None, most: Any = -1) ->
 
 def _lines(run: Evaluation, text: str) -> list[str]:
     pay(run, characters=len(text), made=True)
-    made = text.splitlines() if len(text) <= MAX_TEXT else []
+    made = text.splitlines()
     pay(run, elements=len(made), made=True)
     return made
 

@@ -45,9 +45,18 @@ def _add(run: Evaluation, left: Any, right: Any) -> Any:
 
 
 def _count(run: Evaluation, elements: int) -> None:
+    check_elements(elements)
+    run.spend(elements)
+
+
+def check_elements(elements: int) -> None:
+    """Refuse to go through, or to make, too many elements at once.
+
+    Raises:
+        ExpressionError: They are more than ``MAX_ELEMENTS``.
+    """
     if elements > MAX_ELEMENTS:
         raise ExpressionError(f"{elements:,} elements are more than {MAX_ELEMENTS:,}")
-    run.spend(elements)
 
 
 def _equal(run: Evaluation, left: Any, right: Any) -> bool:
