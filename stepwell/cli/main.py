@@ -21,6 +21,7 @@ from stepwell.cli import (
 )
 from stepwell.cli.environment import OPTION, take_env_file
 from stepwell.cli.options import (
+    DEFAULT_QUEUES,
     Concurrency,
     Dialect,
     File,
@@ -188,7 +189,7 @@ def dev(
     ] = None,
     handlers: Modules = None,
     strict_handlers: StrictHandlers = False,
-    queue: Queues = None,
+    queue: Queues = DEFAULT_QUEUES,
     concurrency: Concurrency = None,
     max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
     log: Log = None,
@@ -206,7 +207,7 @@ def dev(
             workflows,
             modules=handlers or [],
             strict=strict_handlers,
-            queues=queue or ["default"],
+            queues=queue,
             concurrency=concurrency,
             log=log,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -25,9 +25,9 @@ def check_id(value: str | None) -> str | None:
     return value
 
 
-def split_queues(values: list[str] | None) -> list[str]:
-    """The queues that are named, by commas or again and again; ``default`` where none is."""
-    names = [part.strip() for value in values or ["default"] for part in value.split(",")]
+def split_queues(values: list[str]) -> list[str]:
+    """The queues that are named, by commas or again and again."""
+    names = [part.strip() for value in values for part in value.split(",")]
     for name in names:
         if not name:
             raise typer.BadParameter("a queue's name has one character at least.")
@@ -91,12 +91,13 @@ Params = Annotated[
     list[str] | None, typer.Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")
 ]
 Queues = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option(
-        "--queue", metavar="NAME", callback=split_queues,
+        "--queue", metavar="NAME", callback=split_queues, show_default=False,
         help="A queue to take steps from, or several by commas; repeat it for more. `default` without any.",
     ),
 ]  # fmt: skip
+DEFAULT_QUEUES: Final = ["default"]
 IfExists = Annotated[
     str,
     typer.Option(

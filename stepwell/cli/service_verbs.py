@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stepwell.cli.options import (
+    DEFAULT_QUEUES,
     Concurrency,
     Json,
     Log,
@@ -77,7 +78,7 @@ def worker(
     workflows: Workflows = None,
     handlers: Modules = None,
     strict_handlers: StrictHandlers = False,
-    queue: Queues = None,
+    queue: Queues = DEFAULT_QUEUES,
     concurrency: Concurrency = None,
     max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
     name: Name = None,
@@ -107,7 +108,7 @@ def worker(
             workflows=workflows,
             modules=handlers or [],
             strict=strict_handlers,
-            queues=queue or ["default"],
+            queues=queue,
             concurrency=concurrency,
             name=name,
             grace=grace,

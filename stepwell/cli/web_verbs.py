@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli.options import Concurrency, Json, Log, MaxDeliveries, Modules, Queues, StrictHandlers, Workflows
+from stepwell.cli.options import (
+    DEFAULT_QUEUES,
+    Concurrency,
+    Json,
+    Log,
+    MaxDeliveries,
+    Modules,
+    Queues,
+    StrictHandlers,
+    Workflows,
+)
 from stepwell.cli.service_verbs import Lines, RetryFor
 from stepwell.cli.session import finish
 
@@ -51,7 +61,7 @@ def serve(
     workflows: Workflows = None,
     handlers: Modules = None,
     strict_handlers: StrictHandlers = True,
-    queue: Queues = None,
+    queue: Queues = DEFAULT_QUEUES,
     concurrency: Concurrency = None,
     max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
     grace: Annotated[
@@ -88,7 +98,7 @@ def serve(
             workflows=workflows,
             modules=handlers or [],
             strict=strict_handlers,
-            queues=queue or ["default"],
+            queues=queue,
             concurrency=concurrency,
             grace=grace,
             retry_for=retry_for,
@@ -103,7 +113,7 @@ def serve(
 def serve_parts(
     handlers: Modules = None,
     strict_handlers: StrictHandlers = True,
-    queue: Queues = None,
+    queue: Queues = DEFAULT_QUEUES,
     concurrency: Concurrency = None,
     grace: Annotated[float, typer.Option("--grace", metavar="SECONDS", min=0, help="As of serve.")] = 20.0,
     retry_for: RetryFor = 300.0,
@@ -121,7 +131,7 @@ def serve_parts(
         lambda: apart.parts(
             modules=handlers or [],
             strict=strict_handlers,
-            queues=queue or ["default"],
+            queues=queue,
             concurrency=concurrency,
             grace=grace,
             retry_for=retry_for,
