@@ -43,7 +43,8 @@ async def register(
     found = list(_found(sources))
     async with client_of(log, create=True) as client:
         made = [await _register(client, source, dialect=dialect, activate=activate) for source in found]
-        tell_children([one.definition for one in made if one.definition is not None], client.registry)
+        of_files = [one for one, source in zip(made, found, strict=True) if isinstance(source, Path)]
+        tell_children([one.definition for one in of_files if one.definition is not None], client.registry)
     for one in made:
         if one.error is not None:
             with contextlib.suppress(OSError):  # nobody is left to be told

@@ -15,6 +15,21 @@ CHILD = "name: shop\nversion: 1.10\nsteps: [{id: a, type: input}]\n"
 PARENT = "name: parent\nsteps:\n- {id: ask, type: input}\n- {id: go, type: workflow_trigger, depends_on: [ask], config: %s}\n"
 TYPO = PARENT % "{workflow: shpo, wait: false}"
 RIGHT = PARENT % "{workflow: shop, wait: false}"
+FLOW = """
+import stepwell
+
+@stepwell.step
+def one(x: int) -> int:
+    return x
+
+@stepwell.workflow
+def child(x: int) -> int:
+    return one(x)
+
+@stepwell.workflow
+def parent(x: int) -> int:
+    return child(x)
+"""
 TOLD = "no workflow 'shpo' is registered, did you mean \"shop\"?"
 PLACE = 'steps[1].config.workflow ("go")'
 
@@ -39,6 +54,13 @@ def test_a_child_with_a_misspelt_name_is_warned_about(known: Inside, words):
     assert err.count("warning: a step starts a workflow that is not there") == 1
     assert TOLD in err
     assert PLACE in err
+
+
+def test_a_workflow_in_python_is_warned_about_once(inside: Inside):
+    inside.write("flow_with_a_child.py", FLOW)
+    err = inside("register", "flow_with_a_child.py", "--no-activate")
+    assert err.count("warning: a step starts a workflow that is not there") == 1
+    assert "every version of workflow 'child' is inactive" in err
 
 
 def test_run_and_a_start_by_name_warn_too_and_of_the_children_s_children(known: Inside):
