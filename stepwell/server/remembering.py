@@ -8,7 +8,6 @@ user's directory for state (``XDG_STATE_HOME``), since no working directory is t
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from stepwell.errors import StepwellError
-from stepwell.log.urls import DEFAULT_URL
-from stepwell.log.urls import VARIABLE as LOG_VARIABLE
 from stepwell.own_files import claim
 from stepwell.private_files import make_directory, opened
-from stepwell.projections.places import views_directory
+from stepwell.projections.places import path_for
 from stepwell.telling import Logger
 
 _SUFFIX: Final = ".access"
@@ -44,13 +41,8 @@ class _Note(Struct):
 
 def note_of(url: str | None) -> Path:
     """Where it is noted, for a log."""
-    url = url or os.environ.get(LOG_VARIABLE) or DEFAULT_URL
-    scheme, _, rest = url.partition(":")
-    if scheme == "file":
-        path = re.sub(r"^//[^/]*", "", rest.partition("?")[0])
-        return Path(f"{path}{_SUFFIX}").expanduser()
     state = os.environ.get("XDG_STATE_HOME", "") or "~/.local/state"
-    return Path(state).expanduser() / "stepwell" / f"{views_directory(url).stem}{_SUFFIX}"
+    return path_for(url, _SUFFIX, elsewhere=Path(state).expanduser() / "stepwell")
 
 
 def remember(url: str | None, tokens: Path) -> None:

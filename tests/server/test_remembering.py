@@ -33,6 +33,14 @@ def test_that_tokens_were_used_is_remembered_for_each_log(tmp_path, url):
     check_not_forgotten("kafka://broker:9092?namespace=other")
 
 
+def test_a_note_is_its_log_s_wherever_the_read_models_are_kept(tmp_path, monkeypatch):
+    remember(KAFKA, tmp_path / "tokens")
+    monkeypatch.setenv("STEPWELL_VIEWS", str(tmp_path / "views"))
+    with pytest.raises(TokensGoneError):
+        check_not_forgotten(KAFKA)
+    check_not_forgotten("kafka://broker:9092?namespace=other")
+
+
 @pytest.mark.parametrize("damage", [b"", b"\xff", b"[]", b"{}", b'{"tokens": 1}'])
 def test_a_note_that_says_nothing_any_more_is_still_one(tmp_path, damage):
     remember("file:log.db", tmp_path / "tokens")
