@@ -66,11 +66,11 @@ class Meter:
             raise self.exceeded()
 
     def weigh(self, value: Any) -> None:
-        """Pay for a value as it stands in a result: its size as JSON.
+        """Pay for a value as it stands in a result: its size as JSON, which is made to be measured.
 
         Args:
-            value: Something that a record holds, or has held; what was made since is paid for as it is made, for to
-                write it out may take any memory.
+            value: What is known to be small enough to be written, as inputs and outputs of steps are; for what may
+                be of any size there is ``measure``.
 
         Raises:
             LimitError: It is larger than what is left.

@@ -24,8 +24,8 @@ MAX_DEPTH: Final = 100
 MAX_COMPILED: Final = 200_000
 """Instructions of all patterns of a schema together: some megabytes, compiled in less than a second."""
 MAX_CHECK: Final = 6_000_000
-"""Units of work that it may take to see whether the schemas of a definition are any: some seconds, as each of the
-drafts is a schema itself; half of it for the largest that there may be."""
+"""Units of work that all schemas of a definition together may take to be checked by the schema of their draft: some
+seconds. One of ``MAX_VALUES`` takes half of it."""
 LONGEST_NAME: Final = 1_000
 """Characters of a ``$ref``, an ``$id`` or an anchor."""
 MAX_ERRORS: Final = 100
