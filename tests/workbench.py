@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import json
 import time
 from collections import Counter
 
@@ -59,6 +60,16 @@ async def running(*coroutines):
     finally:
         for task in reversed(tasks):
             await stop(task)
+
+
+async def line_about(process, words):
+    """The first line of a process that logs JSON whose event holds these words."""
+    told = {}
+    while words not in told.get("event", ""):
+        line = await asyncio.wait_for(process.stdout.readline(), HANG)
+        assert line, (await process.stderr.read()).decode()
+        told = json.loads(line)
+    return told
 
 
 def handlers_of(prefixes=(), **functions):

@@ -20,6 +20,7 @@ from stepwell.log.port import REFUSALS
 from stepwell.log.urls import open_log
 from stepwell.schemas.refusals import decode_refusal
 from tests.patience import HANG
+from tests.workbench import line_about
 
 DEFINITION = "name: order\nversion: 1\nsteps:\n  - {id: a, handler: shop.pack}\n"
 SHOP = textwrap.dedent(
@@ -57,11 +58,7 @@ async def server(directory, *arguments):
     """A server on a free port, an HTTP client of it, and the line in which it says where it listens."""
     process = await stepwell(directory, "serve", "--port", 0, "--json", *arguments)
     try:
-        told = {}
-        while told.get("event") != "listening":
-            line = await asyncio.wait_for(process.stdout.readline(), HANG)
-            assert line, (await process.stderr.read()).decode()
-            told = json.loads(line)
+        told = await line_about(process, "listening")
         async with httpx.AsyncClient(base_url=told["url"], timeout=HANG) as http:
             yield process, http, told
     finally:

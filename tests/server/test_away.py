@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import sys
 
@@ -12,6 +11,7 @@ import httpx
 from stepwell.server.away import Away
 from stepwell.server.listening import listen, url_of
 from tests.patience import HANG
+from tests.workbench import line_about
 
 
 async def test_requests_are_told_why_and_the_socket_is_handed_on():
@@ -53,11 +53,7 @@ async def test_serve_binds_at_once_while_the_broker_is_away(tmp_path):
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            told = {}
-            while "503" not in told.get("event", ""):
-                line = await asyncio.wait_for(process.stdout.readline(), HANG)
-                assert line, (await process.stderr.read()).decode()
-                told = json.loads(line)
+            told = await line_about(process, "503")
             assert told["log"] == broker
             assert told["gives_up_after"] == "300 s"
             async with httpx.AsyncClient(base_url=told["url"], timeout=HANG) as http:

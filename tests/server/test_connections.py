@@ -16,6 +16,7 @@ from stepwell.server.app import create_app
 from stepwell.server.connections import Connections, Limits
 from stepwell.server.listening import listen, serving
 from tests.patience import HANG
+from tests.workbench import line_about
 
 LIMITS = Limits(connections=12, per_address=8)
 GET = b"GET /redoc HTTP/1.1\r\nHost: localhost\r\n"
@@ -209,11 +210,7 @@ async def test_of_few_files_some_are_kept_for_the_log(tmp_path):
     )  # fmt: skip
     held = []
     try:
-        told = {}
-        while told.get("event") != "listening":
-            line = await asyncio.wait_for(process.stdout.readline(), HANG)
-            assert line, (await process.stderr.read()).decode()
-            told = json.loads(line)
+        told = await line_about(process, "listening")
         url = httpx.URL(told["url"])
         for _ in range(300):
             held.append(await asyncio.open_connection(url.host, url.port, local_addr=("127.0.0.2", 0)))
