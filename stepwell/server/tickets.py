@@ -7,7 +7,6 @@ It is its token's: it has that one's name and role, and ends with it. The server
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections import OrderedDict
@@ -16,7 +15,7 @@ from http import HTTPStatus
 from typing import Final
 
 from stepwell.server.problems import RefusedError
-from stepwell.server.tokens import Token
+from stepwell.server.tokens import Token, digest_of
 
 TICKET_SECONDS: Final = 60
 """How long a ticket opens streams. One that it has opened goes on."""
@@ -54,13 +53,13 @@ class Tickets:
                 headers={"Retry-After": str(wait)},
             )
         ticket = new_ticket()
-        known[_digest(ticket)] = now + TICKET_SECONDS
+        known[digest_of(ticket)] = now + TICKET_SECONDS
         self._tokens[token.digest] = token
         return ticket
 
     def find(self, ticket: str) -> Token | None:
         """Whose ticket it is; None if it is unknown, or its time is over. Whether the token holds is not asked."""
-        digest, now = _digest(ticket), self._clock()
+        digest, now = digest_of(ticket), self._clock()
         for owner, known in self._known.items():
             if known.get(digest, now) > now:
                 return self._tokens[owner]
@@ -77,7 +76,3 @@ class Tickets:
 def new_ticket() -> str:
     """A ticket that nobody knows yet."""
     return _PREFIX + secrets.token_urlsafe(32)
-
-
-def _digest(ticket: str) -> str:
-    return hashlib.sha256(ticket.encode(errors="surrogatepass")).hexdigest()

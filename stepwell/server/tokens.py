@@ -105,7 +105,7 @@ class TokenFile:
     def find(self, token: str) -> Token | None:
         """What is known of a token; None if it is unknown. Takes the same time whichever it is."""
         self._look()
-        digest = hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+        digest = digest_of(token)
         found = None
         for known in self._tokens:
             if hmac.compare_digest(known.digest, digest):
@@ -140,6 +140,11 @@ class TokenFile:
         if not problems:
             self._stamp = stamp
             _logger.info("access tokens read anew", tokens=len(self._tokens))
+
+
+def digest_of(secret: str) -> str:
+    """All that is kept of a token or a ticket: its SHA-256, in hexadecimal."""
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def read_tokens(path: Path) -> list[Token]:
@@ -217,7 +222,7 @@ def make_token(path: Path, name: str, role: Role) -> str:
     if not _NAME.match(name):
         raise TokenError("a name is a word of at most 200 characters, without `#`", place=visible(name[:200]))
     token = _PREFIX + secrets.token_urlsafe(32)
-    line = f"{name} {role} {hashlib.sha256(token.encode()).hexdigest()}\n"
+    line = f"{name} {role} {digest_of(token)}\n"
     try:
         make_directory(path.parent)
         number = opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
