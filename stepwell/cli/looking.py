@@ -91,12 +91,11 @@ async def _missing_children(definition: Definition, log: str) -> list[MissingChi
     """The steps that start what the log does not know; a definition that is not registered yet may start itself."""
     from stepwell.consumers.children import missing_children  # noqa: PLC0415 - start-up time
 
-    others = [step for step in definition.steps if step.config.get("workflow") != definition.name]
     async with client_of(log) as client:
         await client.registry.catch_up()
         missing = missing_children(definition, client.registry)
-    ids = {step.id for step in others}
-    return [child for child in missing if child.step_id in ids]
+    own = {step.id for step in definition.steps if step.config.get("workflow") == definition.name}
+    return [child for child in missing if child.step_id not in own]
 
 
 async def plan(
