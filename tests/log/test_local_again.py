@@ -98,6 +98,7 @@ async def test_what_lies_ready_and_was_settled_elsewhere_is_not_taken_any_more(o
     taken = await elsewhere.take(1)
     if settled:
         await elsewhere.settle(taken)
+        await elsewhere.close()  # else it may take the next one, too
     log.hands.write()
     await first  # has been looked for in the file
     if settled:
