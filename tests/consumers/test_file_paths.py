@@ -130,7 +130,8 @@ class Swapping:
     """
 
     def __init__(self, directory, first, last):
-        self.directory, self.first, self.last = directory, first, last
+        self.directory, self.away = directory, directory.with_name("away")
+        self.first, self.last = first, last
         self.calls = 0
 
     def _called(self, frame, event, function):
@@ -144,11 +145,11 @@ class Swapping:
         if not any(caller and caller.f_code.co_filename == _roots.__file__ for caller in callers):
             return  # it looks at a root, or for Stepwell's own files
         if self.calls == self.first:
-            self.directory.rename(f"{self.directory}.away")
+            self.directory.rename(self.away)
             self.directory.symlink_to(self.directory.parent.parent)
         if self.calls == self.last:
             self.directory.unlink()
-            os.rename(f"{self.directory}.away", self.directory)
+            self.away.rename(self.directory)
         self.calls += 1
 
     def __enter__(self):
@@ -159,7 +160,7 @@ class Swapping:
         sys.setprofile(None)
         if self.directory.is_symlink():
             self.directory.unlink()
-            os.rename(f"{self.directory}.away", self.directory)
+            self.away.rename(self.directory)
 
 
 def test_whoever_swaps_a_directory_for_a_link_while_it_is_looked_at_gains_nothing(root):
