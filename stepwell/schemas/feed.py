@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from stepwell.schemas.codec import encode
+from stepwell.schemas.discretion import without_tracebacks
 from stepwell.schemas.events import Event, WorkflowStarted
 
 CONTENT_TYPE: Final = "application/json"
@@ -70,8 +71,14 @@ def feed_source(namespace: str) -> str:
     return f"/stepwell/{namespace}"
 
 
-def feed_value(head: FeedHead, event: Event) -> bytes:
-    """An event as the feed has it."""
+def feed_value(head: FeedHead, event: Event, *, tracebacks: bool = False) -> bytes:
+    """An event as the feed has it.
+
+    Args:
+        tracebacks: Whether errors keep theirs: for those who may see them alone. The feed's readers are anybody.
+    """
+    if not tracebacks:
+        event = without_tracebacks(event)
     if isinstance(event, WorkflowStarted):  # it names the workflow itself
         head = replace(head, workflow="")
     return encode(head)[:-1] + b"," + encode(event)[1:]

@@ -31,7 +31,7 @@ from stepwell.schemas.codec import encode
 from stepwell.schemas.feed import FeedHead, feed_value
 from stepwell.schemas.positions import START
 from stepwell.server.access import TAKES_TICKETS, TICKET, TICKETS, Access, Role, requires, token_of
-from stepwell.server.discretion import may_see_tracebacks, without_tracebacks
+from stepwell.server.discretion import may_see_tracebacks
 from stepwell.server.problems import RefusedError, problem_of
 from stepwell.server.tickets import TICKET_SECONDS
 
@@ -273,5 +273,5 @@ async def _let_go(events: Subscription, coming: asyncio.Future[EventRecord] | No
 
 def _message(event: EventRecord, *, whole: bool) -> bytes:
     head = FeedHead(event.instance_id, event.sequence, event.at, event.workflow, event.life)
-    value = feed_value(head, event.event if whole else without_tracebacks(event.event))
+    value = feed_value(head, event.event, tracebacks=whole)
     return f"id: {event.position}\nevent: {event.type}\ndata: ".encode() + value + b"\n\n"

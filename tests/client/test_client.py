@@ -71,7 +71,7 @@ async def test_a_result_that_takes_too_long_is_a_timeout_and_the_instance_goes_o
     run = await client.start("sleepy")
     with pytest.raises(TimeoutError):
         await run.result(timeout=0.05)
-    assert (await run.status()).status == "running"
+    await client.wait(run.id, lambda state: state.status == "running", timeout=HANG)
     await run.cancel()
     assert (await run.result(timeout=HANG)).status == "cancelled"
 
@@ -127,7 +127,7 @@ async def test_without_an_engine_a_start_returns_at_once_and_the_next_engine_dec
         await client.register(CHAIN)
         began = time.monotonic()
         run = await client.start("w", {"n": 1}, id="one")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < HANG
         assert (await run.status()).status == "pending"
         waiting = asyncio.ensure_future(run.result())
         async with stage(log, handlers_of(work=work)) as other:

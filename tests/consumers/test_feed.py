@@ -11,6 +11,7 @@ from stepwell.consumers import snapshotting
 from stepwell.consumers.feed import Feeder, FeedSession
 from stepwell.consumers.reading import EventReader
 from stepwell.consumers.takeover import SurpriseError
+from stepwell.core.acceptance import read_stamp
 from stepwell.errors import LogCorruptedError, LogError, LogFullError
 from stepwell.log.port import EVENTS, FEED, NewRecord
 from stepwell.schemas.events import CommandRejected, Event, WorkflowStarted
@@ -84,6 +85,27 @@ async def test_every_accepted_event_is_one_record_in_order(open_log):
         assert await published(log, partition) == await everything(log, partition)
 
 
+async def test_an_error_in_the_feed_has_its_type_and_message_and_no_traceback(log):
+    """Its readers are anybody; who may see more reads the log."""
+
+    def fail(data):
+        raise LookupError("the register is closed")
+
+    flow = workflow({"id": "a", "handler": "fail"})
+    async with stage(log, handlers_of(fail=fail), flow) as client:
+        run = await client.start("w")
+        await ends(client, run.id)
+        await client.resume(run.id)  # what goes on carries the whole instance along, with its errors
+        await client.wait(run.id, lambda state: state.sequence > 6 and not state.live, timeout=HANG)
+    session = FeedSession(log, 0, SOURCE)
+    await session.begin()
+    await drain(session)
+    values = [record.value for record in await log.read(FEED, 0, 0)]
+    assert {json.loads(value)["type"] for value in values} >= {"step.failed", "workflow.failed", "workflow.reopened"}
+    assert sum(b"the register is closed" in value for value in values) >= 3
+    assert not any(b"Traceback" in value or b"File" in value for value in values)
+
+
 async def test_a_record_is_a_cloud_event_that_people_can_read(log):
     await worked(log, 1, id="order-1")
     session = FeedSession(log, 0, SOURCE)
@@ -96,6 +118,7 @@ async def test_a_record_is_a_cloud_event_that_people_can_read(log):
     assert value["workflow"] == "w"
     assert value["input"] == {"n": 0}
     (record, _), *_ = await accepted(log)
+    stamp = read_stamp(record.headers)
     assert dict(first.headers) == {
         "ce_specversion": "1.0",
         "ce_id": "order-1:1",
@@ -105,7 +128,7 @@ async def test_a_record_is_a_cloud_event_that_people_can_read(log):
         "ce_time": rfc3339(value["at"]),
         "content-type": "application/json",
         "ce_position": f"{record.offset}.0",
-        "stepwell-stamp": "0.1",
+        "stepwell-stamp": f"{stamp.epoch}.{stamp.index}",
     }
     assert rfc3339(1_700_000_000_123) == "2023-11-14T22:13:20.123Z"
     end = json.loads(last.value)

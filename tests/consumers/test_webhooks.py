@@ -158,7 +158,8 @@ async def test_a_receiver_that_fails_for_a_while_gets_everything_in_order(log, s
 )
 async def test_what_is_given_up_becomes_a_dead_letter_and_delivery_goes_on(log, server, answer, reason, attempts):
     server.answers["/hook"] = answer
-    one = hook(server, path="/hook?key=hidden", events=["workflow.*"], timeout_seconds=0.1, max_attempts=3)
+    patience = 0.1 if reason.startswith("no whole answer") else HANG  # on a busy machine, other answers take longer
+    one = hook(server, path="/hook?key=hidden", events=["workflow.*"], timeout_seconds=patience, max_attempts=3)
     async with stage(log, handlers_of(work=work), CHAIN) as client, running(Webhooks(log, [one], SOURCE).run()):
         await begun(log, "shop")
         await client.start("w", {"n": 1}, id="one")

@@ -122,7 +122,7 @@ async def test_a_coroutine_that_takes_too_long_is_cancelled_and_tried_again(log)
         return ctx.attempt
 
     retry = {"max_attempts": 2, "initial_delay_seconds": 0}
-    async with stage(log, handlers_of(work=slow), one_step(timeout_seconds=0.05, retry=retry)) as client:
+    async with stage(log, handlers_of(work=slow), one_step(timeout_seconds=2, retry=retry)) as client:
         view = await outcome(client)
     assert (view.status, view.output) == ("completed", {"a": 2})
     assert len(ended) == 1

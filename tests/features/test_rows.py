@@ -13,6 +13,7 @@ import pytest
 
 from stepwell.testing import World, failing, simulate
 from tests.features.conftest import Host, Shell
+from tests.patience import HANG
 
 TESTS = Path(__file__).resolve().parents[1]
 ROWS = (
@@ -177,7 +178,7 @@ def test_hundreds_of_steps_run_and_what_is_without_bound_is_refused(shell: Shell
     shell.write("many.json", json.dumps({"many": list(range(30_000))}))
     refused = shell("run", "bomb.json", "--input", "@many.json", status=1).stderr
     assert "too much data" in refused
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < HANG
 
 
 @pytest.mark.rows("O1")

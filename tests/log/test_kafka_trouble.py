@@ -64,7 +64,7 @@ async def test_no_broker_is_a_clear_error_in_time(settings):
     before = time.monotonic()
     with pytest.raises(LogError) as caught:
         await KafkaLog.open(replace(settings, bootstrap="127.0.0.1:1", connect_timeout=1.0))
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < HANG
     assert "127.0.0.1:1" in caught.value.place
     assert caught.value.remedy
 
@@ -98,7 +98,7 @@ async def test_a_broker_that_goes_and_comes_back(broker, settings, opened):
         with pytest.raises(LogError) as caught:
             await future
         assert caught.value.remedy
-    assert time.monotonic() - before < settings.append_timeout + 10
+    assert time.monotonic() - before < settings.append_timeout + HANG
     assert not reading.done()
     await asyncio.to_thread(broker.run, "start-node")
 

@@ -212,7 +212,7 @@ async def test_a_killed_process_is_known_within_about_a_second(tmp_path):
         assert await waiting == frozenset(range(4))
         taken = await worker.take(2)
         assert len(taken) == 2
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < HANG
     await log.close()
 
 
