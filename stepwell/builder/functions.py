@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpa
 from stepwell.builder.recording import OPTIONS, StepOptions, recorder
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.handlers import registered
-from stepwell.consumers.parameters import Parameters, refuse_unknown
+from stepwell.consumers.parameters import Parameters, refuse_no_function, refuse_unknown
 from stepwell.consumers.signatures import readable_hints
 from stepwell.errors import BuildError
 
@@ -144,6 +144,7 @@ def step(function: Callable[..., Any] | None = None, /, *, name: str = "", **opt
     refuse_unknown("@stepwell.step", options, ("name", *OPTIONS))
 
     def make(written: Callable[..., Any]) -> StepFunction[Any, Any]:
+        refuse_no_function("@stepwell.step", written, 'Its name is an option: @stepwell.step(name="charge").')
         made: StepFunction[Any, Any] = StepFunction(written, name or stable_name(written), options)
         registered.register(made.name, made)
         return made

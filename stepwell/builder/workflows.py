@@ -13,7 +13,7 @@ import msgspec
 from stepwell.builder.functions import is_coroutine_function
 from stepwell.builder.recording import Recorder, recorder
 from stepwell.builder.references import Reference, is_plain_value, literal, plain
-from stepwell.consumers.parameters import refuse_unknown
+from stepwell.consumers.parameters import refuse_no_function, refuse_unknown
 from stepwell.consumers.signatures import readable_hints
 from stepwell.errors import BuildError, StepwellError
 from stepwell.schemas.definitions import Definition, WhenSkipped
@@ -244,6 +244,7 @@ def workflow(
         }
         return Workflow(function, called or function.__name__, about)
 
-    if callable(name):
+    if name is not None and not isinstance(name, str):
+        refuse_no_function("@stepwell.workflow", name, 'Give it a name as a text: @stepwell.workflow("order").')
         return make(name, None)
     return lambda function: make(function, name)

@@ -66,9 +66,16 @@ def drive(
     Args:
         loop_factory: Makes the event loop; asyncio's own without one.
     """
-    interrupted = False
+    interrupted = over = False
 
     async def guarded() -> int:
+        nonlocal over
+        try:
+            return await watched()
+        finally:
+            over = True
+
+    async def watched() -> int:
         loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(work())
 
@@ -100,7 +107,12 @@ def drive(
 
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            return runner.run(guarded())
+            try:
+                return runner.run(guarded())
+            except RuntimeError:
+                if over:
+                    raise
+                raise _ended("it stopped the event loop") from None
     except asyncio.CancelledError:
         raise _ended("it cancelled its task") from None
     except SystemExit as error:  # of a callback; whatever status it names, nothing was completed

@@ -65,8 +65,9 @@ class Came:
         self.at = at
         self.result = result
         self.cpu = cpu
-        self.back = isinstance(error, GivenBack)
-        self.lost = isinstance(error, GivenBack) and error.lost
+        given = error if issubclass(type(error), GivenBack) else None  # a foreign class may answer for ``isinstance``
+        self.back = given is not None
+        self.lost = bool(getattr(given, "lost", False))
         self.error: ErrorInfo | None = None if error is None else describe(error)
 
 

@@ -23,6 +23,7 @@ MOST_KINDS: Final = 50
 MOST_LEAVES: Final = 100  # errors of a group that are looked at
 LEAVES_SHOWN: Final = 5  # of those, in its message
 LEAF_CHARACTERS: Final = 300
+MOST_RELATED: Final = 1_000  # causes, contexts and errors of groups that a traceback shows; more take seconds
 
 
 class ReportedError(Exception):
@@ -44,23 +45,28 @@ def describe(error: BaseException) -> ErrorInfo:
     ``retry_after`` how long to wait before it (see ``asked_seconds``). A group says what all of its errors say: it is
     of all their kinds, a repeat makes sense if it does for each, and the longest wait counts.
     """
+    try:
+        return _bounded(_told(error))
+    except BaseException as problem:  # its class may answer even for what it is
+        return _bounded(ErrorInfo(type=_name(error), message=_unshown(problem), kinds=tuple(_kinds(error))))
+
+
+def _told(error: BaseException) -> ErrorInfo:
     if isinstance(error, ReportedError):
-        return _bounded(error.info)
+        return error.info
     leaves = list(islice(_leaves(error), MOST_LEAVES))
     told = [error, *leaves]
-    trace = _asked(lambda: "".join(traceback.format_exception(error)))
+    trace = _asked(partial(_traceback, error))
     opinions = [_asked(partial(getattr, one, "retryable", None)) for one in told]
     waits = [_asked(partial(_wait, one)) for one in told]
     kinds = dict.fromkeys(name for one in told for name in _kinds(one) if one is not error or name != _name(error))
-    return _bounded(
-        ErrorInfo(
-            type=_name(error),
-            message=_message(error, leaves),
-            kinds=tuple(kinds),
-            traceback=trace or "",
-            retryable=_agreed(opinions, len(leaves)),
-            retry_after=max((wait for wait in waits if wait is not None), default=None),
-        )
+    return ErrorInfo(
+        type=_name(error),
+        message=_message(error, leaves),
+        kinds=tuple(kinds),
+        traceback=trace or "",
+        retryable=_agreed(opinions, len(leaves)),
+        retry_after=max((wait for wait in waits if wait is not None), default=None),
     )
 
 
@@ -70,9 +76,30 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
     while waiting:
         group = waiting.pop()
         if isinstance(group, BaseExceptionGroup):
-            waiting.extend(reversed(group.exceptions))
+            waiting.extend(reversed(BaseExceptionGroup.exceptions.__get__(group)))
         else:
             yield group
+
+
+def _related(error: BaseException) -> Iterator[BaseException]:
+    """The errors that a traceback shows: an error's causes, and the errors in a group as often as they are in it."""
+    waiting, chained = [error], {id(error)}
+    while waiting:
+        one = waiting.pop()
+        yield one
+        for before in (one.__cause__, one.__context__):
+            if before is not None and id(before) not in chained:
+                chained.add(id(before))
+                waiting.append(before)
+        if isinstance(one, BaseExceptionGroup):
+            waiting.extend(one.exceptions)  # as the traceback asks for them
+
+
+def _traceback(error: BaseException) -> str:
+    """Its traceback, with those of all related errors unless these are too many to be shown."""
+    if sum(1 for _ in islice(_related(error), MOST_RELATED + 1)) <= MOST_RELATED:
+        return "".join(traceback.format_exception(error))
+    return "".join(["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)])
 
 
 def _asked(question: Callable[[], Any]) -> Any:
@@ -101,12 +128,16 @@ def _message(error: BaseException, leaves: Sequence[BaseException]) -> str:
     try:
         own = str.__str__(error.sentence if isinstance(error, StepwellError) else str(error))
     except BaseException as problem:  # its own methods may fail as well
-        own = f"(it cannot be shown: {_name(problem)})"
+        own = _unshown(problem)
     if not leaves:
         return own
     shown = [f"{_name(leaf)}: {_shortened(_message(leaf, ()), LEAF_CHARACTERS)}" for leaf in leaves[:LEAVES_SHOWN]]
     more = [f"and {len(leaves) - LEAVES_SHOWN} more"] if len(leaves) > LEAVES_SHOWN else []
     return f"{own}: {'; '.join([*shown, *more])}"
+
+
+def _unshown(problem: BaseException) -> str:
+    return f"(it cannot be shown: {_name(problem)})"
 
 
 def _agreed(opinions: Sequence[Any], leaves: int) -> bool | None:

@@ -11,10 +11,10 @@ import msgspec
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.importing import import_function, may_be_imported
 from stepwell.consumers.input_types import check_type, convert, is_structured
-from stepwell.consumers.parameters import Parameters, refuse_unknown
+from stepwell.consumers.parameters import Parameters, refuse_no_function, refuse_unknown
 from stepwell.consumers.signatures import CONTEXT_NAMES, Signature, innermost
 from stepwell.core.suggestions import suggest
-from stepwell.errors import HandlerError, StepTypeError
+from stepwell.errors import BuildError, HandlerError, StepTypeError
 from stepwell.schemas.custom_types import CustomType, check_name, find_type, installed_types, remember_type
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -284,6 +284,7 @@ def handler(name: Any = None, **unknown: Any) -> Any:
     refuse_unknown("@stepwell.handler", unknown, ("name",))
 
     def register(function: Function) -> Function:
+        refuse_no_function("@stepwell.handler", function, 'Give it a name as a text: @stepwell.handler("charge").')
         registered.register(named or _own_name(function), function)
         return function
 
@@ -318,6 +319,9 @@ def step_type(
         BuildError: An option that there is none of.
     """
     refuse_unknown("@stepwell.step_type", unknown, ("name", "config", "description"))
+    if callable(name):
+        remedy = f'Write @stepwell.step_type("{_own_name(name)}").'
+        raise BuildError("@stepwell.step_type needs a name", remedy=remedy)
     check_name(name, config)
 
     def register(function: Function) -> Function:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from inspect import Parameter
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 from msgspec.inspect import CustomType, Field, type_info
@@ -31,8 +31,11 @@ def _make(kind: Any, data: Any) -> Any:
     validate = getattr(kind, "model_validate", None)  # pydantic's, and whoever follows it
     if callable(validate):
         return validate(data)
-    if isinstance(data, kind):  # one of the abstract types
-        return data
+    plain = get_origin(kind)
+    if isinstance(data, plain or kind):  # one of the abstract types
+        parts = get_args(kind)
+        return [convert(item, parts[0]) for item in data] if parts and isinstance(data, list) else data
+    kind = plain or kind
     if issubclass(kind, os.PathLike):
         return kind(msgspec.convert(data, str))
     for base in _BASES:

@@ -32,6 +32,19 @@ def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> Non
             )
 
 
+def refuse_no_function(what: str, given: Any, remedy: str) -> None:
+    """Refuse to decorate what cannot be called.
+
+    Args:
+        what: The decorator: ``@stepwell.step``.
+
+    Raises:
+        BuildError: It cannot be.
+    """
+    if not callable(given):
+        raise BuildError(f"{what} stands above a function, and got {given!r:.100}", remedy=remedy)
+
+
 class Parameters:
     """What a step function takes: each parameter by its name, and a ``StepContext`` where it asks for one.
 

@@ -140,8 +140,10 @@ def _walk(value: Any, path: str, within: tuple[int, ...]) -> Any:
         within: The objects that it lies in, by ``id``.
     """
     kind = type(value)
-    if value is None or kind is bool or kind is int:
+    if value is None or kind is bool:
         return value
+    if kind is int:
+        return _whole(value, path)
     if kind is str:
         return _text(value, path)
     if kind is float:
@@ -197,7 +199,16 @@ def _key(key: Any, path: str) -> str:
         return made
     if not (made is None or isinstance(made, bool | int) or (isinstance(made, float) and math.isfinite(made))):
         _refuse(path, f"has a key that is {_kind(key)}; in JSON, keys are texts")
-    return msgspec.json.encode(made).decode()
+    return _encode_known(_whole(made, path, "has a key that is") if isinstance(made, int) else made).decode()
+
+
+def _whole(value: int, path: str, what: str = "is") -> int:
+    if value.bit_length() > 64:
+        try:
+            _encode_known(value)
+        except ValueError:  # Python itself neither reads nor writes it as a text
+            _refuse(path, f"{what} a whole number of too many digits to be written; return it in another form")
+    return value
 
 
 def _text(value: str, path: str) -> str:

@@ -33,7 +33,10 @@ class Signature:
 
     def __init__(self, place: str, function: Callable[..., Any]) -> None:
         self._place = place
-        inner = inspect.unwrap(innermost(function))
+        try:
+            inner = inspect.unwrap(innermost(function))
+        except ValueError as error:  # it wraps itself
+            raise HandlerError(f"its signature cannot be read: {error}", place=place) from None
         if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
             raise HandlerError(
                 "yields, and a step has one result", place=place, remedy="Return it; a list, where there are many."

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from stepwell.consumers import settings
 from stepwell.consumers.context import StepContext
+from stepwell.consumers.failures import describe
 from stepwell.consumers.results import plain
 from stepwell.schemas.codec import encode, is_nested_too_deeply
 from stepwell.schemas.commands import Command, HeartbeatStep, ReportStarted
@@ -99,7 +100,7 @@ class SignsOfLife:
             if len(value) <= self._limit and not is_nested_too_deeply(beat, value):
                 return beat
             problem = "it is too large"
-        except Exception as error:
-            problem = str(error)
+        except BaseException as error:  # methods of foreign objects are called, and these run in the loop
+            problem = describe(error).message
         _logger.warning("progress cannot be shown", instance_id=item.instance_id, step_id=step.step_id, why=problem)
         return HeartbeatStep(item.instance_id, step.step_id, step.run)

@@ -27,6 +27,10 @@ async def exits_in_a_callback(data):
     asyncio.get_running_loop().call_soon(sys.exit, 0)
     await asyncio.sleep(3600)
 
+async def stops_the_loop(data):
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(3600)
+
 async def cancels_everything(data):
     for task in asyncio.all_tasks():
         task.cancel()
@@ -74,7 +78,7 @@ def test_a_task_of_a_handler_that_exits_fails_its_step_and_the_run_says_so(wild:
     assert json.loads(ended.stdout)["error"]["type"] == "SystemExit"
 
 
-@pytest.mark.parametrize("handler", ["exits_in_a_callback", "cancels_everything"])
+@pytest.mark.parametrize("handler", ["exits_in_a_callback", "cancels_everything", "stops_the_loop"])
 def test_nothing_but_a_completed_workflow_ends_with_0(wild: Shell, handler: str) -> None:
     (wild.directory / "w.json").write_text(one(handler))
     ended = wild("run", "w.json", "--handlers", "wild", "--json", status=1)

@@ -1,6 +1,7 @@
 """What is recorded of an exception, whatever it is and whatever its methods do."""
 
 import datetime as dt
+import traceback
 from email.utils import format_datetime
 
 import pytest
@@ -95,6 +96,25 @@ def test_an_exception_whose_own_methods_fail_is_described_all_the_same():
     assert encode(describe(OddTextError()))
 
 
+class DeniesItselfError(Exception):
+    @property
+    def __class__(self):
+        raise SystemExit(3)
+
+
+class GroupOfItselfError(ExceptionGroup):
+    @property
+    def exceptions(self):
+        return (self,)
+
+
+def test_an_exception_whose_class_lies_is_described_as_what_it_is():
+    told = describe(DeniesItselfError("x"))
+    assert (told.type, told.kinds) == ("DeniesItselfError", ("DeniesItselfError",))
+    told = describe(GroupOfItselfError("g", [ValueError("x")]))
+    assert (told.type, "ValueError: x" in told.message) == ("GroupOfItselfError", True)
+
+
 async def test_a_handlers_bad_data_ends_its_attempt_and_not_its_worker(log):
     def bad(data):
         raise asking(10**400)
@@ -164,3 +184,34 @@ def test_a_group_of_any_size_and_depth_is_described_in_a_bounded_text():
     assert "and 95 more" in describe(wide).message
     for error in (wide, deep):
         assert len(encode(describe(error))) < 10_000
+
+
+def test_related_errors_are_shown_up_to_a_number_and_no_time_is_spent_on_more(monkeypatch):
+    """An error that is in a group twice is shown twice, so what is to be shown may double with each level."""
+    shown = []
+    original = traceback.TracebackException.__init__
+
+    def counting(self, *args, **kwargs):
+        shown.append(None)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(traceback.TracebackException, "__init__", counting)
+    doubled = ExceptionGroup("leaf", [ValueError("x")])
+    for _ in range(40):
+        doubled = ExceptionGroup("doubled", [doubled, doubled])
+    chained = ValueError("first")
+    for number in range(20_000):
+        error = ValueError(number)
+        error.__cause__, chained = chained, error
+    for error in (doubled, chained):
+        assert "raise error" in describe(raised(error)).traceback
+    assert len(shown) < 3_000
+    later = KeyError("later")
+    later.__cause__ = OSError("earlier")
+    assert "OSError: earlier" in describe(raised(later)).traceback
+
+
+def raised(error):
+    with pytest.raises(type(error)) as caught:
+        raise error
+    return caught.value

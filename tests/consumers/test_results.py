@@ -137,6 +137,9 @@ ITSELF["a"].append(ITSELF)
         (ITSELF, "result.a[0] contains itself"),
         (range(10**12), "result has more than 1,000,000 items"),
         ([1 + 2j], "result[0] is a complex, which is no JSON"),
+        ({"a": [10**5_000]}, "result.a[0] is a whole number of too many digits"),
+        ([Number(-(10**5_000))], "result[0] is a whole number of too many digits"),
+        ({"a": {10**5_000: 1}}, "result.a has a key that is a whole number of too many digits"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -158,6 +158,7 @@ def test_a_type_that_is_local_to_the_handlers_own_function_is_read_where_it_uses
         (pathlib.Path, "a/b", pathlib.Path("a/b")),
         (UserId, "u1", UserId("u1")),
         (collections.abc.Iterable, [1], [1]),
+        (collections.abc.Iterable[Model], [{"price": 1}], [Model(price=1)]),
         (collections.abc.Mapping, {"a": 1}, {"a": 1}),
         (list[int], ["1"], ["1"]),
         (MayHavePlain, {"price": 1}, MayHavePlain(1)),
@@ -300,3 +301,20 @@ def test_the_decorator_works_bare_with_parentheses_and_with_a_name(monkeypatch):
 def test_an_unknown_option_of_a_decorator_is_refused(decorator):
     with pytest.raises(BuildError, match='has no option "nme", did you mean "name"'):
         decorator("x", nme="a")
+
+
+@pytest.mark.parametrize(
+    ("decorate", "said"),
+    [
+        (lambda: stepwell.handler(123), '@stepwell.handler("charge")'),
+        (lambda: stepwell.step("charge"), '@stepwell.step(name="charge")'),
+        (lambda: stepwell.step(None)(5), '@stepwell.step(name="charge")'),
+        (lambda: stepwell.workflow(123), '@stepwell.workflow("order")'),
+        (lambda: stepwell.step_type(given), '@stepwell.step_type("given")'),
+    ],
+    ids=["handler", "step", "step_twice", "workflow", "step_type"],
+)
+def test_a_decorator_that_gets_no_function_or_no_name_says_how_it_is_written(decorate, said):
+    with pytest.raises(BuildError) as refused:
+        decorate()
+    assert said in refused.value.remedy

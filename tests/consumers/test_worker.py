@@ -259,8 +259,28 @@ async def test_long_steps_are_seen_with_their_progress_and_short_ones_cost_no_re
     assert beats == sorted(set(beats))
 
 
+class RudeProgress:
+    """What is asked for it runs in the worker's loop."""
+
+    def model_dump(self, mode):
+        raise SystemExit(0)
+
+
+class UnspeakableProgress:
+    def model_dump(self, mode):
+        class Unspeakable(Exception):  # noqa: N818
+            def __str__(self):
+                raise ValueError
+
+        raise Unspeakable
+
+
 @pytest.mark.usefixtures("briskly")
-@pytest.mark.parametrize("progress", [object(), "x" * 2_000_000, "caf\udce9"])
+@pytest.mark.parametrize(
+    "progress",
+    [object(), "x" * 2_000_000, "caf\udce9", 10**5_000, RudeProgress(), UnspeakableProgress()],
+    ids=lambda value: type(value).__name__,
+)
 async def test_progress_that_cannot_be_shown_harms_nobody(log, progress):
     async def long(data, ctx):
         ctx.heartbeat(progress)
