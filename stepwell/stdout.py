@@ -32,6 +32,25 @@ def results() -> TextIO:
     return _results.stream or sys.stdout
 
 
+def open_what_is_closed() -> None:
+    """Have standard input, output and stderr lead nowhere where a process was started without them.
+
+    The next file that is opened would else get their descriptor: what handlers and their processes print would be
+    written into it, be it the log.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # becomes this one, the lowest that is free
+            os.set_inheritable(descriptor, True)
+            if getattr(sys, name) is None:
+                mode = "r" if name == "stdin" else "w"
+                stream = open(descriptor, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - as long as we live
+                setattr(sys, name, stream)
+                setattr(sys, f"__{name}__", stream)
+
+
 @contextlib.contextmanager
 def reserved() -> Iterator[None]:
     """Keep standard output for results; all else that is written to it goes to stderr.

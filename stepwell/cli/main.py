@@ -42,7 +42,7 @@ from stepwell.cli.options import (
 )
 from stepwell.cli.printing import print
 from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
-from stepwell.stdout import escape_what_cannot_be_written, reserved
+from stepwell.stdout import escape_what_cannot_be_written, open_what_is_closed, reserved
 from stepwell.telling import in_sentences
 
 app = typer.Typer(
@@ -392,6 +392,7 @@ def command() -> int:
         The exit status.
     """
     as_json = "--json" in sys.argv[1:]
+    open_what_is_closed()
     escape_what_cannot_be_written()
     with reserved() if as_json else contextlib.nullcontext():
         return _command(as_json=as_json)

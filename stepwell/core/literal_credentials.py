@@ -11,6 +11,8 @@ from stepwell.schemas.definitions import Definition
 _NAMES: Final = re.compile(r"authorization|cookie|x-api-key|.*(token|secret|password|api[-_]?key).*", re.IGNORECASE)
 """Headers and parameters whose values are credentials, as their names say."""
 
+_USER: Final = re.compile(r"[a-z]+://[^/:@]*:[^/@]+@", re.IGNORECASE)
+
 
 def literal_credentials(definition: Definition) -> list[str]:
     """The places of credentials that requests of a definition hold as they are; a template is none.
@@ -28,7 +30,14 @@ def literal_credentials(definition: Definition) -> list[str]:
 def _of(step_type: str, config: Any) -> Iterator[str]:
     if step_type != "http_request" or not isinstance(config, Mapping):
         return
-    for part in ("headers", "query", "params", "form"):
+    url = config.get("url")
+    if isinstance(url, str):
+        before, _, query = url.partition("#")[0].partition("?")
+        names = (part.partition("=") for part in query.split("&"))
+        yield from (f"url?{name}" for name, _, value in names if _NAMES.fullmatch(name) and _literal(value))
+        if _USER.match(before) and "{{" not in before:
+            yield "url"
+    for part in ("headers", "query", "params", "form", "json"):
         values = config.get(part)
         for name, value in values.items() if isinstance(values, Mapping) else ():
             if isinstance(name, str) and _NAMES.fullmatch(name) and _literal(value):

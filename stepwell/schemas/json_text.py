@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -67,13 +68,17 @@ def parse_json(text: str, *, number: Callable[[str], Any] | None = None) -> Any:
     """
     text = without_bom(text)
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_float=number, parse_int=number)
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_float=number, parse_int=number, parse_constant=number
+        )
     except _GivenTwiceError:
         raise _given_twice(text) from None
     except RecursionError:
         raise JsonError("is nested too deeply") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise JsonSyntaxError(f"is no JSON: {error}") from None
+    except ValueError:  # Python's own limit
+        raise JsonSyntaxError(f"has a number of more than {sys.get_int_max_str_digits():,} digits") from None
 
 
 class _GivenTwiceError(Exception):

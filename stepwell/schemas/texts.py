@@ -221,19 +221,17 @@ def _with_merged(mapping: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
 
 
 def _trim_templates(root: yaml.Node) -> None:
-    """Take the line break that ends a block away where the block is one template.
+    """Take what nobody sees around a template away where a block is nothing but that template.
 
-    A text that is one template becomes its value, a list or a number; with the line break, which nobody sees in a
-    block, it would become a text. In quotes, where it is written as an escape, it is meant.
+    A text that is one template becomes its value, a list or a number; with the line break that ends a block, a blank
+    behind it or an empty line before it, it would become a text. In quotes, and where ``|+`` keeps more line breaks,
+    they are meant.
     """
     for node in nodes_of(root):
-        if (
-            isinstance(node, yaml.ScalarNode)
-            and node.style in ("|", ">")
-            and node.value.endswith("}}\n")
-            and is_one_template(node.value[:-1])
-        ):
-            node.value = node.value[:-1]
+        if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+            found = node.value.removesuffix("\n").rstrip(" \t").lstrip()
+            if found.endswith("}}") and is_one_template(found):
+                node.value = found
 
 
 def _node_parts(node: yaml.Node) -> Iterator[tuple[Any, Any]]:

@@ -96,7 +96,8 @@ class Registered(Struct, frozen=True):
         dialect: How the definition is written.
         is_new: Whether this version was not known before.
         active: Whether starts may take it.
-        warnings: Steps that start a workflow which is not registered, or inactive; left out where there is none.
+        warnings: Steps that start a workflow which is not registered, or inactive, and credentials that are written
+            out; left out where there is none.
     """
 
     name: str

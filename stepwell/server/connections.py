@@ -248,8 +248,13 @@ class Connection(HttpToolsProtocol):
             if self._heading:
                 if late > limits.head_seconds:
                     self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request's head has not come in time")
-            elif late > limits.body_seconds + self._body / limits.body_rate:
+            elif late > limits.body_seconds + (0 if self._is_answered() else self._body / limits.body_rate):
                 self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request's body has not come in time")
+
+    def _is_answered(self) -> bool:
+        """Whether the request has its whole answer, so nobody will read what still comes of it."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        return cycle is not None and cycle.response_complete
 
     def _refuse(self, status: HTTPStatus, told: str) -> None:
         """Answer, unless another answer is under way, and close."""

@@ -18,6 +18,7 @@ from stepwell.client import Client
 from stepwell.consumers.children import missing_children
 from stepwell.consumers.definitions import RegisteredVersion
 from stepwell.core.checked import compile_loaded
+from stepwell.core.literal_credentials import literal_credentials
 from stepwell.core.plan import Plan
 from stepwell.errors import UnknownWorkflowError
 from stepwell.schemas.blueprint import OWN_DIRECTORY, Blueprint, find_blueprints, instantiate
@@ -216,10 +217,11 @@ async def add(client: Client, plan: Plan, dialect: str, *, activate: bool = True
     is_new = client.registry.resolve(definition.name, definition.version) is None
     await client.registry.register(definition, plan, activate=activate, sender=client.sender)
     active = client.registry.is_active(definition.name, definition.version)
-    missing = [f"{place}: {reason}" for place, reason, _ in missing_children(definition, client.registry)]
+    warnings = [f"{place}: {reason}" for place, reason, _ in missing_children(definition, client.registry)]
+    warnings += [f"{place}: a credential is written out" for place in literal_credentials(definition)]
     made = Registered(
         definition.name, definition.version, plan.hash, dialect, is_new=is_new, active=active,
-        warnings=missing or UNSET,
+        warnings=warnings or UNSET,
     )  # fmt: skip
     return Response(made, status_code=HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 

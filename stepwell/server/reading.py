@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from types import UnionType
@@ -21,7 +23,9 @@ from stepwell.schemas.json_text import JsonError, parse_json
 from stepwell.schemas.shapes import unknown_key
 from stepwell.server.problems import RefusedError, methods_of
 
+EVENT_STREAM: Final = "text/event-stream"
 FIELDS: Final = ("input.", "output.")  # how parameters begin that name fields
+_OURS: Final = "/v1/"  # clients of other engines may send parameters that mean nothing here, to other routes
 _TAKES_FIELDS: Final = "stepwell_fields"
 TAKES_FIELDS: Final[dict[str, Any]] = {_TAKES_FIELDS: True}
 """For the ``opt`` of a route that takes fields of inputs and outputs as parameters, whatever they are called."""
@@ -41,7 +45,7 @@ class StrictRequest(Request[Any, Any, Any]):
         Raises:
             RefusedError: 400: it is no JSON, or does not fit.
         """
-        body = await self.body()
+        body = (await self.body()).removeprefix(BOM_UTF8)
         data = self.route_handler.parsed_fn_signature.parameters.get("data")
         try:
             read = _decoder(Any if data is None else data.annotation).decode(body)
@@ -60,8 +64,21 @@ class StrictRequest(Request[Any, Any, Any]):
         except RecursionError:  # msgspec's own limit
             raise RefusedError(HTTPStatus.BAD_REQUEST, "is nested too deeply", place="body") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, f"is no JSON: {error}", place="body") from None
+            raise RefusedError(HTTPStatus.BAD_REQUEST, _no_json(body, error), place="body") from None
         return read
+
+
+def _no_json(body: bytes, error: Exception) -> str:
+    """Why a body is no JSON."""
+    if not body.strip():
+        return "is empty"
+    try:  # msgspec has no words for half of a character, which it takes for no JSON
+        json.dumps(parse_json(body.decode()), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "holds half of a character (a surrogate)"
+    except (JsonError, UnicodeDecodeError, RecursionError):
+        pass
+    return f"is no JSON: {error}"
 
 
 def _fields_at(kind: Any, place: str) -> list[str]:
@@ -100,9 +117,12 @@ async def prepare(request: Request[Any, Any, Any]) -> Response[None] | None:
     """Answer OPTIONS with the methods of a path, of which Litestar's own answer leaves some out.
 
     Raises:
-        RefusedError: 400: a parameter is "null", which Litestar takes for one that was not given.
+        RefusedError: 400: a parameter is "null", which Litestar takes for one that was not given; or there are
+            parameters that a route of ours does not know.
     """
     if request.method != "OPTIONS":
+        if request.scope["path"].startswith(_OURS):
+            check_parameters(request)
         if b"null" in request.scope["query_string"]:
             _refuse_null(request)
         return None
@@ -137,8 +157,10 @@ def check_parameters(request: Request[Any, Any, Any]) -> None:
 
 @functools.cache
 def _known(handler: BaseRouteHandler) -> Mapping[str, _Kind]:
-    """The query parameters of a route, and those of all that read from the read models."""
-    found = {"fresh": _Kind(repeatable=False, is_text=False), "after": _Kind(repeatable=False, is_text=True)}
+    """The query parameters of a route, and those of all that answer from the read models."""
+    found: dict[str, _Kind] = {}
+    if getattr(handler, "media_type", None) != EVENT_STREAM:
+        found |= {"fresh": _Kind(repeatable=False, is_text=False), "after": _Kind(repeatable=False, is_text=True)}
     for name, field in handler.parsed_fn_signature.parameters.items():
         if isinstance(field.kwarg_definition, QueryParameter):
             kinds = list(_kinds(field))

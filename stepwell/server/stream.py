@@ -33,9 +33,9 @@ from stepwell.schemas.positions import START
 from stepwell.server.access import TAKES_TICKETS, TICKET, TICKETS, Access, Role, requires, token_of
 from stepwell.server.discretion import may_see_tracebacks
 from stepwell.server.problems import RefusedError, problem_of
+from stepwell.server.reading import EVENT_STREAM
 from stepwell.server.tickets import TICKET_SECONDS
 
-MEDIA_TYPE: Final = "text/event-stream"
 MOST_STREAMS: Final = 256  # of one token; without tokens, of all together
 KEEP_ALIVE: Final = 15.0  # seconds; proxies cut off what is silent for a minute, some for half of it
 _CHECK_EVERY: Final = 1.0  # seconds between two looks whether the client's token was taken back
@@ -134,13 +134,13 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
 _STREAMED: Final = {
     HTTPStatus.OK.value: ResponseSpec(
-        Message, media_type=MEDIA_TYPE, description="Events without end.", generate_examples=False
+        Message, media_type=EVENT_STREAM, description="Events without end.", generate_examples=False
     )
 }
 
 
 @get(
-    "/v1/events", guards=[requires(Role.VIEWER)], operation_id="streamEvents", media_type=MEDIA_TYPE,
+    "/v1/events", guards=[requires(Role.VIEWER)], operation_id="streamEvents", media_type=EVENT_STREAM,
     responses=_STREAMED, opt=TAKES_TICKETS,
 )  # fmt: skip
 async def stream_events(
@@ -163,7 +163,7 @@ async def stream_events(
 
 @get(
     "/v1/instances/{instance_id:str}/events", guards=[requires(Role.VIEWER)], operation_id="streamInstanceEvents",
-    media_type=MEDIA_TYPE, responses=_STREAMED, opt=TAKES_TICKETS,
+    media_type=EVENT_STREAM, responses=_STREAMED, opt=TAKES_TICKETS,
 )  # fmt: skip
 async def stream_instance_events(
     request: Request[Any, Any, Any],
@@ -212,7 +212,7 @@ async def _streamed(request: Request[Any, Any, Any], access: Access, events: Sub
         place.leave()
         raise
     weakref.finalize(lines, place.leave)  # who has gone before the first line does not come to the end of them
-    return Stream(lines, media_type=MEDIA_TYPE, headers=_HEADERS)
+    return Stream(lines, media_type=EVENT_STREAM, headers=_HEADERS)
 
 
 async def _lines(

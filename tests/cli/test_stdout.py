@@ -139,3 +139,27 @@ def test_halves_of_characters_are_escaped_and_read_back() -> None:
     stream.write('"caf\udce9 é \U0001f680"')
     stream.flush()
     assert stream.buffer.getvalue() == '"caf\\udce9 é \U0001f680"'.encode()
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "0<&- 1>&- 2>&-"])
+def test_what_handlers_print_is_in_no_file_where_a_process_has_no_standard_output(loud: Shell, closed: str) -> None:
+    """A file that is opened gets the lowest descriptor that is free: without a standard output, its own."""
+    command = [sys.executable, "-m", "stepwell", "run", "w.json", "--handlers", "loud", "--id", "quiet"]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        cwd=loud.directory, env=loud.env, capture_output=True, text=True, timeout=HANG, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    for file in (loud.directory / ".stepwell").rglob("*"):
+        assert file.is_dir() or b"prints" not in file.read_bytes()
+    assert json.loads(loud("status", "quiet", "--json").stdout)["status"] == "completed"
+
+
+def test_an_error_is_one_object_also_where_there_is_no_stderr(shell: Shell) -> None:
+    command = [sys.executable, "-m", "stepwell", "status", "nobody", "--json"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command],
+        cwd=shell.directory, env=shell.env, capture_output=True, text=True, timeout=HANG, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["message"]

@@ -42,6 +42,8 @@ ECHOES = {
     "url, all of it": quote(SECRET, safe=""),
     "url, lower case": quote(SECRET, safe="").lower(),
     "url in a url": quote(quote(SECRET, safe=""), safe=""),
+    "url, as a whole": quote(SECRET, safe=";,/?:@&=+$-_.!~*'()#"),
+    "a form, decoded but for its blanks": SECRET.replace(" ", "+"),
     "html": html.escape(SECRET),
     "base64": base64.b64encode(RAW).decode(),
     "base64 for urls": base64.urlsafe_b64encode(RAW).decode().rstrip("="),
@@ -164,10 +166,15 @@ steps:
   - {id: b, type: http_request, config: {url: "https://example.com", auth: {bearer: abc}}}
   - {id: c, type: http_request, config: {url: "https://example.com", auth: {basic: {username: u, password: p}}}}
   - {id: d, type: http_request, config: {url: "https://example.com", auth: {bearer: {secret: KEY}}}}
+  - {id: e, type: http_request, config: {url: "https://example.com/?q=1&api_key=abc&token={{ input.t }}"}}
+  - {id: f, type: http_request, config: {url: "https://u:p@example.com/", method: POST, json: {password: p, name: n}}}
 """)
     assert literal_credentials(compile_loaded(read_definition(path)).definition) == [
         'steps[0] ("a").config.headers.Authorization',
         'steps[0] ("a").config.params.api_key',
         'steps[1] ("b").config.auth.bearer',
         'steps[2] ("c").config.auth.basic.password',
+        'steps[4] ("e").config.url?api_key',
+        'steps[5] ("f").config.url',
+        'steps[5] ("f").config.json.password',
     ]

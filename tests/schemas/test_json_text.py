@@ -46,6 +46,12 @@ def test_a_value_that_is_json_is_what_json_says(text, value):
     assert type(value_of(text)) is type(value)
 
 
+def test_a_number_of_too_many_digits_is_told_in_words():
+    with pytest.raises(JsonError) as caught:
+        read_json('{"x": ' + "9" * 5000 + "}")
+    assert caught.value.what == "has a number of more than 4,300 digits"
+
+
 WRONG = {
     '{"x": NaN}': "x", '{"x": [0, {"y": -Infinity}]}': "x[1].y", "[[1e400]]": "[0][0]", '{"a": 1, "a": 2}': "",
     '{"x": [{"a": {"b": 1, "b": 1}}]}': "x[0].a", '[1, {"k": 0, "k": 0}]': "[1]",

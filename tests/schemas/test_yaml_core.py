@@ -197,6 +197,8 @@ BLOCKS = {
     "|\n      {{ input.rows }}\n": [1, 2], ">\n      {{ input.rows }}\n": [1, 2], "|-\n      {{ input.rows }}\n": [1, 2],
     "|\n      {{ {'a': input.rows} }}\n": {"a": [1, 2]}, "|\n      {{ input.n\n         + 1 }}\n": 3,
     '|\n      {{ "}}" }}\n': "}}", "|\n      {{ input.n }} and {{ input.n }}\n": "2 and 2\n", "|\n      n: {{ input.n }}\n": "n: 2\n",
+    "|\n\n      {{ input.rows }}\n": [1, 2], "|\n      {{ input.rows }}  \n": [1, 2], ">-\n      {{ input.n }} \n": 2,
+    "|2\n        {{ input.rows }}\n": [1, 2], '"{{ input.n }} "': "2 ",
     "|+\n      {{ input.n }}\n\n": "2\n\n", '"{{ input.n }}\\n"': "2\n",
 }  # fmt: skip
 

@@ -138,6 +138,23 @@ async def test_the_rest_of_a_body_is_waited_for_as_long_as_it_comes(server):
     writer.close()
 
 
+async def test_what_comes_of_a_body_after_the_answer_is_not_read_for_ever(server):
+    """However fast it comes: nobody will read it."""
+    reader, writer = await server.connect()
+    writer.write(b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000000\r\n\r\n")
+    assert b" 404 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HANG)
+    (connection,) = server.connections._open
+    writer.write(b" " * 3_200_000)  # which buys more than three minutes of those who wait for an answer
+    async with asyncio.timeout(HANG):
+        while connection._body < 3_200_000:
+            await asyncio.sleep(0)
+    server.later(LIMITS.body_seconds - 1)
+    await reached(server, 1)
+    server.later(2)
+    await reached(server, 0)
+    writer.close()
+
+
 async def test_framing_does_not_stand_in_for_a_body(server):
     """An endless extension of a chunk, or an endless trailer, is no content."""
     for more in (b"1;a=" + b"b" * 300_000, b"0\r\nX: " + b"b" * 300_000):

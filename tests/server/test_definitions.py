@@ -122,3 +122,10 @@ async def test_a_template_s_demo_is_one_request_away_from_a_start_of_its_name(ht
     assert fine(await http.post("/v1/templates/order_processing"), 201)["name"] == "order-processing"
     told = problem(await http.post("/executions/workflows/order_processing/execute", json={"parameters": {}}), 404)
     assert told["remedy"] == "What the template order_processing makes is called order-processing, and is registered."
+
+
+async def test_a_registration_is_warned_of_credentials_that_are_written_out(http):
+    config = {"url": "https://example.com", "headers": {"Authorization": "Bearer abc"}}
+    steps = [{"id": "a", "type": "http_request", "config": config}]
+    told = fine(await http.post("/v1/definitions", json={"name": "w", "steps": steps}), 201)
+    assert told["warnings"] == ['steps[0] ("a").config.headers.Authorization: a credential is written out']

@@ -101,6 +101,24 @@ async def test_a_definition_that_begins_with_a_byte_order_mark_is_read(http):
     fine(await http.post("/v1/definitions", content=definition, headers={"content-type": "application/json"}), 201)
 
 
+async def test_a_body_that_begins_with_a_byte_order_mark_is_read(http):
+    await registered(http, one_step())
+    fine(await http.post("/v1/instances", content=b'\xef\xbb\xbf{"workflow": "w", "id": "marked"}'), 201)
+
+
+async def test_a_body_that_is_no_json_is_told_why(http):
+    for body, detail in ((b" ", "is empty"), (b'{"input": "\\ud800"}', "holds half of a character (a surrogate)")):
+        problem(await http.post("/v1/instances", content=body), 400, detail=detail, place="body")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/health?verbose=1", "/v1/events?workflw=w", "/v1/events?after=0@1", "/v1/instances/one/history?to=1"]
+)
+async def test_a_parameter_that_a_route_does_not_know_is_refused(http, path):
+    told = problem(await http.get(path), 400)
+    assert "there is no such parameter" in told["detail"]
+
+
 async def test_a_filter_that_json_cannot_hold_is_refused(http):
     problem(await http.get("/v1/instances", params={"input.x": "[NaN]"}), 400, place="input.x")
     fine(await http.get("/v1/instances", params={"input.x": "NaN"}), 200)

@@ -19,6 +19,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _PLACE: Final = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>(?:\*\.)?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?"
 )
+_KEPT: Final = ";,/?:@&=+$-_.!~*'()#"  # of a whole URL, which nobody escapes who does not know its parts
 _SHORTEST_WITHIN: Final = 4  # characters of a secret that is looked for inside of texts
 _SHORTEST_CODED: Final = 8  # characters of a part of base64 that means something
 
@@ -61,6 +62,8 @@ def forms_of(secret: str) -> frozenset[str]:
     for quoted in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
         forms |= {quoted, re.sub("%..", lambda found: found[0].lower(), quoted)}
         forms.add(quote(quoted, safe=""))  # a URL in a URL
+    forms.add(quote(secret, safe=_KEPT))
+    forms.add(secret.replace(" ", "+"))  # decoded, but for the blanks of a form
     for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         forms |= {escaped, escaped.replace("/", "\\/"), re.sub(r"\\u....", lambda found: found[0].upper(), escaped)}
     forms |= {form.replace("\\U", "\\u") for form in forms}
