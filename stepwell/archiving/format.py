@@ -78,6 +78,7 @@ class DefinitionLine(Struct, frozen=True, kw_only=True):
     """A definition.
 
     Attributes:
+        hash: As the instances behind it are pinned to it: whole, or its first 16 digits.
         definition: In the canonical form.
     """
 
@@ -92,7 +93,7 @@ class InstanceLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         id: It need not be the only one of its id: ids can be used again.
-        definition: Hash of the definition.
+        definition: Hash of the definition, or its first 16 digits.
         sequence: How many events it has had.
         error: What failed it, as ``Type: message``.
         transitions: How many lines of those follow,

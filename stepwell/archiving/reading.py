@@ -39,6 +39,7 @@ from stepwell.errors import (
 from stepwell.schemas.codec import decode_transition
 from stepwell.schemas.definitions import Definition, decode_definition
 from stepwell.schemas.events import Transition
+from stepwell.schemas.pins import ByHash
 
 
 class ArchivedTransition(NamedTuple):
@@ -205,7 +206,7 @@ class _Lines:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._digest = hashlib.sha256()
-        self._definitions: dict[str, DefinitionLine] = {}
+        self._definitions = ByHash[DefinitionLine]()
         self._instances = 0
         self._transitions = 0
         self._last = ""
@@ -254,7 +255,7 @@ class _Lines:
         """All instances; the histories of all, or only of those with a wanted id."""
         while (line := self._next()).end is None:
             if line.definition is not None:
-                self._definitions[line.definition.hash] = line.definition
+                self._definitions.put(line.definition.hash, line.definition)
             elif line.instance is not None:
                 one = self._instance(line.instance, decode=wanted in {None, line.instance.id})
                 self._instances += 1

@@ -12,7 +12,7 @@ from stepwell.consumers.definitions import Definitions
 from stepwell.consumers.failures import describe
 from stepwell.consumers.reading import EventReader
 from stepwell.core.decide import decide
-from stepwell.core.decision import BUDGET, Circumstances, Decision
+from stepwell.core.decision import BUDGET, Circumstances, Decision, DefinitionMissingError
 from stepwell.core.effects import Effect, effects
 from stepwell.core.evolve import fold
 from stepwell.core.meter import MAX_MADE
@@ -122,7 +122,8 @@ class Decider:
         except Exception as error:
             _logger.exception("undecidable", instance_id=command.instance_id, command=type(command).__name__)
             info = describe(error)
-            reason = f"a bug in Stepwell: {info.type}: {info.message}"
+            missing = isinstance(error, DefinitionMissingError)
+            reason = info.message if missing else f"a bug in Stepwell: {info.type}: {info.message}"
             return self._decide(instance, _quarantine(instance, command, info, reason), circumstances)
 
     def condemn(

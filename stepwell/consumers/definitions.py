@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import Struct
 
@@ -29,10 +30,13 @@ from stepwell.schemas.activation import (
 )
 from stepwell.schemas.definitions import Definition, decode_definition, encode_definition, hash_definition
 from stepwell.schemas.packing import pack, unpack
+from stepwell.schemas.pins import SHORTEST, ByHash
 from stepwell.schemas.sender import NOBODY, Sender
 from stepwell.telling import Logger
 
 _logger = Logger("stepwell.definitions")
+
+_NAMED: Final = 10  # definitions that a message names
 
 
 class RegisteredVersion(Struct, frozen=True):
@@ -40,7 +44,7 @@ class RegisteredVersion(Struct, frozen=True):
 
     Attributes:
         name: Of the workflow.
-        hash: What instances of it are pinned to.
+        hash: What instances of it are pinned to; those that an earlier Stepwell started, to its first 16 digits.
         active: Whether new starts may take it.
         current: Whether a start that names no version takes it: the active one that was registered last.
         steps: How many there are.
@@ -80,6 +84,8 @@ class Definitions:
     another one: instances are pinned by it. The last ``VersionActivation`` of a version says whether it may be
     started.
 
+    A hash is looked for by ``by_hash`` alone, whole or as a beginning that is one definition's alone.
+
     Attributes:
         position: Offset of the next record to read.
     """
@@ -88,9 +94,9 @@ class Definitions:
         self._log = log
         self.position = 0
         self._versions: dict[str, dict[str, _Version]] = {}  # by name and version, the newest version last
-        self._definitions: dict[str, Definition] = {}  # by hash
-        self._plans: dict[str, Plan] = {}  # by hash, compiled when first asked for
-        self._broken: set[str] = set()  # hashes of those that do not compile
+        self._definitions = ByHash[Definition]()
+        self._plans: dict[str, Plan] = {}  # by whole hash, compiled when first asked for
+        self._broken: set[str] = set()  # whole hashes of those that do not compile
 
     async def catch_up(self) -> None:
         """Read up to the end of the topic as it is now."""
@@ -117,11 +123,11 @@ class Definitions:
         if self._version(definition.name, definition.version) is not None:
             return
         digest = hash_definition(definition)
-        if digest in self._definitions:  # of other content, as name and version are part of it
+        if self._definitions.whole(digest) == digest:  # of other content, as name and version are part of it
             _logger.warning("definition with another one's hash ignored", key=record.key, offset=record.offset)
             return
         self._versions.setdefault(definition.name, {})[definition.version] = _Version(digest, record)
-        self._definitions[digest] = definition
+        self._definitions.put(digest, definition)
 
     def _switch(self, asked: VersionActivation, record: Record) -> None:
         version = self._versions.get(asked.workflow, {}).get(asked.version)
@@ -176,11 +182,17 @@ class Definitions:
         return plan
 
     def _check_hash(self, plan: Plan) -> None:
-        """Refuse a definition that is new and has the hash of another one: instances of that one would take it."""
-        other = self._definitions.get(plan.hash)
-        if other is not None:
+        """Refuse a definition that is new and whose hash is, or begins as, that of another one.
+
+        Instances of that one, and ids of submitted graphs, may be pinned by the beginning alone: they would stop, as
+        nobody could tell any more which of the two they mean.
+        """
+        for digest in self._definitions.beginning(plan.hash[:SHORTEST]):
+            other = self._definitions[digest].reference
+            same = f"is that of {other}, whose instances are pinned by it"
+            begins = f"begins as that of {other}, whose older instances are pinned by the beginning"
             raise DefinitionConflictError(
-                f"its hash, {plan.hash}, is that of {other.reference}, whose instances are pinned by it",
+                f"its hash, {plan.hash}, {same if digest == plan.hash else begins}",
                 place=plan.definition.reference,
                 remedy="Change anything in it, such as its `description`: that gives it another hash.",
             )
@@ -253,25 +265,45 @@ class Definitions:
         )
 
     def by_hash(self, definition: str) -> Plan | None:
-        """The definition that an instance is pinned to, compiled; None where it is not known (yet)."""
+        """The definition that an instance is pinned to, compiled.
+
+        Args:
+            definition: Its hash; or the beginning of one, as earlier versions of Stepwell pinned it.
+
+        Returns:
+            None where it is not known (yet), or a beginning fits several: ``why_missing`` says which.
+        """
         plan = self._plans.get(definition)
-        if plan is None and definition in self._definitions and definition not in self._broken:
+        if plan is not None:
+            return plan
+        digest = self._definitions.whole(definition)
+        if digest is None or digest in self._broken:
+            return None
+        plan = self._plans.get(digest)
+        if plan is None:
             try:
-                plan = compile_plan(self._definitions[definition])
+                plan = compile_plan(self._definitions[digest])
             except DefinitionError as error:
-                _logger.warning("a registered definition does not compile", hash=definition, error=str(error))
-                self._broken.add(definition)
+                _logger.warning("a registered definition does not compile", hash=digest, error=str(error))
+                self._broken.add(digest)
                 return None
-            self._plans[definition] = plan
+            self._plans[digest] = plan
         return plan
+
+    def why_missing(self, definition: str) -> str:
+        """Why ``by_hash`` gives nothing for this hash, in words."""
+        found = [self._definitions[digest].reference for digest in self._definitions.beginning(definition)]
+        if not found:
+            return f"no definition with the hash {definition} is registered"
+        if len(found) == 1:
+            return f"the definition with the hash {definition}, {found[0]}, does not compile here"
+        named = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
+        several = f"the hashes of {len(found):,} definitions begin with {definition}"
+        return f"{several}, and nobody can tell which is meant: {named}"
 
     def knows(self, definition: str) -> bool:
         """Whether a definition was read, by its hash; it need not have been compiled."""
-        return definition in self._plans or definition in self._definitions
-
-    def by_prefix(self, prefix: str) -> Plan | None:
-        """The definition whose hash begins so, compiled; of several, the one that was read first."""
-        return next((self.by_hash(digest) for digest in self._definitions if digest.startswith(prefix)), None)
+        return definition in self._plans or bool(self._definitions.beginning(definition))
 
     def resolve(self, workflow: str, version: str | None) -> Plan | None:
         """A definition by name and version, active or not; without a version, the active one registered last."""

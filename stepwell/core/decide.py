@@ -50,8 +50,8 @@ def decide(state: InstanceState | None, command: Command | InternalCommand, circ
         The events and the state after them.
 
     Raises:
-        LookupError: The instance's definition is not registered. Anything else that escapes is a bug; the
-            engine quarantines the instance.
+        DefinitionMissingError: The instance's definition is not registered, or cannot be told. Anything else that
+            escapes is a bug; the engine quarantines the instance.
     """
     decision = Decision(state, command.instance_id, circumstances)
     command_id = getattr(command, "command_id", "")

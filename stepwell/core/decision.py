@@ -35,7 +35,10 @@ class Plans(Protocol):
     """The registered definitions, compiled."""
 
     def by_hash(self, definition: str) -> Plan | None:
-        """The definition that an instance is pinned to."""
+        """The definition that an instance is pinned to, by its hash or the beginning of it that fits it alone."""
+
+    def why_missing(self, definition: str) -> str:
+        """Why ``by_hash`` gives nothing, in words."""
 
     def resolve(self, workflow: str, version: str | None) -> Plan | None:
         """A definition by name and version, active or not; without a version, the active one registered last."""
@@ -71,6 +74,10 @@ class Circumstances(NamedTuple):
     oversized: Mapping[str, int] = {}
     room: int = MAX_MADE
     forgets: bool = False
+
+
+class DefinitionMissingError(LookupError):
+    """What an instance is pinned to is not registered, cannot be compiled, or cannot be told."""
 
 
 class Decision:
@@ -124,7 +131,7 @@ class Decision:
             definition = self.instance().definition
             self._plan = self.circumstances.plans.by_hash(definition)
             if self._plan is None:
-                raise LookupError(f"{self.instance_id}: its definition {definition} is not registered")
+                raise DefinitionMissingError(self.circumstances.plans.why_missing(definition))
         return self._plan
 
     def free(self, step_ids: Iterable[str]) -> None:

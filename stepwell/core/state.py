@@ -139,7 +139,7 @@ class InstanceState(Struct, frozen=True, gc=False):
     """One instance.
 
     Attributes:
-        definition: Hash of the definition that it is pinned to.
+        definition: Hash of the definition that it is pinned to, as its start says it.
         sequence: Sequence of its newest event.
         arrived: For each join that still waits: how many of its inputs are settled.
         deferred: Steps whose dependencies are settled but which may not start yet.

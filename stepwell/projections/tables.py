@@ -19,7 +19,9 @@ CLEANUPS_PARTITION: Final = -2  # and that on the topic `cleanups`,
 REFUSALS_PARTITION: Final = -3  # and on `refusals`
 
 MIGRATIONS: Final[dict[int, str]] = {
-    1: "ALTER TABLE attempts ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 1;",
+    # The registry is copied once more: it holds whole hashes now.
+    1: "ALTER TABLE attempts ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 1;\n"
+    f"DELETE FROM positions WHERE partition = {DEFINITIONS_PARTITION};",
 }
 """What makes a file of the next version out of one of this; a version without one is built anew from the log."""
 

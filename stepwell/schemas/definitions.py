@@ -286,10 +286,13 @@ def decode_definition(data: bytes) -> Definition:
 
 
 def hash_definition(definition: Definition) -> str:
-    """What an instance pins: 16 hex digits of SHA-256 over the canonical JSON."""
+    """What an instance pins: SHA-256 over the canonical JSON, in 64 hexadecimal digits.
+
+    Earlier versions of Stepwell pinned the first 16 of them: ``stepwell.schemas.pins`` finds a definition by both.
+    """
     return hash_canonical(encode_definition(definition))
 
 
 def hash_canonical(canonical: bytes) -> str:
     """``hash_definition`` of what is encoded already."""
-    return hashlib.sha256(canonical).hexdigest()[:16]
+    return hashlib.sha256(canonical).hexdigest()

@@ -45,6 +45,7 @@ class WorkflowStarted(_Event, frozen=True, omit_defaults=True, tag="workflow.sta
     """An instance exists from here on, pinned to one definition by its hash.
 
     Attributes:
+        definition: The hash, in 64 hexadecimal digits; the first 16 of them where an earlier Stepwell started it.
         due: When the whole instance times out, in milliseconds since 1970; None never.
         parent: The step of another instance that waits for this one's end.
         life: The time of the start, in milliseconds since 1970, where its partition had forgotten ids by then, and

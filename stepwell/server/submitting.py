@@ -2,7 +2,8 @@
 
 What was submitted is a registered definition, and nothing else is kept: the id that the submitter gets is a UUID of
 version 8 whose first 60 bits are those of the definition's hash, and the rest random. So whoever shows it, whenever
-and to whichever server of the log, is understood; and until somebody triggers it, it is pending.
+and to whichever server of the log, is understood; and until somebody triggers it, it is pending. A definition whose
+hash begins as another one's is refused when it is registered; should the log hold two all the same, so is the id.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from stepwell.server.bodies import Start
 from stepwell.server.definitions import read
 from stepwell.server.describing import DEFINITION_BODY, also
 from stepwell.server.freshness import POSITION_HEADER
+from stepwell.server.problems import RefusedError
 from stepwell.server.starting import start
 
 _HASH: Final = 8  # digits of a content's hash in a version
@@ -187,13 +189,21 @@ async def plan_of(client: Client, execution_id: str) -> Plan:
 
     Raises:
         UnknownInstanceError: It is no such id, or of no definition that is registered here.
+        RefusedError: The definition cannot be told, or does not compile here.
     """
     prefix = _prefix(execution_id)
     if prefix is not None:
         await client.registry.catch_up()
-        plan = client.registry.by_prefix(prefix)
+        plan = client.registry.by_hash(prefix)
         if plan is not None:
             return plan
+        if client.registry.knows(prefix):
+            raise RefusedError(
+                HTTPStatus.CONFLICT,
+                client.registry.why_missing(prefix),
+                place=execution_id,
+                remedy="Start it by its name and version: POST /v1/instances.",
+            )
     raise UnknownInstanceError(
         f"nothing was submitted that has the id {execution_id!r}",
         remedy="POST /v1/workflow gives an execution_id that can be triggered.",

@@ -234,6 +234,10 @@ class Known:
         self.lookups += 1
         return self.plan if definition == self.plan.hash else None
 
+    def why_missing(self, definition: str) -> str:
+        """As ``Plans`` asks."""
+        return f"no definition with the hash {definition} is registered"
+
     def resolve(self, workflow: str, version: str | None) -> Plan | None:
         """As ``Plans`` asks."""
         named = self.plan.definition

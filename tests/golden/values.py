@@ -102,6 +102,9 @@ _SINCE_V3: dict[str, e.Event] = {
     "workflow.started-3": e.WorkflowStarted(
         workflow="order", version="7", definition="0123456789abcdef", command_id="c-1", life=AT
     ),
+    "workflow.started-4": e.WorkflowStarted(
+        workflow="order", version="7", definition="0123456789abcdef" * 4, command_id="c-1"
+    ),
     "workflow.rolled_back-2": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}),
     "workflow.rolled_back-3": e.WorkflowRolledBack(5, {"pack": 1}, {"paid": 4}, unlimited=True),
     "workflow.ending": e.WorkflowEnding("rollback", ERROR, "charge", "enough", "c-9", ("mend", "tell")),

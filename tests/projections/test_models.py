@@ -320,7 +320,13 @@ async def test_a_file_from_before_deliveries_were_counted_is_migrated(client):
     await client.views.models.close()
     file = sqlite3.connect(path)
     file.executescript("ALTER TABLE attempts DROP COLUMN deliveries; PRAGMA user_version = 1;")
+    file.execute("UPDATE definitions SET hash = substr(hash, 1, 16)")  # as they were written then
+    file.commit()
     file.close()
     assert await ids(client.views) == {"one"}
     assert {row.deliveries for row in await client.views.attempts("one")} == {1}
+    async with client.views.asking(fresh=True) as queries:
+        assert await queries.all("SELECT hash FROM definitions") == [
+            (one.hash,) for one in await client.definitions()
+        ]
     assert client.views.models.newest() == 1

@@ -5,6 +5,8 @@ import uuid
 import pytest
 
 from stepwell.core.plan import compile_plan
+from stepwell.log.port import DEFINITIONS, NewRecord
+from stepwell.schemas.definitions import encode_definition, hash_canonical
 from stepwell.schemas.load import load_definition
 from tests.server.conftest import fine, problem, served
 from tests.workbench import client_on, until
@@ -131,6 +133,30 @@ async def test_ids_of_nothing_are_unknown(http, unknown):
     problem(await http.get(f"/v1/workflows/{unknown}"), 404)
     problem(await http.get(f"/v1/workflows/{unknown}/results"), 404)
     problem(await http.post(f"/v1/workflow/trigger/{unknown}", json={"input_params": {}}), 404)
+
+
+async def test_an_execution_id_that_fits_two_definitions_is_refused_in_words(log, monkeypatch):
+    def alike(value):
+        return "0" * 15 + hash_canonical(value)[15:]
+
+    monkeypatch.setattr("stepwell.core.plan.hash_canonical", alike)
+    monkeypatch.setattr("stepwell.consumers.definitions.hash_definition", lambda one: alike(encode_definition(one)))
+    async with client_on(log) as client, served(client) as http:
+        execution = (await submitted(http, graph() | {"version": "1"}))["execution_id"]
+        second = graph("Second") | {"version": "1"}
+        assert (
+            "begins as that of Harbour notes@1"
+            in problem(await http.post("/v1/workflow", json=second), 409)["detail"]
+        )
+        stored = load_definition(second)  # by somebody who does not ask
+        await log.append(DEFINITIONS, 0, [NewRecord(stored.reference, encode_definition(stored))])
+        for answer in (
+            await http.get(f"/v1/workflows/{execution}"),
+            await http.post(f"/v1/workflow/trigger/{execution}", json={"input_params": {}}),
+        ):
+            told = problem(answer, 409)["detail"]
+            assert "Harbour notes@1" in told
+            assert "Second@1" in told
 
 
 async def test_bad_submissions_and_triggers_are_refused(http):
