@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from stepwell.cli.session import UsageError
+from stepwell.own_files import claim
 from stepwell.telling import Logger
 
 OPTION: Final = "--env-file"
@@ -55,6 +56,7 @@ def take_env_file(words: list[str]) -> list[str]:
         else:
             left.append(word)
             continue
+        claim(name)  # it holds secrets
         for key, value in read_env_file(Path(name)).items():
             os.environ.setdefault(key, value)
     return left

@@ -47,6 +47,15 @@ def test_a_worker_refuses_at_once_a_root_that_holds_its_code_or_its_log(shell):
             assert "STEPWELL_FILE_ROOTS" in told
 
 
+def test_a_file_of_the_environment_is_none_that_steps_may_read(shell):
+    shell.write("production", "STEPWELL_SECRET_KEY=abc")
+    config = {"operation": "read", "path": "production"}
+    shell.write("x.json", {"name": "x", "steps": [{"id": "a", "type": "file_operation", "config": config}]})
+    told = shell("run", "x.json", "--env-file", "production", status=1).stderr
+    assert "PathRefused" in told
+    assert "abc" not in told
+
+
 def test_a_run_writes_beside_its_definition_and_no_modules(shell):
     make_shop(shell.directory)
     shell.write("evil.json", {**WRITE_AND_RUN, "steps": WRITE_AND_RUN["steps"][:1]})

@@ -1,6 +1,7 @@
 """Which directories steps may be given, and what is kept from them in those that they have."""
 
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,17 @@ def test_a_root_from_which_python_imports_is_refused(root, monkeypatch, where):
     with pytest.raises(FileSettingsError):
         check_roots()
     assert names(root) == ["inner"]
+
+
+@pytest.mark.parametrize("where", [".", "shop"])
+def test_a_root_with_a_package_that_a_finder_of_its_own_has_found_is_refused(root, monkeypatch, where):
+    """As packages are found that are installed to be edited: their directory is on no path."""
+    package = types.ModuleType("edited_shop")
+    package.__path__ = [str(root / where)]
+    monkeypatch.setitem(sys.modules, "edited_shop", package)
+    assert "Python imports" in str(refusal(FileSettingsError, "write", "evil.py", content="x"))
+    package.__path__ = [str(root.parent / "beside")]
+    do("write", "a.txt", content="x")
 
 
 def test_the_working_directory_counts_where_python_imports_from_it(root, monkeypatch):

@@ -102,7 +102,21 @@ def _reason(root: str) -> str:
 
 def _code_places() -> Iterator[str]:
     """Where this process imports modules from; and where its programs are."""
-    for entry in dict.fromkeys(sys.path):
-        yield os.path.abspath(entry or os.curdir)  # noqa: PTH100 - zip files are among them
+    entries = [os.path.abspath(entry or os.curdir) for entry in dict.fromkeys(sys.path)]  # noqa: PTH100 - also zip files
+    yield from entries
+    # Packages that a finder of their own has found, such as those that are installed to be edited.
+    below = tuple(f"{entry.rstrip(os.sep)}{os.sep}" for entry in entries)
+    for name, module in list(sys.modules.items()):
+        if "." not in name:
+            found = (os.path.abspath(path) for path in _paths_of(module))  # noqa: PTH100 - as above
+            yield from (path for path in found if not path.startswith(below))
     yield os.path.dirname(os.path.abspath(sys.executable or sys.prefix))  # noqa: PTH100, PTH120
     yield sysconfig.get_path("scripts")
+
+
+def _paths_of(module: object) -> list[str]:
+    """The directories of a package; of another module none."""
+    try:
+        return [path for path in getattr(module, "__path__", ()) if isinstance(path, str)]
+    except Exception:  # modules may be objects of any kind
+        return []
