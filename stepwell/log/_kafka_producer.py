@@ -223,6 +223,9 @@ class Appender:
 
     @staticmethod
     async def _acknowledgement(producer: Any, builder: Any, topic: str, partition: int) -> int:
+        # The first answer to a client describes all topics, every later one those that it has asked for. Where one of
+        # those comes between the look at a topic and its sending, the topic's leader would never be known again.
+        producer.client.add_topic(topic)
         metadata = await (await producer.send_batch(builder, topic, partition=partition))
         return -1 if metadata is None else int(metadata.offset)
 

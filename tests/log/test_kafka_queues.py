@@ -10,7 +10,7 @@ import pytest
 from stepwell.log._kafka_exchange import Note, encode
 from stepwell.log._kafka_topics import HANDS
 from stepwell.log.kafka import KafkaLog
-from stepwell.log.port import COMMANDS, NewRecord, Outgoing
+from stepwell.log.port import COMMANDS, EVENTS, STARTS, NewRecord, Outgoing
 from tests.kafka_broker import settings_for
 from tests.patience import HANG
 from tests.workbench import until
@@ -28,6 +28,23 @@ async def opened(kafka_broker):
 
     yield open_one
     await asyncio.gather(*(log.close() for log in logs))
+
+
+async def test_an_append_finds_its_leader_though_an_answer_about_other_topics_came_between(opened, monkeypatch):
+    """A client knows the topics of its last question alone: one that it never asked for would be lost for ever."""
+    log = await opened()
+    producer, topic = log._appender._session.producer, log.topics.name(STARTS)
+    added = producer._message_accumulator.add_batch
+
+    async def add(*given):
+        done = await added(*given)
+        producer.client._topics.add(log.topics.name(EVENTS))  # so that the next question is not for all topics
+        del producer.client.cluster._partitions[topic]
+        return done
+
+    monkeypatch.setattr(producer._message_accumulator, "add_batch", add)
+    async with asyncio.timeout(HANG):
+        assert list(await log.append(STARTS, 0, [NewRecord("k", b"a")])) == [0]
 
 
 def records(count: int) -> list[NewRecord]:
