@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from stepwell.consumers.asking import ANSWER_TIMEOUT, Asking
 from stepwell.consumers.crew import Crew, live_crew
+from stepwell.consumers.failures import ReportedError
 from stepwell.consumers.refusals import Refusals
+from stepwell.consumers.results import plain
 from stepwell.consumers.subscriber import Answer
 from stepwell.core.requests import INACTIVE_VERSION
 from stepwell.errors import (
@@ -86,6 +88,14 @@ class Steering(Looking):
                 (``invalid_input``), or because the id is that of another instance (``instance_exists``).
             TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
         """
+        if if_exists not in ("refuse", "use"):
+            raise CommandRejectedError("invalid_command", f'if_exists is "refuse" or "use", not {if_exists!r:.100}')
+        try:
+            input = None if input is None else plain(input, "input")  # noqa: A001
+        except (TypeError, ReportedError) as error:
+            raise CommandRejectedError(
+                "invalid_command", str(error).replace("; return ", "; give "), instance_id=id or ""
+            ) from None
         run = await self._run(
             workflow, input, id, version, priority=priority, timeout_seconds=timeout_seconds, watch=watch
         )
@@ -97,13 +107,17 @@ class Steering(Looking):
         self,
         workflow: str,
         input: Any,  # noqa: A002
-        id: str | None,  # noqa: A002
+        id: Any,  # noqa: A002
         version: str | None,
         *,
         priority: int,
         timeout_seconds: float | None,
         watch: bool,
     ) -> Run:
+        if id is not None and (not isinstance(id, str) or not id):  # a new instance each time is not what is meant
+            raise CommandRejectedError(
+                "invalid_command", f"an id is a text of one character at least, not {id!r:.100}"
+            )
         if id is not None and not is_plain(id) and not await self._exists(id):  # before it is in the log
             raise CommandRejectedError("invalid_command", f"the id {NOT_PLAIN}", instance_id=visible(id[:200]))
         while True:

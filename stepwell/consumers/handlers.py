@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from stepwell.consumers import settings
 from stepwell.consumers.context import StepContext
 from stepwell.consumers.importing import import_function, may_be_imported
 from stepwell.consumers.input_types import check_type, convert, is_structured
@@ -123,7 +124,7 @@ class Handlers:
         *,
         installed: bool = True,
     ) -> None:
-        self.prefixes = tuple(prefixes or ())
+        self.prefixes = settings.listed(prefixes or ())
         self.strict = prefixes is None
         self._with_installed = installed
         self._registered: dict[str, Handler] = {}

@@ -56,7 +56,7 @@ class LocalRuntime:
         self._log = log
         self.handlers = Handlers(prefixes, builtin)
         self.handlers.update(handlers)
-        self._queues = tuple(dict.fromkeys((*queues, *self.handlers.agents())))
+        self._queues = tuple(dict.fromkeys((*settings.listed(queues), *self.handlers.agents())))
         self._concurrency = (concurrency or settings.concurrency()) if worker else 0
         self._only = only
         self._hand_back = hand_back

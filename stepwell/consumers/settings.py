@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from stepwell.errors import StepwellError
@@ -13,6 +14,13 @@ _LONGEST_HEARTBEAT: Final = 3600.0
 DEFAULT_CONCURRENCY: Final = 64
 MAX_DELIVERIES: Final = "STEPWELL_MAX_DELIVERIES"
 DEFAULT_MAX_DELIVERIES: Final = 5
+
+
+def listed(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Names of queues or modules; a text names one, or several between commas, as in the terminal."""
+    if isinstance(names, str):
+        return tuple(name for part in names.split(",") if (name := part.strip()))
+    return tuple(names)
 
 
 def concurrency() -> int:

@@ -77,7 +77,7 @@ class Worker:
         self._max_deliveries = max_deliveries or settings.max_deliveries()
         self._log = log
         self._handlers = handlers
-        self._queues = tuple(queues)
+        self._queues = settings.listed(queues)
         self.concurrency = concurrency or settings.concurrency()
         self._only = only
         self._hand_back = hand_back

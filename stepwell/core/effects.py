@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from stepwell.core.gates import end_id_of
 from stepwell.core.load import runs_of
 from stepwell.core.retry import STEP_TIMEOUT
 from stepwell.core.state import QUARANTINED, UNDER_WAY, InstanceState, StepState, WorkflowStatus
@@ -110,7 +111,7 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
     children = [before.steps[step_id].child for step_id in dict.fromkeys(let_go) if step_id in before.steps]
     reason = f"{before.id} no longer waits for it"
     return [
-        CancelWorkflow(child.child_id, reason=reason, command_id=f"{child.child_id}:end")
+        CancelWorkflow(child.child_id, reason=reason, command_id=end_id_of(child.child_id))
         for child in children
         if child is not None and child.run not in told and not _waits_for(after, child.step_id, child.run)
     ]

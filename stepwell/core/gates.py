@@ -98,3 +98,8 @@ def child_id_of(instance_id: str, step_id: str, run: int) -> str:
         return named
     digest = hashlib.sha256(named.encode()).hexdigest()[:_DIGITS]
     return f"{instance_id[: LONGEST_ID - _DIGITS - 1]}.{digest}"
+
+
+def end_id_of(child_id: str) -> str:
+    """The id of the command by which a parent says that it waits for a child no longer."""
+    return f"{child_id}:end"

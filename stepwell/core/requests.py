@@ -8,6 +8,7 @@ from typing import Any, Final
 from stepwell.core.answers import ALREADY_FINISHED, note, reject
 from stepwell.core.decision import START_OF_HISTORY, Decision
 from stepwell.core.ending import end_cancelled
+from stepwell.core.gates import end_id_of
 from stepwell.core.outcomes import NO_HANDLER
 from stepwell.core.people import was_not_let_through
 from stepwell.core.plan import Plan
@@ -129,10 +130,14 @@ def _too_long(decision: Decision, command: CancelWorkflow | PauseWorkflow) -> bo
 
 
 def cancel(decision: Decision, command: CancelWorkflow) -> None:
-    """End an instance."""
+    """End an instance. A parent that waits no longer does not cut short what ends by itself once it is undone."""
     if _too_long(decision, command):
         return
-    if decision.state is not None:
+    state = decision.state
+    undone = None if state is None else state.rollback
+    if undone is not None and undone.then == "fail" and command.command_id == end_id_of(command.instance_id):
+        note(decision, command, "it is being undone, and ends after that")
+    elif state is not None:
         end_cancelled(decision, command.reason, command.command_id)
         settle_up(decision)
     else:

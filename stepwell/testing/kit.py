@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from stepwell.client import Client
+from stepwell.consumers import settings
 from stepwell.consumers.builtin import BUILTIN
 from stepwell.consumers.engine import Engine
 from stepwell.consumers.handlers import Handlers, registered
@@ -54,7 +55,7 @@ class World:
     def __init__(
         self, storage: SimulatedStorage, client: Client, handlers: Handlers, queues: Iterable[str] = ("default",)
     ) -> None:
-        self._queues = tuple(queues)
+        self._queues = settings.listed(queues)
         self.client = client
         self.crashes = 0
         self._storage = storage

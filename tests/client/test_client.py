@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections import Counter
 
+import pydantic
 import pytest
 from msgspec.structs import replace
 
 from stepwell.connecting import connect
 from stepwell.consumers.engine import Engine
+from stepwell.consumers.handlers import Handlers
 from stepwell.errors import (
     CommandRejectedError,
     DefinitionConflictError,
@@ -320,7 +322,55 @@ async def test_an_embedded_connection_needs_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), {"a": [None, float("inf")]}, {"a": {"b": -float("inf")}}])
 async def test_an_input_with_a_number_that_json_cannot_hold_is_refused_and_not_made_null(client, value):
-    with pytest.raises(CommandRejectedError, match=r"input.*: is NaN or infinity, which JSON cannot hold"):
+    with pytest.raises(CommandRejectedError, match=r"input.* is -?(nan|inf), which JSON has no number for"):
         await client.start("w", value, id="odd")
     with pytest.raises(UnknownInstanceError):
         await client.get("odd")
+
+
+class Opaque:
+    pass
+
+
+class Order(pydantic.BaseModel):
+    n: int
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"a": [Opaque()]}, "input.a[0] is a tests.client.test_client.Opaque, which is no JSON"),
+        ({1: "a", "1": "b"}, "input has two keys that are both"),
+        ({"a": 10**5_000}, "input.a is a whole number of too many digits"),
+        ({"a": "caf\udce9"}, "input.a holds half of a character"),
+    ],
+    ids=["object", "keys", "digits", "surrogate"],
+)
+async def test_an_input_that_json_cannot_hold_is_refused_as_a_result_would_be(client, value, said):
+    with pytest.raises(CommandRejectedError) as refused:
+        await client.start("w", value, id="odd")
+    assert refused.value.message.startswith(said)
+
+
+async def test_an_input_may_be_whatever_a_result_may_be(client):
+    run = await client.start("w", Order(n=2), id="typed")
+    assert (await run.result(timeout=HANG)).output == 4
+    assert (await client.start("w", Order(n=2), id="typed")).existed
+
+
+@pytest.mark.parametrize(
+    "options", [{"id": ""}, {"id": 5}, {"id": "one", "if_exists": "replace"}], ids=["empty", "number", "if_exists"]
+)
+async def test_an_id_and_what_to_do_about_it_are_never_guessed(client, options):
+    """An empty id would be another instance each time, as without one."""
+    with pytest.raises(CommandRejectedError):
+        await client.start("w", {"n": 1}, **options)
+
+
+@pytest.mark.parametrize("queues", ["default", " default, other ", ["default"]], ids=str)
+async def test_a_text_names_a_queue_or_several_and_not_its_letters(tmp_path, queues):
+    url = f"file:{tmp_path}/log.db?synchronous=normal"
+    async with connect(url, handlers=handlers_of(work=work), queues=queues) as client:
+        await client.register(CHAIN)
+        assert (await (await client.start("w", {"n": 1})).result(timeout=HANG)).output == 3
+    assert Handlers("shop, billing.steps").prefixes == ("shop", "billing.steps")

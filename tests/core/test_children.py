@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.schemas.commands import CancelWorkflow, ChildEnded, ResumeWorkflow, RollbackWorkflow, StartWorkflow
+from stepwell.schemas.definitions import Compensation
 from stepwell.schemas.events import ErrorInfo
 from stepwell.schemas.waiting import LONGEST_ID, ChildRequested, Parent
 from tests.core.build import started, statuses, step
@@ -140,6 +141,44 @@ def test_a_child_that_cannot_be_started_tells_that():
     engine = Engine(started(step("a")).plan.definition)
     decision = engine.send(StartWorkflow("i", workflow="other", command_id="c", parent=PARENT))
     assert decision.events[0].parent == PARENT
+
+
+def undone(then_fails):
+    """A child whose steps are being undone, because one failed or because somebody asked for it."""
+    engine = Engine(
+        started(
+            step("a", compensate=Compensation("undo")),
+            step("b", "a", on_failure="rollback" if then_fails else "fail"),
+        ).plan.definition
+    )
+    engine.start(parent=PARENT)
+    engine.complete("a")
+    if then_fails:
+        engine.fail("b", "Boom", "no")
+    else:
+        engine.send(RollbackWorkflow("i", to="start"))
+    return engine
+
+
+def test_a_parent_that_no_longer_waits_does_not_cut_short_what_is_undone():
+    engine = undone(then_fails=True)
+    decision = engine.send(CancelWorkflow("i", "p no longer waits for it", command_id="i:end"))
+    assert decision.events[0].message == "it is being undone, and ends after that"
+    engine.complete("a")
+    assert engine.told[-1].status == "failed"
+    assert engine.told[-1].error.type == "Boom"
+
+
+def test_who_cancels_what_is_undone_ends_it():
+    engine = undone(then_fails=True)
+    engine.send(CancelWorkflow("i", command_id="c"))
+    assert engine.told[-1].status == "cancelled"
+
+
+def test_a_parent_that_no_longer_waits_ends_what_would_begin_anew():
+    engine = undone(then_fails=False)
+    engine.send(CancelWorkflow("i", "p no longer waits for it", command_id="i:end"))
+    assert engine.told[-1].status == "cancelled"
 
 
 def test_an_instance_of_somebody_else_is_no_child():
