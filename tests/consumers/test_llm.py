@@ -216,6 +216,9 @@ async def test_the_key_is_in_no_error_and_no_answer(service):
     await failure(HTTPStatusError, prompt="?")
     service.answers[CHAT] = completion(f"Your key is {KEY}.")
     assert (await ask(prompt="?"))["response"] == "Your key is ***."
+    spelt = "".join(f"\\u{ord(sign):04x}" for sign in KEY)  # as JSON may write any character
+    service.answers[CHAT] = completion(f'{{"key": "{spelt}"}}')
+    assert (await ask(prompt="?", schema={"type": "object"}))["response"] == {"key": "***"}
     for answer in (json_of({"error": KEY}), Answer(body=KEY.encode())):
         service.answers[CHAT] = answer
         assert "***" in str(await failure(LLMAnswerError, prompt="?"))

@@ -39,7 +39,7 @@ from stepwell.consumers.builtin._settings import Settings
 from stepwell.consumers.builtin._validation import schema_check
 from stepwell.consumers.builtin.addresses import AllowList
 from stepwell.consumers.builtin.http import send
-from stepwell.consumers.builtin.secrets import forms_of
+from stepwell.consumers.builtin.secrets import Hider, forms_of
 from stepwell.consumers.context import StepContext
 from stepwell.core.meter import Meter
 from stepwell.core.values import kind, plain, shorten
@@ -220,9 +220,9 @@ def _messages(settings: Settings, data: Any) -> list[dict[str, str]]:
 # -- Reading --
 
 
-def _hidden(call: Call, text: str) -> str:
-    """A text that does not quote the key. What is shorter ("none") stands in for one, and is no secret."""
-    return call.hide(text) if min(map(len, call.secrets), default=0) >= _SHORTEST_KEY else text
+def _hidden(call: Call, value: Any) -> Any:
+    """A text, or other JSON, that does not quote the key. What is shorter ("none") stands in for one, and is no secret."""
+    return Hider(call.secrets).value(value) if min(map(len, call.secrets), default=0) >= _SHORTEST_KEY else value
 
 
 def _decoded(call: Call, text: str) -> Any:
@@ -279,7 +279,7 @@ def _structured(call: Call, result: Mapping[str, Any]) -> Any:
     text = result["response"]
     fenced = _FENCE.fullmatch(text.strip())
     try:
-        return plain(msgspec.json.decode(fenced[1] if fenced else text))
+        return _hidden(call, plain(msgspec.json.decode(fenced[1] if fenced else text)))
     except ExpressionError as error:
         raise LLMAnswerError(f"{call}: the answer is of no use: {error.message}") from None
     except (msgspec.DecodeError, RecursionError) as error:
