@@ -221,7 +221,7 @@ def _messages(settings: Settings, data: Any) -> list[dict[str, str]]:
 
 
 def _hidden(call: Call, value: Any) -> Any:
-    """A text, or other JSON, that does not quote the key. What is shorter ("none") stands in for one, and is no secret."""
+    """JSON that does not quote the key. What is shorter ("none") stands in for one, and is no secret."""
     return Hider(call.secrets).value(value) if min(map(len, call.secrets), default=0) >= _SHORTEST_KEY else value
 
 
