@@ -317,18 +317,22 @@ def _target(state: InstanceState, plan: Plan | None, to: int | str | None) -> tu
     """The sequence that a rollback means, or what is wrong with it.
 
     A text is a name before it is a word or a number: also where the step or checkpoint of that name was not reached
-    yet, for whoever writes it means that one. A number is always an event.
+    yet, for whoever writes it means that one. What is a checkpoint and another step's id is refused where these are
+    two points: either might undo more than was meant. A number is always an event.
     """
     if isinstance(to, str):
         settled = {step_id: step.settled for step_id, step in state.steps.items() if step.settled}
         if to in state.checkpoints:
-            return state.checkpoints[to], ""
+            at, step_at = state.checkpoints[to], settled.get(to, 0)
+            if step_at and step_at != at:
+                return 0, f'"{to}" is a checkpoint (event {at}) and a step (event {step_at}); name the event'
+            return at, ""
         if to in settled:
             return settled[to], ""
         named = plan is not None and to in plan.names
         if named or not (to in ("start", "latest") or (to.isdecimal() and len(to) < 19)):  # no sequence is longer
             names = sorted({*state.checkpoints, *settled})
-            there_are = f"; there are {', '.join([*names[:_MOST_POINTS], 'latest', 'start'])}"
+            there_are = f"; there are {', '.join(dict.fromkeys([*names[:_MOST_POINTS], 'latest', 'start']))}"
             if named:
                 return 0, f'"{to}" has not been reached{there_are}'
             return 0, f'no checkpoint or settled step is called "{to}"{suggest(to, names) or there_are}'

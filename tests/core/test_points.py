@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.schemas.commands import RollbackWorkflow
+from stepwell.schemas.commands import ResumeWorkflow, RollbackWorkflow
 from stepwell.schemas.events import RollbackStarted
 from tests.core.build import in_hand, started, step
 
@@ -53,6 +53,25 @@ def test_a_name_that_was_not_reached_yet_is_refused_and_never_taken_for_a_word(w
     decision = back(engine, word)
     assert decision.events[0].code == "unknown_checkpoint"
     assert decision.events[0].message == f'"{word}" has not been reached; there are a, b, latest, start'
+
+
+def test_a_name_that_is_a_checkpoint_and_another_steps_id_is_refused_and_never_guessed():
+    engine = started(step("a", checkpoint="b"), step("b", "a"), step("c", "b"), step("d", "c"))
+    engine.complete("a")
+    back(engine, "b", pause=True)
+    assert target(engine) == engine.latest.checkpoints["b"]  # the step has not been reached: there is one point only
+    engine.send(ResumeWorkflow(engine.id))
+    engine.complete("b")
+    engine.complete("c")
+    state = engine.latest
+    decision = back(engine, "b")
+    at = (state.checkpoints["b"], state.steps["b"].settled)
+    assert (
+        decision.events[0].message
+        == f'"b" is a checkpoint (event {at[0]}) and a step (event {at[1]}); name the event'
+    )
+    back(engine, at[1])
+    assert target(engine) == at[1]
 
 
 def test_an_event_is_written_so_that_it_cannot_be_a_name():
