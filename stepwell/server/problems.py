@@ -214,6 +214,10 @@ def _of_status(status: HTTPStatus, error: StepwellError) -> Problem:
     )
 
 
+_NO_BODY: Final = "'data'"  # Litestar's words: what our handlers call a body is not there
+_MISSING_BODY: Final = {"key": "body", "message": "is empty"}
+
+
 def _of_litestar(error: HTTPException) -> Problem:
     status = HTTPStatus(error.status_code)
     detail = visible(error.detail)[:2000]
@@ -222,6 +226,7 @@ def _of_litestar(error: HTTPException) -> Problem:
         found = (
             [item for item in error.extra or () if isinstance(item, dict)] if isinstance(error.extra, list) else []
         )
+        found = [_MISSING_BODY if item.get("message") == _NO_BODY else item for item in found]
         reasons = [f"{item['key']}: {item['message']}" if item.get("key") else str(item.get("message", ""))
                    for item in found]  # fmt: skip
         reasons = [visible(reason)[:500] for reason in reasons[:MOST_SHOWN]]
