@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from litestar.params import QueryParameter
 
 from stepwell.errors import visible
-from stepwell.projections.filters import FilterError
+from stepwell.projections.filters import LEAST_TEXT, FilterError
 from stepwell.schemas.json_text import JsonError, value_of
 from stepwell.server.problems import RefusedError
 from stepwell.server.reading import FIELDS
@@ -37,6 +37,11 @@ def time_parameter(description: str) -> Any:
 def text_parameter(description: str) -> Any:
     """A parameter that is a text."""
     return QueryParameter(max_length=_LONGEST, description=description)
+
+
+def part_parameter(description: str) -> Any:
+    """A parameter that is looked for within texts: without NUL, at which SQLite takes a text to end."""
+    return QueryParameter(min_length=LEAST_TEXT, max_length=1_000, pattern="^[^\\x00]*$", description=description)
 
 
 Time = str | None

@@ -20,6 +20,7 @@ from stepwell.server.filtering import (
     Text,
     Time,
     fields_of,
+    part_parameter,
     text_parameter,
     time_of,
     time_parameter,
@@ -62,9 +63,7 @@ async def list_instances(
     finished_before: Annotated[Time, time_parameter("Finished earlier.")] = None,
     priority_min: Annotated[int | None, QueryParameter(ge=0, le=100, description="At least.")] = None,
     priority_max: Annotated[int | None, QueryParameter(ge=0, le=100, description="At most.")] = None,
-    error: Annotated[
-        Text, QueryParameter(min_length=3, max_length=1_000, description="A text in any error that it has had.")
-    ] = None,
+    error: Annotated[Text, part_parameter("A text in any error that it has had.")] = None,
     parent: Annotated[Text, text_parameter("Id of the instance that has started it.")] = None,
     order: Annotated[
         Order, QueryParameter(description="With a minus, the latest or largest comes first.")

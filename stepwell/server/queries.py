@@ -25,6 +25,7 @@ from stepwell.server.filtering import (
     Limit,
     Text,
     Time,
+    part_parameter,
     text_parameter,
     time_of,
     time_parameter,
@@ -205,7 +206,7 @@ async def _hours(views: Views, hours: int | None, workflow: str | None = None) -
 async def list_errors(
     views: NamedDependency[Views],
     instance_id: Annotated[Text, text_parameter("Only of this instance.")] = None,
-    text: Annotated[Text, QueryParameter(min_length=3, max_length=1_000, description="A text in them.")] = None,
+    text: Annotated[Text, part_parameter("A text in them.")] = None,
     limit: Limit = 50,
 ) -> ErrorList:
     """The last errors of steps and workflows."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -275,3 +276,14 @@ async def test_many_readers_at_once_all_see_what_they_wait_for(http):
         assert f"i{number}" in ids(page)
 
     await asyncio.gather(*map(one, range(50)))
+
+
+@pytest.mark.parametrize("route", ["/v1/errors?text", "/v1/instances?error"])
+async def test_a_text_that_no_error_can_hold_is_refused_as_the_description_says(http, route):
+    assert (await http.get(f"{route}=a%00bc")).status_code == 400
+    path, _, name = route.partition("?")
+    described = (await http.get("/openapi.json")).json()["paths"][path]["get"]["parameters"]
+    (schema,) = (one["schema"] for one in described if one["name"] == name)
+    told = next(one for one in schema.get("oneOf", schema.get("anyOf", [schema])) if one.get("type") == "string")
+    assert not re.search(told["pattern"], "a\0bc")
+    assert re.search(told["pattern"], "a\nbc")
