@@ -18,14 +18,14 @@ from uuid import uuid4
 
 import stepwell
 from benchmarks.common import chain, must
-from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.takeover import take_over
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.takeover import take_over
+from stepwell.consumers.registry.definitions import Definitions
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import STARTS, WORKERS, NewRecord
 from stepwell.log.urls import open_log
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import StartWorkflow
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import StartWorkflow
 
 
 def fresh(url: str) -> str:

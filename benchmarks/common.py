@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import stepwell
-from stepwell.consumers.handlers import Handlers
+from stepwell.consumers.worker.handlers import Handlers
 
 NOOP = "benchmarks.common.noop"  # by dotted path, so that workers in processes of their own find it too
 

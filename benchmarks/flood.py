@@ -15,12 +15,12 @@ from typing import Any
 import stepwell
 from benchmarks.common import NOOP, chain, must, noop, rss_mb
 from benchmarks.volume import refold
-from stepwell.consumers.handlers import Handlers
+from stepwell.consumers.worker.handlers import Handlers
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import STARTS, NewRecord
 from stepwell.log.urls import open_log
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import StartWorkflow
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import StartWorkflow
 
 _BATCH = 2_000
 

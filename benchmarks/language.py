@@ -12,10 +12,10 @@ from typing import Any, Final
 import yaml
 
 from benchmarks.common import must
-from stepwell.core.expressions import compile_expression
-from stepwell.core.plan import compile_plan
-from stepwell.core.templates import compile_template
-from stepwell.schemas.load import load_definition
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.expressions.templates import compile_template
+from stepwell.core.plan.compile import compile_plan
+from stepwell.schemas.definitions.load import load_definition
 
 _LAYER: Final = 100
 

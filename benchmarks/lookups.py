@@ -13,8 +13,8 @@ from stepwell.projections.filters import InstanceFilter
 from stepwell.projections.folding import Changes, Tracked, project
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, Store
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import (
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import (
     EVENTS_VERSION,
     ErrorInfo,
     Event,

@@ -8,13 +8,13 @@ from typing import Any
 
 import stepwell
 from benchmarks.common import NOOP, chain, must, noop
-from stepwell.consumers.handlers import Handlers
-from stepwell.consumers.reading import EventReader
+from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.worker.handlers import Handlers
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS, STARTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import StartWorkflow
-from stepwell.schemas.events import WorkflowStarted
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import StartWorkflow
+from stepwell.schemas.records.events import WorkflowStarted
 
 
 async def priority(url: str, low: int = 9_000) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import stepwell
 from benchmarks.common import must
-from stepwell.consumers.handlers import Handlers
+from stepwell.consumers.worker.handlers import Handlers
 
 INSTANCES, STEPS, SLEEP = 200, 5, 0.05
 _NAP = {

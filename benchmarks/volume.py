@@ -12,16 +12,16 @@ from typing import Any
 import stepwell
 from benchmarks.common import HANDLERS, chain, must, rss_mb
 from benchmarks.pace import w1
-from stepwell.consumers.histories import accepted_of
-from stepwell.consumers.reading import EventReader
-from stepwell.core.acceptance import CLAIM, KIND, TRANSITION, Stamp, read_stamp, stamp_headers
-from stepwell.core.partition import PartitionState, follow
+from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.histories import accepted_of
+from stepwell.core.fold.acceptance import CLAIM, KIND, TRANSITION, Stamp, read_stamp, stamp_headers
+from stepwell.core.fold.partition import PartitionState, follow
 from stepwell.log.port import EVENTS, Log, NewRecord
 from stepwell.log.urls import open_log
 from stepwell.projections.projector import Projector
 from stepwell.projections.store import Store
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import EVENTS_VERSION, PartitionOwned
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import EVENTS_VERSION, PartitionOwned
 
 _BATCH = 5_000
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from stepwell.archiving.reading import Archive
     from stepwell.builder import StepFunction, Workflow, expression, on_error, step, unless, when, workflow
     from stepwell.client import Client
-    from stepwell.connecting import connect
-    from stepwell.consumers.context import StepContext
-    from stepwell.consumers.handlers import Handlers, handler, step_type
-    from stepwell.consumers.histories import EventRecord
-    from stepwell.consumers.subscriptions import Subscription
-    from stepwell.consumers.views import InstanceView, StepView
+    from stepwell.client.connect import connect
+    from stepwell.client.run import Run, Steered
+    from stepwell.consumers.reading.histories import EventRecord
+    from stepwell.consumers.reading.subscriptions import Subscription
+    from stepwell.consumers.reading.views import InstanceView, StepView
+    from stepwell.consumers.worker.context import StepContext
+    from stepwell.consumers.worker.handlers import Handlers, handler, step_type
     from stepwell.errors import (
         ArchiveDamagedError,
         ArchiveError,
@@ -68,9 +69,8 @@ if TYPE_CHECKING:
         UnknownWorkflowError,
         WorkflowFailedError,
     )
-    from stepwell.run import Run, Steered
-    from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step
-    from stepwell.schemas.dump import to_yaml
+    from stepwell.schemas.definitions.dump import to_yaml
+    from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step
 
 __version__ = "0.1.0"
 
@@ -147,16 +147,16 @@ __all__ = [
 _HOMES = {
     "stepwell.archiving.reading": ("Archive",),
     "stepwell.builder": ("StepFunction", "Workflow", "expression", "on_error", "step", "unless", "when", "workflow"),
-    "stepwell.schemas.dump": ("to_yaml",),
+    "stepwell.schemas.definitions.dump": ("to_yaml",),
     "stepwell.client": ("Client",),
-    "stepwell.connecting": ("connect",),
-    "stepwell.consumers.histories": ("EventRecord",),
-    "stepwell.run": ("Run", "Steered"),
-    "stepwell.consumers.context": ("StepContext",),
-    "stepwell.consumers.handlers": ("Handlers", "handler", "step_type"),
-    "stepwell.consumers.subscriptions": ("Subscription",),
-    "stepwell.consumers.views": ("InstanceView", "StepView"),
-    "stepwell.schemas.definitions": ("Compensation", "Definition", "ErrorHandler", "Retry", "Step"),
+    "stepwell.client.connect": ("connect",),
+    "stepwell.consumers.reading.histories": ("EventRecord",),
+    "stepwell.client.run": ("Run", "Steered"),
+    "stepwell.consumers.worker.context": ("StepContext",),
+    "stepwell.consumers.worker.handlers": ("Handlers", "handler", "step_type"),
+    "stepwell.consumers.reading.subscriptions": ("Subscription",),
+    "stepwell.consumers.reading.views": ("InstanceView", "StepView"),
+    "stepwell.schemas.definitions.model": ("Compensation", "Definition", "ErrorHandler", "Retry", "Step"),
 }
 
 

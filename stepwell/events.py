@@ -3,7 +3,7 @@
 ``event.event`` of an ``EventRecord`` is one of these: ``isinstance(record.event, stepwell.events.StepFailed)``.
 """
 
-from stepwell.schemas.events import (
+from stepwell.schemas.records.events import (
     CommandNoted,
     CommandRejected,
     ErrorInfo,
@@ -32,7 +32,7 @@ from stepwell.schemas.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
-from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
+from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 __all__ = [
     "ApprovalDecided", "ApprovalRequired", "ChildRequested", "CommandNoted", "CommandRejected", "ErrorInfo", "Event",

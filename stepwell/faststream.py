@@ -23,14 +23,14 @@ import msgspec
 
 from stepwell.errors import StepwellError
 from stepwell.log.port import FEED
-from stepwell.schemas.events import Event
-from stepwell.schemas.feed import FeedHead, FeedPosition, event_type, feed_headers, feed_source, feed_value
+from stepwell.schemas.records.events import Event
+from stepwell.schemas.records.feed import FeedHead, FeedPosition, event_type, feed_headers, feed_source, feed_value
 
 try:
     from faststream import AckPolicy, BaseMiddleware, ContextRepo
     from faststream.kafka import KafkaMessage, KafkaRouter, Topic
 
-    from stepwell.consumers.feed_application import FeedApplication
+    from stepwell.consumers.outbound.feed_application import FeedApplication
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"stepwell.faststream needs {error.name}, which is not installed: pip install 'stepwell[faststream]'",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from stepwell.errors import StepwellError
-from stepwell.telling import Logger
+from stepwell.logs import Logger
 
 GROUP: Final = "STEPWELL_FILE_GROUP"
 """The environment variable that names a group, by its name or number, whose members may read and write them, too."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from stepwell.builder.recording import OPTIONS, StepOptions, needed
 from stepwell.builder.references import source_of
-from stepwell.consumers.parameters import refuse_unknown
+from stepwell.consumers.worker.parameters import refuse_unknown
 
 
 class HttpAnswer(Struct, frozen=True):

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from tests.kafka_broker import end_shared_broker, shared_broker
 
 # How long an example takes says more of the machine than of what is tested.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from stepwell.log._kafka_settings import KafkaSettings
+from stepwell.log.kafka.settings import KafkaSettings
 from tests.patience import HANG
 
 SCRIPT = Path(__file__).parent.parent / "deploy" / "kafka"

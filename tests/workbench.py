@@ -9,25 +9,25 @@ import json
 import time
 from collections import Counter
 
-from stepwell.client import Client
-from stepwell.consumers.admission import Admission
-from stepwell.consumers.builtin import BUILTIN
-from stepwell.consumers.clock import Clock
-from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.handlers import Handlers
-from stepwell.consumers.owner import PartitionOwner
-from stepwell.consumers.reading import EventReader
-from stepwell.consumers.takeover import load_snapshot
-from stepwell.consumers.worker import Worker
-from stepwell.core.acceptance import read_stamp
-from stepwell.core.partition import PartitionState, follow
-from stepwell.core.snapshots import encode_partition
+from stepwell.client.client import Client
+from stepwell.consumers.engine.admission import Admission
+from stepwell.consumers.engine.clock import Clock
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.owner import PartitionOwner
+from stepwell.consumers.engine.takeover import load_snapshot
+from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.registry.definitions import Definitions
+from stepwell.consumers.worker.builtin import BUILTIN
+from stepwell.consumers.worker.handlers import Handlers
+from stepwell.consumers.worker.worker import Worker
+from stepwell.core.fold.acceptance import read_stamp
+from stepwell.core.fold.partition import PartitionState, follow
+from stepwell.core.fold.snapshots import encode_partition
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, EVENTS, STARTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import StartWorkflow
-from stepwell.schemas.events import StepReady
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import StartWorkflow
+from stepwell.schemas.records.events import StepReady
 from tests.patience import HANG
 
 

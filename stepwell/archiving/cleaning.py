@@ -21,8 +21,8 @@ from stepwell.archiving.planning import HeldBack, PartitionPlan, needed_by_names
 from stepwell.archiving.reading import Archive
 from stepwell.archiving.space import checkpoint, give_back, log_size, size_of
 from stepwell.archiving.writing import write_archive
-from stepwell.consumers.cleanups import Cleanups
-from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.reading.cleanups import Cleanups
+from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import ArchiveError, RecordTooLargeError, StepwellError
 from stepwell.log.port import CONTROL, EVENTS, Log
 from stepwell.projections.cleaning import began_before, counted, kept, place_of
@@ -30,8 +30,8 @@ from stepwell.projections.models import ReadModels
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import ReadModelsError, proof_of
 from stepwell.projections.tables import OFFSETS
-from stepwell.schemas.cleanups import CleanedUp
-from stepwell.schemas.sender import NOBODY, Sender
+from stepwell.schemas.records.cleanups import CleanedUp
+from stepwell.schemas.records.sender import NOBODY, Sender
 
 _ROUND: Final = 1_000  # instances of one round: a transaction of the read models, of some tenths of a second
 _PAGE: Final = 2_000  # rows

@@ -11,17 +11,17 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from stepwell.consumers.bookmarks import Bookmarks
-from stepwell.consumers.cleanups import Cleanups
-from stepwell.consumers.feed import newest_published
-from stepwell.consumers.reading import EventReader
+from stepwell.consumers.outbound.feed import newest_published
+from stepwell.consumers.reading.bookmarks import Bookmarks
+from stepwell.consumers.reading.cleanups import Cleanups
+from stepwell.consumers.reading.events import EventReader
 from stepwell.errors import PositionError
 from stepwell.log.port import EVENTS, Log
 from stepwell.projections.cleaning import place_of
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import proof_of
 from stepwell.projections.tables import OFFSETS
-from stepwell.schemas.positions import read_position
+from stepwell.schemas.records.positions import read_position
 
 Holder = Literal["instance", "snapshot", "subscription", "feed"]
 

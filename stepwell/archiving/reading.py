@@ -24,11 +24,11 @@ from stepwell.archiving.format import (
     decode_line,
     opening,
 )
-from stepwell.consumers.histories import EventRecord, event_records, time_of
-from stepwell.consumers.views import InstanceView, view
-from stepwell.core.evolve import fold
-from stepwell.core.plan import Plan, compile_plan
-from stepwell.core.state import InstanceState, decode_instance
+from stepwell.consumers.reading.histories import EventRecord, event_records, time_of
+from stepwell.consumers.reading.views import InstanceView, view
+from stepwell.core.fold.evolve import fold
+from stepwell.core.fold.state import InstanceState, decode_instance
+from stepwell.core.plan.compile import Plan, compile_plan
 from stepwell.errors import (
     ArchiveDamagedError,
     ArchiveError,
@@ -36,10 +36,10 @@ from stepwell.errors import (
     DefinitionError,
     UnknownInstanceError,
 )
-from stepwell.schemas.codec import decode_transition
-from stepwell.schemas.definitions import Definition, decode_definition
-from stepwell.schemas.events import Transition
-from stepwell.schemas.pins import ByHash
+from stepwell.schemas.definitions.model import Definition, decode_definition
+from stepwell.schemas.records.codec import decode_transition
+from stepwell.schemas.records.events import Transition
+from stepwell.schemas.records.pins import ByHash
 
 
 class ArchivedTransition(NamedTuple):

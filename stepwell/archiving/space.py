@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import Log
 
 

@@ -33,7 +33,7 @@ from stepwell.archiving.format import (
     encode_line,
     raw,
 )
-from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import ArchiveError
 from stepwell.log.port import Log
 from stepwell.log.urls import place_of_log
@@ -43,7 +43,7 @@ from stepwell.projections.cleaning import place_of
 from stepwell.projections.queries import Queries
 from stepwell.projections.rows import InstanceRow
 from stepwell.projections.tables import OFFSET_BITS, OFFSETS
-from stepwell.schemas.definitions import Definition, encode_definition
+from stepwell.schemas.definitions.model import Definition, encode_definition
 
 if sys.platform != "win32":
     import fcntl

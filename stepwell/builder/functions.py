@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from stepwell.builder.recording import OPTIONS, StepOptions, recorder
-from stepwell.consumers.context import StepContext
-from stepwell.consumers.handlers import registered
-from stepwell.consumers.parameters import Parameters, refuse_no_function, refuse_unknown
-from stepwell.consumers.signatures import readable_hints
+from stepwell.consumers.worker.context import StepContext
+from stepwell.consumers.worker.handlers import registered
+from stepwell.consumers.worker.parameters import Parameters, refuse_no_function, refuse_unknown
+from stepwell.consumers.worker.signatures import readable_hints
 from stepwell.errors import BuildError
 
 P = ParamSpec("P")

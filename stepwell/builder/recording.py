@@ -10,9 +10,9 @@ from typing import Any, Final, TypedDict
 import msgspec
 
 from stepwell.builder.references import Reference, plain, source_of
-from stepwell.core.templates import compile_template
+from stepwell.core.expressions.templates import compile_template
 from stepwell.errors import BuildError, ExpressionError
-from stepwell.schemas.definitions import AfterHandler, Compensation, Mode, OnFailure, Retry, WhenSkipped
+from stepwell.schemas.definitions.model import AfterHandler, Compensation, Mode, OnFailure, Retry, WhenSkipped
 
 
 class StepOptions(TypedDict, total=False):

@@ -22,9 +22,9 @@ from typing import Any, Final, NoReturn, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from stepwell.core.suggestions import suggest
 from stepwell.errors import BuildError
-from stepwell.schemas.bounds import not_finite
+from stepwell.schemas.definitions.bounds import not_finite
+from stepwell.suggest import suggest
 
 _PATH: Final = re.compile(r"[A-Za-z_][\w.]*\Z")
 _INPUT: Final = re.compile(r"\(*input\b")

@@ -13,12 +13,12 @@ import msgspec
 from stepwell.builder.functions import is_coroutine_function
 from stepwell.builder.recording import Recorder, recorder
 from stepwell.builder.references import Reference, is_plain_value, literal, plain
-from stepwell.consumers.parameters import refuse_no_function, refuse_unknown
-from stepwell.consumers.signatures import readable_hints
+from stepwell.consumers.worker.parameters import refuse_no_function, refuse_unknown
+from stepwell.consumers.worker.signatures import readable_hints
 from stepwell.errors import BuildError, StepwellError
-from stepwell.schemas.definitions import Definition, WhenSkipped
-from stepwell.schemas.dump import to_yaml
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.definitions.dump import to_yaml
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.model import Definition, WhenSkipped
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.errors import visible
 
 if TYPE_CHECKING:
-    from stepwell.consumers.views import InstanceView, StepView
-    from stepwell.core.plan import Plan
+    from stepwell.consumers.reading.views import InstanceView, StepView
+    from stepwell.core.plan.compile import Plan
 
 SIGNS = {
     "pending": ("·", "dim"),
@@ -175,7 +175,7 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def skip_lines(plan: Plan) -> list[str]:
     """Which steps run although one that they depend on was skipped: what may surprise."""
-    from stepwell.core.skips import runs_after_skips  # noqa: PLC0415 - start-up time
+    from stepwell.core.decide.skips import runs_after_skips  # noqa: PLC0415 - start-up time
 
     found = runs_after_skips(plan)
     lines = [

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from stepwell.cli.session import UsageError
+from stepwell.logs import Logger
 from stepwell.own_files import claim
-from stepwell.telling import Logger
 
 OPTION: Final = "--env-file"
 
@@ -71,7 +71,7 @@ def read_env_file(path: Path) -> dict[str, str]:
         UsageError: The file cannot be read, or a line of it is none.
     """
     from stepwell.errors import DefinitionError  # noqa: PLC0415 - start-up time
-    from stepwell.schemas.texts import read_text  # noqa: PLC0415
+    from stepwell.schemas.definitions.text import read_text  # noqa: PLC0415
 
     try:
         text = read_text(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stepwell.cli.session import UsageError
-from stepwell.schemas.yaml_core import write_yaml
+from stepwell.schemas.definitions.yaml_core import write_yaml
 
 _INDENT: Final = re.compile(r"^([ \t]+)\S", re.MULTILINE)
 

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, now_ms, seconds, short, step_words
-from stepwell.cli.printing import print
-from stepwell.core.evolve import evolve
-from stepwell.core.state import TOLD_BY_STEPS
+from stepwell.cli.output import print
+from stepwell.core.fold.evolve import evolve
+from stepwell.core.fold.state import TOLD_BY_STEPS
 from stepwell.errors import visible
-from stepwell.schemas.events import (
+from stepwell.schemas.records.events import (
     IncidentRaised,
     RollbackStarted,
     StepCompensated,
@@ -27,12 +27,12 @@ from stepwell.schemas.events import (
     WorkflowEnding,
     WorkflowRolledBack,
 )
-from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
+from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 if TYPE_CHECKING:
-    from stepwell.consumers.subscriber import Watch
-    from stepwell.core.plan import Plan
-    from stepwell.core.state import InstanceState
+    from stepwell.consumers.reading.subscriber import Watch
+    from stepwell.core.fold.state import InstanceState
+    from stepwell.core.plan.compile import Plan
 
 _FRAMES_A_SECOND = 10
 _ROOM = 6  # lines of the screen left for what stands around the tree
@@ -150,7 +150,7 @@ async def _tree(watch: Watch, plan: Plan, stream: TextIO, interval: float) -> As
 def _render(watch: Watch, plan: Plan, order: list[tuple[str, int]], room: int) -> Any:
     from rich.text import Text  # noqa: PLC0415
 
-    from stepwell.consumers.views import view  # noqa: PLC0415
+    from stepwell.consumers.reading.views import view  # noqa: PLC0415
 
     text = Text()
     if watch.state is None:

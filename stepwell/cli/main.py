@@ -9,16 +9,6 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli import (
-    approval_verbs,
-    archive_verbs,
-    registry_verbs,
-    service_verbs,
-    template_verbs,
-    view_verbs,
-    web_verbs,
-    webhook_verbs,
-)
 from stepwell.cli.environment import OPTION, take_env_file
 from stepwell.cli.options import (
     DEFAULT_QUEUES,
@@ -40,10 +30,20 @@ from stepwell.cli.options import (
     Types,
     check_id,
 )
-from stepwell.cli.printing import print
+from stepwell.cli.output import print
 from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
+from stepwell.cli.verbs import (
+    approval_verbs,
+    archive_verbs,
+    registry_verbs,
+    service_verbs,
+    template_verbs,
+    view_verbs,
+    web_verbs,
+    webhook_verbs,
+)
+from stepwell.logs import in_sentences
 from stepwell.stdout import escape_what_cannot_be_written, open_what_is_closed, reserved
-from stepwell.telling import in_sentences
 
 app = typer.Typer(
     name="stepwell",
@@ -113,7 +113,7 @@ def run(
     stepwell run order.yaml --handlers shop.steps --input '{"order": 1}' --id order-1
     stepwell run order.yaml --handlers shop.steps --id order-1     # after a crash: goes on
     """
-    from stepwell.cli import running  # noqa: PLC0415 - start-up time
+    from stepwell.cli.verbs import running  # noqa: PLC0415 - start-up time
 
     finish(
         lambda: running.run(
@@ -152,9 +152,9 @@ def validate(
     \b
     stepwell validate order.yaml --handlers shop.steps
     """
-    from stepwell.cli import looking  # noqa: PLC0415
+    from stepwell.cli.verbs import show  # noqa: PLC0415
 
-    finish(lambda: looking.validate(file, handlers, dialect=dialect, log=log, as_json=as_json))
+    finish(lambda: show.validate(file, handlers, dialect=dialect, log=log, as_json=as_json))
 
 
 @app.command()
@@ -173,9 +173,9 @@ def plan(
     stepwell plan order.yaml
     stepwell plan graph.json --yaml     # what a definition in another dialect is compiled to
     """
-    from stepwell.cli import looking  # noqa: PLC0415
+    from stepwell.cli.verbs import show  # noqa: PLC0415
 
-    finish(lambda: looking.plan(file, handlers, dialect=dialect, as_yaml=as_yaml, as_json=as_json))
+    finish(lambda: show.plan(file, handlers, dialect=dialect, as_yaml=as_yaml, as_json=as_json))
 
 
 @app.command()
@@ -199,7 +199,7 @@ def dev(
     \b
     stepwell dev workflows --handlers shop.steps
     """
-    from stepwell.cli import developing  # noqa: PLC0415
+    from stepwell.cli.verbs import developing  # noqa: PLC0415
 
     finish(
         lambda: developing.dev(
@@ -241,7 +241,7 @@ def start(
     stepwell start order --input '{"order": 1}' --id order-1
     stepwell start order.yaml --input @order.json --wait
     """
-    from stepwell.cli import steering  # noqa: PLC0415
+    from stepwell.cli.verbs import steering  # noqa: PLC0415
 
     finish(
         lambda: steering.start(
@@ -273,9 +273,9 @@ def replay(
     \b
     stepwell replay order-1 --to 7
     """
-    from stepwell.cli import looking  # noqa: PLC0415
+    from stepwell.cli.verbs import show  # noqa: PLC0415
 
-    finish(lambda: looking.status(instance_id, to, replayed=True, as_json=as_json, log=log))
+    finish(lambda: show.status(instance_id, to, replayed=True, as_json=as_json, log=log))
 
 
 @app.command()
@@ -285,7 +285,7 @@ def stop(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log =
     \b
     stepwell stop order-1 --reason "price is being checked"
     """
-    from stepwell.cli import steering  # noqa: PLC0415
+    from stepwell.cli.verbs import steering  # noqa: PLC0415
 
     finish(
         lambda: steering.steer(
@@ -306,7 +306,7 @@ def resume(
     \b
     stepwell resume order-1
     """
-    from stepwell.cli import steering  # noqa: PLC0415
+    from stepwell.cli.verbs import steering  # noqa: PLC0415
 
     finish(
         lambda: steering.steer(
@@ -326,7 +326,7 @@ def cancel(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log
     \b
     stepwell cancel order-1 --reason "ordered twice"
     """
-    from stepwell.cli import steering  # noqa: PLC0415
+    from stepwell.cli.verbs import steering  # noqa: PLC0415
 
     finish(
         lambda: steering.steer(
@@ -357,7 +357,7 @@ def rollback(
     stepwell rollback order-1 --checkpoint paid
     stepwell rollback order-1 --event 17
     """
-    from stepwell.cli import steering  # noqa: PLC0415
+    from stepwell.cli.verbs import steering  # noqa: PLC0415
 
     finish(
         lambda: steering.steer(

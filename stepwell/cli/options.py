@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from stepwell.consumers.settings import MAX_DELIVERIES
+from stepwell.consumers.worker.settings import MAX_DELIVERIES
 from stepwell.errors import visible
 
 _LONGEST_ID = 200  # characters, as a command has it

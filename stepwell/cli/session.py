@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
-from stepwell.cli.printing import print
+from stepwell.cli.output import print
 from stepwell.errors import ENDED, EndedError, HandlerError, StepwellError
 from stepwell.stdout import results
 
 if TYPE_CHECKING:
-    from stepwell.client import Client
-    from stepwell.schemas.sender import Sender
+    from stepwell.client.client import Client
+    from stepwell.schemas.records.sender import Sender
 
 ENDED_EARLY = 1  # by a handler's code: as a workflow that failed
 BAD_INPUT = 2
@@ -252,7 +252,7 @@ def user_name() -> str:
 
 def this_sender() -> Sender:
     """Who asks for what the verbs send, and from where."""
-    from stepwell.schemas.sender import Sender, tidy  # noqa: PLC0415 - start-up time
+    from stepwell.schemas.records.sender import Sender, tidy  # noqa: PLC0415 - start-up time
 
     return Sender(tidy(user_name()), tidy(f"cli {socket.gethostname()}"))
 
@@ -265,8 +265,8 @@ async def client_of(log: str | None, *, create: bool = False, engine: bool = Fal
         create: Make the log if there is none.
         engine: If no engine works on the log, run one in here, so that a command is decided now.
     """
-    from stepwell.connecting import connect  # noqa: PLC0415 - start-up time
-    from stepwell.consumers.local import LocalRuntime  # noqa: PLC0415
+    from stepwell.client.connect import connect  # noqa: PLC0415 - start-up time
+    from stepwell.client.embedded import LocalRuntime  # noqa: PLC0415
 
     by, via = this_sender()
     async with connect(log, embedded=False, create=create, by=by, via=via) as client:
@@ -390,7 +390,7 @@ def parse_input(text: str | None, params: Iterable[str]) -> Any:
     Raises:
         UsageError: It is no JSON, or cannot be read.
     """
-    from stepwell.schemas.json_text import JsonError, read_json, value_of  # noqa: PLC0415 - start-up time
+    from stepwell.schemas.definitions.json_text import JsonError, read_json, value_of  # noqa: PLC0415 - start-up time
 
     data: Any = {}
     if text is not None:
@@ -435,7 +435,7 @@ def _input_file(place: str) -> str:
         UsageError: It cannot be read.
     """
     from stepwell.errors import DefinitionError  # noqa: PLC0415 - start-up time
-    from stepwell.schemas.texts import read_text  # noqa: PLC0415
+    from stepwell.schemas.definitions.text import read_text  # noqa: PLC0415
 
     try:
         return sys.stdin.buffer.read().decode() if place == "-" else read_text(Path(place))

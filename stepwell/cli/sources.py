@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.session import UsageError, import_from, import_handlers, import_module
-from stepwell.core.suggestions import suggest
+from stepwell.suggest import suggest
 
 if TYPE_CHECKING:
     from stepwell.builder import Workflow
-    from stepwell.schemas.definitions import Definition
+    from stepwell.schemas.definitions.model import Definition
 
 _DOTTED: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
 

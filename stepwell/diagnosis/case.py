@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from stepwell.consumers.crew import Crew
-from stepwell.core.people import was_not_let_through
-from stepwell.core.plan import Plan
-from stepwell.core.state import InstanceState
-from stepwell.schemas.events import ErrorInfo
+from stepwell.consumers.reading.live_members import Crew
+from stepwell.core.decide.people import was_not_let_through
+from stepwell.core.fold.state import InstanceState
+from stepwell.core.plan.compile import Plan
+from stepwell.schemas.records.events import ErrorInfo
 
 _MOST_NAMED: Final = 10  # names in one sentence
 

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.consumers.crew import Crew
-from stepwell.consumers.histories import accepted_of
-from stepwell.consumers.reading import Accepted
-from stepwell.core.evolve import fold
-from stepwell.core.plan import Plan
-from stepwell.core.state import InstanceState, StepStatus, WorkflowStatus
+from stepwell.consumers.reading.events import Accepted
+from stepwell.consumers.reading.histories import accepted_of
+from stepwell.consumers.reading.live_members import Crew
+from stepwell.core.fold.evolve import fold
+from stepwell.core.fold.state import InstanceState, StepStatus, WorkflowStatus
+from stepwell.core.plan.compile import Plan
 from stepwell.diagnosis.case import Case, Finding, Remedy, Request
 from stepwell.diagnosis.causes import causes
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
 from stepwell.log.partitioner import partition_for
 from stepwell.projections.folding import attempts_in
 from stepwell.projections.rows import AttemptRow
-from stepwell.schemas.commands import StartWorkflow
-from stepwell.schemas.events import ErrorInfo, IncidentRaised, StepReady, WorkflowCancelled, WorkflowPaused
-from stepwell.schemas.sender import BY, VIA
-from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
+from stepwell.schemas.records.commands import StartWorkflow
+from stepwell.schemas.records.events import ErrorInfo, IncidentRaised, StepReady, WorkflowCancelled, WorkflowPaused
+from stepwell.schemas.records.sender import BY, VIA
+from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
 
 if TYPE_CHECKING:
-    from stepwell.client import Client
+    from stepwell.client.client import Client
 
 _DEEPEST: Final = 5  # children of children that are looked at as well
 

@@ -12,8 +12,8 @@ from typing import Final, cast
 from urllib.parse import parse_qsl, quote, unquote
 
 from stepwell.errors import LogError
-from stepwell.log._store import APPLICATION_ID, Durability
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
+from stepwell.log.local.store import APPLICATION_ID, Durability
 from stepwell.log.port import Log
 
 DEFAULT_URL: Final = "file:.stepwell/log.db"
@@ -93,8 +93,8 @@ async def _open_kafka(url: str, *, create: bool) -> Log:
             place=url.partition("?")[0],
             remedy="pip install 'stepwell[kafka]'",
         )
-    from stepwell.log._kafka_settings import read_url  # noqa: PLC0415
-    from stepwell.log.kafka import KafkaLog  # noqa: PLC0415
+    from stepwell.log.kafka.log import KafkaLog  # noqa: PLC0415
+    from stepwell.log.kafka.settings import read_url  # noqa: PLC0415
 
     return await KafkaLog.open(read_url(url, os.environ), create=create)
 

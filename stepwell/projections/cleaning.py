@@ -16,8 +16,8 @@ from stepwell.projections.folding import Changes, Tracked, project, reopens
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.store import Store
 from stepwell.projections.tables import OFFSET_BITS
-from stepwell.schemas.cleanups import CleanedUp, CountRow
-from stepwell.schemas.codec import decode_transition
+from stepwell.schemas.records.cleanups import CleanedUp, CountRow
+from stepwell.schemas.records.codec import decode_transition
 
 _ARCHIVED: Final = "archived:"  # and the status that it had: what takes the place of `total` and `status:…`
 _NUMBERS: Final = "(SELECT value FROM json_each(?))"

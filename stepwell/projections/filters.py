@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from stepwell import errors
-from stepwell.core.state import WorkflowStatus
-from stepwell.core.suggestions import suggest
+from stepwell.core.fold.state import WorkflowStatus
 from stepwell.projections.fields import DEEPEST, LONGEST_NAME, LONGEST_VALUE, field_value
 from stepwell.projections.rows import LONGEST_TEXT, InstanceRow
+from stepwell.suggest import suggest
 
 Order = Literal["-created", "created", "-finished", "finished", "-priority", "priority"]
 ORDERS: Final = ("-created", "created", "-finished", "finished", "-priority", "priority")

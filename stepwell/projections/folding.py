@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from stepwell.core.evolve import evolve
-from stepwell.core.state import TOLD_BY_STEPS, InstanceState
+from stepwell.core.fold.evolve import evolve
+from stepwell.core.fold.state import TOLD_BY_STEPS, InstanceState
 from stepwell.projections.counting import Counts, counts_of, move, step_counts_of
 from stepwell.projections.fields import fields_of
 from stepwell.projections.rows import (
@@ -22,8 +22,8 @@ from stepwell.projections.rows import (
     follow_attempts,
     instance_row,
 )
-from stepwell.schemas.audit import AuditEntry
-from stepwell.schemas.events import (
+from stepwell.schemas.records.audit import AuditEntry
+from stepwell.schemas.records.events import (
     ErrorInfo,
     Event,
     IncidentRaised,

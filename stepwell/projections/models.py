@@ -19,10 +19,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from stepwell.consumers.clock import wall_clock
-from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.engine.clock import wall_clock
+from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import LogClosedError, LogLostError, LogUnavailableError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, REFUSALS, Log, Record
+from stepwell.logs import Logger
 from stepwell.own_files import claim
 from stepwell.private_files import make_directory
 from stepwell.projections.connections import Connecting, in_thread
@@ -31,7 +32,6 @@ from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
 from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, REFUSALS_PARTITION
-from stepwell.telling import Logger
 
 _logger = Logger("stepwell.projections")
 

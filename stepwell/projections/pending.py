@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from stepwell.consumers.undecided import WaitingStart, WaitingStarts, place_at
-from stepwell.core.partition import Place
+from stepwell.consumers.reading.undecided import WaitingStart, WaitingStarts, place_at
+from stepwell.core.fold.partition import Place
 from stepwell.log.port import Log
 from stepwell.projections.fields import fields_of
 from stepwell.projections.filters import PENDING, Cursor, InstanceFilter

@@ -14,24 +14,24 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers.cleanups import read_cleanup
-from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.reading import EventReader, place
-from stepwell.consumers.takeover import load_snapshot
-from stepwell.consumers.undecided import place_at
-from stepwell.core.acceptance import AHEAD, KIND, STARTED, TRANSITION, Acceptance, read_stamp
-from stepwell.core.partition import PartitionState, Place
-from stepwell.core.state import InstanceState
+from stepwell.consumers.engine.takeover import load_snapshot
+from stepwell.consumers.reading.cleanups import read_cleanup
+from stepwell.consumers.reading.events import EventReader, place
+from stepwell.consumers.reading.undecided import place_at
+from stepwell.consumers.registry.definitions import Definitions
+from stepwell.core.fold.acceptance import AHEAD, KIND, STARTED, TRANSITION, Acceptance, read_stamp
+from stepwell.core.fold.partition import PartitionState, Place
+from stepwell.core.fold.state import InstanceState
 from stepwell.errors import LogCorruptedError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, REFUSALS, Log, Record
+from stepwell.logs import Logger
 from stepwell.projections.cleaning import take_out
 from stepwell.projections.folding import Changes, Tracked, begins_anew, project, reopens, take_over
 from stepwell.projections.store import OvertakenError, Position, Store, proof_of
 from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, OFFSET_BITS, REFUSALS_PARTITION
-from stepwell.schemas.audit import audit_definition, audit_refusal, audit_transition
-from stepwell.schemas.events import PartitionSnapshotted, Transition
-from stepwell.schemas.refusals import KEPT
-from stepwell.telling import Logger
+from stepwell.schemas.records.audit import audit_definition, audit_refusal, audit_transition
+from stepwell.schemas.records.events import PartitionSnapshotted, Transition
+from stepwell.schemas.records.refusals import KEPT
 
 _logger = Logger("stepwell.projector")
 

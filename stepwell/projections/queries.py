@@ -11,7 +11,6 @@ from typing import Any, Final, Self
 import msgspec
 from msgspec import Struct
 
-from stepwell.core.suggestions import suggest
 from stepwell.projections import tables
 from stepwell.projections.connections import Connecting, Connection, connect, in_thread, told
 from stepwell.projections.counting import HOUR, OF_WORKERS
@@ -33,6 +32,7 @@ from stepwell.projections.pending import Waiting
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics, statistics_of
 from stepwell.projections.store import check_version
+from stepwell.suggest import suggest
 
 _slots = msgspec.json.Decoder(dict[int, int]).decode
 MOST_WORKERS: Final = 50  # every process that ran steps was one, each `stepwell run`, too

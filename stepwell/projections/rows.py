@@ -11,8 +11,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.core.state import UNDER_WAY, InstanceState, StepState, WorkflowStatus
-from stepwell.schemas.events import (
+from stepwell.core.fold.state import UNDER_WAY, InstanceState, StepState, WorkflowStatus
+from stepwell.schemas.records.events import (
     ErrorInfo,
     Event,
     IncidentRaised,
@@ -34,7 +34,7 @@ from stepwell.schemas.events import (
     WorkflowPaused,
     WorkflowResumed,
 )
-from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
+from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
 
 LONGEST_TEXT: Final = 2_000  # characters of an error's message in a row; all of it is in the history
 

@@ -17,17 +17,17 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from stepwell import errors
-from stepwell.consumers.definitions import RegisteredVersion
-from stepwell.core.partition import Place
-from stepwell.core.state import decode_instance, encode_instance
+from stepwell.consumers.registry.definitions import RegisteredVersion
+from stepwell.core.fold.partition import Place
+from stepwell.core.fold.state import decode_instance, encode_instance
 from stepwell.private_files import make_directory, make_file, tell_if_open
 from stepwell.projections import tables
 from stepwell.projections.connections import Connecting, Connection, connect, in_thread, told
 from stepwell.projections.counting import HOURLY
 from stepwell.projections.folding import Changes, Tracked, refold
 from stepwell.projections.rows import attempts_of, instance_row
-from stepwell.schemas.audit import AuditEntry
-from stepwell.schemas.codec import decode_transition
+from stepwell.schemas.records.audit import AuditEntry
+from stepwell.schemas.records.codec import decode_transition
 
 _PAGES_GIVEN_BACK: Final = 2_000  # at once: queries and events go between
 

@@ -23,11 +23,11 @@ from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
 from stepwell.errors import visible
-from stepwell.server.origins import checked_origins, is_loopback
-from stepwell.server.problems import MEDIA_TYPE, RefusedError, problem_of
-from stepwell.server.tickets import Tickets, new_ticket
+from stepwell.logs import Logger
+from stepwell.server.http.origins import checked_origins, is_loopback
+from stepwell.server.http.problems import MEDIA_TYPE, RefusedError, problem_of
+from stepwell.server.http.tickets import Tickets, new_ticket
 from stepwell.server.tokens import Role, Token, TokenFile
-from stepwell.telling import Logger
 
 __all__ = ["LOCAL", "Access", "Actor", "Demand", "Role", "is_loopback", "requires"]
 

@@ -12,20 +12,20 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
-from stepwell.client import Client
-from stepwell.consumers.lending import Lending
-from stepwell.schemas.sender import tidy
-from stepwell.server import definitions, health, instances, metrics, named, queries, stream, submitting, work
+from stepwell.client.client import Client
+from stepwell.consumers.worker.remote.lending import Lending
+from stepwell.schemas.records.sender import tidy
 from stepwell.server.access import Access, Actor, actor_of
-from stepwell.server.describing import describe
-from stepwell.server.discretion import DiscreetResponse
-from stepwell.server.metrics import Exporter, Meter
-from stepwell.server.origins import cors_of
-from stepwell.server.pages import pages
-from stepwell.server.reading import StrictRequest, prepare
-from stepwell.server.refusing import answering, noting
-from stepwell.server.stream import Streams
-from stepwell.server.turns import Turns
+from stepwell.server.http.describing import describe
+from stepwell.server.http.discretion import DiscreetResponse
+from stepwell.server.http.origins import cors_of
+from stepwell.server.http.reading import StrictRequest, prepare
+from stepwell.server.http.refusing import answering, noting
+from stepwell.server.http.turns import Turns
+from stepwell.server.routes import definitions, health, instances, metrics, named, queries, stream, submitting, work
+from stepwell.server.routes.metrics import Exporter, Meter
+from stepwell.server.routes.pages import pages
+from stepwell.server.routes.stream import Streams
 
 MOST_BODY: Final = 16 * 1024 * 1024  # bytes of a request's body: a definition of 8 MiB, a batch of many starts
 

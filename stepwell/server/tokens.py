@@ -19,9 +19,9 @@ from typing import Final
 from msgspec import Struct
 
 from stepwell.errors import StepwellError, visible
+from stepwell.logs import Logger
 from stepwell.own_files import claim
 from stepwell.private_files import make_directory, opened, tell_if_open
-from stepwell.telling import Logger
 
 VARIABLE: Final = "STEPWELL_TOKENS"
 _PREFIX: Final = "stepwell_"  # so that scanners for leaked secrets can know one when they see it

@@ -16,7 +16,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Final
 
-from stepwell.consumers.context import StepContext
+from stepwell.consumers.worker.context import StepContext
 
 
 class ValidationError(ValueError):

@@ -24,18 +24,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from stepwell.client import Client
-from stepwell.consumers import settings
-from stepwell.consumers.builtin import BUILTIN
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.handlers import Handlers, registered
-from stepwell.consumers.histories import EventRecord, event_records
-from stepwell.consumers.reading import Accepted
-from stepwell.consumers.views import InstanceView
-from stepwell.consumers.worker import Worker
-from stepwell.log.simulated import SimulatedLog, SimulatedStorage
-from stepwell.run import Run
-from stepwell.schemas.definitions import Definition
+from stepwell.client.client import Client
+from stepwell.client.run import Run
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.reading.events import Accepted
+from stepwell.consumers.reading.histories import EventRecord, event_records
+from stepwell.consumers.reading.views import InstanceView
+from stepwell.consumers.worker import settings
+from stepwell.consumers.worker.builtin import BUILTIN
+from stepwell.consumers.worker.handlers import Handlers, registered
+from stepwell.consumers.worker.worker import Worker
+from stepwell.log.simulated.log import SimulatedLog, SimulatedStorage
+from stepwell.schemas.definitions.model import Definition
 from stepwell.testing.loop import VirtualLoop, run
 from stepwell.testing.views import MomentaryReadModels, own_directory
 

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from stepwell.consumers.definitions import Definitions
+from stepwell.consumers.registry.definitions import Definitions
 from stepwell.log.port import Log
 from stepwell.own_files import disclaim
 from stepwell.projections.models import ReadModels

@@ -5,14 +5,14 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from stepwell.client import Client
-from stepwell.core.evolve import fold
-from stepwell.log.local import LocalLog
+from stepwell.client.client import Client
+from stepwell.core.fold.evolve import fold
+from stepwell.log.local.log import LocalLog
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS
 from stepwell.projections.projector import Projector
 from stepwell.projections.store import Store
-from stepwell.schemas.events import WorkflowReopened
+from stepwell.schemas.records.events import WorkflowReopened
 from tests.projections.worlds import Writer, file_of, histories
 
 LATER = 1 << 50  # a time after everything that happens in a test

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from stepwell import Archive
-from stepwell.core.evolve import fold
+from stepwell.core.fold.evolve import fold
 from stepwell.errors import ArchiveDamagedError, ArchiveError, ArchiveVersionError, UnknownInstanceError
-from stepwell.schemas.events import EVENTS_VERSION
+from stepwell.schemas.records.events import EVENTS_VERSION
 from tests.archiving.conftest import LATER, crowd, ended, world
 
 

@@ -9,16 +9,16 @@ import pytest
 from stepwell.archiving import cleaning
 from stepwell.archiving.cleaning import Cleaner
 from stepwell.archiving.reading import Archive
-from stepwell.client import Client
-from stepwell.consumers.cleanups import Cleanups
-from stepwell.consumers.takeover import take_over
-from stepwell.core.evolve import fold
-from stepwell.core.state import instance_to_plain
+from stepwell.client.client import Client
+from stepwell.consumers.engine.takeover import take_over
+from stepwell.consumers.reading.cleanups import Cleanups
+from stepwell.core.fold.evolve import fold
+from stepwell.core.fold.state import instance_to_plain
 from stepwell.errors import ArchiveError, UnknownInstanceError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import CLEANUPS, CONTROL, EVENTS, NewRecord
 from stepwell.projections.projector import Projector
-from stepwell.schemas.events import EVENTS_VERSION, Transition, WorkflowReopened, WorkflowResumed
+from stepwell.schemas.records.events import EVENTS_VERSION, Transition, WorkflowReopened, WorkflowResumed
 from tests.archiving.conftest import (
     LATER,
     crowd,
@@ -151,7 +151,7 @@ async def test_readers_that_have_not_come_so_far_keep_what_they_need(of, log, cl
             for _ in range(5):
                 await anext(events)
     else:
-        from stepwell.consumers.feed import FeedSession
+        from stepwell.consumers.outbound.feed import FeedSession
 
         for partition in range(2):
             session = FeedSession(log, partition, "/test")
@@ -202,8 +202,8 @@ async def test_an_instance_that_is_reopened_before_the_cleanup_is_followed_begin
     for name in rnd.sample(gone, 3):
         state, partition = fold(found[name]), partition_for(name, 2)
         possession = await take_over(log, partition, "x", 0)
-        from stepwell.core.acceptance import TRANSITION, Stamp, stamp_headers
-        from stepwell.schemas.codec import encode
+        from stepwell.core.fold.acceptance import TRANSITION, Stamp, stamp_headers
+        from stepwell.schemas.records.codec import encode
 
         events = (WorkflowReopened(instance_to_plain(state)), WorkflowResumed())
         transition = Transition(EVENTS_VERSION, state.finished_at + 9, name, state.sequence + 1, events)
@@ -245,7 +245,7 @@ async def test_an_archive_that_is_there_is_gone_on_with_and_no_other_one_is_touc
 
 
 async def test_an_archive_of_another_log_is_not_gone_on_with(log, client, tmp_path):
-    from stepwell.log.local import LocalLog
+    from stepwell.log.local.log import LocalLog
 
     await crowd(log, 8, 40)
     other = await LocalLog.open(tmp_path / "other.db", partitions=2, durability="normal")

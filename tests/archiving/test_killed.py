@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from stepwell import Archive
-from stepwell.client import Client
-from stepwell.core.evolve import fold
-from stepwell.log.local import LocalLog
+from stepwell.client.client import Client
+from stepwell.core.fold.evolve import fold
+from stepwell.log.local.log import LocalLog
 from tests.archiving.conftest import crowd, ended, figures, file_behind, rebuilt
 from tests.projections.worlds import dump
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from tests.archiving.conftest import crowd, world, write_more
 from tests.cli.conftest import Shell, shell
 from tests.projections.worlds import histories

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from stepwell import Archive
-from stepwell.client import Client
-from stepwell.consumers import snapshotting
-from stepwell.consumers.crew import last_owner
-from stepwell.consumers.reading import EventReader
-from stepwell.consumers.snapshotting import LONGEST_TAIL, Snapshots, Tail
-from stepwell.core.acceptance import TRANSITION, Stamp, stamp_headers
+from stepwell.client.client import Client
+from stepwell.consumers.engine import snapshotting
+from stepwell.consumers.engine.snapshotting import LONGEST_TAIL, Snapshots, Tail
+from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.live_members import last_owner
+from stepwell.core.fold.acceptance import TRANSITION, Stamp, stamp_headers
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
-from stepwell.log.kafka import KafkaLog
-from stepwell.log.local import LocalLog
+from stepwell.log.kafka.log import KafkaLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import EVENTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import EVENTS_VERSION, Transition
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import EVENTS_VERSION, Transition
 from tests.archiving.conftest import LATER, first_of
 from tests.kafka_broker import settings_for
 from tests.patience import HANG

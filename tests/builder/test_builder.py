@@ -15,12 +15,19 @@ from hypothesis import strategies as st
 import stepwell
 from stepwell import BuildError, DefinitionError, steps
 from stepwell.builder import Reference
-from stepwell.consumers.handlers import Handlers, registered
-from stepwell.core.gate_config import read_child, read_gate
-from stepwell.core.plan import compile_plan
+from stepwell.consumers.worker.handlers import Handlers, registered
+from stepwell.core.plan.compile import compile_plan
+from stepwell.core.plan.gate_config import read_child, read_gate
 from stepwell.errors import HandlerError
-from stepwell.schemas.definitions import CONFIG_KEYS, STEP_TYPES, Definition, Step, encode_definition, hash_definition
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.model import (
+    CONFIG_KEYS,
+    STEP_TYPES,
+    Definition,
+    Step,
+    encode_definition,
+    hash_definition,
+)
 from stepwell.testing import simulate
 from tests.builder.typed_good import Order, Reservation, charge, notify, order, reserve, tested_alone
 

@@ -8,10 +8,10 @@ from collections import deque
 from random import Random
 from typing import Any
 
-from stepwell.client import Client
-from stepwell.consumers.asking import ANSWER_TIMEOUT
+from stepwell.client.client import Client
+from stepwell.client.requests import ANSWER_TIMEOUT
 from stepwell.errors import CommandRejectedError, LogError
-from stepwell.schemas.commands import (
+from stepwell.schemas.records.commands import (
     CancelWorkflow,
     Command,
     PauseWorkflow,

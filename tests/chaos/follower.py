@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.port import EVENTS, Log, Record
-from stepwell.schemas.codec import decode_transition
-from stepwell.schemas.events import (
+from stepwell.schemas.records.codec import decode_transition
+from stepwell.schemas.records.events import (
     Transition,
     WorkflowCancelled,
     WorkflowCompleted,

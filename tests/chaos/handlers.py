@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from stepwell.consumers.handlers import handler
+from stepwell.consumers.worker.handlers import handler
 from tests.chaos.parts import NOTES
 
 

@@ -14,11 +14,11 @@ from aiokafka import TopicPartition
 from msgspec import Struct
 
 from stepwell.errors import LogError
-from stepwell.log.kafka import KafkaLog
+from stepwell.log.kafka.log import KafkaLog
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, EVENTS, STARTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import StartWorkflow
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import StartWorkflow
 from tests.chaos.driver import Driver
 from tests.chaos.follower import Follower
 from tests.chaos.parts import Brokers, Part, in_hand

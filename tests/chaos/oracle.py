@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.schemas.events import (
+from stepwell.schemas.records.events import (
     CommandNoted,
     CommandRejected,
     IncidentRaised,

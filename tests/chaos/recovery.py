@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stepwell.schemas.events import RollbackStarted, WorkflowRolledBack
+from stepwell.schemas.records.events import RollbackStarted, WorkflowRolledBack
 from tests.chaos.follower import ENDS, Seen
 from tests.chaos.injector import Hit
 

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepwell.consumers.reading import EventReader
-from stepwell.consumers.takeover import load_snapshot
-from stepwell.core.acceptance import read_stamp
-from stepwell.core.partition import PartitionState, follow
-from stepwell.core.snapshots import encode_partition
+from stepwell.consumers.engine.takeover import load_snapshot
+from stepwell.consumers.reading.events import EventReader
+from stepwell.core.fold.acceptance import read_stamp
+from stepwell.core.fold.partition import PartitionState, follow
+from stepwell.core.fold.snapshots import encode_partition
 from stepwell.log.port import EVENTS, Log, Record
 from stepwell.log.urls import open_log
-from stepwell.schemas.codec import decode_transition
+from stepwell.schemas.records.codec import decode_transition
 from tests.chaos.follower import Rule
 
 

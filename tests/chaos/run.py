@@ -15,12 +15,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.client import Client
-from stepwell.consumers.engine import ENGINES
-from stepwell.log.kafka import KafkaLog
+from stepwell.client.client import Client
+from stepwell.consumers.engine.engine import ENGINES
+from stepwell.log.kafka.log import KafkaLog
 from stepwell.log.port import EVENTS, WORKERS
 from stepwell.log.urls import open_log
-from stepwell.schemas.codec import decode_transition
+from stepwell.schemas.records.codec import decode_transition
 from tests.chaos.driver import Driver
 from tests.chaos.follower import Follower
 from tests.chaos.injector import BACK, Injector

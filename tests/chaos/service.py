@@ -15,7 +15,7 @@ SMALLEST_TAIL: Final = 30_000  # bytes
 
 if __name__ == "__main__":
     from stepwell.cli.main import entry
-    from stepwell.consumers import snapshotting
+    from stepwell.consumers.engine import snapshotting
 
     snapshotting.SMALLEST_TAIL = SMALLEST_TAIL  # type: ignore[misc]
     if os.environ.get(BUG):

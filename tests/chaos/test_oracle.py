@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.log.port import Record
-from stepwell.schemas.events import (
+from stepwell.schemas.records.events import (
     EVENTS_VERSION,
     StepReady,
     StepSucceeded,

@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from stepwell.cli.main import command
-from stepwell.consumers.handlers import registered
+from stepwell.consumers.worker.handlers import registered
 from tests.patience import HANG
 
 HANDLERS = '''

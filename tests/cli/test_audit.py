@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import DEFINITIONS
-from stepwell.schemas.audit import audit_definition, audit_transition
-from stepwell.schemas.events import ApprovalDecided
+from stepwell.schemas.records.audit import audit_definition, audit_transition
+from stepwell.schemas.records.events import ApprovalDecided
 from tests.workbench import accepted
 
 from .conftest import Shell

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.schemas.events import EVENTS_VERSION
+from stepwell.schemas.records.events import EVENTS_VERSION
 from tests.files import database
 from tests.patience import until
 

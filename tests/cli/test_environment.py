@@ -9,10 +9,10 @@ import pytest
 
 from stepwell.cli.environment import read_env_file, take_env_file, tell_unused
 from stepwell.cli.session import UsageError
-from stepwell.consumers import settings
-from stepwell.consumers.signs import SignsOfLife
+from stepwell.consumers.worker import settings
+from stepwell.consumers.worker.heartbeats import SignsOfLife
 from stepwell.errors import StepwellError
-from stepwell.telling import _level
+from stepwell.logs import _level
 
 from .conftest import Inside, Shell, chain
 

@@ -11,10 +11,10 @@ import pytest
 import structlog
 
 import stepwell
-from stepwell import telling
-from stepwell.cli.printing import escaped
-from stepwell.cli.printing import print as print_it
-from stepwell.consumers.failures import describe
+from stepwell import logs
+from stepwell.cli.output import escaped
+from stepwell.cli.output import print as print_it
+from stepwell.consumers.worker.failures import describe
 from stepwell.errors import CommandRejectedError
 from tests.cli.test_serve import server
 from tests.workbench import handlers_of, stage, workflow
@@ -42,14 +42,14 @@ def test_what_was_json_still_is_and_means_the_same(odd):
 
 
 def test_every_module_of_the_terminal_prints_by_that_function():
-    for path in (Path(stepwell.__file__).parent / "cli").glob("*.py"):
+    for path in (Path(stepwell.__file__).parent / "cli").rglob("*.py"):
         tree = ast.parse(path.read_text())
         prints = any(isinstance(node, ast.Name) and node.id == "print" for node in ast.walk(tree))
         own = any(
-            isinstance(node, ast.ImportFrom) and node.module == "stepwell.cli.printing"
+            isinstance(node, ast.ImportFrom) and node.module == "stepwell.cli.output"
             and any(name.name == "print" for name in node.names) for node in tree.body
         )  # fmt: skip
-        assert own or not prints or path.name == "printing.py", path.name
+        assert own or not prints or path.name == "output.py", path.name
         writes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "write"]
         writes = [node for node in writes if isinstance(node.value, ast.Attribute) and node.value.attr[:3] == "std"]
         assert not writes, path.name
@@ -59,9 +59,9 @@ def test_every_module_of_the_terminal_prints_by_that_function():
 def test_nothing_that_is_told_to_operators_steers_the_terminal(capsys, as_json):
     structlog.reset_defaults()
     try:
-        telling.configure(as_json=as_json)
+        logs.configure(as_json=as_json)
         for odd in ODD:
-            telling.Logger("stepwell.test").warning("a name", name=f"a{odd}b", other=f"x\n[error] forged {odd}")
+            logs.Logger("stepwell.test").warning("a name", name=f"a{odd}b", other=f"x\n[error] forged {odd}")
     finally:
         structlog.reset_defaults()
     done = capsys.readouterr()
@@ -72,7 +72,7 @@ def test_nothing_that_is_told_to_operators_steers_the_terminal(capsys, as_json):
 
 @pytest.mark.parametrize("odd", [*ODD, "\n", "\t"])
 async def test_an_id_that_would_spoil_a_line_is_refused_by_client_and_engine(log, odd):
-    from stepwell.schemas.commands import StartWorkflow
+    from stepwell.schemas.records.commands import StartWorkflow
 
     async with stage(log, handlers_of(work=lambda data: data)) as client:
         await client.register(workflow({"id": "a", "handler": "work"}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.cli import developing, serving, web
+from stepwell.cli.verbs import developing, serving, web
 
 from .conftest import Inside
 

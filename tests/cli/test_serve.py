@@ -18,7 +18,7 @@ import pytest
 
 from stepwell.log.port import REFUSALS
 from stepwell.log.urls import open_log
-from stepwell.schemas.refusals import decode_refusal
+from stepwell.schemas.records.refusals import decode_refusal
 from tests.patience import HANG
 from tests.workbench import line_about
 

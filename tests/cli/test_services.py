@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from stepwell.connecting import connect
-from stepwell.core.acceptance import CLAIM, KIND
-from stepwell.log.local import LocalLog
+from stepwell.client.connect import connect
+from stepwell.core.fold.acceptance import CLAIM, KIND
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import EVENTS
-from stepwell.schemas.events import StepSucceeded, WorkflowCompleted
+from stepwell.schemas.records.events import StepSucceeded, WorkflowCompleted
 from tests.files import database
 from tests.kafka_broker import local_broker
 from tests.patience import HANG, until

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 import structlog
 
-from stepwell.cli import serving
-from stepwell.consumers import supervisor
+from stepwell import supervision
+from stepwell.cli.verbs import serving
 from stepwell.errors import LogUnavailableError
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from tests.patience import HANG
 
 
@@ -18,7 +18,7 @@ from tests.patience import HANG
 def briskly(monkeypatch):
     structlog.reset_defaults()  # what is told goes to this test's stderr
     monkeypatch.setattr(serving, "_LOOK_EVERY", 0.01)
-    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
     yield
     structlog.reset_defaults()
 

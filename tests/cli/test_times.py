@@ -11,14 +11,14 @@ from msgspec.json import encode
 
 from stepwell.cli.drawing import step_words
 from stepwell.cli.live import _Lines
-from stepwell.cli.looking import print_instance
-from stepwell.consumers.histories import time_of
-from stepwell.consumers.subscriber import Watch
-from stepwell.consumers.views import view
-from stepwell.core.evolve import fold
+from stepwell.cli.verbs.show import print_instance
+from stepwell.consumers.reading.histories import time_of
+from stepwell.consumers.reading.subscriber import Watch
+from stepwell.consumers.reading.views import view
+from stepwell.core.fold.evolve import fold
 from stepwell.projections.folding import attempts_in
-from stepwell.schemas.commands import PauseWorkflow, ResumeWorkflow, RollbackWorkflow
-from stepwell.schemas.definitions import Compensation, Retry
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.commands import PauseWorkflow, ResumeWorkflow, RollbackWorkflow
 from tests.core.build import started, step
 from tests.core.test_approvals import approve, gate
 

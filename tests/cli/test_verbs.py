@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from stepwell.cli.session import client_of
-from stepwell.cli.steering import _rolling_back
+from stepwell.cli.verbs.steering import _rolling_back
 from tests.patience import HANG, until
 
 from .conftest import Shell, chain

@@ -354,8 +354,8 @@ def test_a_first_look_that_takes_long_says_on_stderr_what_it_waits_for(ran: Insi
         await take(self, partition, records)
 
     monkeypatch.setattr("stepwell.projections.projector.Projector.take", slowly)
-    monkeypatch.setattr("stepwell.cli.asking._PATIENCE", 0.1)
-    monkeypatch.setattr("stepwell.cli.asking._TELL_SELDOM", 0.1)
+    monkeypatch.setattr("stepwell.cli.views._PATIENCE", 0.1)
+    monkeypatch.setattr("stepwell.cli.views._TELL_SELDOM", 0.1)
     told = ran("list")
     assert re.search(r"the read models are being made: \d+% of \d+ records …\n", told)
 

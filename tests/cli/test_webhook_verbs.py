@@ -2,8 +2,8 @@
 
 import asyncio
 
-from stepwell.consumers.bookmarks import Bookmarks
-from stepwell.log.local import LocalLog
+from stepwell.consumers.reading.bookmarks import Bookmarks
+from stepwell.log.local.log import LocalLog
 
 HOOKS = """
 webhooks:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from stepwell.core.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
+from stepwell.core.fold.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
 from stepwell.log.port import EVENTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import (
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import (
     EVENTS_VERSION,
     PartitionOwned,
     PartitionSnapshotted,

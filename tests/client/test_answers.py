@@ -3,7 +3,7 @@
 import pytest
 
 from stepwell.errors import CommandRejectedError
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow
+from stepwell.schemas.records.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow
 from tests.patience import HANG
 from tests.workbench import client_on, ends, handlers_of, stage, start, steps, workflow
 
@@ -46,7 +46,7 @@ async def test_every_command_that_is_sent_again_gets_the_answer_of_the_first_one
 
 @pytest.mark.parametrize("snapshot", [False, True])
 async def test_the_start_of_an_instance_that_has_left_memory_is_answered_from_its_history(log, monkeypatch, snapshot):
-    monkeypatch.setattr("stepwell.consumers.snapshotting.SMALLEST_TAIL", 1 if snapshot else 10**9)
+    monkeypatch.setattr("stepwell.consumers.engine.snapshotting.SMALLEST_TAIL", 1 if snapshot else 10**9)
     async with stage(log, handlers_of(work=work), CHAIN) as client:
         (first,) = await answers(client, start("one"))
         await ends(client, "one")
@@ -70,7 +70,7 @@ async def test_a_command_that_was_made_just_now_has_no_earlier_answer_to_look_fo
 
     async with client_on(log) as client:
         await client.register(CHAIN)
-        monkeypatch.setattr("stepwell.consumers.asking.look_up", read)
+        monkeypatch.setattr("stepwell.client.requests.look_up", read)
         run = await client.start("w")
         assert not run.decided
         assert not (await client.cancel(run.id)).decided

@@ -8,9 +8,9 @@ import pydantic
 import pytest
 from msgspec.structs import replace
 
-from stepwell.connecting import connect
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.handlers import Handlers
+from stepwell.client.connect import connect
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.worker.handlers import Handlers
 from stepwell.errors import (
     CommandRejectedError,
     DefinitionConflictError,

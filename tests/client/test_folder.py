@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from stepwell.consumers import folder as module
-from stepwell.consumers.folder import Folder, holds_definition
+from stepwell.consumers.registry import folder as module
+from stepwell.consumers.registry.folder import Folder, holds_definition
 from tests.workbench import client_on
 
 GOOD = "name: w\nsteps: [{id: a, type: input}]\n"

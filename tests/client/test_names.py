@@ -19,8 +19,8 @@ from stepwell.errors import (
     UnknownClaimError,
     WorkflowFailedError,
 )
-from stepwell.schemas.events import Event
-from stepwell.server.problems import RefusedError
+from stepwell.schemas.records.events import Event
+from stepwell.server.http.problems import RefusedError
 
 ERRORS = (
     StepwellError("m", place="p", remedy="r"),

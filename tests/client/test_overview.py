@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from stepwell.client import Client
-from stepwell.consumers.crew import Crew, LiveWorker
-from stepwell.core.health import health
+from stepwell.client.client import Client
+from stepwell.consumers.reading.live_members import Crew, LiveWorker
+from stepwell.diagnosis.overview import _observations, _workers, alerts_of, health_of, overview_of
 from stepwell.log.port import EVENTS, NewRecord
-from stepwell.overview import _observations, _workers, alerts_of, health_of, overview_of
 from stepwell.projections.filters import FilterError
+from stepwell.projections.health_score import health
 from stepwell.projections.projector import Projector
 from stepwell.projections.recent import Recent, UnderWay
 from stepwell.projections.statistics import Durations, WorkflowStatistics
@@ -69,7 +69,7 @@ async def test_workflows_have_scores_of_what_they_did_and_the_worst_comes_first(
 
 @pytest.mark.rows("O8")
 async def test_instances_without_an_engine_and_steps_without_a_worker_are_critical(log, monkeypatch):
-    monkeypatch.setattr("stepwell.overview.TAKEN_MS", 0)
+    monkeypatch.setattr("stepwell.diagnosis.overview.TAKEN_MS", 0)
     async with stage(log, None, one_step()) as client:
         await client.start("w", {}, id="one")
         await client.wait("one", lambda state: "a" in state.steps, timeout=HANG)

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.undecided import WaitingStarts
-from stepwell.core.partition import Place
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.reading.undecided import WaitingStarts
+from stepwell.core.fold.partition import Place
 from stepwell.diagnosis.diagnosing import diagnose
+from stepwell.diagnosis.overview import overview_of
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
 from stepwell.log.port import COMMANDS, STARTS
-from stepwell.overview import overview_of
 from tests.workbench import client_on, handlers_of, running, send, stage, start, steps, work, workflow
 
 ONE = workflow(*steps("a"))

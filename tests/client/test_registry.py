@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.folder import Folder
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.registry.definitions import Definitions
+from stepwell.consumers.registry.folder import Folder
 from stepwell.errors import (
     CommandRejectedError,
     DefinitionConflictError,
@@ -18,8 +18,8 @@ from stepwell.errors import (
     UnknownWorkflowError,
 )
 from stepwell.log.port import DEFINITIONS, STARTS, NewRecord
-from stepwell.schemas.activation import ACTIVATION, KIND
-from stepwell.schemas.definitions import decode_definition
+from stepwell.schemas.definitions.model import decode_definition
+from stepwell.schemas.records.activation import ACTIVATION, KIND
 from tests.patience import HANG
 from tests.workbench import Gate, client_on, handlers_of, outcome, running, send, stage, start, steps, until, work
 from tests.workbench import workflow as definition
@@ -215,7 +215,7 @@ async def test_starts_that_were_waiting_in_the_log_are_decided_by_what_is_active
 
 
 def _read(data):
-    from stepwell.schemas.load import load_definition
+    from stepwell.schemas.definitions.load import load_definition
 
     return load_definition(data)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.consumers.engine import Engine
+from stepwell.consumers.engine.engine import Engine
 from stepwell.errors import CommandRejectedError
 from tests.workbench import client_on, running, stage, until, workflow
 

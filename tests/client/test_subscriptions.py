@@ -5,17 +5,17 @@ import itertools
 
 import pytest
 
-from stepwell.client import Client
-from stepwell.consumers import subscriptions
-from stepwell.consumers.bookmarks import Bookmarks
-from stepwell.consumers.patterns import PatternError
-from stepwell.consumers.subscriptions import Subscription
-from stepwell.core.acceptance import KIND
+from stepwell.client.client import Client
+from stepwell.consumers.reading import subscriptions
+from stepwell.consumers.reading.bookmarks import Bookmarks
+from stepwell.consumers.reading.patterns import PatternError
+from stepwell.consumers.reading.subscriptions import Subscription
+from stepwell.core.fold.acceptance import KIND
 from stepwell.errors import LogFullError, PositionError, PositionGoneError, StepwellError
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import EVENTS, SUBSCRIPTIONS
-from stepwell.schemas.events import StepHeartbeat
-from stepwell.schemas.positions import WHOLE, Place, position_text, read_position
+from stepwell.schemas.records.events import StepHeartbeat
+from stepwell.schemas.records.positions import WHOLE, Place, position_text, read_position
 from tests.client.subscribing import Scribe, by_partition, take
 from tests.patience import HANG
 from tests.workbench import client_on, ends, handlers_of, stage, steps, until, workflow

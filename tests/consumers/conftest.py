@@ -5,7 +5,7 @@ import ssl
 import pytest
 from http_server import Server
 
-from stepwell.consumers.builtin import addresses
+from stepwell.consumers.worker.builtin import addresses
 
 # An authority, and a certificate of service.example by it, valid from 2020 to 2120.
 AUTHORITY = """-----BEGIN CERTIFICATE-----

@@ -11,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from stepwell.connecting import connect
-from stepwell.consumers import deciding, definitions
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.handlers import Handlers
-from stepwell.consumers.worker import Worker
+from stepwell.client.connect import connect
+from stepwell.consumers.engine import deciding
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.registry import definitions
+from stepwell.consumers.worker.handlers import Handlers
+from stepwell.consumers.worker.worker import Worker
 
 
 def end(how, mark):

@@ -6,7 +6,7 @@ import asyncio
 
 from stepwell.errors import LogError
 from stepwell.log.port import EVENTS, SNAPSHOTS
-from stepwell.schemas.codec import decode_work
+from stepwell.schemas.records.codec import decode_work
 
 
 class FaultyLog:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from stepwell.consumers.builtin import BUILTIN
-from stepwell.consumers.context import StepContext
-from stepwell.consumers.failures import describe
-from stepwell.core.retry import is_retryable
-from stepwell.schemas.definitions import Retry
-from stepwell.schemas.events import StepReady
-from stepwell.schemas.work import WorkItem
+from stepwell.consumers.worker.builtin import BUILTIN
+from stepwell.consumers.worker.context import StepContext
+from stepwell.consumers.worker.failures import describe
+from stepwell.core.decide.retry import is_retryable
+from stepwell.schemas.definitions.model import Retry
+from stepwell.schemas.records.events import StepReady
+from stepwell.schemas.records.work import WorkItem
 
 
 @dataclass

@@ -9,10 +9,10 @@ import os
 import sys
 import time
 
-from stepwell.connecting import connect
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.handlers import Handlers
-from stepwell.consumers.worker import Worker
+from stepwell.client.connect import connect
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.worker.handlers import Handlers
+from stepwell.consumers.worker.worker import Worker
 from tests.patience import HANG
 
 CONCURRENCY = 4

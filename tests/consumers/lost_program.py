@@ -7,9 +7,9 @@ import asyncio
 import os
 import sys
 
-from stepwell.connecting import connect
-from stepwell.consumers.handlers import Handlers
-from stepwell.consumers.worker import Worker
+from stepwell.client.connect import connect
+from stepwell.consumers.worker.handlers import Handlers
+from stepwell.consumers.worker.worker import Worker
 
 
 def crash(data):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.client import MOST_UNANSWERED
-from stepwell.consumers.admission import PATIENCE, PLENTY, Admission
-from stepwell.consumers.engine import Engine
-from stepwell.core.partition import Place
+from stepwell.client.client import MOST_UNANSWERED
+from stepwell.consumers.engine.admission import PATIENCE, PLENTY, Admission
+from stepwell.consumers.engine.engine import Engine
+from stepwell.core.fold.partition import Place
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import ApproveStep, CancelWorkflow, PauseWorkflow, RejectStep
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import ApproveStep, CancelWorkflow, PauseWorkflow, RejectStep
 from stepwell.testing.loop import run as in_virtual_time
 from tests.core.build import step, workflow
 from tests.patience import HANG

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stepwell.connecting import connect
-from stepwell.consumers.handlers import Handlers
+from stepwell.client.connect import connect
+from stepwell.consumers.worker.handlers import Handlers
 from stepwell.errors import HandlerError
 from tests.workbench import client_on, handlers_of, outcome, running, stage, until, workflow
 
@@ -40,7 +40,7 @@ async def test_an_agents_own_handler_comes_before_the_one_of_all(log):
 
 async def test_a_step_is_left_to_the_worker_that_has_the_agent(log):
     """Two workers of one queue; only one of them has the agent's handler, under its own or the common name."""
-    from stepwell.consumers.worker import Worker
+    from stepwell.consumers.worker.worker import Worker
 
     definition = workflow(task("draft", "writer", description="x"), task("check", "critic"))
     for step in definition["steps"]:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from stepwell.schemas.events import StepFailed, StepRetryScheduled, StepSucceeded
+from stepwell.schemas.records.events import StepFailed, StepRetryScheduled, StepSucceeded
 from stepwell.testing import simulate
 from tests.workbench import events_of, handlers_of, outcome, stage, steps, whole_history, workflow
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from stepwell.connecting import connect
-from stepwell.consumers import deciding
+from stepwell.client.connect import connect
+from stepwell.consumers.engine import deciding
 from stepwell.errors import CommandRejectedError, SenderError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEFINITIONS, EVENTS, STARTS, NewRecord
-from stepwell.schemas.audit import audit_definition, audit_transition
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import ApproveStep, CancelWorkflow, PauseWorkflow
-from stepwell.schemas.events import ApprovalDecided, CommandNoted, WorkflowStarted
+from stepwell.schemas.records.audit import audit_definition, audit_transition
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import ApproveStep, CancelWorkflow, PauseWorkflow
+from stepwell.schemas.records.events import ApprovalDecided, CommandNoted, WorkflowStarted
 from tests.cost import lines
 from tests.patience import HANG
 from tests.workbench import (

@@ -12,9 +12,9 @@ import weakref
 
 import pytest
 
-from stepwell.consumers import calling
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.worker import calling
+from stepwell.consumers.worker.worker import Worker
 from tests.workbench import client_on, handlers_of, one_step, outcome, running, stage, stop, until, work, workflow
 
 TWICE = {"max_attempts": 2, "initial_delay_seconds": 0}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from stepwell.consumers.clock import Clock, PartitionClock
-from stepwell.consumers.engine import Engine, wall_clock
-from stepwell.schemas.events import StepWaiting
-from stepwell.telling import Logger
+from stepwell.consumers.engine.clock import Clock, PartitionClock
+from stepwell.consumers.engine.engine import Engine, wall_clock
+from stepwell.logs import Logger
+from stepwell.schemas.records.events import StepWaiting
 from tests.workbench import accepted, client_on, ends, events_of, running, until, workflow
 
 YEARS = 10 * 365 * 24 * 3_600_000

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.owner import PartitionOwner
-from stepwell.core.deaths import MOST_DEATHS, deaths_over, died_over
-from stepwell.log.local import LocalLog
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.owner import PartitionOwner
+from stepwell.core.decide.deaths import MOST_DEATHS, deaths_over, died_over
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, STARTS
-from stepwell.schemas.codec import decode_owned
-from stepwell.schemas.commands import CancelWorkflow
-from stepwell.schemas.events import (
+from stepwell.schemas.records.codec import decode_owned
+from stepwell.schemas.records.commands import CancelWorkflow
+from stepwell.schemas.records.events import (
     CommandRejected,
     Deciding,
     IncidentRaised,

@@ -4,8 +4,8 @@ import pytest
 
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import ApproveStep, CompleteStep, RejectStep
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import ApproveStep, CompleteStep, RejectStep
 from stepwell.testing import World, simulate, stub
 
 GATE = {

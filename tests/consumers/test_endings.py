@@ -6,10 +6,10 @@ import gc
 import pytest
 from faulty_log import FaultyLog
 
-from stepwell.consumers.admission import Admission
-from stepwell.consumers.clock import Clock
-from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.owner import PartitionOwner
+from stepwell.consumers.engine.admission import Admission
+from stepwell.consumers.engine.clock import Clock
+from stepwell.consumers.engine.owner import PartitionOwner
+from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import LogError
 from tests.workbench import client_on, send, start, steps, until, workflow
 

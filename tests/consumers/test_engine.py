@@ -6,17 +6,23 @@ from collections import Counter
 
 import pytest
 
-from stepwell.connecting import connect
-from stepwell.consumers import deciding
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.worker import Worker
-from stepwell.core import finished as core_finished
+from stepwell.client.connect import connect
+from stepwell.consumers.engine import deciding
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.worker.worker import Worker
+from stepwell.core.fold import finished as core_finished
 from stepwell.errors import CommandRejectedError, LogVersionError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, EVENTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import CancelWorkflow, StartWorkflow
-from stepwell.schemas.events import EVENTS_VERSION, CommandRejected, IncidentRaised, StepSucceeded, WorkflowCompleted
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import CancelWorkflow, StartWorkflow
+from stepwell.schemas.records.events import (
+    EVENTS_VERSION,
+    CommandRejected,
+    IncidentRaised,
+    StepSucceeded,
+    WorkflowCompleted,
+)
 from tests.files import database
 from tests.patience import HANG
 from tests.workbench import (
@@ -214,7 +220,7 @@ async def test_a_bug_in_deciding_a_start_is_told_to_who_asked(log, monkeypatch):
 
 async def test_work_that_fits_a_record_only_without_its_envelope_fails_its_step_and_not_the_partition(tmp_path):
     """A step's input on its way to a worker names the workflow as well: a few bytes more than its event."""
-    from stepwell.log.local import LocalLog
+    from stepwell.log.local.log import LocalLog
 
     log = await LocalLog.open(tmp_path / "log.db", partitions=1, durability="normal", max_record_bytes=20_000)
     name = "n" * 150
@@ -356,7 +362,7 @@ async def test_who_waits_is_told_when_the_embedded_engine_stops_by_itself(tmp_pa
         await client.register(workflow({"id": "z", "type": "wait", "config": {"seconds": 60}}))
         run = await client.start("w", id="one")
         waiting = asyncio.ensure_future(run.result())
-        monkeypatch.setattr("stepwell.consumers.owner.PartitionOwner._follow", full)
+        monkeypatch.setattr("stepwell.consumers.engine.owner.PartitionOwner._follow", full)
         with pytest.raises(LogFullError):
             await client.cancel("one")
         with pytest.raises(LogFullError):

@@ -6,10 +6,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from stepwell.consumers.failures import describe
-from stepwell.core.retry import is_retryable
-from stepwell.schemas.codec import encode
-from stepwell.schemas.definitions import LONGEST_SECONDS, Retry
+from stepwell.consumers.worker.failures import describe
+from stepwell.core.decide.retry import is_retryable
+from stepwell.schemas.definitions.model import LONGEST_SECONDS, Retry
+from stepwell.schemas.records.codec import encode
 from tests.workbench import handlers_of, one_step, outcome, running, stage
 
 

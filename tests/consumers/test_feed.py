@@ -7,15 +7,15 @@ from collections import Counter
 import msgspec
 import pytest
 
-from stepwell.consumers import snapshotting
-from stepwell.consumers.feed import Feeder, FeedSession
-from stepwell.consumers.reading import EventReader
-from stepwell.consumers.takeover import SurpriseError
-from stepwell.core.acceptance import read_stamp
+from stepwell.consumers.engine import snapshotting
+from stepwell.consumers.engine.takeover import SurpriseError
+from stepwell.consumers.outbound.feed import Feeder, FeedSession
+from stepwell.consumers.reading.events import EventReader
+from stepwell.core.fold.acceptance import read_stamp
 from stepwell.errors import LogCorruptedError, LogError, LogFullError
 from stepwell.log.port import EVENTS, FEED, NewRecord
-from stepwell.schemas.events import CommandRejected, Event, WorkflowStarted
-from stepwell.schemas.feed import FeedHead, feed_position, feed_source, rfc3339
+from stepwell.schemas.records.events import CommandRejected, Event, WorkflowStarted
+from stepwell.schemas.records.feed import FeedHead, feed_position, feed_source, rfc3339
 from tests.patience import HANG
 from tests.workbench import accepted, ends, handlers_of, running, send, stage, start, steps, until, workflow
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 from file_steps import context, do, names, refusal, root
 
-from stepwell.consumers.builtin import BUILTIN, _roots
-from stepwell.consumers.builtin._roots import FileNotFound, FileSettingsError, PathRefused, WrongKindOfFile
+from stepwell.consumers.worker.builtin import BUILTIN, _roots
+from stepwell.consumers.worker.builtin._roots import FileNotFound, FileSettingsError, PathRefused, WrongKindOfFile
 
 __all__ = ["root"]  # a fixture
 

@@ -7,17 +7,17 @@ import os
 import pytest
 from file_steps import do, names, refusal, root
 
-from stepwell.consumers.builtin import _roots, files
-from stepwell.consumers.builtin._roots import (
+from stepwell.consumers.worker.builtin import _roots, files
+from stepwell.consumers.worker.builtin._roots import (
     FileAccessDenied,
     FileExists,
     FileNotFound,
     FileSettingsError,
 )
-from stepwell.consumers.builtin.files import FileContentError, PayloadTooLarge
-from stepwell.consumers.failures import describe
-from stepwell.core.retry import is_retryable
-from stepwell.schemas.definitions import Retry
+from stepwell.consumers.worker.builtin.files import FileContentError, PayloadTooLarge
+from stepwell.consumers.worker.failures import describe
+from stepwell.core.decide.retry import is_retryable
+from stepwell.schemas.definitions.model import Retry
 from tests.workbench import handlers_of, outcome, stage, workflow
 
 __all__ = ["root"]  # a fixture

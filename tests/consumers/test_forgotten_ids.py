@@ -2,13 +2,13 @@
 
 import pytest
 
-from stepwell.consumers import deciding
-from stepwell.consumers.histories import events_of
-from stepwell.core import finished
-from stepwell.core.finished import FinishedWindow
-from stepwell.core.state import WorkflowStatus
+from stepwell.consumers.engine import deciding
+from stepwell.consumers.reading.histories import events_of
+from stepwell.core.fold import finished
+from stepwell.core.fold.finished import FinishedWindow
+from stepwell.core.fold.state import WorkflowStatus
 from stepwell.log.port import EVENTS, STARTS
-from stepwell.schemas.feed import FeedHead, attributes
+from stepwell.schemas.records.feed import FeedHead, attributes
 from tests.patience import HANG
 from tests.workbench import handlers_of, send, stage, start, steps, until, workflow
 

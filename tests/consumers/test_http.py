@@ -11,17 +11,17 @@ from urllib.parse import parse_qs
 import pytest
 from http_server import Answer, Server, failure, json_of, request, retried
 
-from stepwell.consumers.builtin.addresses import (
+from stepwell.consumers.worker.builtin.addresses import (
     UnknownHostError,
 )
-from stepwell.consumers.builtin.http import (
+from stepwell.consumers.worker.builtin.http import (
     HTTPConnectionError,
     HTTPResponseError,
     HTTPStatusError,
     HTTPTimeoutError,
     PayloadTooLarge,
 )
-from stepwell.consumers.failures import describe
+from stepwell.consumers.worker.failures import describe
 from tests.cost import usual_seconds
 from tests.workbench import handlers_of, outcome, stage, workflow
 

@@ -6,13 +6,13 @@ from ipaddress import ip_address
 import pytest
 from http_server import failure, json_of, request, retried
 
-from stepwell.consumers.builtin.addresses import (
+from stepwell.consumers.worker.builtin.addresses import (
     AddressRefusedError,
     AllowList,
     AllowListError,
     refusal,
 )
-from stepwell.consumers.builtin.http import (
+from stepwell.consumers.worker.builtin.http import (
     HTTPConnectionError,
 )
 

@@ -5,10 +5,10 @@ from urllib.parse import parse_qs
 import pytest
 from http_server import Answer, failure, json_of, redirect, request, retried
 
-from stepwell.consumers.builtin.addresses import (
+from stepwell.consumers.worker.builtin.addresses import (
     AddressRefusedError,
 )
-from stepwell.consumers.builtin.http import (
+from stepwell.consumers.worker.builtin.http import (
     HTTPRequestError,
     HTTPStatusError,
 )

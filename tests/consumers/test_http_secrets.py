@@ -9,13 +9,13 @@ import httpx
 import pytest
 from http_server import Answer, Server, context, failure, json_of, redirect, request
 
-from stepwell.consumers.builtin import OF_SERVICES
-from stepwell.consumers.builtin._http_call import HTTPSettingsError, HTTPStatusError
-from stepwell.consumers.builtin.secrets import may_go
-from stepwell.consumers.failures import describe
-from stepwell.core.checked import compile_loaded
-from stepwell.core.literal_credentials import literal_credentials
-from stepwell.schemas.load import read_definition
+from stepwell.consumers.worker.builtin import OF_SERVICES
+from stepwell.consumers.worker.builtin._http_call import HTTPSettingsError, HTTPStatusError
+from stepwell.consumers.worker.builtin.secrets import may_go
+from stepwell.consumers.worker.failures import describe
+from stepwell.core.plan.checked import compile_loaded
+from stepwell.core.plan.literal_credentials import literal_credentials
+from stepwell.schemas.definitions.load import read_definition
 
 SECRET = 'p@ss/w"ord+<é>1'
 RAW = SECRET.encode()

@@ -10,16 +10,16 @@ from urllib.parse import parse_qs
 import pytest
 from http_server import Answer, context, failure, json_of, redirect, request, retried
 
-from stepwell.consumers.builtin import BUILTIN
-from stepwell.consumers.builtin.addresses import (
+from stepwell.consumers.worker.builtin import BUILTIN
+from stepwell.consumers.worker.builtin.addresses import (
     AllowList,
 )
-from stepwell.consumers.builtin.http import (
+from stepwell.consumers.worker.builtin.http import (
     HTTPRequestError,
     HTTPSettingsError,
     HTTPStatusError,
 )
-from stepwell.consumers.failures import describe
+from stepwell.consumers.worker.failures import describe
 
 SECRET = 'p@ss/w"ord+1'
 
@@ -159,6 +159,6 @@ def test_an_empty_allow_list_allows_the_internet_only():
 
 
 def test_importing_the_built_in_steps_leaves_httpx_for_later():
-    code = "import sys, stepwell.consumers.builtin; print('httpx' in sys.modules, 'jsonschema' in sys.modules)"
+    code = "import sys, stepwell.consumers.worker.builtin; print('httpx' in sys.modules, 'jsonschema' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from stepwell.consumers.handlers import Handlers
+from stepwell.consumers.worker.handlers import Handlers
 from stepwell.errors import HandlerError
 
 TOOLS = """

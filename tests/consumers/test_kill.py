@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from killed_program import CONCURRENCY, DEFINITION, OUTPUT
 
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import COMMANDS
-from stepwell.schemas.codec import decode_command
-from stepwell.schemas.commands import CompleteStep
-from stepwell.schemas.events import StepSucceeded, WorkflowCompleted
+from stepwell.schemas.records.codec import decode_command
+from stepwell.schemas.records.commands import CompleteStep
+from stepwell.schemas.records.events import StepSucceeded, WorkflowCompleted
 from tests.patience import HANG
 from tests.workbench import client_on, events_of, send, start, until, whole_history
 

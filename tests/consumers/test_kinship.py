@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.consumers.kinship import Family
+from stepwell.consumers.reading.kinship import Family
 from tests.workbench import stage, steps, until, workflow
 
 LEAF = workflow(*steps("x"), name="leaf")

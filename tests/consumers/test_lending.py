@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.consumers import lending as lending_module
-from stepwell.consumers import signs
-from stepwell.consumers.crew import live_crew
-from stepwell.consumers.lending import Lending
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.reading.live_members import live_crew
+from stepwell.consumers.worker import heartbeats
+from stepwell.consumers.worker.remote import lending as lending_module
+from stepwell.consumers.worker.remote.lending import Lending
+from stepwell.consumers.worker.worker import Worker
 from stepwell.errors import LeaseLostError, LogClosedError, TooManyWorkersError, UnknownClaimError
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import COMMANDS
-from stepwell.schemas.codec import decode_command
-from stepwell.schemas.commands import CompleteStep, ReturnStep
-from stepwell.schemas.events import ErrorInfo, StepHeartbeat, StepStarted, StepSucceeded
+from stepwell.schemas.records.codec import decode_command
+from stepwell.schemas.records.commands import CompleteStep, ReturnStep
+from stepwell.schemas.records.events import ErrorInfo, StepHeartbeat, StepStarted, StepSucceeded
 from tests.patience import HANG
 from tests.workbench import events_of, handlers_of, stage, steps, until, whole_history, workflow
 
@@ -271,8 +271,8 @@ async def test_the_end_of_the_server_gives_everything_back(open_log):
 
 SERVER = """
 import asyncio, sys
-from stepwell.consumers.lending import Lending
-from stepwell.log.local import LocalLog
+from stepwell.consumers.worker.remote.lending import Lending
+from stepwell.log.local.log import LocalLog
 
 async def main():
     log = await LocalLog.open(sys.argv[1])
@@ -323,9 +323,9 @@ async def test_what_was_cancelled_before_is_not_lent(log):
 
 
 async def test_long_steps_are_seen_with_their_worker_and_progress(log, monkeypatch):
-    monkeypatch.setattr(signs, "REPORT_AFTER", 0.05)
-    monkeypatch.setattr(signs, "HEARTBEAT_EVERY", 0.05)
-    monkeypatch.setattr(signs, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(heartbeats, "REPORT_AFTER", 0.05)
+    monkeypatch.setattr(heartbeats, "HEARTBEAT_EVERY", 0.05)
+    monkeypatch.setattr(heartbeats, "SWEEP_EVERY", 0.01)
     async with stage(log, None, ONE) as client, lender(log) as lending:
         run = await client.start("w")
         step = await claimed(lending)

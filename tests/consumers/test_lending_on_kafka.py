@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.lending import Lending
-from stepwell.consumers.worker import Worker
-from stepwell.log.kafka import KafkaLog
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.worker.remote.lending import Lending
+from stepwell.consumers.worker.worker import Worker
+from stepwell.log.kafka.log import KafkaLog
 from tests.kafka_broker import settings_for
 from tests.patience import HANG
 from tests.workbench import client_on, handlers_of, running, workflow

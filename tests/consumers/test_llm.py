@@ -5,16 +5,21 @@ import json
 import pytest
 from http_server import Answer, Server, context, json_of, redirect, retried
 
-from stepwell.consumers.builtin import BUILTIN
-from stepwell.consumers.builtin.http import HTTPConnectionError, HTTPStatusError, HTTPTimeoutError, PayloadTooLarge
-from stepwell.consumers.builtin.llm import (
+from stepwell.consumers.worker.builtin import BUILTIN
+from stepwell.consumers.worker.builtin.http import (
+    HTTPConnectionError,
+    HTTPStatusError,
+    HTTPTimeoutError,
+    PayloadTooLarge,
+)
+from stepwell.consumers.worker.builtin.llm import (
     LLMAnswerError,
     LLMNotConfigured,
     LLMRefusedError,
     LLMSettingsError,
     LLMTruncatedError,
 )
-from stepwell.consumers.failures import describe
+from stepwell.consumers.worker.failures import describe
 from tests.workbench import handlers_of, outcome, stage, workflow
 
 pytestmark = pytest.mark.rows("X4", "D6")

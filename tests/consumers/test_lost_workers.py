@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.consumers import lending as lending_module
-from stepwell.consumers.lending import Lending
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.worker.remote import lending as lending_module
+from stepwell.consumers.worker.remote.lending import Lending
+from stepwell.consumers.worker.worker import Worker
 from stepwell.diagnosis import diagnose
-from stepwell.log.local import LocalLog
-from stepwell.schemas.events import IncidentRaised, StepCompensated, StepFailed, StepRetryScheduled, StepStarted
+from stepwell.log.local.log import LocalLog
+from stepwell.schemas.records.events import (
+    IncidentRaised,
+    StepCompensated,
+    StepFailed,
+    StepRetryScheduled,
+    StepStarted,
+)
 from tests.patience import HANG
 from tests.workbench import (
     Gate,

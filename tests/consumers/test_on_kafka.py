@@ -7,12 +7,13 @@ import contextlib
 
 import pytest
 
-from stepwell.client import Client
-from stepwell.connecting import connect
-from stepwell.consumers import bookmarks, snapshotting
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.worker import Worker
-from stepwell.log.kafka import KafkaLog
+from stepwell.client.client import Client
+from stepwell.client.connect import connect
+from stepwell.consumers.engine import snapshotting
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.reading import bookmarks
+from stepwell.consumers.worker.worker import Worker
+from stepwell.log.kafka.log import KafkaLog
 from stepwell.log.port import COMMANDS, EVENTS, SNAPSHOTS, SUBSCRIPTIONS
 from tests.kafka_broker import settings_for, url_of
 from tests.patience import HANG

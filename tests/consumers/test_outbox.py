@@ -2,7 +2,7 @@
 
 import asyncio
 
-from stepwell.consumers.outbox import Outbox
+from stepwell.consumers.worker.outbox import Outbox
 from stepwell.log.port import Delivery
 
 

@@ -6,14 +6,14 @@ from collections import Counter
 import pytest
 from faulty_log import FaultyLog
 
-from stepwell.consumers import snapshotting
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.takeover import SurpriseError
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.engine import snapshotting
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.takeover import SurpriseError
+from stepwell.consumers.worker.worker import Worker
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
-from stepwell.schemas.events import StepSucceeded, WorkflowStarted
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
+from stepwell.schemas.records.events import StepSucceeded, WorkflowStarted
 from tests.patience import HANG
 from tests.workbench import (
     Claimant,
@@ -225,8 +225,8 @@ class Everything:
 
 
 async def test_engines_whose_group_gives_all_partitions_to_each_of_them_still_make_one_history(open_log, monkeypatch):
-    monkeypatch.setattr("stepwell.consumers.engine._FIRST_PAUSE", 0.005)
-    monkeypatch.setattr("stepwell.consumers.engine._LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("stepwell.consumers.engine.engine._FIRST_PAUSE", 0.005)
+    monkeypatch.setattr("stepwell.consumers.engine.engine._LONGEST_PAUSE", 0.05)
     logs = [await open_log(partitions=2) for _ in range(3)]
     for log in logs[:2]:
 

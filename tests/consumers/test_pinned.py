@@ -9,16 +9,16 @@ import hashlib
 import pytest
 
 from stepwell.archiving.reading import Archive
-from stepwell.cli.family import until_over
-from stepwell.consumers.definitions import Definitions
-from stepwell.consumers.histories import state_of
-from stepwell.core.plan import compile_plan
-from stepwell.core.state import QUARANTINED, encode_instance
+from stepwell.cli.children import until_over
+from stepwell.consumers.reading.histories import state_of
+from stepwell.consumers.registry.definitions import Definitions
+from stepwell.core.fold.state import QUARANTINED, encode_instance
+from stepwell.core.plan.compile import compile_plan
 from stepwell.diagnosis import diagnose
 from stepwell.errors import CommandRejectedError, DefinitionConflictError
 from stepwell.log.port import DEFINITIONS, NewRecord
-from stepwell.schemas.definitions import Definition, Step, encode_definition, hash_canonical, hash_definition
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.model import Definition, Step, encode_definition, hash_canonical, hash_definition
 from tests.patience import HANG
 from tests.workbench import Gate, ends, handlers_of, stage, steps, until, work, workflow
 
@@ -29,8 +29,8 @@ OTHER = Definition("other", (Step("b", handler="h"),), version="1")
 @pytest.fixture
 def same_hash(monkeypatch):
     """All definitions have one hash, as two would whose SHA-256 begin alike."""
-    monkeypatch.setattr("stepwell.core.plan.hash_canonical", lambda _: "0" * 16)
-    monkeypatch.setattr("stepwell.consumers.definitions.hash_definition", lambda _: "0" * 16)
+    monkeypatch.setattr("stepwell.core.plan.compile.hash_canonical", lambda _: "0" * 16)
+    monkeypatch.setattr("stepwell.consumers.registry.definitions.hash_definition", lambda _: "0" * 16)
 
 
 @pytest.mark.usefixtures("same_hash")
@@ -66,8 +66,10 @@ CHAIN = workflow(*steps("a", "b"))
 def hashes(change):
     """Have all hashes made otherwise for as long as this lasts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stepwell.core.plan.hash_canonical", lambda value: change(hash_canonical(value)))
-        patch.setattr("stepwell.consumers.definitions.hash_definition", lambda one: change(hash_definition(one)))
+        patch.setattr("stepwell.core.plan.compile.hash_canonical", lambda value: change(hash_canonical(value)))
+        patch.setattr(
+            "stepwell.consumers.registry.definitions.hash_definition", lambda one: change(hash_definition(one))
+        )
         yield
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.consumers.builtin import BUILTIN
-from stepwell.consumers.builtin.process import (
+from stepwell.consumers.worker.builtin import BUILTIN
+from stepwell.consumers.worker.builtin.process import (
     MOST_MADE,
     MOST_WORK,
     RuleError,
@@ -19,13 +19,13 @@ from stepwell.consumers.builtin.process import (
     apply_rules,
     compile_rules,
 )
-from stepwell.consumers.context import StepContext
-from stepwell.consumers.failures import describe
-from stepwell.core.retry import is_retryable
-from stepwell.core.values import Evaluation
-from stepwell.schemas.definitions import Retry
-from stepwell.schemas.events import StepReady
-from stepwell.schemas.work import WorkItem
+from stepwell.consumers.worker.context import StepContext
+from stepwell.consumers.worker.failures import describe
+from stepwell.core.decide.retry import is_retryable
+from stepwell.core.expressions.values import Evaluation
+from stepwell.schemas.definitions.model import Retry
+from stepwell.schemas.records.events import StepReady
+from stepwell.schemas.records.work import WorkItem
 from tests.cost import usual_seconds
 
 ORDERS = {

@@ -4,13 +4,13 @@ from collections import Counter
 
 import pytest
 
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.worker import Worker
-from stepwell.log.local import LocalLog
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.worker.worker import Worker
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import AGAIN, COMMANDS, ID, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import StepReady, StepSucceeded
-from stepwell.schemas.work import WorkItem
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import StepReady, StepSucceeded
+from stepwell.schemas.records.work import WorkItem
 from tests.files import database
 from tests.workbench import (
     Gate,

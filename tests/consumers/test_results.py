@@ -14,8 +14,8 @@ import msgspec
 import pydantic
 import pytest
 
-from stepwell.consumers.failures import ReportedError
-from stepwell.consumers.results import as_json, plain
+from stepwell.consumers.worker.failures import ReportedError
+from stepwell.consumers.worker.results import as_json, plain
 from tests.workbench import handlers_of, one_step, outcome, stage, until
 
 

@@ -14,8 +14,8 @@ import pydantic
 import pytest
 
 import stepwell
-from stepwell.consumers.context import StepContext
-from stepwell.consumers.handlers import Handler, Handlers, registered
+from stepwell.consumers.worker.context import StepContext
+from stepwell.consumers.worker.handlers import Handler, Handlers, registered
 from stepwell.errors import BuildError, HandlerError
 from tests.workbench import handlers_of, one_step, outcome, stage
 

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from stepwell.consumers import start_order
-from stepwell.consumers.start_order import TURN_EVERY, StartOrder
+from stepwell.consumers.engine import start_order
+from stepwell.consumers.engine.start_order import TURN_EVERY, StartOrder
 from stepwell.log.port import STARTS, Record
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import WorkflowStarted
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import WorkflowStarted
 from tests.workbench import Claimant, accepted, client_on, events_of, running, send, start, steps, workflow
 
 

@@ -5,13 +5,13 @@ import contextlib
 
 import pytest
 
-from stepwell.consumers.strays import FORWARDED, Strays, read_commands
+from stepwell.consumers.engine.misrouted import FORWARDED, Strays, read_commands
 from stepwell.errors import LogError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, STARTS, NewRecord, Record
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, StartWorkflow
-from stepwell.schemas.events import CommandNoted, CommandRejected, WorkflowPaused, WorkflowStarted
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import CancelWorkflow, PauseWorkflow, StartWorkflow
+from stepwell.schemas.records.events import CommandNoted, CommandRejected, WorkflowPaused, WorkflowStarted
 from tests.consumers.faulty_log import FaultyLog
 from tests.patience import HANG
 from tests.workbench import (

@@ -8,9 +8,8 @@ from collections import Counter
 
 import pytest
 
-from stepwell.consumers.engine import ENGINES, Engine
-from stepwell.consumers.local import LocalRuntime
-from stepwell.consumers.supervisor import OutOfPatienceError, open_patiently, supervise
+from stepwell.client.embedded import LocalRuntime
+from stepwell.consumers.engine.engine import ENGINES, Engine
 from stepwell.errors import (
     LogCorruptedError,
     LogError,
@@ -18,11 +17,12 @@ from stepwell.errors import (
     LogLockedError,
     LogVersionError,
 )
-from stepwell.log._members import Change
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
+from stepwell.log.local.members import Change
 from stepwell.log.port import WORKERS
 from stepwell.log.urls import open_log
-from stepwell.schemas.events import StepSucceeded, WorkflowCompleted
+from stepwell.schemas.records.events import StepSucceeded, WorkflowCompleted
+from stepwell.supervision import OutOfPatienceError, open_patiently, supervise
 from tests.patience import HANG
 from tests.workbench import client_on, ends, events_of, handlers_of, steps, until, whole_history, workflow
 

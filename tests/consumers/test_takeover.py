@@ -5,18 +5,18 @@ import asyncio
 import msgspec
 import pytest
 
-from stepwell.consumers import snapshotting
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.owner import PartitionOwner
-from stepwell.consumers.takeover import take_over
-from stepwell.core.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
-from stepwell.core.partition import PartitionState
+from stepwell.consumers.engine import snapshotting
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.owner import PartitionOwner
+from stepwell.consumers.engine.takeover import take_over
+from stepwell.core.fold.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
+from stepwell.core.fold.partition import PartitionState
 from stepwell.errors import LogCorruptedError, LogVersionError
 from stepwell.log.port import COMMANDS, CONTROL, EVENTS, SNAPSHOTS, STARTS, NewRecord
-from stepwell.schemas.codec import decode_transition, encode
-from stepwell.schemas.commands import CancelWorkflow, CompleteStep
-from stepwell.schemas.events import EVENTS_VERSION, PartitionSnapshotted, Transition
-from stepwell.schemas.work import CancelRuns, WorkItem
+from stepwell.schemas.records.codec import decode_transition, encode
+from stepwell.schemas.records.commands import CancelWorkflow, CompleteStep
+from stepwell.schemas.records.events import EVENTS_VERSION, PartitionSnapshotted, Transition
+from stepwell.schemas.records.work import CancelRuns, WorkItem
 from tests.files import database
 from tests.patience import HANG
 from tests.workbench import (
@@ -151,7 +151,7 @@ async def test_a_snapshot_lets_go_no_command_that_it_does_not_cover(bench, monke
 
 
 async def test_a_snapshot_whose_chunks_come_in_several_reads_is_read_whole(bench, monkeypatch):
-    monkeypatch.setattr("stepwell.core.snapshots.CHUNK_BYTES", 300)
+    monkeypatch.setattr("stepwell.core.fold.snapshots.CHUNK_BYTES", 300)
     before = await with_snapshots(bench, monkeypatch)
     read = bench.read
 
@@ -277,7 +277,7 @@ async def replace_record(log, topic, offset, value):
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "missing"])
 async def test_a_damaged_snapshot_is_said_to_be_so(bench, open_log, monkeypatch, damage):
-    monkeypatch.setattr("stepwell.core.snapshots.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("stepwell.core.fold.snapshots.CHUNK_BYTES", 1_000)
     await with_snapshots(bench, monkeypatch)
     _, snapshot = await refolded_from_snapshot(bench)
     assert snapshot.chunks > 2
@@ -357,7 +357,7 @@ async def test_what_was_too_much_for_one_record_goes_on_after_a_take_over(log, m
     wide = [{"id": f"s{number}", "handler": "work"} for number in range(20)]
     async with client_on(log) as client:
         await client.register(workflow(*wide))
-    monkeypatch.setattr("stepwell.consumers.deciding.BUDGET", 5)
+    monkeypatch.setattr("stepwell.consumers.engine.deciding.BUDGET", 5)
     monkeypatch.setattr(PartitionOwner, "_can_continue", lambda *_: False)
     before = await after(log, start("one"))
     assert before.confirmed.instances["one"].active == 4

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from http_server import Answer, Server
 
-from stepwell.consumers import webhooks
-from stepwell.consumers.bookmarks import Bookmarks
-from stepwell.consumers.webhook_file import Webhook, read_webhooks
-from stepwell.consumers.webhooks import Delivery, Webhooks
+from stepwell.consumers.outbound import webhooks
+from stepwell.consumers.outbound.webhook_file import Webhook, read_webhooks
+from stepwell.consumers.outbound.webhooks import Delivery, Webhooks
+from stepwell.consumers.reading.bookmarks import Bookmarks
 from stepwell.errors import DefinitionError, PositionGoneError
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import DEAD_LETTERS, EVENTS
 from tests.patience import HANG
 from tests.workbench import ends, handlers_of, running, stage, steps, stop, until, work, workflow

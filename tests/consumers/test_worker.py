@@ -7,12 +7,12 @@ from collections import Counter
 
 import pytest
 
-from stepwell.consumers import signs
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.worker import heartbeats
+from stepwell.consumers.worker.worker import Worker
 from stepwell.log.port import CONTROL, DEAD_LETTERS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import (
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import (
     CommandRejected,
     StepFailed,
     StepHeartbeat,
@@ -20,7 +20,7 @@ from stepwell.schemas.events import (
     StepStarted,
     StepSucceeded,
 )
-from stepwell.schemas.work import WorkItem
+from stepwell.schemas.records.work import WorkItem
 from tests.patience import HANG
 from tests.workbench import (
     client_on,
@@ -42,9 +42,9 @@ from tests.workbench import (
 @pytest.fixture
 def briskly(monkeypatch):
     """Report long steps sooner than one would in earnest."""
-    monkeypatch.setattr(signs, "REPORT_AFTER", 0.05)
-    monkeypatch.setattr(signs, "HEARTBEAT_EVERY", 0.05)
-    monkeypatch.setattr(signs, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(heartbeats, "REPORT_AFTER", 0.05)
+    monkeypatch.setattr(heartbeats, "HEARTBEAT_EVERY", 0.05)
+    monkeypatch.setattr(heartbeats, "SWEEP_EVERY", 0.01)
 
 
 # --- how many, in which order ---------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from functools import partial
 import msgspec
 import pytest
 
-from stepwell.consumers.context import StepContext
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.worker.context import StepContext
+from stepwell.consumers.worker.worker import Worker
 from tests.workbench import (
     handlers_of,
     one_step,

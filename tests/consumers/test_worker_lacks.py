@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.worker.worker import Worker
 from stepwell.errors import HandlerError
-from stepwell.schemas.events import (
+from stepwell.schemas.records.events import (
     StepReturned,
 )
 from tests.patience import HANG
@@ -28,7 +28,7 @@ from tests.workbench import (
 
 
 async def test_a_step_that_a_worker_lacks_is_handed_back_until_one_comes_that_has_it(log, monkeypatch):
-    monkeypatch.setattr("stepwell.core.outcomes.REROUTE_MS", 20)
+    monkeypatch.setattr("stepwell.core.decide.outcomes.REROUTE_MS", 20)
     async with stage(log, handlers_of(other=work), one_step()) as client:
         run = await client.start("w", {"n": 1})
         view = await client.wait(run.id, lambda s: s.steps["a"].waits_for == "worker", timeout=HANG)
@@ -41,8 +41,8 @@ async def test_a_step_that_a_worker_lacks_is_handed_back_until_one_comes_that_ha
 
 
 async def test_a_step_that_nobody_takes_becomes_an_incident_and_goes_on_once_somebody_can(log, monkeypatch):
-    monkeypatch.setattr("stepwell.core.outcomes.REROUTE_MS", 5)
-    monkeypatch.setattr("stepwell.core.outcomes.NO_HANDLER_LIMIT_MS", 50)
+    monkeypatch.setattr("stepwell.core.decide.outcomes.REROUTE_MS", 5)
+    monkeypatch.setattr("stepwell.core.decide.outcomes.NO_HANDLER_LIMIT_MS", 50)
     async with stage(log, handlers_of(other=work), one_step()) as client:
         run = await client.start("w")
         view = await client.wait(run.id, lambda state: state.incident == "no_handler", timeout=HANG)
@@ -70,7 +70,7 @@ async def test_a_step_is_left_to_the_busy_worker_that_has_its_handler(log):
 
 
 async def test_what_was_left_to_a_worker_that_has_died_is_handed_back(log, monkeypatch):
-    monkeypatch.setattr("stepwell.consumers.elsewhere.LEAVE_FOR", 0.05)
+    monkeypatch.setattr("stepwell.consumers.worker.peers.LEAVE_FOR", 0.05)
     entered = asyncio.Event()
 
     async def forever(data):

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from log_contract import LogContract
 
-from stepwell.log.kafka import KafkaLog
+from stepwell.log.kafka.log import KafkaLog
 from stepwell.log.port import Log
 from tests.kafka_broker import forget, settings_for
 from tests.patience import HANG

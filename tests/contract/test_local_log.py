@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from log_contract import LogContract
 
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import Log
 from tests.patience import HANG
 

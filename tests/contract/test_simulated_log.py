@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from log_contract import LogContract
 
-from stepwell.log.simulated import SimulatedStorage
+from stepwell.log.simulated.log import SimulatedStorage
 from stepwell.testing import VirtualLoop
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepwell.schemas.definitions import Definition, ErrorHandler, Step
+from stepwell.schemas.definitions.model import Definition, ErrorHandler, Step
 from tests.core.model import Engine
 
 

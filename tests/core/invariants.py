@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepwell.core.plan import Plan
-from stepwell.core.state import UNDER_WAY, WORKFLOW_TIMER, InstanceState, StepState, StepStatus, WorkflowStatus
-from stepwell.schemas.events import (
+from stepwell.core.fold.state import UNDER_WAY, WORKFLOW_TIMER, InstanceState, StepState, StepStatus, WorkflowStatus
+from stepwell.core.plan.compile import Plan
+from stepwell.schemas.records.events import (
     Event,
     RollbackStarted,
     StepCompensated,
@@ -19,7 +19,7 @@ from stepwell.schemas.events import (
     WorkflowCompleted,
     WorkflowFailed,
 )
-from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested
+from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 _WAITS = ("time", "approval", "child")
 _BEGIN = (StepReady, StepWaiting, ApprovalRequired, ChildRequested)

@@ -13,16 +13,17 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-from stepwell.core.decide import decide
-from stepwell.core.decision import BUDGET, Circumstances, Decision
-from stepwell.core.effects import effects
-from stepwell.core.evolve import evolve
-from stepwell.core.finished import Finished
-from stepwell.core.plan import Plan, compile_plan
-from stepwell.core.starting import can_continue
-from stepwell.core.state import InstanceState, decode_instance, encode_instance
-from stepwell.schemas.codec import decode_transition, encode
-from stepwell.schemas.commands import (
+from stepwell.core.decide.decide import decide
+from stepwell.core.decide.decision import BUDGET, Circumstances, Decision
+from stepwell.core.decide.effects import effects
+from stepwell.core.decide.starting import can_continue
+from stepwell.core.fold.evolve import evolve
+from stepwell.core.fold.finished import Finished
+from stepwell.core.fold.state import InstanceState, decode_instance, encode_instance
+from stepwell.core.plan.compile import Plan, compile_plan
+from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step
+from stepwell.schemas.records.codec import decode_transition, encode
+from stepwell.schemas.records.commands import (
     ApproveStep,
     CancelWorkflow,
     ChildEnded,
@@ -40,9 +41,15 @@ from stepwell.schemas.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
-from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step
-from stepwell.schemas.events import EVENTS_VERSION, ErrorInfo, Event, Transition, WorkflowReopened, WorkflowResumed
-from stepwell.schemas.work import CancelRuns, WorkItem
+from stepwell.schemas.records.events import (
+    EVENTS_VERSION,
+    ErrorInfo,
+    Event,
+    Transition,
+    WorkflowReopened,
+    WorkflowResumed,
+)
+from stepwell.schemas.records.work import CancelRuns, WorkItem
 from tests.core.invariants import is_at_rest
 
 Random = random.Random

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.core.acceptance import (
+from stepwell.core.fold.acceptance import (
     CLAIM,
     EPOCH,
     INDEX,

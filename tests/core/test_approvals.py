@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.core.plan import compile_plan
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.commands import ApproveStep, CancelWorkflow, PauseWorkflow, RejectStep, ResumeWorkflow
-from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired
+from stepwell.schemas.records.commands import ApproveStep, CancelWorkflow, PauseWorkflow, RejectStep, ResumeWorkflow
+from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired
 from tests.core.build import in_hand, started, statuses, step, workflow
 
 pytestmark = pytest.mark.rows("O2", "O4", "T3")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from stepwell.core.outcomes import TIMEOUT_GRACE_MS
-from stepwell.core.state import encode_instance
-from stepwell.schemas.codec import decode_command
-from stepwell.schemas.commands import CompleteStep, FailStep, RollbackWorkflow
-from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import (
+from stepwell.core.decide.outcomes import TIMEOUT_GRACE_MS
+from stepwell.core.fold.state import encode_instance
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.codec import decode_command
+from stepwell.schemas.records.commands import CompleteStep, FailStep, RollbackWorkflow
+from stepwell.schemas.records.events import (
     ErrorInfo,
     StepCompensated,
     StepFailed,

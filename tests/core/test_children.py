@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.schemas.commands import CancelWorkflow, ChildEnded, ResumeWorkflow, RollbackWorkflow, StartWorkflow
-from stepwell.schemas.definitions import Compensation
-from stepwell.schemas.events import ErrorInfo
-from stepwell.schemas.waiting import LONGEST_ID, ChildRequested, Parent
+from stepwell.schemas.definitions.model import Compensation
+from stepwell.schemas.records.commands import (
+    CancelWorkflow,
+    ChildEnded,
+    ResumeWorkflow,
+    RollbackWorkflow,
+    StartWorkflow,
+)
+from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.step_waits import LONGEST_ID, ChildRequested, Parent
 from tests.core.build import started, statuses, step
 from tests.core.model import Engine
 

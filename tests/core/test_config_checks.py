@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.consumers.builtin.process import _ON_FIELDS, _OPERATIONS, _RULES
-from stepwell.core.expressions import compile_expression
-from stepwell.core.plan import compile_plan
+from stepwell.consumers.worker.builtin.process import _ON_FIELDS, _OPERATIONS, _RULES
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions import (
+from stepwell.schemas.definitions.model import (
     CONFIG_KEYS,
     HTTP_METHODS,
     LONGEST_SECONDS,

@@ -4,15 +4,15 @@ from collections import deque
 
 import pytest
 
-from stepwell.core.decide import decide
-from stepwell.core.decision import Circumstances
-from stepwell.core.evolve import fold
-from stepwell.core.plan import compile_plan
-from stepwell.core.starting import can_continue
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import CompleteStep, ContinueWorkflow, StartWorkflow
-from stepwell.schemas.definitions import Definition
-from stepwell.schemas.events import EVENTS_VERSION, StepReady, StepsDeferred, Transition
+from stepwell.core.decide.decide import decide
+from stepwell.core.decide.decision import Circumstances
+from stepwell.core.decide.starting import can_continue
+from stepwell.core.fold.evolve import fold
+from stepwell.core.plan.compile import compile_plan
+from stepwell.schemas.definitions.model import Definition
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import CompleteStep, ContinueWorkflow, StartWorkflow
+from stepwell.schemas.records.events import EVENTS_VERSION, StepReady, StepsDeferred, Transition
 from tests.core.build import step, workflow
 from tests.core.model import Known
 from tests.cost import lines

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.schemas.definitions import Retry
+from stepwell.schemas.definitions.model import Retry
 from tests.core.build import in_hand, started, statuses, step, workflow
 from tests.core.model import Engine
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from stepwell.consumers.failures import worker_lost
-from stepwell.core.state import decode_instance, encode_instance
-from stepwell.schemas.codec import decode_command
-from stepwell.schemas.commands import FailStep, ReportStarted
-from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import IncidentRaised, StepFailed, StepRetryScheduled, StepStarted
+from stepwell.consumers.worker.failures import worker_lost
+from stepwell.core.fold.state import decode_instance, encode_instance
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.codec import decode_command
+from stepwell.schemas.records.commands import FailStep, ReportStarted
+from stepwell.schemas.records.events import IncidentRaised, StepFailed, StepRetryScheduled, StepStarted
 from tests.core.build import started, step
 
 

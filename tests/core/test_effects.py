@@ -1,11 +1,11 @@
 """What leaves a partition: derived from the accepted events alone."""
 
-from stepwell.core.effects import effects, is_under_way
-from stepwell.core.evolve import fold
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, QuarantineInstance, ResumeWorkflow
-from stepwell.schemas.definitions import Retry
-from stepwell.schemas.events import ErrorInfo
-from stepwell.schemas.work import CancelRuns, WorkItem
+from stepwell.core.decide.effects import effects, is_under_way
+from stepwell.core.fold.evolve import fold
+from stepwell.schemas.definitions.model import Retry
+from stepwell.schemas.records.commands import CancelWorkflow, PauseWorkflow, QuarantineInstance, ResumeWorkflow
+from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.work import CancelRuns, WorkItem
 from tests.core.build import started, step
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.schemas.commands import (
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.commands import (
     CancelWorkflow,
     PauseWorkflow,
     QuarantineInstance,
     ResumeWorkflow,
     RollbackWorkflow,
 )
-from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import ErrorInfo, RollbackStarted, WorkflowCancelled, WorkflowEnding, WorkflowFailed
+from stepwell.schemas.records.events import (
+    ErrorInfo,
+    RollbackStarted,
+    WorkflowCancelled,
+    WorkflowEnding,
+    WorkflowFailed,
+)
 from tests.core.build import in_hand, started, statuses, step, workflow
 from tests.core.invariants import Watch
 from tests.core.model import Engine

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.core import operations, values
-from stepwell.core.expressions import compile_expression
+from stepwell.core.expressions import operations, values
+from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.errors import ExpressionError
 
 SCOPE = {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from stepwell.schemas.commands import PauseWorkflow, ResumeWorkflow
-from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import ErrorInfo, IncidentRaised, RollbackStarted, StepReady, WorkflowFailed
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.commands import PauseWorkflow, ResumeWorkflow
+from stepwell.schemas.records.events import ErrorInfo, IncidentRaised, RollbackStarted, StepReady, WorkflowFailed
 from tests.core.build import in_hand, started, statuses, step
 
 BOOM = ErrorInfo("Boom", "it went wrong")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from stepwell.core.plan import compile_plan
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions import STEP_TYPES, Compensation, Definition, Retry, Step, hash_definition
+from stepwell.schemas.definitions.model import STEP_TYPES, Compensation, Definition, Retry, Step, hash_definition
 from tests.core.build import step, workflow
 
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stepwell.core.alerts import alerts
-from stepwell.core.health import FEW, NOTHING_YET, WEIGHTS, Observation, health, is_few, level_of
+from stepwell.projections.alerts import alerts
+from stepwell.projections.health_score import FEW, NOTHING_YET, WEIGHTS, Observation, health, is_few, level_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/health.md").read_text(encoding="utf-8")
 WELL = Observation(
@@ -62,7 +62,7 @@ def test_the_page_shows_enough_and_names_every_weight_and_every_code():
         "read_models_behind",
         "read_models_stopped",
         "no_log",
-    }  # stepwell.overview's
+    }  # stepwell.diagnosis.overview's
     assert codes - machinery == {alert.code for seen in TROUBLES.values() for alert in alerts([seen])}
 
 

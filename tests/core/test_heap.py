@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.core.heap import EMPTY, Heap
+from stepwell.core.fold.heap import EMPTY, Heap
 from tests.core.model import examples
 
 batches = st.lists(st.lists(st.tuples(st.integers(0, 20), st.sampled_from("abc")), max_size=8), max_size=8)

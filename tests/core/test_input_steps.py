@@ -2,11 +2,11 @@
 
 import pytest
 
-from stepwell.core.plan import compile_plan
-from stepwell.core.step_configs import worker_handler
+from stepwell.core.plan.compile import compile_plan
+from stepwell.core.plan.step_configs import worker_handler
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions import Step
-from stepwell.schemas.events import StepFailed
+from stepwell.schemas.definitions.model import Step
+from stepwell.schemas.records.events import StepFailed
 from tests.core.build import in_hand, started, statuses, step, workflow
 
 pytestmark = pytest.mark.rows("X4", "D6")

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stepwell.core.acceptance import Stamp
-from stepwell.core.evolve import evolve, fold
-from stepwell.core.partition import PartitionState, follow
-from stepwell.core.snapshots import decode_partition, encode_partition
-from stepwell.core.state import InstanceState, StepStatus, decode_instance, encode_instance, progress
-from stepwell.schemas.commands import (
+from stepwell.core.fold.acceptance import Stamp
+from stepwell.core.fold.evolve import evolve, fold
+from stepwell.core.fold.partition import PartitionState, follow
+from stepwell.core.fold.snapshots import decode_partition, encode_partition
+from stepwell.core.fold.state import InstanceState, StepStatus, decode_instance, encode_instance, progress
+from stepwell.schemas.records.commands import (
     CancelWorkflow,
     FailStep,
     HeartbeatStep,
@@ -31,7 +31,7 @@ from stepwell.schemas.commands import (
     ResumeWorkflow,
     RollbackWorkflow,
 )
-from stepwell.schemas.events import ErrorInfo, RollbackStarted, Transition, WorkflowReopened
+from stepwell.schemas.records.events import ErrorInfo, RollbackStarted, Transition, WorkflowReopened
 from tests.core.invariants import Watch
 from tests.core.model import Engine, definition, examples, fixed_fate, good_fate, moody_fate, nonsense, play
 

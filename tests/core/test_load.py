@@ -5,9 +5,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.core.evolve import evolve
-from stepwell.core.load import change, runs_of
-from stepwell.schemas.commands import CancelWorkflow
+from stepwell.core.decide.load import change, runs_of
+from stepwell.core.fold.evolve import evolve
+from stepwell.schemas.records.commands import CancelWorkflow
 from tests.core.build import step, workflow
 from tests.core.model import Engine, definition, examples, moody_fate, play
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from stepwell.core.decide import decide
-from stepwell.core.decision import Circumstances
-from stepwell.core.expressions import compile_expression
-from stepwell.core.meter import MAX_MADE, MAX_WORK, Meter
-from stepwell.core.plan import compile_plan
-from stepwell.core.starting import can_continue
-from stepwell.core.templates import compile_template
-from stepwell.core.values import Evaluation
+from stepwell.core.decide.decide import decide
+from stepwell.core.decide.decision import Circumstances
+from stepwell.core.decide.starting import can_continue
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.expressions.meter import MAX_MADE, MAX_WORK, Meter
+from stepwell.core.expressions.templates import compile_template
+from stepwell.core.expressions.values import Evaluation
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import ExpressionError, LimitError
-from stepwell.schemas.commands import CompleteStep, ContinueWorkflow, StartWorkflow
-from stepwell.schemas.definitions import Compensation
+from stepwell.schemas.definitions.model import Compensation
+from stepwell.schemas.records.commands import CompleteStep, ContinueWorkflow, StartWorkflow
 from tests.core.build import started, statuses, step, workflow
 from tests.core.model import Known
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.core.checked import compile_loaded
-from stepwell.core.expressions import compile_expression
-from stepwell.core.methods import METHODS
-from stepwell.core.templates import compile_template
-from stepwell.core.values import MAX_TEXT
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.expressions.methods import METHODS
+from stepwell.core.expressions.templates import compile_template
+from stepwell.core.expressions.values import MAX_TEXT
+from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.load import load_definition, read_definition
+from stepwell.schemas.definitions.load import load_definition, read_definition
 
 DATA = {"input": {"name": " Ann Lee ", "items": [3, 1, 3], "get": {"x": 1}, "csv": "a,b,,c", "rows": [{"a": 1}, {"a": 2}],
                   "deep": {"b": 2, "a": 1}}}  # fmt: skip

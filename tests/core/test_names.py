@@ -9,12 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.core.checked import compile_loaded
-from stepwell.core.expressions import compile_expression
-from stepwell.core.templates import compile_mapping, compile_template
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.expressions.templates import compile_mapping, compile_template
+from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import DefinitionError
-from stepwell.schemas.literals import literal
-from stepwell.schemas.load import load_definition, read_definition
+from stepwell.schemas.definitions.literals import literal
+from stepwell.schemas.definitions.load import load_definition, read_definition
 from tests.core.build import in_hand, started
 
 NAMES = [

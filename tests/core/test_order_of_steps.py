@@ -2,9 +2,9 @@
 
 import pytest
 
-from stepwell.core.starting import can_continue
-from stepwell.schemas.commands import PauseWorkflow, ResumeWorkflow
-from stepwell.schemas.events import StepReady, StepsDeferred
+from stepwell.core.decide.starting import can_continue
+from stepwell.schemas.records.commands import PauseWorkflow, ResumeWorkflow
+from stepwell.schemas.records.events import StepReady, StepsDeferred
 from tests.core.build import in_hand, started, statuses, step, workflow
 from tests.core.invariants import Watch
 from tests.core.model import Engine

@@ -2,12 +2,12 @@
 
 import pytest
 
-from stepwell.core import finished
-from stepwell.core.acceptance import Stamp
-from stepwell.core.partition import PartitionState, Place, follow
-from stepwell.core.snapshots import CHUNK_BYTES, decode_partition, encode_partition
-from stepwell.schemas.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
-from stepwell.schemas.events import CommandRejected, Transition
+from stepwell.core.fold import finished
+from stepwell.core.fold.acceptance import Stamp
+from stepwell.core.fold.partition import PartitionState, Place, follow
+from stepwell.core.fold.snapshots import CHUNK_BYTES, decode_partition, encode_partition
+from stepwell.schemas.records.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
+from stepwell.schemas.records.events import CommandRejected, Transition
 from tests.core.build import step, workflow
 from tests.core.model import Engine
 

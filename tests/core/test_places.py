@@ -3,11 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
-from stepwell.core.evolve import fold
-from stepwell.core.state import encode_instance
-from stepwell.schemas.commands import CancelWorkflow, QuarantineInstance, ResumeWorkflow
-from stepwell.schemas.definitions import Retry
-from stepwell.schemas.events import ErrorInfo
+from stepwell.core.fold.evolve import fold
+from stepwell.core.fold.state import encode_instance
+from stepwell.schemas.definitions.model import Retry
+from stepwell.schemas.records.commands import CancelWorkflow, QuarantineInstance, ResumeWorkflow
+from stepwell.schemas.records.events import ErrorInfo
 from tests.core.build import in_hand, started, statuses, step
 
 

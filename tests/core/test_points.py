@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.schemas.commands import ResumeWorkflow, RollbackWorkflow
-from stepwell.schemas.events import RollbackStarted
+from stepwell.schemas.records.commands import ResumeWorkflow, RollbackWorkflow
+from stepwell.schemas.records.events import RollbackStarted
 from tests.core.build import in_hand, started, step
 
 

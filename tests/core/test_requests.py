@@ -2,8 +2,8 @@
 
 import pytest
 
-from stepwell.core.state import encode_instance
-from stepwell.schemas.commands import (
+from stepwell.core.fold.state import encode_instance
+from stepwell.schemas.records.commands import (
     CancelWorkflow,
     CompleteStep,
     PauseWorkflow,
@@ -11,7 +11,13 @@ from stepwell.schemas.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
-from stepwell.schemas.events import CommandNoted, CommandRejected, StepReady, WorkflowReopened, WorkflowResumed
+from stepwell.schemas.records.events import (
+    CommandNoted,
+    CommandRejected,
+    StepReady,
+    WorkflowReopened,
+    WorkflowResumed,
+)
 from tests.core.build import in_hand, started, statuses, step, workflow
 from tests.core.model import Engine
 

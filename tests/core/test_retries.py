@@ -2,11 +2,11 @@
 
 import pytest
 
-from stepwell.core.outcomes import TIMEOUT_GRACE_MS
-from stepwell.core.retry import NEVER_BY_DEFAULT, delay_seconds, is_retryable
-from stepwell.schemas.commands import PauseWorkflow, ResumeWorkflow
-from stepwell.schemas.definitions import Retry
-from stepwell.schemas.events import ErrorInfo, StepReady, StepRetryScheduled, StepSucceeded
+from stepwell.core.decide.outcomes import TIMEOUT_GRACE_MS
+from stepwell.core.decide.retry import NEVER_BY_DEFAULT, delay_seconds, is_retryable
+from stepwell.schemas.definitions.model import Retry
+from stepwell.schemas.records.commands import PauseWorkflow, ResumeWorkflow
+from stepwell.schemas.records.events import ErrorInfo, StepReady, StepRetryScheduled, StepSucceeded
 from tests.core.build import in_hand, started, statuses, step, workflow
 from tests.core.model import Engine
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from stepwell.core.state import progress
-from stepwell.schemas.commands import (
+from stepwell.core.fold.state import progress
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.commands import (
     CancelWorkflow,
     CompleteStep,
     PauseWorkflow,
@@ -11,8 +12,7 @@ from stepwell.schemas.commands import (
     ResumeWorkflow,
     RollbackWorkflow,
 )
-from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import ErrorInfo, IncidentRaised, RollbackStarted, StepReady
+from stepwell.schemas.records.events import ErrorInfo, IncidentRaised, RollbackStarted, StepReady
 from tests.core.build import in_hand, started, statuses, step, until_nobody_has_it
 
 ONCE = Retry(max_attempts=1)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from stepwell.core.decide import decide
-from stepwell.core.decision import Circumstances
-from stepwell.core.json_schema import compile_schema, misfits, worst
-from stepwell.core.meter import MAX_WORK, Meter
-from stepwell.core.plan import compile_plan
-from stepwell.core.schema_bounds import MAX_CHECK
+from stepwell.core.decide.decide import decide
+from stepwell.core.decide.decision import Circumstances
+from stepwell.core.expressions.json_schema import compile_schema, misfits, worst
+from stepwell.core.expressions.meter import MAX_WORK, Meter
+from stepwell.core.expressions.schema_bounds import MAX_CHECK
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, LimitError
-from stepwell.schemas.commands import StartWorkflow
+from stepwell.schemas.records.commands import StartWorkflow
 from tests.core.build import started, step, workflow
 from tests.core.model import Known
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from stepwell.core.expressions import compile_expression
-from stepwell.core.scope import Scope
-from stepwell.core.state import ContextValue, StepState, StepStatus
-from stepwell.core.templates import compile_template
+from stepwell.core.decide.scope import Scope
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.expressions.templates import compile_template
+from stepwell.core.fold.state import ContextValue, StepState, StepStatus
 from tests.core.build import started, step
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.schemas.commands import ResumeWorkflow, RollbackWorkflow
-from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import ErrorInfo
-from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.commands import ResumeWorkflow, RollbackWorkflow
+from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
 from tests.core.build import in_hand, started, statuses, step
 from tests.core.test_approvals import approve, gate, reject
 from tests.core.test_children import ended, trigger

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.schemas.commands import PauseWorkflow, QuarantineInstance, ResumeWorkflow, RollbackWorkflow
-from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import ErrorInfo, WorkflowResumed
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.commands import PauseWorkflow, QuarantineInstance, ResumeWorkflow, RollbackWorkflow
+from stepwell.schemas.records.events import ErrorInfo, WorkflowResumed
 from tests.core.build import in_hand, started, statuses, step, until_nobody_has_it
 from tests.core.test_approvals import approve, gate
 

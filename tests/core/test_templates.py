@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.core.templates import compile_mapping, compile_template
+from stepwell.core.expressions.templates import compile_mapping, compile_template
 from stepwell.errors import ExpressionError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell.schemas.waiting import ApprovalRequired
+from stepwell.schemas.records.step_waits import ApprovalRequired
 from tests.core.build import started, statuses
 from tests.core.test_approvals import approve, gate
 

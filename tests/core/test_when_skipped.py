@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.core.plan import compile_plan
-from stepwell.core.skips import runs_after_skips
-from stepwell.schemas.commands import ResumeWorkflow
-from stepwell.schemas.definitions import encode_definition, hash_definition
-from stepwell.schemas.events import StepSkipped
+from stepwell.core.decide.skips import runs_after_skips
+from stepwell.core.plan.compile import compile_plan
+from stepwell.schemas.definitions.model import encode_definition, hash_definition
+from stepwell.schemas.records.commands import ResumeWorkflow
+from stepwell.schemas.records.events import StepSkipped
 from tests.core.build import in_hand, started, statuses, step, workflow
 
 

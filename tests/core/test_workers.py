@@ -2,7 +2,8 @@
 
 import pytest
 
-from stepwell.schemas.commands import (
+from stepwell.schemas.definitions.model import Compensation, Retry
+from stepwell.schemas.records.commands import (
     CancelWorkflow,
     CompleteStep,
     FailStep,
@@ -14,8 +15,7 @@ from stepwell.schemas.commands import (
     ReturnStep,
     RollbackWorkflow,
 )
-from stepwell.schemas.definitions import Compensation, Retry
-from stepwell.schemas.events import CommandRejected, ErrorInfo, IncidentRaised, StepReady, StepReturned
+from stepwell.schemas.records.events import CommandRejected, ErrorInfo, IncidentRaised, StepReady, StepReturned
 from tests.core.build import in_hand, started, statuses, step, until_nobody_has_it
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stepwell.consumers import deciding
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.engine import deciding
+from stepwell.consumers.worker.worker import Worker
 from stepwell.diagnosis import diagnose
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
 from tests.patience import HANG
@@ -148,8 +148,8 @@ async def test_no_worker_with_the_handler_names_the_handler_and_who_lacks_it(log
 async def test_a_handler_that_nobody_brings_becomes_an_incident_and_a_worker_comes_before_the_resume(
     log, monkeypatch
 ):
-    monkeypatch.setattr("stepwell.core.outcomes.REROUTE_MS", 5)
-    monkeypatch.setattr("stepwell.core.outcomes.NO_HANDLER_LIMIT_MS", 50)
+    monkeypatch.setattr("stepwell.core.decide.outcomes.REROUTE_MS", 5)
+    monkeypatch.setattr("stepwell.core.decide.outcomes.NO_HANDLER_LIMIT_MS", 50)
     async with stage(log, handlers_of(other=work), workflow({"id": "a", "handler": "shop.send"})) as client:
         await begun(client, until_state=lambda state: state.incident == "no_handler")
         found = await diagnose(client, "one")
@@ -160,8 +160,8 @@ async def test_a_handler_that_nobody_brings_becomes_an_incident_and_a_worker_com
 
 
 async def test_an_incident_whose_handler_a_live_worker_has_by_now_asks_for_the_resume_alone(log, monkeypatch):
-    monkeypatch.setattr("stepwell.core.outcomes.REROUTE_MS", 5)
-    monkeypatch.setattr("stepwell.core.outcomes.NO_HANDLER_LIMIT_MS", 50)
+    monkeypatch.setattr("stepwell.core.decide.outcomes.REROUTE_MS", 5)
+    monkeypatch.setattr("stepwell.core.decide.outcomes.NO_HANDLER_LIMIT_MS", 50)
     async with stage(log, handlers_of(other=work), workflow({"id": "a", "handler": "b"})) as client:
         await begun(client, until_state=lambda state: state.incident == "no_handler")
         async with running(Worker(log, handlers_of(b=work), name="able").run()):
@@ -426,7 +426,7 @@ async def test_a_start_that_nobody_has_decided_is_pending(log):
 
 
 async def test_a_start_that_has_to_wait_for_its_turn_says_behind_what(log):
-    from stepwell.consumers.engine import Engine
+    from stepwell.consumers.engine.engine import Engine
 
     gate = Gate()
     async with client_on(log) as client:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.core.checked import compile_loaded
+from stepwell.core.plan.checked import compile_loaded
+from stepwell.schemas.definitions.load import read_definition
 from stepwell.schemas.dialects import DIALECTS
-from stepwell.schemas.load import read_definition
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")
 SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)}

@@ -7,11 +7,11 @@ import json
 import pytest
 import yaml
 
-from stepwell.core.checked import compile_loaded
-from stepwell.schemas.definitions import Definition, hash_definition
+from stepwell.core.plan.checked import compile_loaded
+from stepwell.schemas.definitions.dump import to_yaml
+from stepwell.schemas.definitions.load import load_definition, read_definition
+from stepwell.schemas.definitions.model import Definition, hash_definition
 from stepwell.schemas.dialects import DIALECTS, detect
-from stepwell.schemas.dump import to_yaml
-from stepwell.schemas.load import load_definition, read_definition
 
 from .fixtures import Fixture, fixtures
 

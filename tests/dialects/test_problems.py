@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stepwell.core.checked import compile_loaded
+from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import DefinitionError
-from stepwell.schemas.load import read_definition
+from stepwell.schemas.definitions.load import read_definition
 
 from .fixtures import fixtures
 

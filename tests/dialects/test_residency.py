@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.core.checked import compile_loaded
+from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import DefinitionError
-from stepwell.schemas.load import load_definition, read_definition
+from stepwell.schemas.definitions.load import load_definition, read_definition
 
 
 def steps(*given, **top):

@@ -14,10 +14,10 @@ import typer
 import yaml
 
 from stepwell.cli.main import app
-from stepwell.consumers.builtin.process import compile_rules
-from stepwell.core.plan import compile_plan
+from stepwell.consumers.worker.builtin.process import compile_rules
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.definitions.load import load_definition
 from tests.kafka_broker import IMAGE
 from tests.patience import HANG
 
@@ -322,7 +322,9 @@ def test_the_codes_of_findings_and_alerts_that_are_listed_are_those_that_there_a
         code for line in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for code in re.findall(r"`(\w+)`", line)
     ]
     assert listed == [*_ORDER, "pending", "rejected", "failed", "cancelled", "completed"]
-    sources = "".join((ROOT / "stepwell" / name).read_text() for name in ("overview.py", "core/alerts.py"))
+    sources = "".join(
+        (ROOT / "stepwell" / name).read_text() for name in ("diagnosis/overview.py", "projections/alerts.py")
+    )
     health = (ROOT / "docs/health.md").read_text(encoding="utf-8")
     codes = re.findall(r'(?:code=|alert\(\s*|Alert\(\s*)"(\w+)"', sources)
     assert len(set(codes)) > 10

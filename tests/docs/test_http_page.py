@@ -70,7 +70,8 @@ def test_the_page_names_every_route_of_the_server():
 
 
 def test_the_page_names_every_metric_and_every_header():
-    from stepwell.server import freshness, metrics, problems
+    from stepwell.server.http import freshness, problems
+    from stepwell.server.routes import metrics
 
     page = PAGE.read_text(encoding="utf-8").replace("…_", "_")
     for name in set(re.findall(r'"(stepwell_[a-z_]+)"', Path(metrics.__file__).read_text(encoding="utf-8"))):

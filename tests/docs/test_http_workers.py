@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.consumers.lending import ClaimedStep, LeaseState
+from stepwell.consumers.worker.remote.lending import ClaimedStep, LeaseState
 from tests.patience import HANG
 from tests.server.conftest import served
 from tests.workbench import stage
@@ -68,7 +68,7 @@ async def test_the_requests_of_the_page_are_answered_as_it_says(log):
 def test_every_error_code_of_the_page_is_one_and_every_one_is_there():
     from typing import get_args
 
-    from stepwell.consumers.claims import Ending
+    from stepwell.consumers.worker.remote.claims import Ending
 
     (row,) = [line for line in PAGE.splitlines() if line.startswith("| 409")]
     assert set(re.findall(r"`(\w+)`", row)) - {"code"} == set(get_args(Ending))

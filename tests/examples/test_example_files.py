@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import yaml
 
-from stepwell.core.plan import compile_plan
-from stepwell.schemas.definitions import Definition
+from stepwell.core.plan.compile import compile_plan
+from stepwell.schemas.definitions.model import Definition
 
 EXAMPLES = ("parallel", "residency", "weather_pipeline")
 BUILT = {"builder": "plan_walk"}  # written in Python

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.core.plan import compile_plan
-from stepwell.schemas.events import StepStarted
-from stepwell.schemas.load import load_definition
+from stepwell.core.plan.compile import compile_plan
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.records.events import StepStarted
 from stepwell.server.access import Access
 from stepwell.server.app import create_app
-from stepwell.server.listening import listen, serving, url_of
+from stepwell.server.http.listening import listen, serving, url_of
 from stepwell.server.tokens import Role, TokenFile, make_token
 from tests.patience import HANG
 from tests.server.conftest import served

@@ -19,7 +19,7 @@ import yaml
 from examples.residency import analysis, handlers
 from examples.residency.model import InputError, Period, Resident, ScheduleChangedError, read_program, read_roster
 from examples.residency.schedule_file import read_schedule
-from stepwell.core.expressions import compile_expression
+from stepwell.core.expressions.evaluate import compile_expression
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from examples.weather_pipeline import handlers
-from stepwell.core.expressions import compile_expression
+from stepwell.core.expressions.evaluate import compile_expression
 
 DATA = Path("examples/weather_pipeline/data/seattle-weather.csv")
 INPUT = json.loads((Path(__file__).resolve().parents[2] / "examples/weather_pipeline/input.json").read_text())

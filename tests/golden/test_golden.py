@@ -10,16 +10,17 @@ from typing import get_args
 import msgspec
 import pytest
 
-from stepwell.core.evolve import fold
-from stepwell.core.snapshots import decode_partition
-from stepwell.core.state import (
+from stepwell.core.fold.evolve import fold
+from stepwell.core.fold.snapshots import decode_partition
+from stepwell.core.fold.state import (
     InstanceState,
     decode_instance,
     encode_instance,
     instance_from_plain,
     instance_to_plain,
 )
-from stepwell.schemas.codec import (
+from stepwell.schemas.definitions.model import decode_definition
+from stepwell.schemas.records.codec import (
     decode_cancel,
     decode_command,
     decode_snapshotted,
@@ -27,9 +28,8 @@ from stepwell.schemas.codec import (
     decode_work,
     encode,
 )
-from stepwell.schemas.commands import Command
-from stepwell.schemas.definitions import decode_definition
-from stepwell.schemas.events import EVENTS_VERSION, Event, PartitionOwned
+from stepwell.schemas.records.commands import Command
+from stepwell.schemas.records.events import EVENTS_VERSION, Event, PartitionOwned
 from tests.golden import make, values
 from tests.golden.values import transition
 

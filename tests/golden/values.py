@@ -11,17 +11,17 @@ from typing import Any
 from immutables import Map
 from msgspec.structs import replace
 
-from stepwell.core.acceptance import Stamp
-from stepwell.core.evolve import fold
-from stepwell.core.partition import PartitionState, Place, follow
-from stepwell.core.snapshots import encode_partition
-from stepwell.core.state import InstanceState, WorkflowStatus, encode_instance
-from stepwell.schemas import commands as c
-from stepwell.schemas import events as e
-from stepwell.schemas.codec import encode
-from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Retry, Step, encode_definition
-from stepwell.schemas.waiting import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
-from stepwell.schemas.work import CancelRuns, WorkItem
+from stepwell.core.fold.acceptance import Stamp
+from stepwell.core.fold.evolve import fold
+from stepwell.core.fold.partition import PartitionState, Place, follow
+from stepwell.core.fold.snapshots import encode_partition
+from stepwell.core.fold.state import InstanceState, WorkflowStatus, encode_instance
+from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step, encode_definition
+from stepwell.schemas.records import commands as c
+from stepwell.schemas.records import events as e
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
+from stepwell.schemas.records.work import CancelRuns, WorkItem
 
 AT = 1_760_000_000_000
 ERROR = e.ErrorInfo("ConnectionError", "no route to höst", ("OSError", "IOError"), "Traceback …", retryable=True)

@@ -11,17 +11,17 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from stepwell.consumers.builtin.process import RuleError, ValidationError, apply_rules
-from stepwell.core.decide import decide
-from stepwell.core.decision import Circumstances
-from stepwell.core.json_schema import compile_schema, worst
-from stepwell.core.plan import compile_plan
-from stepwell.core.starting import can_continue
-from stepwell.core.templates import compile_template
+from stepwell.consumers.worker.builtin.process import RuleError, ValidationError, apply_rules
+from stepwell.core.decide.decide import decide
+from stepwell.core.decide.decision import Circumstances
+from stepwell.core.decide.starting import can_continue
+from stepwell.core.expressions.json_schema import compile_schema, worst
+from stepwell.core.expressions.templates import compile_template
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import ContinueWorkflow, StartWorkflow
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import ContinueWorkflow, StartWorkflow
 from tests.core.model import Known
 from tests.hostile.measured import check_message
 

@@ -17,12 +17,13 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from stepwell.core.expressions import compile_expression
-from stepwell.core.json_schema import compile_schema, worst
-from stepwell.core.plan import compile_plan
-from stepwell.core.templates import compile_template
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.expressions.json_schema import compile_schema, worst
+from stepwell.core.expressions.templates import compile_template
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions import (
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.model import (
     CONFIG_KEYS,
     OPERATION_KEYS,
     RULE_KEYS,
@@ -35,7 +36,6 @@ from stepwell.schemas.definitions import (
     encode_definition,
     hash_definition,
 )
-from stepwell.schemas.load import load_definition
 from tests.cost import USUAL, yardstick
 from tests.hostile import costly
 from tests.hostile.corpus import TEXTS

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from stepwell.core.expressions import compile_expression
-from stepwell.core.json_schema import compile_schema, worst
-from stepwell.core.plan import compile_plan
-from stepwell.core.templates import compile_template
-from stepwell.schemas.load import load_definition
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.expressions.json_schema import compile_schema, worst
+from stepwell.core.expressions.templates import compile_template
+from stepwell.core.plan.compile import compile_plan
+from stepwell.schemas.definitions.load import load_definition
 from tests.hostile.corpus import flow, one
 from tests.hostile.corpus_expressions import BIG
 

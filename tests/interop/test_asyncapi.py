@@ -12,11 +12,11 @@ import pytest
 import yaml
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 
-from stepwell.schemas.asyncapi import describe
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import Command, StartWorkflow
-from stepwell.schemas.events import Event
-from stepwell.schemas.feed import FeedHead, FeedPosition, event_type, feed_headers, feed_value
+from stepwell.schemas.records.asyncapi import describe
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import Command, StartWorkflow
+from stepwell.schemas.records.events import Event
+from stepwell.schemas.records.feed import FeedHead, FeedPosition, event_type, feed_headers, feed_value
 from tests.golden import values
 from tests.patience import HANG
 

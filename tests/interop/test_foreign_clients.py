@@ -18,14 +18,14 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from faststream import FastStream
 from faststream.kafka import KafkaBroker
 
-from stepwell.consumers.feed import FeedSession
+from stepwell.consumers.outbound.feed import FeedSession
 from stepwell.errors import LogCorruptedError, LogError
 from stepwell.faststream import FeedApplication, FeedRouter, Happened
-from stepwell.log.kafka import KafkaLog
+from stepwell.log.kafka.log import KafkaLog
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import DEAD_LETTERS, FEED, NewRecord
-from stepwell.schemas.events import CommandNoted, WorkflowCompleted
-from stepwell.schemas.feed import feed_position, feed_source
+from stepwell.schemas.records.events import CommandNoted, WorkflowCompleted
+from stepwell.schemas.records.feed import feed_position, feed_source
 from tests.consumers.test_feed import everything
 from tests.kafka_broker import settings_for, url_of
 from tests.patience import HANG

@@ -8,8 +8,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupAuthorizationFailedError
 
-from stepwell.consumers.feed import Feeder
-from stepwell.log.kafka import KafkaLog
+from stepwell.consumers.outbound.feed import Feeder
+from stepwell.log.kafka.log import KafkaLog
 from stepwell.log.port import COMMANDS, EVENTS, FEED, STARTS
 from tests.kafka_broker import settings_for
 from tests.workbench import ends, handlers_of, running, stage, steps, until, workflow
@@ -61,10 +61,10 @@ async def test_positions_that_cannot_be_noted_trouble_nobody(log, monkeypatch):
         raise GroupAuthorizationFailedError("engines")
 
     monkeypatch.setattr(member._member._consumer._coordinator, "commit_offsets", refuse)
-    monkeypatch.setattr("stepwell.log._kafka_membership._NOTE_AFTER", 0.01)
+    monkeypatch.setattr("stepwell.log.kafka.membership._NOTE_AFTER", 0.01)
     warned = []
     teller = SimpleNamespace(warning=lambda *words, **_: warned.append(words))
-    monkeypatch.setattr("stepwell.log._kafka_membership._logger", teller)
+    monkeypatch.setattr("stepwell.log.kafka.membership._logger", teller)
     for offset in range(3):
         member.reached(COMMANDS, 0, offset)
         await until(lambda: not member._reached)

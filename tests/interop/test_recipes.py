@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.log.kafka import KafkaLog
+from stepwell.log.kafka.log import KafkaLog
 from tests.interop.test_foreign_clients import CHAIN, HANDLERS, feeding, settings, url  # noqa: F401 - fixtures
 from tests.patience import HANG
 from tests.workbench import ends, stage, until

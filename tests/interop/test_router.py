@@ -13,7 +13,7 @@ from faststream.specification.asyncapi import AsyncAPI
 
 from stepwell.errors import StepwellError
 from stepwell.faststream import FeedRouter, FeedRouterError, Happened, feed_message
-from stepwell.schemas.events import (
+from stepwell.schemas.records.events import (
     CommandNoted,
     ErrorInfo,
     StepFailed,

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.errors import LogError
-from stepwell.log import _kafka_positions as positions
-from stepwell.log._kafka_exchange import Note, Wants
-from stepwell.log._kafka_settings import KafkaSettings, read_url
-from stepwell.log._kafka_shares import Says, share_out
-from stepwell.log._kafka_topics import Topics
+from stepwell.log.kafka import positions
+from stepwell.log.kafka.exchange import Note, Wants
+from stepwell.log.kafka.settings import KafkaSettings, read_url
+from stepwell.log.kafka.shares import Says, share_out
+from stepwell.log.kafka.topics import Topics
 from stepwell.log.urls import open_log
 
 # --- settings -----------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from stepwell.log._kafka_exchange import Note, encode
-from stepwell.log._kafka_topics import HANDS
-from stepwell.log.kafka import KafkaLog
+from stepwell.log.kafka.exchange import Note, encode
+from stepwell.log.kafka.log import KafkaLog
+from stepwell.log.kafka.topics import HANDS
 from stepwell.log.port import COMMANDS, EVENTS, STARTS, NewRecord, Outgoing
 from tests.kafka_broker import settings_for
 from tests.patience import HANG

@@ -12,8 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from msgspec.structs import replace
 
 from stepwell.errors import LogError
-from stepwell.log._kafka_settings import KafkaSettings
-from stepwell.log.kafka import KafkaLog
+from stepwell.log.kafka.log import KafkaLog
+from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord, Outgoing
 from stepwell.log.urls import open_log
 from tests.kafka_broker import local_broker

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from stepwell.log import _again, _hands
-from stepwell.log.local import LocalLog
+from stepwell.log.local import handover, resends
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import AGAIN, COMMANDS, ID, NewRecord, Outgoing
 from tests.files import database
 
@@ -89,7 +89,7 @@ async def test_who_settles_what_he_was_handed_in_memory_settles_what_others_have
 
 @pytest.mark.parametrize("settled", [False, True])
 async def test_what_lies_ready_and_was_settled_elsewhere_is_not_taken_any_more(open_log, monkeypatch, settled):
-    monkeypatch.setattr(_hands, "LINGER", 3_600)  # until we say so: what is written first is claimed for the first
+    monkeypatch.setattr(handover, "LINGER", 3_600)  # until we say so: what is written first is claimed for the first
     log, other = await open_log(), await open_log()
     worker = await served(log)
     first = log.enqueue("q", [sent("a")])  # ready, in memory, and not taken
@@ -137,7 +137,7 @@ async def test_what_was_sent_again_long_ago_is_not_looked_up_any_more(open_log, 
     await log.enqueue("q", [sent("b")])
     assert any("FROM sent_again" in statement for statement in asked)
     asked.clear()
-    monkeypatch.setattr(_again, "KEPT_FOR", -1)
+    monkeypatch.setattr(resends, "KEPT_FOR", -1)
     await log.enqueue("q", [sent("a"), sent("c")])
     assert not any("sent_again" in statement for statement in asked)
     assert waiting(log) == ["a", "b", "a", "c"]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log import _tail
-from stepwell.log._transaction import Transaction
-from stepwell.log.local import LocalLog
+from stepwell.log.local import tail
+from stepwell.log.local.log import LocalLog
+from stepwell.log.local.transaction import Transaction
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord, Outgoing
 from tests.files import database
 from tests.patience import HANG
@@ -25,8 +25,8 @@ from tests.patience import HANG
 async def test_random_work_of_two_processes_reads_as_one_sequence(tmp_path, monkeypatch, small_tail):
     """Whatever is answered from memory or from disk, whoever wrote it, deleted or not, agrees with a model."""
     if small_tail:
-        monkeypatch.setattr(_tail, "_MOST_RECORDS", 5)
-        monkeypatch.setattr(_tail, "_MOST_BYTES", 300)
+        monkeypatch.setattr(tail, "_MOST_RECORDS", 5)
+        monkeypatch.setattr(tail, "_MOST_BYTES", 300)
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")  # noqa: T201
     dice = random.Random(seed)
@@ -236,7 +236,7 @@ async def test_a_log_that_is_never_closed_does_not_keep_python_from_ending(tmp_p
     import sys
 
     script = (
-        "import asyncio, sys\nfrom stepwell.log.local import LocalLog\n"
+        "import asyncio, sys\nfrom stepwell.log.local.log import LocalLog\n"
         "async def main():\n    log = await LocalLog.open(sys.argv[1])\n    await log.end('events', 0)\n"
         "asyncio.run(main())\n"
     )
@@ -323,7 +323,7 @@ class _Nothing:
 async def test_what_is_settled_is_taken_to_the_disk_also_where_a_commit_that_holds_nothing_follows(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("stepwell.log._writer._FLUSH_WITHIN", HANG)  # at the end, and not by itself before
+    monkeypatch.setattr("stepwell.log.local.writer._FLUSH_WITHIN", HANG)  # at the end, and not by itself before
     path = tmp_path / "log.db"
     log = await LocalLog.open(path)
     queue = await log.consume(["default"], prefetch=5)

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from stepwell.errors import LogLostError
-from stepwell.log import _members
-from stepwell.log._members import bury
-from stepwell.log.local import LocalLog
+from stepwell.log.local import members
+from stepwell.log.local.log import LocalLog
+from stepwell.log.local.members import bury
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord, Outgoing
 from tests.patience import HANG
 from tests.workbench import until
@@ -108,7 +108,7 @@ async def test_lock_files_that_somebody_has_removed_are_made_anew_and_nobody_is_
 
 
 async def test_one_that_has_died_and_whose_lock_file_is_gone_is_found_dead_in_the_end(open_log, monkeypatch):
-    monkeypatch.setattr(_members, "MISSING_FOR", 0.3)
+    monkeypatch.setattr(members, "MISSING_FOR", 0.3)
     log, other = await open_log(), await open_log()
     await log.join("engines")
     await log._shut(tidy=False)

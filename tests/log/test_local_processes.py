@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord
 from tests.patience import HANG
 
 WRITER = """
 import asyncio, sys
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import *
 
 async def main(path, name):
@@ -52,7 +52,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 FIRST = """
 import asyncio, sys
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import *
 
 async def main(path, name):
@@ -66,7 +66,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 MEMBER = """
 import asyncio, sys
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 
 async def main(path):
     log = await LocalLog.open(path)
@@ -81,7 +81,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 FORKER = """
 import asyncio, os, sys, time
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 
 async def main(path):
     log = await LocalLog.open(path)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from stepwell.errors import LogCorruptedError, LogError, LogFullError, LogLockedError, LogVersionError
-from stepwell.log._members import Change
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
+from stepwell.log.local.members import Change
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord
 from tests.files import database
 

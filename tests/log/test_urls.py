@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.errors import LogError
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.urls import open_log, without_password
 
 

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from stepwell.schemas.old_conditions import expression_of
+from stepwell.schemas.migration.old_conditions import expression_of
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
 NUMBERS = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stepwell.schemas.old_conditions import expression_of
+from stepwell.schemas.migration.old_conditions import expression_of
 
 pytestmark = pytest.mark.rows("O11", "O5")
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.core.expressions import compile_expression
+from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.errors import DefinitionError
-from stepwell.schemas.literals import literal
-from stepwell.schemas.migration import CURRENT, STEPS, VERSIONS, migrate, schema_version
-from stepwell.schemas.old_conditions import condition_of, expression_of
+from stepwell.schemas.definitions.literals import literal
+from stepwell.schemas.migration.migrate import CURRENT, STEPS, VERSIONS, migrate, schema_version
+from stepwell.schemas.migration.old_conditions import condition_of, expression_of
 
 from .documents import DOCUMENTS, TODAY, VALUES, conditions
 

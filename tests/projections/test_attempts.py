@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.worker import Worker
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.worker.worker import Worker
 from stepwell.projections.filters import FilterError
 from tests.patience import HANG
 from tests.workbench import client_on, handlers_of, running, stage, until, work, workflow

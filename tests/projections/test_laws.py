@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from stepwell.core.evolve import fold
-from stepwell.log.local import LocalLog
+from stepwell.core.fold.evolve import fold
+from stepwell.log.local.log import LocalLog
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS
 from stepwell.projections import projector as projecting
@@ -19,7 +19,7 @@ from stepwell.projections.projector import Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.rows import instance_row
 from stepwell.projections.store import OvertakenError, Position, Store
-from stepwell.schemas.codec import decode_transition
+from stepwell.schemas.records.codec import decode_transition
 from tests.projections.worlds import dump, file_of, histories, write_all
 
 SEEDS = range(12)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.consumers.definitions import Definitions
-from stepwell.log.local import LocalLog
+from stepwell.consumers.registry.definitions import Definitions
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import EVENTS
 from stepwell.projections import tables
 from stepwell.projections.models import ReadModels

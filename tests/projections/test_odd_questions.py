@@ -8,7 +8,7 @@ import contextlib
 import msgspec
 import pytest
 
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.projections.filters import FilterError
 from tests.patience import HANG
 from tests.workbench import handlers_of, one_step, stage

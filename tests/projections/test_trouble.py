@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from stepwell.client import Client
-from stepwell.consumers.definitions import Definitions
+from stepwell.client.client import Client
+from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import LogClosedError
-from stepwell.log.local import LocalLog
+from stepwell.log.local.log import LocalLog
 from stepwell.log.port import EVENTS
 from stepwell.projections.models import ReadModels
 from stepwell.projections.projector import Projector

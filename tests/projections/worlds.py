@@ -6,23 +6,23 @@ import random
 from pathlib import Path
 from typing import Any
 
-from stepwell.core.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
-from stepwell.core.evolve import fold
-from stepwell.core.partition import PartitionState, enter
-from stepwell.core.snapshots import encode_partition
-from stepwell.core.state import InstanceState
+from stepwell.core.fold.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
+from stepwell.core.fold.evolve import fold
+from stepwell.core.fold.partition import PartitionState, enter
+from stepwell.core.fold.snapshots import encode_partition
+from stepwell.core.fold.state import InstanceState
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS, SNAPSHOTS, Log, NewRecord
 from stepwell.projections.store import Store
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import (
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import (
     EVENTS_VERSION,
     CommandRejected,
     PartitionOwned,
     PartitionSnapshotted,
     Transition,
 )
-from stepwell.schemas.sender import BY, COMMAND, VIA
+from stepwell.schemas.records.sender import BY, COMMAND, VIA
 from tests.core.model import Engine, definition, moody_fate, play
 
 

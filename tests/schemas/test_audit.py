@@ -3,10 +3,10 @@
 import pytest
 
 from stepwell.errors import SenderError
-from stepwell.schemas.activation import ACTIVATION, KIND, VersionActivation, encode_activation
-from stepwell.schemas.audit import AuditEntry, audit_definition, audit_transition
-from stepwell.schemas.commands import ApproveStep, CancelWorkflow, CompleteStep, FireTimer
-from stepwell.schemas.events import (
+from stepwell.schemas.records.activation import ACTIVATION, KIND, VersionActivation, encode_activation
+from stepwell.schemas.records.audit import AuditEntry, audit_definition, audit_transition
+from stepwell.schemas.records.commands import ApproveStep, CancelWorkflow, CompleteStep, FireTimer
+from stepwell.schemas.records.events import (
     CommandNoted,
     CommandRejected,
     ErrorInfo,
@@ -17,8 +17,8 @@ from stepwell.schemas.events import (
     WorkflowPaused,
     WorkflowStarted,
 )
-from stepwell.schemas.sender import answering, forwarded, sender
-from stepwell.schemas.waiting import ApprovalDecided
+from stepwell.schemas.records.sender import answering, forwarded, sender
+from stepwell.schemas.records.step_waits import ApprovalDecided
 
 CANCEL = CancelWorkflow("order-1", "enough", "c-1")
 NAMED = {"by": "ann", "via": "cli build-7"}

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.errors import LogCorruptedError, LogVersionError
-from stepwell.schemas.cleanups import decode_cleanup
-from stepwell.schemas.codec import MOST_NESTED, decode_command, decode_snapshotted, decode_transition, encode
-from stepwell.schemas.commands import CompleteStep, ResumeWorkflow, StartWorkflow
-from stepwell.schemas.events import EVENTS_VERSION, StepSucceeded, Transition
+from stepwell.schemas.records.cleanups import decode_cleanup
+from stepwell.schemas.records.codec import MOST_NESTED, decode_command, decode_snapshotted, decode_transition, encode
+from stepwell.schemas.records.commands import CompleteStep, ResumeWorkflow, StartWorkflow
+from stepwell.schemas.records.events import EVENTS_VERSION, StepSucceeded, Transition
 from tests.core.model import examples
 
 json_values = st.recursive(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.schemas.definitions import (
+from stepwell.schemas.definitions.model import (
     Definition,
     ErrorHandler,
     Retry,
@@ -59,7 +59,7 @@ def test_defaults_may_be_written_or_left_out():
 @pytest.mark.parametrize("seed", ["0", "7"])
 def test_the_hash_is_the_same_in_every_process(seed):
     source = (
-        "import random; from tests.core.model import definition; from stepwell.schemas.definitions import *;"
+        "import random; from tests.core.model import definition; from stepwell.schemas.definitions.model import *;"
         "print([hash_definition(definition(random.Random(n))) for n in range(20)])"
     )
     ran = subprocess.run(

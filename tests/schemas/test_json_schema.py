@@ -8,11 +8,11 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from stepwell.core.plan import compile_plan
+from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions import CONFIG_KEYS, STEP_TYPES, TYPE_ALIASES
-from stepwell.schemas.json_schema import definition_schema
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.definitions.editor_schema import definition_schema
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.model import CONFIG_KEYS, STEP_TYPES, TYPE_ALIASES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = definition_schema()

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from stepwell.cli.asking import fields_of
 from stepwell.cli.session import UsageError, parse_input
+from stepwell.cli.views import fields_of
 from stepwell.errors import DefinitionError
-from stepwell.schemas.blueprint import instantiate, read_blueprint
-from stepwell.schemas.json_text import JsonError, read_json, value_of
+from stepwell.schemas.definitions.blueprint import instantiate, read_blueprint
+from stepwell.schemas.definitions.json_text import JsonError, read_json, value_of
 
 TEXTS = [
     "NaN",

@@ -3,9 +3,9 @@
 import pytest
 
 from stepwell.errors import DefinitionError
-from stepwell.schemas.bounds import MOST_BYTES
-from stepwell.schemas.definitions import Compensation, Definition, ErrorHandler, Step
-from stepwell.schemas.load import from_plain, load_definition
+from stepwell.schemas.definitions.bounds import MOST_BYTES
+from stepwell.schemas.definitions.load import from_plain, load_definition
+from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Step
 
 STEP = {"id": "a", "handler": "h"}
 

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from stepwell.schemas.packing import DEFLATE, ENCODING, MOST_UNPACKED, pack, unpack
+from stepwell.schemas.records.packing import DEFLATE, ENCODING, MOST_UNPACKED, pack, unpack
 
 
 @pytest.mark.parametrize("size", [0, 99, 100, 101, 100_000])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.schemas.pins import SHORTEST, ByHash
+from stepwell.schemas.records.pins import SHORTEST, ByHash
 
 # Few digits, so that many begin alike.
 DIGESTS = st.builds(lambda head, tail: head * SHORTEST + tail, st.sampled_from("0f"), st.text("0af", max_size=4))

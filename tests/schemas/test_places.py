@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from stepwell.schemas.places import Lines, locate, show
+from stepwell.schemas.definitions.places import Lines, locate, show
 
 
 @pytest.mark.parametrize(

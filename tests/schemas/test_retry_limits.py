@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.core.retry import delay_seconds
+from stepwell.core.decide.retry import delay_seconds
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions import Compensation, Definition, Retry, Step, decode_definition, encode_definition
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.model import (
+    Compensation,
+    Definition,
+    Retry,
+    Step,
+    decode_definition,
+    encode_definition,
+)
 from stepwell.schemas.dialects import translate
-from stepwell.schemas.load import load_definition
 
 
 def canonical(retry: str, key: str = "retry") -> str:

@@ -11,14 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepwell.cli.files import as_yaml
-from stepwell.consumers.webhook_file import read_webhooks
-from stepwell.core.templates import compile_template
+from stepwell.consumers.outbound.webhook_file import read_webhooks
+from stepwell.core.expressions.templates import compile_template
 from stepwell.errors import DefinitionError
-from stepwell.schemas.blueprint import instantiate, read_blueprint
+from stepwell.schemas.definitions.blueprint import instantiate, read_blueprint
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.text import parse_text
+from stepwell.schemas.definitions.yaml_core import write_yaml
 from stepwell.schemas.dialects import NAMES
-from stepwell.schemas.load import load_definition
-from stepwell.schemas.texts import parse_text
-from stepwell.schemas.yaml_core import write_yaml
 
 CORE = {
     "12:30": "12:30", "190:20:30": "190:20:30", "1:30.5": "1:30.5", "01234": 1234, "0644": 644, "-017": -17,

@@ -9,7 +9,7 @@ import pytest
 
 from stepwell.server.access import Access, Role
 from stepwell.server.app import create_app
-from stepwell.server.listening import listen, serving, url_of
+from stepwell.server.http.listening import listen, serving, url_of
 from stepwell.server.tokens import TokenFile, make_token
 from tests.patience import HANG
 from tests.workbench import Gate, handlers_of, stage, until, work

@@ -8,8 +8,8 @@ import sys
 
 import httpx
 
-from stepwell.server.away import Away
-from stepwell.server.listening import listen, url_of
+from stepwell.server.http.away import Away
+from stepwell.server.http.listening import listen, url_of
 from tests.patience import HANG
 from tests.workbench import line_about
 

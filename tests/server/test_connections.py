@@ -13,8 +13,8 @@ import pytest
 
 from stepwell.server.access import Access
 from stepwell.server.app import create_app
-from stepwell.server.connections import Connections, Limits
-from stepwell.server.listening import listen, serving
+from stepwell.server.http.connections import Connections, Limits
+from stepwell.server.http.listening import listen, serving
 from tests.patience import HANG
 from tests.workbench import line_about
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from stepwell.server.starting import id_of_key
+from stepwell.server.http.starting import id_of_key
 from tests.server.conftest import fine, problem, registered, served
 from tests.workbench import client_on, one_step, workflow
 

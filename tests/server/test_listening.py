@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from stepwell.server.listening import ListenError, listen, url_of
+from stepwell.server.http.listening import ListenError, listen, url_of
 
 
 async def test_answers_are_sent_without_delay():

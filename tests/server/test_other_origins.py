@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from stepwell.server.access import TICKETS, Access, Role
-from stepwell.server.origins import OriginError
-from stepwell.server.problems import RefusedError
-from stepwell.server.tickets import MOST_TICKETS, TICKET_SECONDS, Tickets
+from stepwell.server.http.origins import OriginError
+from stepwell.server.http.problems import RefusedError
+from stepwell.server.http.tickets import MOST_TICKETS, TICKET_SECONDS, Tickets
 from stepwell.server.tokens import Token, TokenFile, make_token
 from tests.patience import HANG
 from tests.server.conftest import fine, problem, served
@@ -198,7 +198,7 @@ async def test_a_ticket_ends_with_its_time_and_with_its_token(client, tmp_path):
 
 
 async def test_a_stream_that_a_ticket_has_opened_ends_when_the_token_is_taken_back(client, tmp_path, monkeypatch):
-    from stepwell.server import stream
+    from stepwell.server.routes import stream
 
     monkeypatch.setattr(stream, "_CHECK_EVERY", 0.05)
     path, now = tmp_path / "tokens", 0.0

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from stepwell.log.port import EVENTS
-from stepwell.server import freshness
+from stepwell.server.http import freshness
 from tests.server.conftest import fine, problem, registered
 from tests.workbench import one_step, until, workflow
 

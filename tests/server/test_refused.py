@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 
-from stepwell.consumers.refusals import MOST_KINDS, Refusals
+from stepwell.client.refusals import MOST_KINDS, Refusals
 from stepwell.log.port import REFUSALS, NewRecord
 from stepwell.projections.models import ReadModels
-from stepwell.schemas.refusals import KEPT, Refusal, decode_refusal, encode_refusal
-from stepwell.schemas.sender import Sender
+from stepwell.schemas.records.refusals import KEPT, Refusal, decode_refusal, encode_refusal
+from stepwell.schemas.records.sender import Sender
 from stepwell.server.access import Access, Role
 from tests.patience import HANG
 from tests.server.conftest import fine, problem, registered

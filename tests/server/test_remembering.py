@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell import own_files
-from stepwell.server.remembering import TokensGoneError, check_not_forgotten, note_of, remember, remembered
+from stepwell.server.http.remembering import TokensGoneError, check_not_forgotten, note_of, remember, remembered
 
 KAFKA = "kafka://broker:9092?namespace=shop"
 

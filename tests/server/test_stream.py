@@ -8,15 +8,16 @@ import time
 import httpx
 import pytest
 
-from stepwell.consumers import subscriptions
-from stepwell.core.acceptance import TRANSITION, Stamp, stamp_headers
+from stepwell.consumers.reading import subscriptions
+from stepwell.core.fold.acceptance import TRANSITION, Stamp, stamp_headers
 from stepwell.log.port import EVENTS, NewRecord
-from stepwell.schemas.codec import encode
-from stepwell.schemas.events import EVENTS_VERSION, StepHeartbeat, Transition
-from stepwell.server import listening, stream
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.events import EVENTS_VERSION, StepHeartbeat, Transition
 from stepwell.server.access import Access, Role
 from stepwell.server.app import create_app
-from stepwell.server.listening import listen, serving, url_of
+from stepwell.server.http import listening
+from stepwell.server.http.listening import listen, serving, url_of
+from stepwell.server.routes import stream
 from stepwell.server.tokens import TokenFile, make_token
 from tests.client.subscribing import Scribe
 from tests.patience import HANG

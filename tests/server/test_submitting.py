@@ -4,10 +4,10 @@ import uuid
 
 import pytest
 
-from stepwell.core.plan import compile_plan
+from stepwell.core.plan.compile import compile_plan
 from stepwell.log.port import DEFINITIONS, NewRecord
-from stepwell.schemas.definitions import encode_definition, hash_canonical
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.model import encode_definition, hash_canonical
 from tests.server.conftest import fine, problem, served
 from tests.workbench import client_on, until
 
@@ -139,8 +139,10 @@ async def test_an_execution_id_that_fits_two_definitions_is_refused_in_words(log
     def alike(value):
         return "0" * 15 + hash_canonical(value)[15:]
 
-    monkeypatch.setattr("stepwell.core.plan.hash_canonical", alike)
-    monkeypatch.setattr("stepwell.consumers.definitions.hash_definition", lambda one: alike(encode_definition(one)))
+    monkeypatch.setattr("stepwell.core.plan.compile.hash_canonical", alike)
+    monkeypatch.setattr(
+        "stepwell.consumers.registry.definitions.hash_definition", lambda one: alike(encode_definition(one))
+    )
     async with client_on(log) as client, served(client) as http:
         execution = (await submitted(http, graph() | {"version": "1"}))["execution_id"]
         second = graph("Second") | {"version": "1"}

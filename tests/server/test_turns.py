@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from stepwell.server import turns as module
 from stepwell.server.access import Actor, Role
-from stepwell.server.problems import RefusedError
-from stepwell.server.turns import AT_ONCE, MOST_WAITING, Turns
+from stepwell.server.http import turns as module
+from stepwell.server.http.problems import RefusedError
+from stepwell.server.http.turns import AT_ONCE, MOST_WAITING, Turns
 from tests.server.conftest import fine, problem
 from tests.workbench import one_step
 

@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from stepwell.consumers import lending as lending_module
+from stepwell.consumers.worker.remote import lending as lending_module
 from stepwell.server.access import Access
 from stepwell.server.tokens import Role, TokenFile, make_token
 from tests.patience import HANG

@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from stepwell.client import Client
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.histories import accepted_of
-from stepwell.consumers.owner import PartitionOwner, SurpriseError
-from stepwell.consumers.reading import Accepted, EventReader
-from stepwell.consumers.takeover import Possession
-from stepwell.consumers.worker import Worker
-from stepwell.core.state import StepState
+from stepwell.client.client import Client
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.owner import PartitionOwner, SurpriseError
+from stepwell.consumers.engine.takeover import Possession
+from stepwell.consumers.reading.events import Accepted, EventReader
+from stepwell.consumers.reading.histories import accepted_of
+from stepwell.consumers.worker.worker import Worker
+from stepwell.core.fold.state import StepState
 from stepwell.errors import (
     CommandRejectedError,
     LogClosedError,
@@ -28,9 +28,9 @@ from stepwell.errors import (
 )
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, NewRecord
-from stepwell.log.simulated import SimulatedLog
-from stepwell.schemas.codec import encode
-from stepwell.schemas.commands import (
+from stepwell.log.simulated.log import SimulatedLog
+from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.commands import (
     ApproveStep,
     CancelWorkflow,
     PauseWorkflow,

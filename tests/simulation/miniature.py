@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from stepwell.consumers import deciding, inbox, owner, signs, snapshotting, start_order, worker
-from stepwell.consumers import engine as engine_module
-from stepwell.consumers.deciding import Decider
-from stepwell.core import snapshots
-from stepwell.core.decision import BUDGET
-from stepwell.telling import Logger
+from stepwell.consumers.engine import deciding, inbox, owner, snapshotting, start_order
+from stepwell.consumers.engine import engine as engine_module
+from stepwell.consumers.engine.deciding import Decider
+from stepwell.consumers.worker import heartbeats, worker
+from stepwell.core.decide.decision import BUDGET
+from stepwell.core.fold import snapshots
+from stepwell.logs import Logger
 from tests.simulation.actors import WatchedOwner
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def miniature(world: World) -> Iterator[None]:
         (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),
         (worker, "REMEMBERED", dice.choice((1, 5, 10_000))),
         (worker, "PASS_ON_EVERY", 0.5),
-        (signs, "SWEEP_EVERY", 0.5),
+        (heartbeats, "SWEEP_EVERY", 0.5),
         (engine_module, "PartitionOwner", Owner),
         (Logger, "warning", quiet),
         (Logger, "info", quiet),

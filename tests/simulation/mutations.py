@@ -14,28 +14,30 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers import care, deciding, delivering, outbox, owner, takeover, worker
-from stepwell.consumers.care import Care
-from stepwell.consumers.clock import PartitionClock
-from stepwell.consumers.delivering import Deliveries
-from stepwell.consumers.engine import Engine
-from stepwell.consumers.outbox import Outbox
-from stepwell.consumers.owner import PartitionOwner
-from stepwell.consumers.reading import EventReader
-from stepwell.consumers.repeats import Repeats, _Partition
-from stepwell.consumers.snapshotting import Covered
-from stepwell.consumers.strays import Strays
-from stepwell.consumers.subscriber import Subscriber
-from stepwell.core import decide as deciding_core
-from stepwell.core import ending, evolve_steps, evolve_waits, outcomes, people
-from stepwell.core import evolve as evolving
-from stepwell.core.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
-from stepwell.core.decision import Decision
-from stepwell.core.effects import effects
-from stepwell.core.state import UNDER_WAY, InstanceState
+from stepwell.consumers.engine import care, deciding, delivering, owner, takeover
+from stepwell.consumers.engine.care import Care
+from stepwell.consumers.engine.clock import PartitionClock
+from stepwell.consumers.engine.delivering import Deliveries
+from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.misrouted import Strays
+from stepwell.consumers.engine.owner import PartitionOwner
+from stepwell.consumers.engine.snapshotting import Covered
+from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.subscriber import Subscriber
+from stepwell.consumers.worker import outbox, worker
+from stepwell.consumers.worker.outbox import Outbox
+from stepwell.consumers.worker.repeats import Repeats, _Partition
+from stepwell.core.decide import decide as deciding_core
+from stepwell.core.decide import ending, outcomes, people
+from stepwell.core.decide.decision import Decision
+from stepwell.core.decide.effects import effects
+from stepwell.core.fold import evolve as evolving
+from stepwell.core.fold import evolve_steps, evolve_waits
+from stepwell.core.fold.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
+from stepwell.core.fold.state import UNDER_WAY, InstanceState
 from stepwell.log.port import COMMANDS, Outgoing
-from stepwell.log.simulated import STORMY
-from stepwell.schemas.commands import FireTimer
+from stepwell.log.simulated.log import STORMY
+from stepwell.schemas.records.commands import FireTimer
 from tests.simulation.world import Bias, simulate
 
 Patch = tuple[Any, str, Any]

@@ -12,17 +12,17 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stepwell.consumers.strays import FORWARDED
-from stepwell.core.acceptance import Acceptance, Stamp, read_stamp
-from stepwell.core.effects import Effect, effects, is_under_way
-from stepwell.core.evolve import evolve
-from stepwell.core.partition import PartitionState, enter
-from stepwell.core.plan import Plan
-from stepwell.core.snapshots import decode_partition, encode_partition
-from stepwell.core.state import REMEMBERED_COMMANDS, InstanceState, progress
+from stepwell.consumers.engine.misrouted import FORWARDED
+from stepwell.core.decide.effects import Effect, effects, is_under_way
+from stepwell.core.fold.acceptance import Acceptance, Stamp, read_stamp
+from stepwell.core.fold.evolve import evolve
+from stepwell.core.fold.partition import PartitionState, enter
+from stepwell.core.fold.snapshots import decode_partition, encode_partition
+from stepwell.core.fold.state import REMEMBERED_COMMANDS, InstanceState, progress
+from stepwell.core.plan.compile import Plan
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Delivery, Record
-from stepwell.schemas.codec import (
+from stepwell.schemas.records.codec import (
     decode_cancel,
     decode_command,
     decode_owned,
@@ -31,8 +31,8 @@ from stepwell.schemas.codec import (
     decode_work,
     encode,
 )
-from stepwell.schemas.commands import ChildEnded, Command, CompleteStep, FailStep
-from stepwell.schemas.events import (
+from stepwell.schemas.records.commands import ChildEnded, Command, CompleteStep, FailStep
+from stepwell.schemas.records.events import (
     CommandRejected,
     IncidentRaised,
     PartitionOwned,
@@ -47,8 +47,8 @@ from stepwell.schemas.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
-from stepwell.schemas.waiting import ApprovalRequired, ChildRequested
-from stepwell.schemas.work import CancelRuns, WorkItem
+from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
+from stepwell.schemas.records.work import CancelRuns, WorkItem
 from tests.core.invariants import Watch, is_at_rest
 
 _SETTLES = (StepSucceeded, StepFailed, StepRetryScheduled, StepCompensated)

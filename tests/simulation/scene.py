@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers.context import StepContext
-from stepwell.consumers.handlers import Handlers
-from stepwell.core.plan import Plan, compile_plan
+from stepwell.consumers.worker.context import StepContext
+from stepwell.consumers.worker.handlers import Handlers
+from stepwell.core.plan.compile import Plan, compile_plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions import Definition
-from stepwell.schemas.load import load_definition
+from stepwell.schemas.definitions.load import load_definition
+from stepwell.schemas.definitions.model import Definition
 from tests.core.model import definition as random_definition
 from tests.simulation.oracle import Oracle
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stepwell.consumers.failures import describe
-from stepwell.consumers.lending import Lending
+from stepwell.consumers.worker.failures import describe
+from stepwell.consumers.worker.remote.lending import Lending
 from stepwell.errors import LeaseLostError, LogError, UnknownClaimError
 from tests.simulation import actors
 from tests.simulation.scene import HANDLERS

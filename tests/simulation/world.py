@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from stepwell.log.port import Delivery, NewRecord, Record
-from stepwell.log.simulated import STORMY, Faults, Rates, SimulatedLog, SimulatedStorage
+from stepwell.log.simulated.log import STORMY, Faults, Rates, SimulatedLog, SimulatedStorage
 from stepwell.testing.loop import VirtualLoop, run
 from tests.simulation import actors
 from tests.simulation.actors import Person, Process, Skew, Visitor

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from stepwell.schemas.blueprint import find_blueprint, instantiate
+from stepwell.schemas.definitions.blueprint import find_blueprint, instantiate
 from stepwell.testing.kit import simulate
 
-pytest.importorskip("stepwell.consumers.builtin.files")  # agents' and files' steps
+pytest.importorskip("stepwell.consumers.worker.builtin.files")  # agents' and files' steps
 
 pytestmark = pytest.mark.rows("O3", "O4", "T8")
 

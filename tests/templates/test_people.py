@@ -3,7 +3,7 @@
 import pytest
 
 from stepwell.errors import CommandRejectedError
-from stepwell.schemas.blueprint import find_blueprint, instantiate
+from stepwell.schemas.definitions.blueprint import find_blueprint, instantiate
 from stepwell.testing.kit import simulate
 
 pytestmark = pytest.mark.rows("O3", "O4", "T8")

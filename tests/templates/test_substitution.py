@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.core.expressions import compile_expression
-from stepwell.core.templates import compile_mapping, compile_template
+from stepwell.core.expressions.evaluate import compile_expression
+from stepwell.core.expressions.templates import compile_mapping, compile_template
 from stepwell.errors import DefinitionError
-from stepwell.schemas.substitution import substitute
+from stepwell.schemas.definitions.substitution import substitute
 
 pytestmark = pytest.mark.rows("O3")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.diagnosis import diagnose
-from stepwell.overview import alerts_of, health_of, overview_of
+from stepwell.diagnosis.overview import alerts_of, health_of, overview_of
 from stepwell.own_files import claimed
 from stepwell.testing import DeadlockError, World, failing, simulate, stub
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from stepwell.schemas.definitions.places import Path, Problem
 from stepwell.schemas.dialects import dag, executor, orchestration, residency, tasks
 from stepwell.schemas.dialects.document import Document, Made, Words
-from stepwell.schemas.places import Path, Problem
 
 CANONICAL: Final = "canonical"
 

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stepwell.schemas.definitions import TYPE_ALIASES
+from stepwell.schemas.definitions.model import TYPE_ALIASES
+from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, items, top
 from stepwell.schemas.dialects.references import References
-from stepwell.schemas.places import Path
 
 WORDS: Final = Words("node", {"depends_on": "dependencies", "type": "handler", "retry": "max_retries"})
 

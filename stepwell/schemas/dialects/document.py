@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from stepwell.schemas.places import Path, Problem
-from stepwell.schemas.shapes import unknown_key
+from stepwell.schemas.definitions.places import Path, Problem
+from stepwell.schemas.definitions.shapes import unknown_key
 
 MISSING: Final = object()
 

@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stepwell.schemas.definitions import TYPE_ALIASES
+from stepwell.schemas.definitions.literals import literal
+from stepwell.schemas.definitions.model import TYPE_ALIASES
+from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, entries, top
-from stepwell.schemas.literals import literal
-from stepwell.schemas.places import Path
 
 WORDS: Final = Words("step", {"config": "input", "retry": "max_retries"})
 

@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stepwell.schemas.definitions import TYPE_ALIASES
+from stepwell.schemas.definitions.literals import literal
+from stepwell.schemas.definitions.model import TYPE_ALIASES
+from stepwell.schemas.definitions.places import Path
+from stepwell.schemas.definitions.shapes import unknown_value
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, entries, items, top
 from stepwell.schemas.dialects.settings import settings_of
-from stepwell.schemas.literals import literal
-from stepwell.schemas.old_conditions import path_of
-from stepwell.schemas.places import Path
-from stepwell.schemas.shapes import unknown_value
+from stepwell.schemas.migration.old_conditions import path_of
 
 WORDS: Final = Words(
     "task",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any, Final
 
-from stepwell.schemas.literals import LETTER
+from stepwell.schemas.definitions.literals import LETTER
 
 Resolve = Callable[[list[str]], list[str] | str | None]
 """The parts of a path as they were written to those of the canonical form, or to an expression; None: as it is."""

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, items, top
-from stepwell.schemas.places import Path
 
 WORDS: Final = Words("step", {"mode": "execution_mode", "retry": "retry_policy"})
 SIGNS: Final = frozenset({"execution_mode", "retry_policy"})  # keys of a step that no other list of steps has

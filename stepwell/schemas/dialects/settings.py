@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.dialects.document import MISSING, Document, Made
-from stepwell.schemas.places import Path
 
 _CALLED: Final[Mapping[str, Mapping[str, str]]] = {
     "http_request": {"endpoint": "url", "payload": "json", "data": "json", "timeout": "timeout_seconds"},

@@ -21,13 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from stepwell.schemas.definitions import STEP_TYPES, TYPE_ALIASES
+from stepwell.schemas.definitions.literals import literal
+from stepwell.schemas.definitions.model import STEP_TYPES, TYPE_ALIASES
+from stepwell.schemas.definitions.places import Path
+from stepwell.schemas.definitions.shapes import unknown_value
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, items, top
 from stepwell.schemas.dialects.references import References, write
 from stepwell.schemas.dialects.settings import seconds, settings_of
-from stepwell.schemas.literals import literal
-from stepwell.schemas.places import Path
-from stepwell.schemas.shapes import unknown_value
 
 WORDS: Final = Words("task", {"handler": "activity_type", "timeout_seconds": "timeout"})
 

@@ -1,0 +1,114 @@
+"""Notes what is refused before it reaches an engine, so that the audit tells of it.
+
+Whoever is refused could ask again and again, so what is written is bounded: equal refusals are counted and written as
+one record, at most 20 kinds at once and the rest as one more; the next ones follow a second later, then two, four, …
+up to a minute apart for as long as refusals go on. Of all records the log keeps the last 10,000.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from stepwell.consumers.engine.clock import wall_clock
+from stepwell.errors import StepwellError
+from stepwell.log.port import REFUSALS, Log, NewRecord
+from stepwell.logs import Logger
+from stepwell.schemas.records.refusals import KEPT, Refusal, discreet, encode_refusal
+from stepwell.schemas.records.sender import Sender
+
+MOST_KINDS: Final = 20  # that are written at once
+OTHERS: Final = "refused for other reasons, or to others"
+
+_SHORTEST: Final = 1.0  # seconds between two writes,
+_LONGEST: Final = 60.0  # and where refusals go on
+_PATIENCE: Final = 2.0  # seconds that the end of a process waits for the last write
+_DELETED_EVERY: Final = 1_000  # records
+_logger = Logger("stepwell.refusals")
+
+
+class _Kind(NamedTuple):
+    by: str
+    via: str
+    command: str
+    why: str
+
+
+class Refusals:
+    """What was refused and is not written yet. It belongs to the event loop of whoever notes something.
+
+    Args:
+        log: Where it is written.
+        pause: Seconds between the first two writes.
+        clock: Milliseconds since 1970.
+    """
+
+    def __init__(self, log: Log, *, pause: float = _SHORTEST, clock: Callable[[], int] = wall_clock) -> None:
+        self._log = log
+        self._pause = pause
+        self._clock = clock
+        self._waiting: dict[_Kind, Refusal] = {}
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def note(self, command: str, why: str, sender: Sender) -> None:
+        """Note one refusal. It costs microseconds, and is written behind the answer.
+
+        Args:
+            command: What was asked for: a command's type, or a route.
+            why: Why it is refused.
+            sender: Who asked, and from where. Nothing is noted where neither is known, as in the whole audit.
+        """
+        if self._closing.is_set() or not (sender.by or sender.via):
+            return
+        kind = _Kind(discreet(sender.by), discreet(sender.via), discreet(command), discreet(why))
+        if kind not in self._waiting and len(self._waiting) >= MOST_KINDS:
+            kind = _Kind("", "several", "several", OTHERS)
+        now = self._clock()
+        self._add(kind, Refusal(at=now, since=now, **kind._asdict()))
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._write_down())
+
+    def _add(self, kind: _Kind, more: Refusal) -> None:
+        found = self._waiting.get(kind)
+        if found is not None:
+            more = replace(more, since=min(found.since, more.since), at=max(found.at, more.at),
+                           times=found.times + more.times)  # fmt: skip
+        self._waiting[kind] = more
+
+    async def _write_down(self) -> None:
+        pause = self._pause
+        while self._waiting:
+            await self._write()
+            if self._closing.is_set():
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._closing.wait()
+            pause = min(2 * pause, _LONGEST)
+
+    async def _write(self) -> None:
+        written, self._waiting = self._waiting, {}
+        try:
+            offsets = await self._log.append(
+                REFUSALS, 0, [NewRecord(one.via, encode_refusal(one)) for one in written.values()]
+            )
+        except StepwellError as error:
+            _logger.warning("refusals cannot be noted yet", kinds=len(written), error=str(error))
+            for kind, refusal in written.items():
+                self._add(kind, refusal)
+            return
+        if offsets[0] // _DELETED_EVERY != (offsets[-1] + 1) // _DELETED_EVERY and offsets[0] > KEPT:
+            with contextlib.suppress(StepwellError):  # the next one deletes it, too
+                await self._log.delete_before(REFUSALS, 0, offsets[0] - KEPT)
+
+    async def close(self) -> None:
+        """Write what waits, within two seconds, and note nothing more."""
+        self._closing.set()
+        if self._task is not None:
+            await asyncio.wait((self._task,), timeout=_PATIENCE)
+            self._task.cancel()

@@ -1,0 +1,1 @@
+"""The engine: owns partitions and decides their commands."""

@@ -1,0 +1,1 @@
+"""What happens, told to others: the feed and webhooks."""

@@ -1,0 +1,1 @@
+"""Reading the log: what counts, what it adds up to, and who lives on it."""

@@ -1,0 +1,1 @@
+"""The worker: runs the handlers of steps."""

@@ -1,0 +1,1 @@
+"""Deciding: what a command, or the time, leads to."""

@@ -1,0 +1,353 @@
+"""Deciding what clients ask for: start, cancel, pause, resume, roll back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from stepwell.core.decide.answers import ALREADY_FINISHED, note, reject
+from stepwell.core.decide.decision import START_OF_HISTORY, Decision
+from stepwell.core.decide.ending import end_cancelled
+from stepwell.core.decide.gates import end_id_of
+from stepwell.core.decide.outcomes import NO_HANDLER
+from stepwell.core.decide.people import was_not_let_through
+from stepwell.core.decide.rollback import compensate, next_compensation, roll_back
+from stepwell.core.decide.starting import settle_up
+from stepwell.core.fold.state import (
+    QUARANTINED,
+    UNDER_WAY,
+    WORKFLOW_TIMER,
+    InstanceState,
+    StepStatus,
+    WorkflowStatus,
+    instance_to_plain,
+)
+from stepwell.core.plan.compile import Plan
+from stepwell.errors import NOT_PLAIN, is_plain, visible
+from stepwell.schemas.definitions.model import LONGEST_SECONDS
+from stepwell.schemas.records.commands import (
+    CancelWorkflow,
+    PauseWorkflow,
+    ResumeWorkflow,
+    RollbackWorkflow,
+    StartWorkflow,
+)
+from stepwell.schemas.records.events import (
+    StepSkipped,
+    WorkflowPaused,
+    WorkflowReopened,
+    WorkflowResumed,
+    WorkflowStarted,
+)
+from stepwell.suggest import suggest
+
+INACTIVE_VERSION: Final = "inactive_version"
+"""The code of a rejection: the version exists, but new starts may not take it."""
+_MOST_POINTS: Final = 20  # of a history that a message names
+
+
+def start(decision: Decision, command: StartWorkflow) -> None:
+    """Begin an instance, or point to the one that exists."""
+    circumstances = decision.circumstances
+    finished, archived = circumstances.finished, circumstances.archived
+    if decision.state is not None or finished is not None or archived is not None:
+        if finished is not None and command.command_id and finished.command_id == command.command_id:
+            decision.note = "this command was followed before"
+            return
+        said = f'instance "{command.instance_id}" exists already'
+        if command.parent is None or (decision.state is not None and decision.state.parent == command.parent):
+            note(decision, command, said)
+        else:
+            reject(decision, command, "instance_exists", f"{said}, and is no child of this step")
+        return
+    if command.parent is None and not is_plain(command.instance_id):  # a child's is made from its parent's
+        reject(decision, command, "invalid_command", f'the id "{visible(command.instance_id)}" {NOT_PLAIN}')
+        return
+    plan = _plan_to_start(decision, command)
+    if plan is None:
+        return
+    if "" in circumstances.oversized:
+        message = f"the input makes a record of {circumstances.oversized['']:,} bytes, more than the log takes"
+        reject(decision, command, "payload_too_large", message)
+        return
+    definition = plan.definition
+    problem = plan.input_problem(command.input)
+    if problem:
+        reject(decision, command, "invalid_input", problem)
+        return
+    timeout = command.timeout_seconds
+    if timeout is None:
+        timeout = definition.default_timeout_seconds
+    if timeout is not None and timeout > LONGEST_SECONDS:
+        reject(decision, command, "invalid_timeout", "timeout_seconds: is more than ten years; leave it out for none")
+        return
+    decision.emit(
+        WorkflowStarted(
+            workflow=definition.name,
+            version=definition.version,
+            definition=plan.hash,
+            input=command.input,
+            priority=command.priority,
+            due=None if timeout is None else decision.now + math.ceil(timeout * 1000),
+            command_id=command.command_id,
+            parent=command.parent,
+            life=decision.now if circumstances.forgets else 0,
+        )
+    )
+    decision.free(plan.roots)
+    settle_up(decision)
+
+
+def _plan_to_start(decision: Decision, command: StartWorkflow) -> Plan | None:
+    """The definition that a start takes; where it may take none, the command is rejected."""
+    plans, workflow, version = decision.circumstances.plans, command.workflow, command.version
+    plan = plans.resolve(workflow, version)
+    if plan is not None and plans.is_active(workflow, version):
+        return plan
+    if plan is not None:
+        message = f'version {version} of workflow "{workflow}" is inactive; activate it, or name another one'
+        reject(decision, command, INACTIVE_VERSION, message)
+    elif version is None and workflow in plans.names() and not plans.is_active(workflow, None):
+        message = f'no version of workflow "{workflow}" is active; activate one first'
+        reject(decision, command, INACTIVE_VERSION, message)
+    else:
+        named = f'"{workflow}"' + (f" version {version}" if version else "")
+        hint = suggest(workflow, plans.names()) or "; register it first"
+        reject(decision, command, "unknown_workflow", f"no workflow {named} is registered{hint}")
+    return None
+
+
+LONGEST_REASON: Final = 10_000  # characters
+
+
+def _too_long(decision: Decision, command: CancelWorkflow | PauseWorkflow) -> bool:
+    """Answer that a reason is longer than what is kept, if it is: its event might not fit a record."""
+    found = len(command.reason)
+    if found > LONGEST_REASON:
+        message = f"a reason of {found:,} characters; at most {LONGEST_REASON:,} are kept"
+        reject(decision, command, "too_long", message)
+    return found > LONGEST_REASON
+
+
+def cancel(decision: Decision, command: CancelWorkflow) -> None:
+    """End an instance. A parent that waits no longer does not cut short what ends by itself once it is undone."""
+    if _too_long(decision, command):
+        return
+    state = decision.state
+    undone = None if state is None else state.rollback
+    if undone is not None and undone.then == "fail" and command.command_id == end_id_of(command.instance_id):
+        note(decision, command, "it is being undone, and ends after that")
+    elif state is not None:
+        end_cancelled(decision, command.reason, command.command_id)
+        settle_up(decision)
+    else:
+        _not_live(decision, command, WorkflowStatus.CANCELLED)
+
+
+def pause(decision: Decision, command: PauseWorkflow) -> None:
+    """Start no further step."""
+    if _too_long(decision, command):
+        return
+    if decision.state is None:
+        _not_live(decision, command)
+    elif decision.state.status is WorkflowStatus.PAUSED:
+        note(decision, command, "it is paused already")
+    else:
+        decision.emit(WorkflowPaused(command.reason, command_id=command.command_id))
+
+
+def _not_live(decision: Decision, command: Any, wanted: WorkflowStatus | None = None) -> None:
+    finished = decision.circumstances.finished
+    archived = decision.circumstances.archived
+    status = finished.status if finished else archived.status if archived else None
+    if status is None:
+        reject(decision, command, "unknown_instance", f'there is no instance "{command.instance_id}"')
+    elif status is wanted:
+        note(decision, command, f"it is {status} already")
+    else:
+        reject(decision, command, ALREADY_FINISHED, f"it has finished: {status}")
+
+
+def resume(decision: Decision, command: ResumeWorkflow) -> None:
+    """Go on with a paused instance, or with an ended one at the step that failed.
+
+    Who skips what failed goes on without it; but a gate opens by nothing but its people's word, so it asks anew.
+    """
+    if not _reopened(decision, command):
+        return
+    state = decision.instance()
+    if state.status is WorkflowStatus.RUNNING:
+        note(decision, command, "it is running already")
+        return
+    if state.rollback is not None:
+        _resume_rollback(decision, command)
+        return
+    skip = command.failed_steps == "skip"
+    ended = not state.live
+    steps, handlers = decision.plan().steps, decision.plan().definition.error_handlers
+    # A failure that an error handler is at is dealt with already, unless the end came first.
+    # Where the end is noted, only the error handlers go on.
+    failed = [s for s in state.failures if not steps[s].handles and (ended or s not in handlers) and not state.ending]
+    skipped = tuple(s for s in failed if skip and not was_not_let_through(state, decision.plan(), s))
+    again = [s for s in failed if s not in skipped]
+    again += [handlers[s].step for s in failed if s in handlers and handlers[s].step in state.steps]
+    if ended:
+        again += sorted(step_id for step_id, s in state.steps.items() if s.status is StepStatus.CANCELLED)
+    elif state.incident == QUARANTINED:
+        again += sorted(step_id for step_id, s in state.steps.items() if s.status in UNDER_WAY)
+    elif state.incident == NO_HANDLER:
+        again += sorted(step_id for step_id, s in state.steps.items() if s.waits_for == "worker")
+    reset = tuple(dict.fromkeys(again))
+    dues = _moved(state, decision.now, reset)
+    decision.emit(WorkflowResumed(reset=reset, skipped=skipped, command_id=command.command_id, dues=dues))
+    for step_id in skipped:
+        joins = decision.reach(steps[step_id])
+        decision.emit(StepSkipped(step_id, reason="skipped by a person", joins=joins))
+    if ended:
+        _free_all_that_may_start(decision)
+    else:
+        decision.free(reset)
+    settle_up(decision)
+
+
+def _moved(state: InstanceState, now: int, reset: tuple[str, ...]) -> dict[str, int]:
+    """When the timers are due for which time stood still: gates' during any pause, the workflow's in an incident."""
+    if state.status is not WorkflowStatus.PAUSED:
+        return {}
+    dues = {}
+    for step_id, step in sorted(state.steps.items()):
+        if step.gate is not None and step_id in state.timers and step_id not in reset and state.paused_at:
+            dues[step_id] = state.timers[step_id] + now - state.paused_at
+    if WORKFLOW_TIMER in state.timers and state.incident_at and state.rollback is None:
+        dues[WORKFLOW_TIMER] = state.timers[WORKFLOW_TIMER] + now - state.incident_at
+    return dues
+
+
+def _free_all_that_may_start(decision: Decision) -> None:
+    """After an end nothing is deferred any more: look at the whole graph for what may start."""
+    decision.freed = []
+    steps = decision.instance().steps
+    settled = {step_id for step_id, step in steps.items() if step.settled}
+    for step_id, plan_step in decision.plan().steps.items():
+        if step_id not in steps and not plan_step.handles and settled.issuperset(plan_step.step.depends_on):
+            decision.free((step_id,))
+
+
+def _resume_rollback(decision: Decision, command: ResumeWorkflow) -> None:
+    state = decision.instance()
+    current = state.rollback.current if state.rollback is not None else None
+    lost = state.incident == QUARANTINED  # its outcome, if it came meanwhile
+    decision.emit(WorkflowResumed(command_id=command.command_id))
+    anew = current is not None and (lost or current.status not in UNDER_WAY or current.waits_for == "worker")
+    if current is not None and current.ready is not None and anew:
+        step_id = current.ready.step_id
+        if current.status is StepStatus.FAILED and command.failed_steps == "skip":
+            decision.emit(StepSkipped(step_id, reason="skipped by a person"))
+        else:
+            compensate(decision, decision.plan().steps[step_id])
+    next_compensation(decision)
+    settle_up(decision)
+
+
+def _reopened(decision: Decision, command: ResumeWorkflow | RollbackWorkflow) -> bool:
+    """Bring a finished instance back into memory; reject the command where there is none."""
+    archived = decision.circumstances.archived
+    if decision.state is not None:
+        return True
+    if archived is None:
+        finished = decision.circumstances.finished
+        if finished is None:
+            _not_live(decision, command)
+        else:
+            message = f"it has finished ({finished.status}), and its history was cleaned away since"
+            reject(decision, command, "archived", message)
+        return False
+    if "" in decision.circumstances.oversized:
+        size = decision.circumstances.oversized[""]
+        message = f"its state makes a record of {size:,} bytes, more than the log takes"
+        reject(decision, command, "payload_too_large", message)
+        return False
+    if archived.status is WorkflowStatus.COMPLETED and isinstance(command, ResumeWorkflow):
+        reject(decision, command, ALREADY_FINISHED, "it has completed; roll it back to run a part anew")
+        return False
+    decision.emit(WorkflowReopened(instance_to_plain(archived)))
+    return True
+
+
+def rollback(decision: Decision, command: RollbackWorkflow) -> None:
+    """Return to an earlier point."""
+    known = decision.state or decision.circumstances.archived
+    if known is not None:
+        if known.rollback is not None:
+            remedy = "wait, or cancel it" if known.live else "that was cut short: resume it first"
+            reject(decision, command, "rollback_under_way", f"it is being rolled back; {remedy}")
+            return
+        to, problem = _target(known, decision.circumstances.plans.by_hash(known.definition), command.to)
+        if problem:
+            reject(decision, command, "unknown_checkpoint", problem)
+            return
+        if known.status is WorkflowStatus.COMPLETED and not command.pause and _nothing_after(known, to):
+            message = (
+                f"it has completed, and no step was settled after event {to}: there is nothing to undo, and nothing "
+                f"to run again. Name an earlier point: {_points(known, to)}"
+            )
+            reject(decision, command, "nothing_to_undo", message)
+            return
+    if not _reopened(decision, command):
+        return
+    then: Any = "pause" if command.pause else "run"
+    roll_back(decision, to, then=then, command_id=command.command_id)
+    settle_up(decision)
+
+
+def _nothing_after(state: InstanceState, to: int) -> bool:
+    """Whether an instance has achieved nothing since an event."""
+    return not any(step.settled > to for step in state.steps.values())
+
+
+def _points(state: InstanceState, to: int) -> str:
+    """The points before an event that a rollback can be told."""
+    earlier = {name: at for name, at in state.checkpoints.items() if at < to}
+    earlier |= {step_id: step.settled for step_id, step in state.steps.items() if 0 < step.settled < to}
+    names = sorted(earlier, key=lambda name: (-earlier[name], name))[:_MOST_POINTS]
+    return ", ".join([*names, "start"])
+
+
+def _target(state: InstanceState, plan: Plan | None, to: int | str | None) -> tuple[int, str]:
+    """The sequence that a rollback means, or what is wrong with it.
+
+    A text is a name before it is a word or a number: also where the step or checkpoint of that name was not reached
+    yet, for whoever writes it means that one. What is a checkpoint and another step's id is refused where these are
+    two points: either might undo more than was meant. A number is always an event.
+    """
+    if isinstance(to, str):
+        settled = {step_id: step.settled for step_id, step in state.steps.items() if step.settled}
+        if to in state.checkpoints:
+            at, step_at = state.checkpoints[to], settled.get(to, 0)
+            if step_at and step_at != at:
+                return 0, f'"{to}" is a checkpoint (event {at}) and a step (event {step_at}); name the event'
+            return at, ""
+        if to in settled:
+            return settled[to], ""
+        named = plan is not None and to in plan.names
+        if named or not (to in ("start", "latest") or (to.isdecimal() and len(to) < 19)):  # no sequence is longer
+            names = sorted({*state.checkpoints, *settled})
+            there_are = f"; there are {', '.join(dict.fromkeys([*names[:_MOST_POINTS], 'latest', 'start']))}"
+            if named:
+                return 0, f'"{to}" has not been reached{there_are}'
+            return 0, f'no checkpoint or settled step is called "{to}"{suggest(to, names) or there_are}'
+        if to == "start":
+            return START_OF_HISTORY, ""
+        to = None if to == "latest" else int(to)
+    if to is None:
+        done = [s.settled for s in state.steps.values() if s.status is StepStatus.SUCCEEDED and s.settled]
+        return max(done, default=START_OF_HISTORY), ""
+    if not START_OF_HISTORY <= to <= state.sequence:
+        return 0, f"there is no event {to}; its events are 1 to {state.sequence}"
+    for first, last in state.abandoned:
+        if first <= to <= last:
+            return (
+                0,
+                f"event {to} was itself undone: a rollback at event {last} returned to event {first - 1}",
+            )
+    return to, ""

@@ -1,0 +1,304 @@
+"""How the syntax tree of an expression becomes closures: what is allowed, and what is said of what is not."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Callable
+from typing import Any, Final
+
+from stepwell.core.expressions.methods import METHODS, call
+from stepwell.core.expressions.operations import FUNCTIONS, MAX_NODES, OPERATIONS
+from stepwell.core.expressions.values import MISSING, SCALARS, Evaluation, bounded, describe, no_name, shorten
+from stepwell.errors import ExpressionError
+
+MAX_DEPTH: Final = 100
+"""Nesting of the source: a Python frame for each level, of the interpreter's usual 1,000."""
+
+JSON_NAMES: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
+ALLOWED: Final = (
+    "Allowed: literals, lists, mappings; == != < <= > >=, in, is None; and, or, not; a if c else b; "
+    f"+ - * / // %; a.key, a['key'], a[0], a[1:3]; the functions {', '.join(FUNCTIONS)}; the methods "
+    f"{', '.join(METHODS)}."
+)
+"""The remedy of what is refused, after any that is more to the point."""
+_REFUSED: Final[dict[type[ast.AST], str]] = {
+    ast.Lambda: "a lambda",
+    ast.JoinedStr: "an f-string",
+    ast.NamedExpr: "an assignment",
+    ast.Starred: "unpacking (*)",
+    ast.Set: "a set",
+    ast.Slice: "a slice with a comma",
+    ast.Pow: "the operator **",
+    ast.MatMult: "the operator @",
+    ast.UAdd: "a leading +",
+    ast.Invert: "the operator ~",
+    **dict.fromkeys((ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift), "an operator on bits"),
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), "a comprehension"),
+    **dict.fromkeys((ast.Await, ast.Yield, ast.YieldFrom), "await or yield"),
+}
+
+Evaluator = Callable[[Evaluation], Any]
+"""A compiled expression, or a part of one."""
+
+
+def _is_null(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Constant) and node.value is None) or (
+        isinstance(node, ast.Name) and node.id == "null"
+    )
+
+
+def _path(node: ast.AST) -> tuple[str, ...]:
+    match node:
+        case ast.Name(id=name):
+            return (name,)
+        case ast.Attribute(value=inner, attr=key) | ast.Subscript(value=inner, slice=ast.Constant(value=str(key))):
+            path = _path(inner)
+            return (*path, key) if path else ()
+        case ast.Call(func=ast.Attribute(value=inner, attr="get"), args=[ast.Constant(value=str(key)), *_]):
+            path = _path(inner)  # a.get("key", …) refers to a.key
+            return (*path, key) if path else ()
+    return ()
+
+
+class Compiler:
+    """Turns nodes that are allowed into closures, and refuses the others; keeps the text for messages.
+
+    Args:
+        text: What was parsed.
+        before: How many of its lines are ours.
+
+    Attributes:
+        references: The access paths that were met, each as far as it is constant.
+        parts: How many nodes were met.
+    """
+
+    def __init__(self, text: str, before: int) -> None:
+        self._text = text
+        self._before = before
+        self.parts = 0
+        self._depth = 0
+        self._inside = False  # of a path that is noted already
+        self.references: set[tuple[str, ...]] = set()
+
+    def build(self, node: ast.expr) -> Evaluator:
+        """Make a closure of a node and of all that is below it.
+
+        Raises:
+            ExpressionError: There is something that is not allowed.
+        """
+        self.parts += 1
+        self._depth += 1
+        if self.parts > MAX_NODES:
+            raise self._refused(node, f"more than {MAX_NODES:,} parts")
+        if self._depth > MAX_DEPTH:
+            raise self._refused(node, f"nesting of more than {MAX_DEPTH} levels")
+        run = self._build(node)
+        self._depth -= 1
+        return run
+
+    def _build(self, node: ast.expr) -> Evaluator:
+        build = self.build
+        match node:  # the frequent ones first: each case that does not fit takes time
+            case ast.Constant(value=value):
+                self._check_literal(node, value)
+                return lambda _: value
+            case ast.Name(id=name):
+                return self._name(node, name)
+            case ast.Attribute(value=inner, attr=key):
+                if key.startswith("__"):
+                    raise self._refused(node, f"the name {key}")
+                return self._apply(node, OPERATIONS[ast.Attribute], self._inner(node, inner), lambda _: key)
+            case ast.Subscript(value=inner, slice=ast.Slice(lower=lower, upper=upper, step=step)):
+                bounds = [build(part) if part else _nothing for part in (lower, upper, step)]
+                return self._apply(node, OPERATIONS[ast.Slice], build(inner), *bounds)
+            case ast.Subscript(value=inner, slice=index):
+                return self._apply(node, OPERATIONS[ast.Subscript], self._inner(node, inner), build(index))
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                return self._compare(node, build(left), ops, others)
+            case ast.BoolOp(op=op, values=values):
+                return _either([build(part) for part in values], isinstance(op, ast.Or))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
+                return self._apply(node, OPERATIONS[type(op)], build(left), build(right))
+            case ast.List(elts=elements):
+                parts = [build(part) for part in elements]
+                return lambda run: [part(run) for part in parts]
+            case ast.Tuple(elts=elements):
+                parts = [build(part) for part in elements]
+                return lambda run: tuple([part(run) for part in parts])
+            case ast.Dict(keys=keys, values=values):
+                if None in keys:
+                    raise self._refused(node, "unpacking (**)")
+                for part in keys:
+                    if isinstance(part, ast.Constant) and not isinstance(part.value, str):
+                        raise self._refused(part, "a key that is no text")
+                parts = [build(part) for part in (*keys, *values) if part]
+                return self._apply(node, OPERATIONS[ast.Dict], *parts)
+            case ast.UnaryOp(op=ast.Not(), operand=inner):
+                operand = build(inner)
+                return lambda run: not operand(run)
+            case ast.UnaryOp(op=ast.USub(), operand=inner):
+                return self._apply(node, OPERATIONS[ast.USub], build(inner))
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                condition, then, otherwise = build(test), build(body), build(orelse)
+                return lambda run: then(run) if condition(run) else otherwise(run)
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+                return self._call(node, name, args, keywords)
+            case ast.Call(func=ast.Attribute(value=inner, attr=name), args=args, keywords=keywords):
+                return self._method(node, inner, name, args, keywords)
+            case ast.Call():
+                raise self._refused(node, "a call of anything but a function or a method")
+        what = getattr(node, "op", node)
+        raise self._refused(node, _REFUSED.get(type(what), type(what).__name__))
+
+    def _inner(self, node: ast.expr, inner: ast.expr) -> Evaluator:
+        """What a key is looked up in; notes the path that ends here, if it is one."""
+        if self._inside:
+            return self.build(inner)
+        path = _path(node)
+        if path and path[0] not in JSON_NAMES:
+            self.references.add(path)
+        self._inside = bool(path)
+        run = self.build(inner)
+        self._inside = False
+        return run
+
+    def _check_literal(self, node: ast.expr, value: object) -> None:
+        if type(value) not in SCALARS:
+            raise self._refused(node, f"a literal of type {type(value).__name__}")
+        if isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+                raise self._refused(node, "half of a surrogate pair (JSON cannot hold it)")
+        elif isinstance(value, (int, float)):
+            try:
+                bounded(value)
+            except ExpressionError as error:
+                raise self._refused(node, f"such a literal ({error.message})") from None
+
+    def _name(self, node: ast.expr, name: str) -> Evaluator:
+        if name.startswith("__"):
+            raise self._refused(node, f"the name {name}")
+        default = JSON_NAMES.get(name, MISSING)
+        if not self._inside and default is MISSING:
+            self.references.add((name,))
+
+        def run(evaluation: Evaluation) -> Any:
+            value = evaluation.scope.get(name, default)
+            if value is MISSING:
+                raise self._failure(node, no_name(name, evaluation.scope))
+            return value
+
+        return run
+
+    def _compare(self, node: ast.expr, first: Evaluator, ops: list[ast.cmpop], others: list[ast.expr]) -> Evaluator:
+        pairs: list[tuple[Callable[..., Any], Evaluator]] = []
+        for op, other in zip(ops, others, strict=True):
+            if isinstance(op, (ast.Is, ast.IsNot)) and not _is_null(other):
+                raise self._refused(node, "'is' with anything but None (for values write ==)")
+            pairs.append((OPERATIONS[type(op)], self.build(other)))
+        if len(pairs) == 1:
+            return self._apply(node, pairs[0][0], first, pairs[0][1])
+
+        def run(evaluation: Evaluation) -> bool:
+            left = first(evaluation)
+            for apply, part in pairs:
+                right = part(evaluation)
+                try:
+                    if not apply(evaluation, left, right):
+                        return False
+                except Exception as error:
+                    raise self._failure(node, error) from error
+                left = right
+            return True
+
+        return run
+
+    def _call(self, node: ast.expr, name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> Evaluator:
+        function = FUNCTIONS.get(name)
+        if function is None:
+            close = difflib.get_close_matches(name[:64], FUNCTIONS, n=1)
+            raise self._refused(node, f"the function {name}()", f"Did you mean {close[0]}()? " if close else "")
+        if any(word.arg != function.keyword for word in keywords):
+            raise self._refused(node, f"this argument of {name}()")
+        most = max(function.most, 2 if keywords else 1)
+        if not function.fewest <= len(args) <= function.most or len(args) + len(keywords) > most:
+            raise self._refused(node, f"{name}() with {len(args) + len(keywords)} arguments")
+        parts = [self.build(part) for part in (*args, *(word.value for word in keywords))]
+        return self._apply(node, function.apply, *parts)
+
+    def _method(
+        self, node: ast.expr, inner: ast.expr, name: str, args: list[ast.expr], keywords: list[ast.keyword]
+    ) -> Evaluator:
+        method = METHODS.get(name)
+        if method is None:
+            close = difflib.get_close_matches(name[:64], METHODS, n=1)
+            hint = f"Did you mean .{close[0]}()? " if close else ""
+            raise self._refused(node, f"the method {shorten(name)}()", hint)
+        if keywords or not method.fewest <= len(args) <= method.most:
+            raise self._refused(node, f"{name}() with these arguments")
+        value = self._inner(node, inner)
+        inside, self._inside = self._inside, False
+        parts = [self.build(part) for part in args]
+        self._inside = inside
+        return self._apply(node, call(name), value, *parts)
+
+    def _apply(self, node: ast.expr, apply: Callable[..., Any], *parts: Evaluator) -> Evaluator:
+        """Apply an operation to operands; whatever it raises becomes an error that names this node."""
+        if len(parts) == 2:  # by far the most frequent: nothing to unpack
+            left, right = parts
+
+            def binary(evaluation: Evaluation) -> Any:
+                one, other = left(evaluation), right(evaluation)
+                try:
+                    return apply(evaluation, one, other)
+                except Exception as error:
+                    raise self._failure(node, error) from error
+
+            return binary
+
+        def run(evaluation: Evaluation) -> Any:
+            values = [part(evaluation) for part in parts]
+            try:
+                return apply(evaluation, *values)
+            except Exception as error:
+                raise self._failure(node, error) from error
+
+        return run
+
+    def _segment(self, node: ast.AST) -> str:
+        return shorten(ast.get_source_segment(self._text, node) or type(node).__name__)
+
+    def _failure(self, node: ast.AST, error: Exception) -> ExpressionError:
+        part = self._segment(node)
+        whole = shorten(self._text[2:-2] if self._before else self._text)
+        where = part if part == whole else f"{part} (in {whole})"
+        message = f"{where}: {describe(error)}"
+        return (
+            error.said(message, remedy=error.remedy)
+            if isinstance(error, ExpressionError)
+            else ExpressionError(message)
+        )
+
+    def _refused(self, node: ast.expr, what: str, hint: str = "") -> ExpressionError:
+        line = self._text.split("\n")[node.lineno - 1]
+        column = len(line.encode()[: node.col_offset].decode(errors="replace")) + 1
+        place = f"line {node.lineno - self._before}, column {column}"
+        return ExpressionError(f"{what} is not allowed: {self._segment(node)} ({place})", remedy=hint + ALLOWED)
+
+
+def _nothing(_: Evaluation) -> None:
+    """Evaluate a bound that a slice leaves out."""
+
+
+def _either(parts: list[Evaluator], stop: bool) -> Evaluator:
+    """Evaluate ``and`` (``stop`` false) or ``or`` (``stop`` true) up to the value that decides."""
+
+    def run(evaluation: Evaluation) -> Any:
+        value: Any = None
+        for part in parts:
+            value = part(evaluation)
+            if bool(value) is stop:
+                break
+        return value
+
+    return run

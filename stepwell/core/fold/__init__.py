@@ -1,0 +1,1 @@
+"""Folding: what the accepted events of a partition add up to."""

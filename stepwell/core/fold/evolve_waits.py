@@ -1,0 +1,40 @@
+"""Folding the events of steps that wait for people or for other workflows."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from stepwell.core.fold.evolve_steps import Changes, begin, run_of
+from stepwell.core.fold.state import InstanceState, StepState, StepStatus
+from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
+
+
+def approval_required(state: InstanceState, event: ApprovalRequired, at: int) -> Changes:
+    """People are asked; at a further level, others."""
+    before = state.steps.get(event.step_id)
+    since = before.since if event.level > 1 and before is not None else at
+    step = StepState(
+        StepStatus.WAITING, event.run, waits_for="approval", sequential=event.sequential, since=since, gate=event,
+        idle=event.idle,
+    )  # fmt: skip
+    return _waiting(state, event.step_id, step, event.due)
+
+
+def approval_decided(state: InstanceState, event: ApprovalDecided, _at: int) -> Changes:
+    """One of them has spoken."""
+    step = run_of(state, event.step_id, event.run)
+    return {"steps": state.steps.set(event.step_id, replace(step, votes=(*step.votes, event)))}
+
+
+def child_requested(state: InstanceState, event: ChildRequested, at: int) -> Changes:
+    """A workflow is started for the step."""
+    step = StepState(
+        StepStatus.WAITING, event.run, waits_for="child", sequential=event.sequential, since=at, child=event,
+        idle=event.idle,
+    )  # fmt: skip
+    return _waiting(state, event.step_id, step, event.due)
+
+
+def _waiting(state: InstanceState, step_id: str, step: StepState, due: int | None) -> Changes:
+    changes = begin(state, step_id, step)
+    return changes if due is None else {**changes, "timers": changes["timers"].set(step_id, due)}

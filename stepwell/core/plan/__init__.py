@@ -1,0 +1,1 @@
+"""A definition made ready to run: checked whole, its graph laid out, its expressions compiled."""

@@ -1,0 +1,268 @@
+"""Passing records from worker to worker: asking, giving, and hearing of it. See ``_kafka_exchange`` for the words."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future, Task
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from stepwell.errors import LogClosedError, LogError
+from stepwell.log.kafka import exchange
+from stepwell.log.kafka.assigned import Bench
+from stepwell.log.kafka.exchange import Note, Spot, Wants, place_of
+from stepwell.log.kafka.group import GroupMember
+from stepwell.log.kafka.queue_state import Entry, Shelf
+from stepwell.log.kafka.services import Services
+from stepwell.log.kafka.topics import HANDS
+from stepwell.logs import Logger
+
+_logger = Logger("stepwell.log.kafka.log")
+
+_PAGE: Final = 500
+_BEFORE_ASKING: Final = 0.02  # seconds that a free hand waits for its own partitions before it asks others
+_NOT_AGAIN_FOR: Final = 3.0  # seconds for which what somebody handed back is not given to him again
+_MOST_WANTED: Final = 1000  # records at once
+_REST: Final = 0.2  # seconds after trouble
+
+
+class Passing:
+    """One worker's part in it.
+
+    Args:
+        queues: The names of its queues, by topic.
+        settled: Told when something of our partitions was settled by others.
+
+    Attributes:
+        heard: Offset in ``hands`` of the next note to hear.
+        coming: Records that we were given and are fetching.
+    """
+
+    def __init__(
+        self,
+        log: Services,
+        bench: Bench,
+        member: GroupMember,
+        queues: Mapping[str, str],
+        settled: Callable[[], None],
+    ) -> None:
+        self.heard = 0
+        self.coming: set[Spot] = set()
+        self._log = log
+        self._bench = bench
+        self._member = member
+        self._queues = queues
+        self._settled = settled
+        self._loop = asyncio.get_running_loop()
+        self._wants = Wants()
+        self._asking = False  # a want of ours is on its way, or will be in a moment
+        self._promised: Counter[str] = Counter()  # what we have given, and have not heard of yet
+        self._tasks: set[Task[None]] = set()
+
+    async def start(self) -> None:
+        """Learn from where on to listen."""
+        self.heard = await self._log.reader.end((HANDS, 0))
+
+    def listen(self) -> None:
+        """Begin to listen."""
+        self._spawn(self._listen())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def entry(self, place: tuple[str, int], record: Any) -> Entry:
+        """An entry of a queue's record."""
+        return Entry(place, record, self._queues[place[0]], self._log.topics.count(place[0]))
+
+    def say(self, note: Note, failed: Callable[[], None] | None = None) -> Future[Sequence[int]]:
+        """Say something to all workers.
+
+        Args:
+            failed: Called when nobody may have heard.
+        """
+
+        def said(future: Future[Sequence[int]]) -> None:
+            if (future.cancelled() or future.exception() is not None) and failed is not None:
+                failed()
+
+        future = self._log.append(HANDS, 0, [exchange.encode(note)])
+        future.add_done_callback(said)
+        return future
+
+    # Asking.
+
+    def ask(self, room: int) -> None:
+        """Ask the others for records, unless some come by themselves in a moment."""
+        if not self._asking and self._wants.left(self._bench.name) <= 0 and len(self._member.live) > 1:
+            self._asking = True
+            self._loop.call_later(_BEFORE_ASKING, self._ask, room)
+
+    def _ask(self, room: int) -> None:
+        room = min(room, self._bench.free - len(self._bench.given), _MOST_WANTED)
+        if self._bench.closed or room <= 0 or not self._bench.arrived:  # nobody waits to take any more
+            self._asking = False
+        else:
+            self.say(Note(self._bench.name, want=room, topics=list(self._queues)), failed=self._not_heard)
+
+    def _not_heard(self) -> None:
+        self._asking = False
+        self._bench.arrived.fire()  # who waits asks again
+
+    def shared_out(self) -> None:
+        """The group has been shared out anew: who came does not know what we want, and who went wants nothing."""
+        self._wants.keep(self._member.live - {self._bench.name})
+        self._promised.clear()
+        self._asking = False
+        self._bench.arrived.fire()  # who waits asks again
+
+    # Giving.
+
+    def offer(self) -> None:
+        """Give what we cannot take to those who have asked."""
+        hands = sum(
+            max(left - self._promised[name], 0)
+            for topic in self._queues
+            for name, left in self._wants.of(topic, self._bench.name)
+        )
+        if hands:
+            for entry in self._bench.surplus():
+                hands -= self.give(entry)
+                if hands <= 0:
+                    return
+
+    def give(self, entry: Entry) -> bool:
+        """Give one to somebody who has asked; False if nobody has."""
+        now = self._loop.time()
+        for name, left in self._wants.of(entry.spot[0], self._bench.name):
+            if left > self._promised[name] and entry.refused.get(name, 0.0) < now and self._bench.waits(entry):
+                self._promised[name] += 1
+                self._bench.giving[entry.spot] = entry
+                lost = entry.delivery.deliveries - 1
+                note = Note(self._bench.name, to=name, give=[entry.spot], times=[lost] if lost else ())
+                self.say(note, failed=partial(self._keep, [entry.spot], name))
+                return True
+        return False
+
+    def _keep(self, spots: Sequence[Spot], name: str) -> None:
+        """A gift does not count."""
+        self._promised[name] -= len(spots)
+        for spot in spots:
+            entry = self._bench.giving.pop(spot, None)
+            if entry is not None and self._bench.waits(entry):
+                self._bench.put(entry)
+        self._bench.arrived.fire()
+
+    # Hearing.
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                for record in await self._log.reader.read((HANDS, 0), self.heard, limit=_PAGE, wait=None):
+                    self._hear(exchange.decode(record))
+                    self.heard = record.offset + 1
+            except LogClosedError:
+                return
+            except LogError as error:
+                _logger.warning("other workers cannot be heard", error=str(error))
+                await asyncio.sleep(_REST)
+
+    def _hear(self, note: Note) -> None:
+        me = self._bench.name
+        counts = self._wants.follow(note)
+        void = note.give[len(counts) :]
+        if note.by == me:
+            self._asking = self._asking and note.want < 0
+            self._promised[note.to] -= min(len(counts), max(self._promised[note.to], 0))
+            self._keep(void, note.to)
+        for spot in (*counts, *note.done, *note.back):
+            shelf = self._bench.shelf(spot)
+            if shelf is not None:
+                self._follow(shelf, spot, note)
+        if note.to == me:
+            # What we have no hand for goes back; void gifts too, for who comes later cannot know that they are.
+            room = max(0, self._bench.free - len(self._bench.given) - len(self.coming))
+            if counts[:room]:
+                self.coming.update(counts[:room])
+                self._spawn(self._receive(list(counts[:room]), dict(zip(note.give, note.times, strict=False))))
+            if counts[room:] or void:
+                self.say(Note(me, back=[*counts[room:], *void]))
+        if note.want > 0 and note.by != me:
+            self.offer()
+        self._bench.arrived.fire()
+
+    def _follow(self, shelf: Shelf, spot: Spot, note: Note) -> None:
+        """Note in one of our shelves who has a record."""
+        offset = spot[2]
+        if spot in note.done:
+            shelf.settle(offset)
+            self._settled()
+        elif spot in note.back:
+            if note.lost and shelf.holder(offset) == note.by:
+                shelf.lose(offset)
+            entry = shelf.put_back(offset) if shelf.holder(offset) == note.by else None
+            if entry is not None:
+                entry.refused[note.by] = self._loop.time() + _NOT_AGAIN_FOR
+                if not self.give(entry):
+                    self._bench.put(entry)
+        elif note.to not in self._member.live:
+            # He was gone before this was heard: no sharing out is to come that would free what he were to hold.
+            entry = self._bench.giving.pop(spot, None)
+            if entry is not None and self._bench.waits(entry):
+                self._bench.put(entry)
+        elif shelf.holder(offset) != self._bench.name:  # else one who has lost the partition gives what we have
+            self._bench.giving.pop(spot, None)
+            self._bench.passed.pop(spot, None)
+            shelf.take(offset, note.to)
+            self._bench.room.fire()
+
+    async def catch_up(self, shelf: Shelf) -> None:
+        """Follow, for a partition that we get, what was said since its position was noted."""
+        at = shelf.heard
+        while at < self.heard:
+            records = await self._log.reader.read((HANDS, 0), at, limit=_PAGE, wait=0)
+            for record in records:
+                if record.offset < self.heard:
+                    note = exchange.decode(record)
+                    for spot in (*note.give, *note.done, *note.back):
+                        if place_of(spot) == shelf.place:
+                            self._follow(shelf, spot, note)
+            at = records[-1].offset + 1 if records else self.heard
+
+    async def _receive(self, spots: Sequence[Spot], times: Mapping[Spot, int]) -> None:
+        """Fetch records that others have given to us.
+
+        Args:
+            times: How often some of them were lost.
+        """
+        back, gone = [], []
+        for spot in spots:
+            try:
+                found = await self._log.reader.read(place_of(spot), spot[2], limit=1, wait=0)
+            except LogError:
+                back.append(spot)
+                continue
+            finally:
+                self.coming.discard(spot)
+            if not found or found[0].offset != spot[2]:
+                gone.append(spot)  # deleted meanwhile, so it was settled
+                continue
+            entry = self.entry(place_of(spot), found[0])
+            entry.count(times.get(spot, 0))
+            known = (entry.delivery.queue, entry.delivery.token) in self._bench.hand or spot in self._bench.given
+            if not known and (self._bench.closed or not self._bench.put_given(entry)):
+                back.append(spot)
+        if back or gone:
+            self.say(Note(self._bench.name, back=back, done=gone))
+        self._bench.arrived.fire()
+
+    async def stop(self) -> None:
+        """Hear no more."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

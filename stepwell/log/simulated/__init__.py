@@ -1,0 +1,1 @@
+"""The log in memory, with faults drawn from a seed."""

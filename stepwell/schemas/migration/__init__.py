@@ -1,0 +1,1 @@
+"""Documents of older versions of a dialect, brought to newer ones."""

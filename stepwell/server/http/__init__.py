@@ -1,0 +1,1 @@
+"""What all routes have in common: connections, bodies, errors."""
