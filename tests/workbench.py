@@ -14,8 +14,8 @@ from stepwell.consumers.engine.admission import Admission
 from stepwell.consumers.engine.clock import Clock
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.engine.owner import PartitionOwner
-from stepwell.consumers.engine.takeover import load_snapshot
 from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.snapshots import load_snapshot
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.consumers.worker.builtin import BUILTIN
 from stepwell.consumers.worker.handlers import Handlers

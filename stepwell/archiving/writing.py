@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import os
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -38,6 +37,7 @@ from stepwell.errors import ArchiveError
 from stepwell.log.port import Log
 from stepwell.log.urls import place_of_log
 from stepwell.private_files import make_directory, opened
+from stepwell.process import now_ms
 from stepwell.projections import tables
 from stepwell.projections.cleaning import place_of
 from stepwell.projections.queries import Queries
@@ -151,7 +151,7 @@ async def write_archive(
     header = Header(
         format=FORMAT,
         version=VERSION,
-        made_at=time.time_ns() // 1_000_000,
+        made_at=now_ms(),
         made_by=__version__,
         log=place_of_log(log),
         partitions=log.partitions,

@@ -8,11 +8,12 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, now_ms, seconds, short, step_words
+from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, seconds, short, step_words
 from stepwell.cli.output import print
 from stepwell.core.fold.evolve import evolve
 from stepwell.core.fold.state import TOLD_BY_STEPS
 from stepwell.errors import visible
+from stepwell.process import now_ms
 from stepwell.schemas.records.events import (
     IncidentRaised,
     RollbackStarted,

@@ -19,7 +19,6 @@ from stepwell.builder.workflows import Workflow
 from stepwell.client.refusals import Refusals
 from stepwell.client.requests import Asking
 from stepwell.client.steering import Steering
-from stepwell.consumers.engine.clock import wall_clock
 from stepwell.consumers.engine.snapshot_now import take_snapshots
 from stepwell.consumers.reading.subscriber import Subscriber
 from stepwell.consumers.reading.subscriptions import Subscription
@@ -29,6 +28,7 @@ from stepwell.consumers.registry.definitions import Definitions, RegisteredVersi
 from stepwell.core.plan.checked import compile_loaded
 from stepwell.ids import new_id
 from stepwell.log.port import Log
+from stepwell.process import now_ms
 from stepwell.projections.models import ReadModels
 from stepwell.projections.pending import Pending
 from stepwell.projections.places import views_directory
@@ -74,7 +74,7 @@ class Client(Steering):
         via: str = "",
         views: Path | None = None,
         make_id: Callable[[], str] = new_id,
-        clock: Callable[[], int] = wall_clock,
+        clock: Callable[[], int] = now_ms,
         models: Callable[[Log, Path, Definitions], ReadModels] = ReadModels,
     ) -> None:
         self.sender: Sender = sender(by, via)

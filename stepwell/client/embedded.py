@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from stepwell.consumers.engine.engine import ENGINES, Engine
+from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.builtin import BUILTIN, Types
 from stepwell.consumers.worker.handlers import Handlers, registered
 from stepwell.consumers.worker.worker import Worker
 from stepwell.errors import ENDED, EndedError
-from stepwell.log.port import Log
+from stepwell.log.port import ENGINES, Log
 from stepwell.supervision import supervise
 
 LOOK_EVERY: Final = 0.5  # seconds between two looks of a standby at whether any engine is there

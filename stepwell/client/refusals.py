@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers.engine.clock import wall_clock
 from stepwell.errors import StepwellError
 from stepwell.log.port import REFUSALS, Log, NewRecord
 from stepwell.logs import Logger
+from stepwell.process import now_ms
 from stepwell.schemas.records.refusals import KEPT, Refusal, discreet, encode_refusal
 from stepwell.schemas.records.sender import Sender
 
@@ -47,7 +47,7 @@ class Refusals:
         clock: Milliseconds since 1970.
     """
 
-    def __init__(self, log: Log, *, pause: float = _SHORTEST, clock: Callable[[], int] = wall_clock) -> None:
+    def __init__(self, log: Log, *, pause: float = _SHORTEST, clock: Callable[[], int] = now_ms) -> None:
         self._log = log
         self._pause = pause
         self._clock = clock

@@ -6,13 +6,12 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from stepwell.consumers.engine.engine import ENGINES
 from stepwell.consumers.reading.histories import look_up
 from stepwell.consumers.reading.subscriber import Answer, Subscriber
 from stepwell.core.decide.answers import ALREADY_FINISHED
 from stepwell.errors import CommandRejectedError, visible
 from stepwell.log.partitioner import partition_for
-from stepwell.log.port import COMMANDS, STARTS, Log, NewRecord
+from stepwell.log.port import COMMANDS, ENGINES, STARTS, Log, NewRecord
 from stepwell.schemas.definitions.bounds import not_finite
 from stepwell.schemas.records.codec import decode_command, encode
 from stepwell.schemas.records.commands import Command, StartWorkflow

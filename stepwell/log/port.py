@@ -30,6 +30,7 @@ CLEANUPS: Final = "cleanups"  # one partition; what was cleaned away, for whoeve
 REFUSALS: Final = "refusals"  # one partition; what was refused before it reached an engine, for the audit
 FEED: Final = "feed"  # optional: accepted events one by one, for those who are not Stepwell
 
+ENGINES: Final = "engines"  # the group that shares out the partitions
 WORKERS: Final = "workers"  # the group that those who consume are in
 
 PARTITIONED: Final = frozenset({COMMANDS, STARTS, EVENTS, SNAPSHOTS, DEAD_LETTERS})

@@ -19,13 +19,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from stepwell.consumers.engine.clock import wall_clock
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import LogClosedError, LogLostError, LogUnavailableError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, REFUSALS, Log, Record
 from stepwell.logs import Logger
 from stepwell.own_files import claim
 from stepwell.private_files import make_directory
+from stepwell.process import now_ms
 from stepwell.projections.connections import Connecting, in_thread
 from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
@@ -77,7 +77,7 @@ class ReadModels:
         definitions: Definitions,
         *,
         connecting: Connecting = in_thread,
-        clock: Callable[[], int] = wall_clock,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
         claim(directory)
         self.clock = clock

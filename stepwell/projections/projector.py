@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers.engine.takeover import load_snapshot
 from stepwell.consumers.reading.cleanups import read_cleanup
 from stepwell.consumers.reading.events import EventReader, place
+from stepwell.consumers.reading.snapshots import load_snapshot
 from stepwell.consumers.reading.undecided import place_at
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.fold.acceptance import AHEAD, KIND, STARTED, TRANSITION, Acceptance, read_stamp

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepwell.consumers.engine.takeover import load_snapshot
 from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.snapshots import load_snapshot
 from stepwell.core.fold.acceptance import read_stamp
 from stepwell.core.fold.partition import PartitionState, follow
 from stepwell.core.fold.snapshots import encode_partition

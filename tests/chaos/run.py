@@ -16,9 +16,8 @@ from typing import Any
 from msgspec import Struct
 
 from stepwell.client.client import Client
-from stepwell.consumers.engine.engine import ENGINES
 from stepwell.log.kafka.log import KafkaLog
-from stepwell.log.port import EVENTS, WORKERS
+from stepwell.log.port import ENGINES, EVENTS, WORKERS
 from stepwell.log.urls import open_log
 from stepwell.schemas.records.codec import decode_transition
 from tests.chaos.driver import Driver

@@ -3,8 +3,9 @@
 import pytest
 
 from stepwell.consumers.engine.clock import Clock, PartitionClock
-from stepwell.consumers.engine.engine import Engine, wall_clock
+from stepwell.consumers.engine.engine import Engine
 from stepwell.logs import Logger
+from stepwell.process import now_ms
 from stepwell.schemas.records.events import StepWaiting
 from tests.workbench import accepted, client_on, ends, events_of, running, until, workflow
 
@@ -19,7 +20,7 @@ class Wall:
         self.off = 0
 
     def __call__(self):
-        return wall_clock() + self.off
+        return now_ms() + self.off
 
 
 class Hands:
@@ -84,8 +85,8 @@ async def test_a_jump_of_minutes_is_told_once_in_either_direction(told):
 
 
 async def test_a_partition_that_is_ahead_of_the_clock_is_told_of(told):
-    PartitionClock(Clock(), 0, wall_clock() + HOUR)
-    PartitionClock(Clock(), 0, wall_clock() + 1_000)
+    PartitionClock(Clock(), 0, now_ms() + HOUR)
+    PartitionClock(Clock(), 0, now_ms() + 1_000)
     assert told == ["the partition is ahead of this machine's clock; its time goes on from there"]
 
 
@@ -113,7 +114,7 @@ async def test_a_host_whose_clock_is_an_hour_behind_keeps_the_delays_of_what_it_
         async with running(Engine(log).run()):
             await ends(client, "one")
         (waited,) = [event for _, event in events_of(await accepted(log), StepWaiting)]
-        assert waited.due > wall_clock() + HOUR // 2
+        assert waited.due > now_ms() + HOUR // 2
 
 
 async def test_timers_fire_soon_after_the_wall_clock_has_moved_on_alone(log):

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from stepwell.consumers.engine import snapshotting
-from stepwell.consumers.engine.takeover import SurpriseError
 from stepwell.consumers.outbound.feed import Feeder, FeedSession
 from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.snapshots import SurpriseError
 from stepwell.core.fold.acceptance import read_stamp
 from stepwell.errors import LogCorruptedError, LogError, LogFullError
 from stepwell.log.port import EVENTS, FEED, NewRecord

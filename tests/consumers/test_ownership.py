@@ -8,7 +8,7 @@ from faulty_log import FaultyLog
 
 from stepwell.consumers.engine import snapshotting
 from stepwell.consumers.engine.engine import Engine
-from stepwell.consumers.engine.takeover import SurpriseError
+from stepwell.consumers.reading.snapshots import SurpriseError
 from stepwell.consumers.worker.worker import Worker
 from stepwell.log.port import COMMANDS, EVENTS, NewRecord
 from stepwell.schemas.records.codec import encode

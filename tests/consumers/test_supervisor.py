@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from stepwell.client.embedded import LocalRuntime
-from stepwell.consumers.engine.engine import ENGINES, Engine
+from stepwell.consumers.engine.engine import Engine
 from stepwell.errors import (
     LogCorruptedError,
     LogError,
@@ -19,7 +19,7 @@ from stepwell.errors import (
 )
 from stepwell.log.local.log import LocalLog
 from stepwell.log.local.members import Change
-from stepwell.log.port import WORKERS
+from stepwell.log.port import ENGINES, WORKERS
 from stepwell.log.urls import open_log
 from stepwell.schemas.records.events import StepSucceeded, WorkflowCompleted
 from stepwell.supervision import OutOfPatienceError, open_patiently, supervise

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.log.local.members import share_out
+from stepwell.log.sharing import share_out
 
 
 @given(

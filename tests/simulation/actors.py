@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.client.client import Client
 from stepwell.consumers.engine.engine import Engine
-from stepwell.consumers.engine.owner import PartitionOwner, SurpriseError
+from stepwell.consumers.engine.owner import PartitionOwner
 from stepwell.consumers.engine.takeover import Possession
 from stepwell.consumers.reading.events import Accepted, EventReader
 from stepwell.consumers.reading.histories import accepted_of
+from stepwell.consumers.reading.snapshots import SurpriseError
 from stepwell.consumers.worker.worker import Worker
 from stepwell.core.fold.state import StepState
 from stepwell.errors import (

@@ -22,6 +22,7 @@ from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.engine.misrouted import Strays
 from stepwell.consumers.engine.owner import PartitionOwner
 from stepwell.consumers.engine.snapshotting import Covered
+from stepwell.consumers.reading import snapshots
 from stepwell.consumers.reading.events import EventReader
 from stepwell.consumers.reading.subscriber import Subscriber
 from stepwell.consumers.worker import outbox, worker
@@ -451,7 +452,7 @@ MUTATIONS: dict[str, Mutation] = {
     "nothing sent again after take-over": Mutation([(owner, "take_over", _resends_nothing)]),
     "time goes back after take-over": Mutation([(owner, "take_over", _goes_on_with_the_last)], bias=_ZOMBIES),
     "a replaced owner's snapshot is corruption": Mutation(
-        [(takeover, "_is_claimed_after", _never_claimed)],
+        [(snapshots, "_is_claimed_after", _never_claimed)],
         300,
         Bias(
             storm=30.0,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from stepwell.cli.drawing import SIGNS, count, headline, now_ms, seconds, short
+from stepwell.cli.drawing import SIGNS, count, headline, seconds, short
 from stepwell.cli.live import progress
 from stepwell.cli.output import print
 from stepwell.cli.session import client_of
@@ -18,6 +18,7 @@ from stepwell.cli.verbs.show import print_instance, shown_instance
 from stepwell.cli.verbs.statistics import LEVEL_SIGNS, alert_lines
 from stepwell.cli.views import age, caught_up, local_time, table
 from stepwell.errors import UnknownInstanceError, visible
+from stepwell.process import now_ms
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from stepwell.cli.children import Over, plans_of, until_over
-from stepwell.cli.drawing import failure, headline, is_undone, now_ms, seconds, short
+from stepwell.cli.drawing import failure, headline, is_undone, seconds, short
 from stepwell.cli.live import progress
 from stepwell.cli.output import print
 from stepwell.cli.session import UsageError, at, client_of, parse_input, paths_of
@@ -22,6 +22,7 @@ from stepwell.cli.verbs.steering import OTHERWISE
 from stepwell.core.plan.step_configs import has_template, worker_handler
 from stepwell.errors import HandlerError, UnknownInstanceError, visible
 from stepwell.ids import new_id
+from stepwell.process import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -65,9 +65,10 @@ async def engine(
     """Run an engine until stopped; return the exit status."""
     from stepwell.cli.verbs.registering import chosen_directory, look  # noqa: PLC0415 - start-up time
     from stepwell.consumers.engine.admission import MOST_RUNS  # noqa: PLC0415
-    from stepwell.consumers.engine.engine import Engine, process_name  # noqa: PLC0415
+    from stepwell.consumers.engine.engine import Engine  # noqa: PLC0415
     from stepwell.consumers.registry.definitions import Definitions  # noqa: PLC0415
     from stepwell.consumers.registry.folder import Folder  # noqa: PLC0415
+    from stepwell.process import process_name  # noqa: PLC0415
 
     named = _named(name) or process_name()
     most = max_runs or MOST_RUNS
@@ -111,7 +112,6 @@ async def worker(
 ) -> int:
     """Run a worker until stopped; return the exit status."""
     from stepwell.cli.verbs.registering import chosen_directory, look  # noqa: PLC0415 - start-up time
-    from stepwell.consumers.engine.engine import process_name  # noqa: PLC0415
     from stepwell.consumers.registry.definitions import Definitions  # noqa: PLC0415
     from stepwell.consumers.registry.folder import Folder  # noqa: PLC0415
     from stepwell.consumers.worker import settings  # noqa: PLC0415
@@ -119,6 +119,7 @@ async def worker(
     from stepwell.consumers.worker.builtin._allowed import check_roots  # noqa: PLC0415
     from stepwell.consumers.worker.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.consumers.worker.worker import Worker  # noqa: PLC0415
+    from stepwell.process import process_name  # noqa: PLC0415
 
     named = _named(name) or process_name()
     at_once = concurrency or settings.concurrency()
@@ -264,7 +265,7 @@ async def _watch_crew(role: str, log: Log, joined: asyncio.Event, logger: logs.L
     Raises:
         OutOfPatienceError: It was away for ``retry_for`` seconds.
     """
-    from stepwell.consumers.engine.engine import ENGINES  # noqa: PLC0415 - start-up time
+    from stepwell.log.port import ENGINES  # noqa: PLC0415 - start-up time
 
     trouble = Trouble("looking who is live", retry_for)
     known: tuple[int, int] | None = None

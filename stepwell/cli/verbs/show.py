@@ -17,7 +17,6 @@ from stepwell.cli.drawing import (
     headline,
     is_undone,
     levels,
-    now_ms,
     plan_lines,
     short,
     skip_lines,
@@ -27,6 +26,7 @@ from stepwell.cli.output import print
 from stepwell.cli.session import UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import definition_of, given, is_python
 from stepwell.errors import UnknownInstanceError, visible
+from stepwell.process import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

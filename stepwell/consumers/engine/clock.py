@@ -9,11 +9,11 @@ is due after that delay, and not only once the wall clock has caught up.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
 from stepwell.logs import Logger
+from stepwell.process import now_ms
 
 _logger = Logger("stepwell.engine")
 
@@ -28,11 +28,6 @@ event loop hears of it.
 """
 
 
-def wall_clock() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
 class Clock:
     """The clocks of one machine, as one engine sees them.
 
@@ -40,7 +35,7 @@ class Clock:
         wall: Milliseconds since 1970; may jump.
     """
 
-    def __init__(self, wall: Callable[[], int] = wall_clock) -> None:
+    def __init__(self, wall: Callable[[], int] = now_ms) -> None:
         self._wall = wall
         self._steady = asyncio.get_running_loop().time
         self._ahead: int | None = None  # milliseconds by which the wall clock was ahead of the steady one

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from stepwell.consumers.engine.admission import MOST_RUNS, Admission
-from stepwell.consumers.engine.clock import Clock, wall_clock
+from stepwell.consumers.engine.clock import Clock
 from stepwell.consumers.engine.owner import PartitionOwner
-from stepwell.consumers.engine.takeover import SurpriseError
+from stepwell.consumers.reading.snapshots import SurpriseError
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.decide.deaths import MOST_DEATHS
 from stepwell.errors import LogClosedError, LogError, LogFullError, LogLostError
-from stepwell.log.port import DEFINITIONS, Log, Membership
+from stepwell.log.port import DEFINITIONS, ENGINES, Log, Membership
 from stepwell.logs import Logger
+from stepwell.process import THIS_PROCESS, now_ms, process_name
 from stepwell.supervision import FATAL, STEADY_AFTER, OutOfPatienceError, Trouble
-
-ENGINES: Final = "engines"  # the group that shares out the partitions
 
 _logger = Logger("stepwell.engine")
 
@@ -32,12 +28,6 @@ _WELL_AFTER: Final = 10.0
 
 
 _PROCESS: Final = "process"  # what an engine says of itself, so that others know that it lives
-THIS_PROCESS: Final = secrets.token_hex(8)
-
-
-def process_name() -> str:
-    """Who this process is, for people: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 async def live_processes(log: Log) -> list[str]:
@@ -67,7 +57,7 @@ class Engine:
         log: Log,
         *,
         definitions: Definitions | None = None,
-        clock: Callable[[], int] = wall_clock,
+        clock: Callable[[], int] = now_ms,
         name: str = "",
         most_runs: int = MOST_RUNS,
         retry_for: float | None = None,

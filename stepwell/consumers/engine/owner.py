@@ -31,8 +31,9 @@ from stepwell.consumers.engine.inbox import BATCH, Inbox
 from stepwell.consumers.engine.misrouted import Asked, Strays, read_commands
 from stepwell.consumers.engine.snapshotting import Covered, Snapshots, Tail
 from stepwell.consumers.engine.start_order import MOST_AHEAD
-from stepwell.consumers.engine.takeover import Possession, SurpriseError, claim_of, is_unsettled, take_over
+from stepwell.consumers.engine.takeover import Possession, claim_of, is_unsettled, take_over
 from stepwell.consumers.engine.trouble import tell_trouble
+from stepwell.consumers.reading.snapshots import SurpriseError
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.decide.deaths import MOST_DEATHS, died_over
 from stepwell.core.decide.effects import Effect, effects

@@ -13,14 +13,15 @@ from functools import partial
 from typing import Final
 
 from stepwell.consumers.engine.admission import Admission
-from stepwell.consumers.engine.clock import Clock, wall_clock
-from stepwell.consumers.engine.engine import THIS_PROCESS, live_processes, process_name
+from stepwell.consumers.engine.clock import Clock
+from stepwell.consumers.engine.engine import live_processes
 from stepwell.consumers.engine.owner import PartitionOwner
-from stepwell.consumers.engine.takeover import SurpriseError
 from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.snapshots import SurpriseError
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import LogUnavailableError
 from stepwell.log.port import EVENTS, Log
+from stepwell.process import THIS_PROCESS, now_ms, process_name
 
 _TRIES: Final = 10  # an engine may claim the partition before the snapshot counts
 _PATIENCE: Final = 30.0  # seconds for one
@@ -28,7 +29,7 @@ _PAUSE: Final = 0.2  # seconds between two tries, which leave the engine alone
 
 
 async def take_snapshots(
-    log: Log, definitions: Definitions, *, clock: Callable[[], int] = wall_clock, name: str = ""
+    log: Log, definitions: Definitions, *, clock: Callable[[], int] = now_ms, name: str = ""
 ) -> list[int]:
     """Take a snapshot of every partition in which something has happened since its newest one.
 

@@ -8,20 +8,16 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import NamedTuple
 
-from stepwell.consumers.reading.events import EventReader, read_range
+from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.snapshots import load_snapshot
 from stepwell.core.decide.effects import Effect, effects, is_under_way
 from stepwell.core.fold.acceptance import CLAIM, KIND, read_stamp
 from stepwell.core.fold.partition import PartitionState, advance, enter
-from stepwell.core.fold.snapshots import decode_partition
-from stepwell.errors import UNREADABLE, LogCorruptedError, StepwellError
-from stepwell.log.port import EVENTS, SNAPSHOTS, Log, NewRecord
+from stepwell.errors import LogCorruptedError
+from stepwell.log.port import EVENTS, Log, NewRecord
 from stepwell.schemas.records.codec import decode_owned, encode
 from stepwell.schemas.records.events import EVENTS_VERSION, PartitionOwned
 from stepwell.schemas.records.work import WorkItem
-
-
-class SurpriseError(StepwellError):
-    """The log did not do what an undisturbed owner sees: drop everything and claim anew."""
 
 
 class Possession(NamedTuple):
@@ -99,44 +95,6 @@ async def take_over(log: Log, partition: int, owner: str, now: int, process: str
         with suppress(ValueError):  # nobody of ours; whoever claimed, the rule needs no more than the headers
             claims += [decode_owned(record.value)] if record.offset < epoch else []
     return Possession(epoch, state, reader, released, resend, tail_bytes, tail_since, claims)
-
-
-async def load_snapshot(log: Log, reader: EventReader, epoch: int) -> PartitionState:
-    """The newest snapshot named below an offset; the reader stands behind what it covers. Empty where there is none.
-
-    Raises:
-        LogCorruptedError: It cannot be read.
-        SurpriseError: It was superseded and deleted meanwhile.
-    """
-    snapshot = await reader.seek_snapshot(epoch)
-    while snapshot is not None:
-        end = snapshot.first + snapshot.chunks
-        chunks = await read_range(log, SNAPSHOTS, reader.partition, snapshot.first, end)
-        if len(chunks) == snapshot.chunks:
-            try:
-                return decode_partition(chunk.value for chunk in chunks)
-            except ValueError as error:
-                raise LogCorruptedError(
-                    f"a snapshot that cannot be read: {error}",
-                    place=f"{SNAPSHOTS}[{reader.partition}]@{snapshot.first}",
-                    remedy=UNREADABLE,
-                ) from error
-        # It was named by a late record of a former owner, and superseded since: read on to a newer one.
-        snapshot = await reader.seek_newer_snapshot(epoch)
-        if snapshot is None:
-            if await _is_claimed_after(log, reader.partition, epoch):  # and that owner has deleted it
-                raise SurpriseError(f"partition {reader.partition}: replaced while taking it over at {epoch}")
-            raise LogCorruptedError(
-                "the newest snapshot is missing",
-                place=f"{SNAPSHOTS}[{reader.partition}]",
-                remedy="Restore the log from a backup.",
-            )
-    return PartitionState()
-
-
-async def _is_claimed_after(log: Log, partition: int, epoch: int) -> bool:
-    later = await read_range(log, EVENTS, partition, epoch + 1, await log.end(EVENTS, partition))
-    return any(record.headers.get(KIND) == CLAIM for record in later)
 
 
 def is_unsettled(state: PartitionState, effect: Effect) -> bool:

@@ -23,9 +23,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from stepwell.consumers.engine.takeover import SurpriseError, load_snapshot
 from stepwell.consumers.reading.events import EventReader, place, read_range
 from stepwell.consumers.reading.names import Names
+from stepwell.consumers.reading.snapshots import SurpriseError, load_snapshot
 from stepwell.core.fold.acceptance import Acceptance
 from stepwell.errors import LogClosedError, LogCorruptedError
 from stepwell.log.port import EVENTS, FEED, Log, Membership, NewRecord

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from stepwell.consumers.engine.engine import ENGINES
 from stepwell.consumers.reading.events import EventReader, find_back
 from stepwell.core.fold.acceptance import CLAIM, KIND, TRANSITION, read_stamp
-from stepwell.log.port import EVENTS, WORKERS, Log, Record
+from stepwell.log.port import ENGINES, EVENTS, WORKERS, Log, Record
 from stepwell.schemas.records.codec import decode_owned
 
 

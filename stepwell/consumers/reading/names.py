@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from stepwell.consumers.engine.takeover import SurpriseError, load_snapshot
 from stepwell.consumers.reading.events import EventReader
+from stepwell.consumers.reading.snapshots import SurpriseError, load_snapshot
 from stepwell.core.fold.acceptance import KIND, TRANSITION
 from stepwell.log.port import EVENTS, Log
 from stepwell.schemas.records.events import (

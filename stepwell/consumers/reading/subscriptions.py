@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from stepwell.consumers.engine.clock import wall_clock
 from stepwell.consumers.reading.bookmarks import LONGEST_NAME, Bookmarks
 from stepwell.consumers.reading.events import EventReader, accepted_or_claim
 from stepwell.consumers.reading.histories import EventRecord, accepted_of
@@ -28,6 +27,7 @@ from stepwell.errors import LogClosedError, LogError, StepwellError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS, Log, Record
 from stepwell.logs import Logger
+from stepwell.process import now_ms
 from stepwell.schemas.records.feed import event_type
 from stepwell.schemas.records.positions import START, Place, position_text, read_position
 
@@ -312,7 +312,7 @@ class Subscription:
         name: str | None = None,
         named: bool = False,
         endings: Endings | None = None,
-        clock: Callable[[], int] = wall_clock,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
         if name is not None:
             check_name(name)

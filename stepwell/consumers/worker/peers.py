@@ -8,9 +8,8 @@ from typing import Final
 
 from stepwell.consumers.worker.handlers import AGENT_TASK, is_agent_task
 from stepwell.consumers.worker.importing import may_be_imported
-from stepwell.log.port import Log
+from stepwell.log.port import WORKERS, Log
 
-WORKERS: Final = "workers"  # the group that all workers are in
 LEAVE_FOR: Final = 3.0  # seconds for which steps are left to others before one looks whether they are still there
 
 

@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from stepwell.consumers.engine.engine import process_name
 from stepwell.consumers.reading.dead_letters import letters_of
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.calling import Call, contain
@@ -35,6 +34,7 @@ from stepwell.errors import HandlerError, LogClosedError, LogError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import AGAIN, COMMANDS, DEAD_LETTERS, Delivery, Log, NewRecord, Outgoing, WorkQueue
 from stepwell.logs import Logger
+from stepwell.process import process_name
 from stepwell.schemas.records.codec import decode_work, encode
 from stepwell.schemas.records.commands import Command
 from stepwell.schemas.records.work import WorkItem

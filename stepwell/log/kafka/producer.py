@@ -11,7 +11,6 @@ known about it, and the next batch goes out through a new producer.
 from __future__ import annotations
 
 import asyncio
-import time
 from asyncio import AbstractEventLoop, Future, Task
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.kafka.topics import Topics
 from stepwell.log.port import NewRecord, Record
 from stepwell.log.wake import failed_future
+from stepwell.process import now_ms
 
 _BATCH: Final = 256 * 1024  # bytes, before compression: several times the throughput of the default 16 KB
 _PAUSE: Final = 0.1  # seconds between two attempts to start a producer
@@ -164,7 +164,7 @@ class Appender:
         """Send one batch of what is in the lane, and hand out its offsets."""
         session = await self._ready(lane[0].deadline)
         builder = session.producer.create_batch()
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         sent: list[Encoded] = []
         while lane:
             work = lane[0]

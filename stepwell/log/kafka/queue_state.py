@@ -8,8 +8,8 @@ from typing import Final
 from stepwell.log.kafka.exchange import Spot
 from stepwell.log.kafka.fetch import Place
 from stepwell.log.kafka.positions import Position, encode
-from stepwell.log.local.queue import priority_of
 from stepwell.log.port import Delivery, Record
+from stepwell.log.sharing import priority_of
 
 MOST_WAITING: Final = 2000  # records of a partition that are looked at ahead of need: what priorities can order
 

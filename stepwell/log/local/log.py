@@ -23,7 +23,7 @@ from stepwell.log.local.ends import Ends, Place
 from stepwell.log.local.groups import GroupPlace, encode_about, list_members
 from stepwell.log.local.handover import Batch, Hands
 from stepwell.log.local.members import Change, Directory, Lock, bury, enter_group, is_listed, leave_group, register
-from stepwell.log.local.queue import Consumer, hand_out, priority_of
+from stepwell.log.local.queue import Consumer, hand_out
 from stepwell.log.local.queue_works import Enqueue
 from stepwell.log.local.reader import Reader
 from stepwell.log.local.resends import EnqueueAgain
@@ -49,6 +49,7 @@ from stepwell.log.port import (
     Outgoing,
     Record,
 )
+from stepwell.log.sharing import priority_of
 from stepwell.log.wake import Doorbell, Signal, failed_future
 from stepwell.own_files import claim
 

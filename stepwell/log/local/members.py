@@ -13,7 +13,7 @@ import sys
 import time
 import weakref
 from asyncio import Future
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from stepwell.errors import LogError, LogLockedError
 from stepwell.log.local.resends import count_lost
 from stepwell.log.local.store import encode_rowids
 from stepwell.log.local.transaction import Transaction
+from stepwell.log.sharing import share_out
 from stepwell.private_files import make_directory, opened
 
 if sys.platform != "win32":
@@ -168,39 +169,6 @@ class Directory:
             return False
         lock.drop(remove=True)
         return True
-
-
-def share_out(partitions: int, members: Sequence[int], current: Mapping[int, int]) -> dict[int, int]:
-    """Share out partitions evenly; whoever has one keeps it as far as evenness allows.
-
-    Args:
-        partitions: How many there are.
-        members: Who takes part, in order of joining.
-        current: Partition → member, as it was; former members may be in it.
-
-    Returns:
-        Partition → member, for all partitions; empty if there are no members.
-    """
-    if not members:
-        return {}
-    holding: dict[int, list[int]] = {member: [] for member in members}
-    for partition, member in sorted(current.items()):
-        if member in holding and partition < partitions:
-            holding[member].append(partition)
-    share, extra = divmod(partitions, len(members))
-    # Whoever holds most takes the larger shares, so that fewest partitions move. Python's sort keeps the order of
-    # joining among equals.
-    ranked = sorted(members, key=lambda member: -len(holding[member]))
-    result: dict[int, int] = {}
-    open_places: list[int] = []
-    for rank, member in enumerate(ranked):
-        quota = share + (rank < extra)
-        kept = holding[member][:quota]
-        result.update(dict.fromkeys(kept, member))
-        open_places += [member] * (quota - len(kept))
-    free = [partition for partition in range(partitions) if partition not in result]
-    result.update(zip(free, open_places, strict=True))
-    return result
 
 
 def _rebalance(tx: Transaction, groups: Iterable[str], partitions: int) -> None:

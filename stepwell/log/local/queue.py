@@ -33,14 +33,6 @@ _WAITING: Final = (
 )
 
 
-def priority_of(header: str | None) -> int:
-    """The priority that a header asks for: 0 to 100; what is no number counts as 0."""
-    try:
-        return min(100, max(0, int(header or 0)))
-    except ValueError:
-        return 0
-
-
 class Consumer:
     """One worker's end of its queues; see ``port.WorkQueue``.
 

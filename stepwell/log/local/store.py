@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, Literal, NamedTuple
@@ -38,6 +37,7 @@ from stepwell.log.port import (
     SUBSCRIPTIONS,
 )
 from stepwell.private_files import make_file, tell_if_open
+from stepwell.process import now_ms
 
 Durability = Literal["full", "normal"]
 
@@ -309,7 +309,7 @@ def _make(connection: sqlite3.Connection, path: str, partitions: int) -> None:
         f"FROM log WHERE topic = '{name}';\n"
         for name in _TOPICS
     )
-    now = time.time_ns() // 1_000_000
+    now = now_ms()
     script = f"""
         BEGIN IMMEDIATE;
         {_SCHEMA}{views}

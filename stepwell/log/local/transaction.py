@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
@@ -13,6 +12,7 @@ import msgspec
 from stepwell.errors import LogError, RecordTooLargeError
 from stepwell.log.local.store import EVENTS_NUMBER, MAX_TOPICS, OFFSET_MASK, TOPIC_SHIFT, base_of, encode_rowids
 from stepwell.log.port import NewRecord
+from stepwell.process import now_ms
 
 _CHUNK: Final = 1024  # rows of one INSERT statement; above _EXACT always a power of two, so that a handful of …
 _EXACT: Final = 64  # … prepared statements serves every count, and up to here each count has its own
@@ -105,7 +105,7 @@ class Transaction:
 
     def begin(self) -> None:
         """Start afresh, in a transaction that has begun."""
-        self.now = time.time_ns() // 1_000_000
+        self.now = now_ms()
         self.shrinks = False
         self._records.clear()
         self._queue.clear()

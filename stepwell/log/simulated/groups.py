@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from stepwell.log.local.members import share_out
 from stepwell.log.port import Member
+from stepwell.log.sharing import share_out
 
 if TYPE_CHECKING:
     from stepwell.log.simulated.log import SimulatedLog

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log.local.queue import priority_of
 from stepwell.log.port import Delivery, NewRecord, Outgoing
+from stepwell.log.sharing import priority_of
 from stepwell.log.wake import failed_future
 
 if TYPE_CHECKING:

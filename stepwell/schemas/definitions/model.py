@@ -14,12 +14,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from stepwell.ids import Identifier
+
 LONGEST_SECONDS: Final = 10 * 366 * 86400  # nobody means more than ten years
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
 TimeLimit = Annotated[float, Meta(gt=0, le=LONGEST_SECONDS)]  # nothing can be done in no time
 MAX_DELAY: Final = 300.0
 """Seconds to which the waits between attempts grow where a definition does not say."""
-Identifier = Annotated[str, Meta(min_length=1, max_length=200)]
 Mode = Literal["parallel", "sequential"]
 OnFailure = Literal["fail", "skip", "pause", "rollback"]
 WhenSkipped = Literal["run", "skip"]

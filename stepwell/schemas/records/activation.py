@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from stepwell.schemas.definitions.model import Identifier
+from stepwell.ids import Identifier
 
 KIND: Final = "kind"
 ACTIVATION: Final = "activation"  # the value of the header that tells this record from a definition

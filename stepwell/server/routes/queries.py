@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Literal
 
 from litestar import Router, get, post
@@ -13,6 +12,7 @@ from msgspec import Meta, Struct
 from stepwell.client.client import Client
 from stepwell.consumers.reading.histories import accepted_of, unknown_instance
 from stepwell.diagnosis.overview import alerts_of
+from stepwell.process import now_ms
 from stepwell.projections.alerts import Alert
 from stepwell.projections.folding import attempts_in
 from stepwell.projections.queries import AuditRow, ErrorEntry, Work
@@ -198,7 +198,7 @@ async def workflow_statistics(
 async def _hours(views: Views, hours: int | None, workflow: str | None = None) -> list[Hour]:
     if hours is None:
         return []
-    this_hour = time.time_ns() // 1_000_000 // _HOUR * _HOUR
+    this_hour = now_ms() // _HOUR * _HOUR
     return await views.hours(this_hour - (hours - 1) * _HOUR, workflow, fresh=False)
 
 

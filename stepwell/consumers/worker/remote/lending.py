@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from stepwell.consumers.engine.clock import wall_clock
 from stepwell.consumers.worker.remote.claims import Back, Claim, Completed, Failed, Step, Word
 from stepwell.consumers.worker.remote.worker import Remote
 from stepwell.errors import LogClosedError, TooManyWorkersError, UnknownClaimError
 from stepwell.log.port import Log
+from stepwell.process import now_ms
 from stepwell.schemas.records.events import ErrorInfo
 
 MOST_CLAIMED: Final = 100  # steps by one call; who has more hands polls again
@@ -103,7 +103,7 @@ class Lending:
         clock: Milliseconds since 1970. Leases go by the loop's time.
     """
 
-    def __init__(self, log: Log, *, linger: float = LINGER, clock: Callable[[], int] = wall_clock) -> None:
+    def __init__(self, log: Log, *, linger: float = LINGER, clock: Callable[[], int] = now_ms) -> None:
         self._log = log
         self._linger = linger
         self._clock = clock
