@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from stepwell.cli.session import paths_of
+from stepwell.cli.imports import paths_of
 from stepwell.errors import StepwellError
 from stepwell.log.port import Log
 from stepwell.log.urls import VARIABLE

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from stepwell.cli.session import UsageError
+from stepwell.cli.exits import UsageError
 from stepwell.logs import Logger
 from stepwell.own_files import claim
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from stepwell.cli.session import UsageError
+from stepwell.cli.exits import UsageError
 from stepwell.schemas.definitions.yaml_core import write_yaml
 
 _INDENT: Final = re.compile(r"^([ \t]+)\S", re.MULTILINE)

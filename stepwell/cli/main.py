@@ -1,383 +1,123 @@
-"""The ``stepwell`` command. Each verb is thin: it asks the client and prints."""
+"""The ``stepwell`` command: finds the verb that the arguments name, runs it, and ends with its exit status."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import io
 import sys
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
+import click
 
-from stepwell.cli.environment import OPTION, take_env_file
-from stepwell.cli.options import (
-    DEFAULT_QUEUES,
-    Concurrency,
-    Dialect,
-    File,
-    Id,
-    IfExists,
-    Input,
-    Json,
-    Log,
-    MaxDeliveries,
-    Modules,
-    Params,
-    Priority,
-    Queues,
-    Reason,
-    StrictHandlers,
-    Types,
-    check_id,
-)
+from stepwell.cli.exits import BAD_INPUT, INTERRUPTED, flushed, leave, print_error, show_error
 from stepwell.cli.output import print
-from stepwell.cli.session import BAD_INPUT, finish, flushed, leave, print_error, show_error
-from stepwell.cli.verbs import (
-    approval_verbs,
-    archive_verbs,
-    registry_verbs,
-    service_verbs,
-    template_verbs,
-    view_verbs,
-    web_verbs,
-    webhook_verbs,
-)
+from stepwell.cli.verbs import GROUPS, Verb
 from stepwell.logs import in_sentences
 from stepwell.stdout import escape_what_cannot_be_written, open_what_is_closed, reserved
+from stepwell.suggest import suggest
 
-app = typer.Typer(
-    name="stepwell",
-    help="Run workflows that no crash can lose. Everything that ever happened is in the log.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_ENV_FILE: Final = "--env-file"
 
 
-def _version(value: bool) -> None:
-    if value:
+class Verbs(click.Group):
+    """A command with verbs, each imported only when it is run, or when its own help is asked for.
+
+    Args:
+        groups: The verbs, by the heading under which help shows them.
+    """
+
+    def __init__(self, name: str, groups: Mapping[str, Sequence[Verb]], **more: Any) -> None:
+        super().__init__(name, no_args_is_help=True, **more)
+        self._groups = groups
+        self._verbs = {verb.name: verb for verbs in groups.values() for verb in verbs}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        """The names of all verbs, those that help leaves out among them."""
+        return list(self._verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command that a verb is; this imports it. None where there is no such verb."""
+        verb = self._verbs.get(cmd_name)
+        return None if verb is None else _command_of(verb)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that the first word names, and the other words.
+
+        Raises:
+            click.UsageError: There is no such verb.
+        """
+        if args and not args[0].startswith("-") and args[0] not in self._verbs:
+            shown = [verb.name for verb in self._verbs.values() if not verb.is_hidden]
+            ctx.fail(f"No such command '{args[0]}'{suggest(args[0], shown)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write what there is, a section for each group."""
+        width = max(len(name) for name in self._verbs)
+        for title, verbs in self._groups.items():
+            rows = [(verb.name.ljust(width), verb.summary) for verb in verbs if not verb.is_hidden]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What a word may become."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only shells ask
+
+        found = [
+            CompletionItem(verb.name, help=verb.summary)
+            for verb in self._verbs.values()
+            if verb.name.startswith(incomplete) and not verb.is_hidden
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _command_of(verb: Verb) -> click.Command:
+    from stepwell.cli.signature import command_of  # noqa: PLC0415 - once a verb is named
+
+    if verb.verbs:
+        return Verbs(verb.name, {"Commands": verb.verbs}, help=verb.summary)
+    module, _, name = verb.place.partition(":")
+    function = getattr(importlib.import_module(f"stepwell.cli.verbs.{module}"), name)
+
+    def run(work: Callable[[], Any]) -> int:
+        from stepwell.cli.loop import fast_loop, finish  # noqa: PLC0415 - asyncio: not for help
+
+        return finish(work, fast_loop if verb.fast_loop else None)
+
+    return command_of(verb.name, function, run, hidden=verb.is_hidden)
+
+
+def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
         from stepwell import __version__  # noqa: PLC0415
 
         print(f"stepwell {__version__}")
-        raise typer.Exit
+        context.exit()
 
 
-@app.callback()
-def _main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-    env_file: Annotated[
-        str | None,
-        typer.Option(
-            OPTION, metavar="FILE", help="A file of NAME=VALUE lines for the environment; of any verb, anywhere."
+app: Final = Verbs(
+    "stepwell",
+    GROUPS,
+    help="Run workflows that no crash can lose. Everything that ever happened is in the log.",
+    params=[
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+            help="Print the version.",
         ),
-    ] = None,  # taken before anything is parsed
-) -> None:
-    """Run workflows that no crash can lose."""
-
-
-@app.command()
-def run(
-    file: File,
-    dialect: Dialect = None,
-    input_text: Input = None,
-    param: Params = None,
-    handlers: Modules = None,
-    strict_handlers: StrictHandlers = False,
-    instance_id: Annotated[
-        str | None,
-        typer.Option(
-            "--id",
-            metavar="ID",
-            callback=check_id,
-            help="Name the instance; the same id again goes on where it stopped.",
+        click.Option(
+            [_ENV_FILE], metavar="FILE", expose_value=False,  # taken before anything is parsed
+            help="A file of NAME=VALUE lines for the environment; of any verb, anywhere.",
         ),
-    ] = None,
-    going_on: Annotated[
-        bool, typer.Option("--continue", help="Only go on with the instance that --id names; start none.")
-    ] = False,
-    if_exists: IfExists = "refuse",
-    priority: Priority = 0,
-    concurrency: Concurrency = None,
-    max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
-    as_json: Json = False,
-    log: Log = None,
-) -> None:
-    """Run a workflow to its end, in this process, and print its output.
-
-    Exit status: 0 completed, 1 failed or cancelled, 2 bad input, 3 waiting for a person.
-
-    \b
-    stepwell run order.yaml --handlers shop.steps --input '{"order": 1}' --id order-1
-    stepwell run order.yaml --handlers shop.steps --id order-1     # after a crash: goes on
-    """
-    from stepwell.cli.verbs import running  # noqa: PLC0415 - start-up time
-
-    finish(
-        lambda: running.run(
-            file,
-            dialect=dialect,
-            input_text=input_text,
-            params=param or [],
-            modules=handlers or [],
-            strict=strict_handlers,
-            instance_id=instance_id,
-            going_on=going_on,
-            if_exists=if_exists,
-            priority=priority,
-            concurrency=concurrency,
-            as_json=as_json,
-            log=log,
-        )
-    )
-
-
-@app.command()
-def validate(
-    file: File,
-    dialect: Dialect = None,
-    handlers: Modules = None,
-    log: Annotated[
-        str | None,
-        typer.Option(
-            "--log", metavar="URL", help="Look, too, whether this log knows the workflows that steps start."
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Check a definition: its shape, its graph, its expressions; with --handlers, its handlers too.
-
-    \b
-    stepwell validate order.yaml --handlers shop.steps
-    """
-    from stepwell.cli.verbs import show  # noqa: PLC0415
-
-    finish(lambda: show.validate(file, handlers, dialect=dialect, log=log, as_json=as_json))
-
-
-@app.command()
-def plan(
-    file: File,
-    handlers: Modules = None,
-    dialect: Dialect = None,
-    as_yaml: Annotated[
-        bool, typer.Option("--yaml", "--canonical", help="Print the definition in the canonical form, as YAML.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Show in which batches the steps of a definition run, and what waits for what.
-
-    \b
-    stepwell plan order.yaml
-    stepwell plan graph.json --yaml     # what a definition in another dialect is compiled to
-    """
-    from stepwell.cli.verbs import show  # noqa: PLC0415
-
-    finish(lambda: show.plan(file, handlers, dialect=dialect, as_yaml=as_yaml, as_json=as_json))
-
-
-@app.command()
-def dev(
-    directory: Annotated[
-        Path | None,
-        typer.Argument(metavar="DIRECTORY", help="Definitions to register, and to watch; `workflows` by default."),
-    ] = None,
-    workflows: Annotated[
-        Path | None, typer.Option("--workflows", metavar="DIR", help="The same, written as for `engine`.")
-    ] = None,
-    handlers: Modules = None,
-    strict_handlers: StrictHandlers = False,
-    queue: Queues = DEFAULT_QUEUES,
-    concurrency: Concurrency = None,
-    max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
-    log: Log = None,
-) -> None:
-    """Everything in one process: an engine, a worker, and the definitions of a directory, reloaded on change.
-
-    \b
-    stepwell dev workflows --handlers shop.steps
-    """
-    from stepwell.cli.verbs import developing  # noqa: PLC0415
-
-    finish(
-        lambda: developing.dev(
-            directory,
-            workflows,
-            modules=handlers or [],
-            strict=strict_handlers,
-            queues=queue,
-            concurrency=concurrency,
-            log=log,
-        )
-    )
-
-
-@app.command()
-def start(
-    workflow: Annotated[
-        str, typer.Argument(metavar="WORKFLOW", help="A registered workflow's name, or a definition's file.")
     ],
-    dialect: Dialect = None,
-    handlers: Types = None,
-    input_text: Input = None,
-    param: Params = None,
-    instance_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", callback=check_id, help="Name the instance.")
-    ] = None,
-    if_exists: IfExists = "refuse",
-    version: Annotated[str | None, typer.Option(metavar="VERSION", help="A version; the newest by default.")] = None,
-    priority: Priority = 0,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for its end, and print its output; exit statuses as for run.")
-    ] = False,
-    as_json: Json = False,
-    log: Log = None,
-) -> None:
-    """Start an instance and return at once; any engine and worker on this log, or `stepwell dev`, run it.
-
-    \b
-    stepwell start order --input '{"order": 1}' --id order-1
-    stepwell start order.yaml --input @order.json --wait
-    """
-    from stepwell.cli.verbs import steering  # noqa: PLC0415
-
-    finish(
-        lambda: steering.start(
-            workflow,
-            dialect=dialect,
-            modules=handlers or (),
-            input_text=input_text,
-            params=param or [],
-            instance_id=instance_id,
-            version=version,
-            priority=priority,
-            wait=wait,
-            if_exists=if_exists,
-            as_json=as_json,
-            log=log,
-        )
-    )
-
-
-@app.command()
-def replay(
-    instance_id: Id,
-    to: Annotated[int | None, typer.Option("--to", metavar="N", help="Stop after event N.")] = None,
-    as_json: Json = False,
-    log: Log = None,
-) -> None:
-    """Show an instance as it was after any past event, folded from its history alone.
-
-    \b
-    stepwell replay order-1 --to 7
-    """
-    from stepwell.cli.verbs import show  # noqa: PLC0415
-
-    finish(lambda: show.status(instance_id, to, replayed=True, as_json=as_json, log=log))
-
-
-@app.command()
-def stop(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log = None) -> None:
-    """Pause an instance: no further step starts until `stepwell resume`.
-
-    \b
-    stepwell stop order-1 --reason "price is being checked"
-    """
-    from stepwell.cli.verbs import steering  # noqa: PLC0415
-
-    finish(
-        lambda: steering.steer(
-            instance_id, "paused", lambda c: c.pause(instance_id, reason), as_json=as_json, log=log
-        )
-    )
-
-
-@app.command()
-def resume(
-    instance_id: Id,
-    skip_failed: Annotated[bool, typer.Option(help="Go on without the steps that failed; a gate asks anew.")] = False,
-    as_json: Json = False,
-    log: Log = None,
-) -> None:
-    """Go on with a paused instance, or with a failed or cancelled one at the step that failed.
-
-    \b
-    stepwell resume order-1
-    """
-    from stepwell.cli.verbs import steering  # noqa: PLC0415
-
-    finish(
-        lambda: steering.steer(
-            instance_id,
-            "resumed",
-            lambda c: c.resume(instance_id, skip_failed=skip_failed),
-            as_json=as_json,
-            log=log,
-        )
-    )
-
-
-@app.command()
-def cancel(instance_id: Id, reason: Reason = "", as_json: Json = False, log: Log = None) -> None:
-    """End an instance; handlers that run are told.
-
-    \b
-    stepwell cancel order-1 --reason "ordered twice"
-    """
-    from stepwell.cli.verbs import steering  # noqa: PLC0415
-
-    finish(
-        lambda: steering.steer(
-            instance_id, "cancelled", lambda c: c.cancel(instance_id, reason), as_json=as_json, log=log
-        )
-    )
-
-
-@app.command()
-def rollback(
-    instance_id: Id,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="POINT",
-            help="A checkpoint's name or a settled step's id; where nothing is called so: `latest`, `start`, "
-            "or an event's number. Without it, the step that was settled last.",
-        ),
-    ] = None,
-    event: Annotated[int | None, typer.Option(metavar="N", help="An event's number, whatever is called so.")] = None,
-    pause: Annotated[bool, typer.Option(help="Stay paused there.")] = False,
-    as_json: Json = False,
-    log: Log = None,
-) -> None:
-    """Return to an earlier point: what came after is undone where it has a compensation, and runs anew.
-
-    \b
-    stepwell rollback order-1 --checkpoint paid
-    stepwell rollback order-1 --event 17
-    """
-    from stepwell.cli.verbs import steering  # noqa: PLC0415
-
-    finish(
-        lambda: steering.steer(
-            instance_id,
-            "rolled back",
-            lambda c: c.rollback(instance_id, steering.point(checkpoint, event), pause=pause),
-            as_json=as_json,
-            log=log,
-        )
-    )
-
-
-app.add_typer(view_verbs.app)
-app.add_typer(approval_verbs.app)
-app.add_typer(template_verbs.app)
-app.add_typer(service_verbs.app)
-app.add_typer(registry_verbs.app)
-app.add_typer(web_verbs.app)
-app.add_typer(webhook_verbs.app)
-app.add_typer(archive_verbs.app)
+)  # fmt: skip
+"""The command, with all verbs."""
 
 
 def entry() -> None:
@@ -401,14 +141,27 @@ def command() -> int:
 def _command(*, as_json: bool) -> int:
     try:
         with in_sentences():
-            if any(word.startswith(OPTION) for word in sys.argv[1:]):
+            if any(word.startswith(_ENV_FILE) for word in sys.argv[1:]):
+                from stepwell.cli.environment import take_env_file  # noqa: PLC0415 - only where it is asked for
+
                 sys.argv[1:] = take_env_file(sys.argv[1:])  # first: options are read from the environment, too
-            app()
+            return flushed(app.main(standalone_mode=False))
+    except click.ClickException as wrong:
+        return flushed(_refused(wrong, as_json=as_json))
+    except click.Abort:
+        return flushed(INTERRUPTED)
     except SystemExit as ended:
-        wrong = getattr(ended.__context__, "format_message", None)  # what typer has just told on stderr
-        if as_json and ended.code == BAD_INPUT and wrong is not None:
-            print_error(wrong(), "UsageError")
         return flushed(ended.code)
     except Exception as error:
         return flushed(show_error(error, as_json=as_json))
-    return flushed(0)
+
+
+def _refused(wrong: click.ClickException, *, as_json: bool) -> int:
+    """Say what is wrong with the words of the command; return the exit status."""
+    told = io.StringIO()
+    wrong.show(told)
+    with contextlib.suppress(OSError):  # nobody is left to be told
+        print(told.getvalue(), end="", file=sys.stderr)
+    if as_json and wrong.exit_code == BAD_INPUT:
+        print_error(wrong.format_message(), "UsageError")
+    return wrong.exit_code

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from stepwell.cli.session import UsageError, import_from, import_handlers, import_module
+from stepwell.cli.exits import UsageError
+from stepwell.cli.imports import import_from, import_handlers, import_module
 from stepwell.suggest import suggest
 
 if TYPE_CHECKING:

@@ -12,8 +12,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.drawing import count
+from stepwell.cli.exits import UsageError
+from stepwell.cli.inputs import VALUE_REMEDY
 from stepwell.cli.output import print, print_raw
-from stepwell.cli.session import VALUE_REMEDY, UsageError, client_of
+from stepwell.cli.session import client_of
 from stepwell.errors import visible
 from stepwell.schemas.definitions.json_text import JsonError, value_of
 

@@ -68,8 +68,8 @@ def test_a_run_writes_beside_its_definition_and_no_modules(shell):
 
 
 def test_a_module_of_the_working_directory_is_found_and_stands_in_for_no_other(shell):
-    """``typer`` and ``sqlite3`` are imported after the working directory is known."""
-    for name in ("typer", "sqlite3", "httpx"):
+    """``click`` and ``sqlite3`` are imported after the working directory is known."""
+    for name in ("click", "sqlite3", "httpx"):
         shell.write(f"{name}.py", f"open('ran-{name}', 'w')")
     shell.write("x.json", {"name": "x", "steps": [{"id": "b", "handler": "seen"}]})
     shell.write("steps2.py", textwrap.dedent("""

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from stepwell.cli.environment import read_env_file, take_env_file, tell_unused
-from stepwell.cli.session import UsageError
+from stepwell.cli.exits import UsageError
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.heartbeats import SignsOfLife
 from stepwell.errors import StepwellError

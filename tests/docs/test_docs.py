@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
-import typer
 import yaml
 
 from stepwell.cli.main import app
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README, GUARANTEES, DEFINITIONS = ROOT / "README.md", ROOT / "docs/guarantees.md", ROOT / "docs/definitions.md"
 TERMINAL = ROOT / "docs/terminal.md"
+CONTEXT = click.Context(app)
 QUERIES = ROOT / "docs/queries.md"
 ORDER = shlex.split(
     "run order.yaml --handlers shop --id order-1 --param order=1 --param gift=false --param address=x"
@@ -145,14 +146,13 @@ def test_every_python_block_compiles(block):
 
 @pytest.mark.parametrize(("block", "words"), list(shown_commands()), ids=str)
 def test_every_verb_and_option_that_is_shown_exists(block, words):
-    command = typer.main.get_command(app)
-    options = {option for parameter in command.params for option in parameter.opts}
+    options = {option for parameter in app.params for option in parameter.opts}
     words = without_env_file(words)
     if words and not words[0].startswith("-"):
-        verb = command.commands.get(words[0])
+        verb = app.get_command(CONTEXT, words[0])
         assert verb is not None, f"{block}: there is no verb {words[0]}"
-        if hasattr(verb, "commands"):  # a group, such as `projections`
-            verb = verb.commands.get(words[1])
+        if isinstance(verb, click.Group):  # a group, such as `projections`
+            verb = verb.get_command(CONTEXT, words[1])
             assert verb is not None, f"{block}: there is no verb {words[0]} {words[1]}"
         options = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
     options.add("--help")
@@ -164,8 +164,8 @@ def test_every_verb_and_option_that_is_shown_exists(block, words):
 
 def test_every_verb_is_described_on_the_page_about_the_terminal():
     text = TERMINAL.read_text(encoding="utf-8")
-    for verb, command in typer.main.get_command(app).commands.items():
-        assert command.hidden or re.search(rf"^## .*\b{verb}\b", text, re.MULTILINE), verb
+    for verb in app.list_commands(CONTEXT):
+        assert app.get_command(CONTEXT, verb).hidden or re.search(rf"^## .*\b{verb}\b", text, re.MULTILINE), verb
 
 
 def test_every_link_leads_to_a_file_and_a_heading_that_exist():

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from stepwell.cli.session import UsageError, parse_input
+from stepwell.cli.exits import UsageError
+from stepwell.cli.inputs import parse_input
 from stepwell.cli.views import fields_of
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions.blueprint import instantiate, read_blueprint

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stepwell.cli.drawing import SIGNS, count, seconds
+from stepwell.cli.exits import UsageError
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError
 from stepwell.cli.verbs.histories import print_events
 from stepwell.cli.verbs.show import print_instance, print_json
 from stepwell.cli.views import asking, caught_up, local_time, time_of

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from stepwell.cli.exits import UsageError
 from stepwell.cli.files import as_json as json_text
 from stepwell.cli.files import as_yaml, write_new
+from stepwell.cli.imports import import_handlers
+from stepwell.cli.inputs import parse_input
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
+from stepwell.cli.session import at, client_of
 from stepwell.cli.verbs.show import print_json
 from stepwell.cli.verbs.steering import started
 from stepwell.schemas.definitions.blueprint import Blueprint, Parameter, find_blueprint, find_blueprints, instantiate

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import SIGNS, short
 from stepwell.cli.environment import tell_unused
+from stepwell.cli.exits import UsageError
+from stepwell.cli.imports import paths_of
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, client_of, paths_of
+from stepwell.cli.session import client_of
 from stepwell.cli.verbs.registering import DEFAULT_DIRECTORY, tell_passed_over
 from stepwell.errors import LogError
 from stepwell.log.urls import VARIABLE, without_password

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from stepwell.cli.drawing import short
+from stepwell.cli.exits import UsageError
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, client_of
+from stepwell.cli.session import client_of
 from stepwell.cli.verbs.show import print_json
 from stepwell.cli.views import local_time
 from stepwell.errors import LogClosedError, visible

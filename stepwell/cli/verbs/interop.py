@@ -7,8 +7,8 @@ import json
 import os
 import sys
 
+from stepwell.cli.exits import UsageError
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError
 from stepwell.errors import StepwellError
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from stepwell.cli.drawing import SIGNS, seconds, short
+from stepwell.cli.exits import UsageError
+from stepwell.cli.inputs import parse_input
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, at, client_of, parse_input
+from stepwell.cli.session import at, client_of
 from stepwell.cli.verbs.show import print_json
 from stepwell.cli.views import age, asking, caught_up, local_time, split_version, table
 from stepwell.errors import visible

@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from stepwell.cli.drawing import count
+from stepwell.cli.exits import BAD_INPUT, UsageError
 from stepwell.cli.files import as_json as json_text
 from stepwell.cli.files import as_yaml, is_json, keep, write
 from stepwell.cli.output import print
-from stepwell.cli.session import BAD_INPUT, UsageError
 from stepwell.cli.verbs.show import print_json
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions.text import parse_text, read_text

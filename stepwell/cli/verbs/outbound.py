@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from stepwell import logs
+from stepwell.cli.exits import UsageError
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, client_of
+from stepwell.cli.session import client_of
 from stepwell.cli.verbs.serving import Attempt, serve
 from stepwell.cli.verbs.show import print_json
 from stepwell.consumers.outbound.webhook_file import Webhook, read_webhooks

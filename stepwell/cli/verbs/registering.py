@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepwell.cli.drawing import count, short
+from stepwell.cli.exits import BAD_INPUT, OutputError, UsageError
+from stepwell.cli.imports import import_handlers
 from stepwell.cli.output import print
-from stepwell.cli.session import BAD_INPUT, OutputError, UsageError, at, client_of, import_handlers
+from stepwell.cli.session import at, client_of
 from stepwell.cli.sources import given, is_python
 from stepwell.cli.verbs.show import print_json
 from stepwell.errors import LogError, StepwellError

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from stepwell.cli.options import Dialect, Json, Log, Modules, Reason
-from stepwell.cli.session import finish
+from stepwell.cli.signature import Argument, Option
 
-app = typer.Typer(rich_markup_mode=None)
-
-Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A registered version of a workflow.")]
+Version = Annotated[str, Argument(metavar="NAME@VERSION", help="A registered version of a workflow.")]
 
 
-@app.command()
 def register(
     sources: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="FILE|DIRECTORY|MODULE:NAME …",
             help="Definitions: YAML or JSON, whole directories, or a workflow that is built in Python.",
         ),
     ],
     activate: Annotated[
-        bool, typer.Option("--activate/--no-activate", help="Whether new versions may be started at once.")
+        bool, Option("--activate/--no-activate", help="Whether new versions may be started at once.")
     ] = True,
     dialect: Dialect = None,
     handlers: Modules = None,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Register definitions, so that they can be started by name. What is registered already stays as it is.
 
     A wrong one is told, and does not keep the others from being registered.
@@ -44,22 +39,17 @@ def register(
     """
     from stepwell.cli.verbs import registering  # noqa: PLC0415 - start-up time
 
-    finish(
-        lambda: registering.register(
-            sources, activate=activate, dialect=dialect, modules=handlers or (), as_json=as_json, log=log
-        )
+    return registering.register(
+        sources, activate=activate, dialect=dialect, modules=handlers or (), as_json=as_json, log=log
     )
 
 
-@app.command()
 def definitions(
-    workflow: Annotated[
-        str | None, typer.Option("--workflow", metavar="NAME", help="Only this one's versions.")
-    ] = None,
-    tag: Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only those that have this tag.")] = None,
+    workflow: Annotated[str | None, Option("--workflow", metavar="NAME", help="Only this one's versions.")] = None,
+    tag: Annotated[str | None, Option("--tag", metavar="TAG", help="Only those that have this tag.")] = None,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Show what is registered: versions, which of them can be started, tags.
 
     \b
@@ -68,11 +58,10 @@ def definitions(
     """
     from stepwell.cli.verbs import registering  # noqa: PLC0415 - start-up time
 
-    finish(lambda: registering.definitions(workflow, tag, as_json=as_json, log=log))
+    return registering.definitions(workflow, tag, as_json=as_json, log=log)
 
 
-@app.command()
-def activate(version: Version, reason: Reason = "", as_json: Json = False, log: Log = None) -> None:
+def activate(version: Version, reason: Reason = "", as_json: Json = False, log: Log = None) -> Any:
     """Let starts take a version again.
 
     \b
@@ -80,11 +69,10 @@ def activate(version: Version, reason: Reason = "", as_json: Json = False, log: 
     """
     from stepwell.cli.verbs import registering  # noqa: PLC0415 - start-up time
 
-    finish(lambda: registering.switch(version, active=True, reason=reason, as_json=as_json, log=log))
+    return registering.switch(version, active=True, reason=reason, as_json=as_json, log=log)
 
 
-@app.command()
-def deactivate(version: Version, reason: Reason = "", as_json: Json = False, log: Log = None) -> None:
+def deactivate(version: Version, reason: Reason = "", as_json: Json = False, log: Log = None) -> Any:
     """Let no further start take a version; instances that run keep it.
 
     \b
@@ -92,19 +80,18 @@ def deactivate(version: Version, reason: Reason = "", as_json: Json = False, log
     """
     from stepwell.cli.verbs import registering  # noqa: PLC0415 - start-up time
 
-    finish(lambda: registering.switch(version, active=False, reason=reason, as_json=as_json, log=log))
+    return registering.switch(version, active=False, reason=reason, as_json=as_json, log=log)
 
 
-@app.command()
 def schema(
     types: Annotated[
-        list[str] | None, typer.Option("--type", metavar="NAME", help="A step type of your own to allow, too.")
+        list[str] | None, Option("--type", metavar="NAME", help="A step type of your own to allow, too.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write it to a file instead of printing it.")
+        Path | None, Option("--output", metavar="FILE", help="Write it to a file instead of printing it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as without it.")] = False,
-) -> None:
+    as_json: Annotated[bool, Option("--json", help="Print JSON, as without it.")] = False,
+) -> Any:
     """Print the JSON Schema of definitions, with which editors check and complete YAML.
 
     \b
@@ -114,4 +101,4 @@ def schema(
     """
     from stepwell.cli.verbs import registering  # noqa: PLC0415 - start-up time
 
-    finish(lambda: registering.schema(types or [], output, as_json=as_json))
+    return registering.schema(types or [], output, as_json=as_json)

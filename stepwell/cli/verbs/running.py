@@ -13,9 +13,12 @@ import msgspec
 
 from stepwell.cli.children import Over, plans_of, until_over
 from stepwell.cli.drawing import failure, headline, is_undone, seconds, short
+from stepwell.cli.exits import UsageError
+from stepwell.cli.imports import paths_of
+from stepwell.cli.inputs import parse_input
 from stepwell.cli.live import progress
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, at, client_of, parse_input, paths_of
+from stepwell.cli.session import at, client_of
 from stepwell.cli.sources import definition_of, given
 from stepwell.cli.verbs.show import print_json
 from stepwell.cli.verbs.steering import OTHERWISE

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from stepwell.cli.options import (
     DEFAULT_QUEUES,
@@ -18,28 +16,25 @@ from stepwell.cli.options import (
     Types,
     Workflows,
 )
-from stepwell.cli.session import finish
+from stepwell.cli.signature import Option
 
-app = typer.Typer(rich_markup_mode=None)
-
-Lines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line, for log collectors.")]
+Lines = Annotated[bool, Option("--json", help="Print one JSON object a line, for log collectors.")]
 Name = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="What it is called; its host and process id by default.")
+    str | None, Option("--name", metavar="NAME", help="What it is called; its host and process id by default.")
 ]
 RetryFor = Annotated[
     float,
-    typer.Option(
+    Option(
         "--retry-for", metavar="SECONDS", min=0, help="How long to wait out trouble with the log, then exit with 75."
     ),
 ]
 
 
-@app.command()
 def engine(
     name: Name = None,
     max_runs: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "--max-runs", metavar="N", min=1, help="Steps in the hands of workers at which no more starts are taken."
         ),
     ] = None,
@@ -48,7 +43,7 @@ def engine(
     retry_for: RetryFor = 300.0,
     as_json: Lines = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Decide workflows until stopped; any number of engines share the log's partitions.
 
     Ctrl-C or SIGTERM gives the partitions to the others; a second one ends it at once.
@@ -60,20 +55,17 @@ def engine(
     """
     from stepwell.cli.verbs import serving  # noqa: PLC0415 - start-up time
 
-    finish(
-        lambda: serving.engine(
-            name=name,
-            max_runs=max_runs,
-            workflows=workflows,
-            modules=handlers or (),
-            retry_for=retry_for,
-            as_json=as_json,
-            log=log,
-        )
+    return serving.engine(
+        name=name,
+        max_runs=max_runs,
+        workflows=workflows,
+        modules=handlers or (),
+        retry_for=retry_for,
+        as_json=as_json,
+        log=log,
     )
 
 
-@app.command()
 def worker(
     workflows: Workflows = None,
     handlers: Modules = None,
@@ -84,14 +76,12 @@ def worker(
     name: Name = None,
     grace: Annotated[
         float,
-        typer.Option(
-            "--grace", metavar="SECONDS", min=0, help="When stopped, how long steps that run may take to finish."
-        ),
+        Option("--grace", metavar="SECONDS", min=0, help="When stopped, how long steps that run may take to finish."),
     ] = 25.0,  # a little less than the 30 seconds after which Kubernetes kills, unless told otherwise
     retry_for: RetryFor = 300.0,
     as_json: Lines = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Run steps until stopped; any number of workers share the queues.
 
     Ctrl-C or SIGTERM takes no more, lets what runs finish, and hands back the rest; a second one ends it at once.
@@ -103,30 +93,27 @@ def worker(
     """
     from stepwell.cli.verbs import serving  # noqa: PLC0415 - start-up time
 
-    finish(
-        lambda: serving.worker(
-            workflows=workflows,
-            modules=handlers or [],
-            strict=strict_handlers,
-            queues=queue,
-            concurrency=concurrency,
-            name=name,
-            grace=grace,
-            retry_for=retry_for,
-            as_json=as_json,
-            log=log,
-        )
+    return serving.worker(
+        workflows=workflows,
+        modules=handlers or [],
+        strict=strict_handlers,
+        queues=queue,
+        concurrency=concurrency,
+        name=name,
+        grace=grace,
+        retry_for=retry_for,
+        as_json=as_json,
+        log=log,
     )
 
 
-@app.command()
 def workers(
     done: Annotated[
-        bool, typer.Option("--done", help="What each worker has done, too; those that have left as well.")
+        bool, Option("--done", help="What each worker has done, too; those that have left as well.")
     ] = False,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Show the live engines and workers: partitions, queues, handlers, concurrency.
 
     \b
@@ -135,11 +122,10 @@ def workers(
     """
     from stepwell.cli.verbs import serving  # noqa: PLC0415 - start-up time
 
-    finish(lambda: serving.show_crew(done=done, as_json=as_json, log=log))
+    return serving.show_crew(done=done, as_json=as_json, log=log)
 
 
-@app.command()
-def feed(log: Log = None) -> None:
+def feed(log: Log = None) -> Any:
     """Publish every event to the topic NAMESPACE.feed of a log in Kafka, as CloudEvents, for other programs.
 
     Several share the partitions. Killed at any moment, it goes on where the feed ends. Needs stepwell[faststream].
@@ -149,15 +135,14 @@ def feed(log: Log = None) -> None:
     """
     from stepwell.cli.verbs import interop  # noqa: PLC0415 - start-up time
 
-    finish(lambda: interop.feed(log))
+    return interop.feed(log)
 
 
-@app.command()
 def asyncapi(
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML instead of JSON.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as without it.")] = False,
+    as_yaml: Annotated[bool, Option("--yaml", help="Print YAML instead of JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON, as without it.")] = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Print the AsyncAPI 3 description of what other programs may write and read: commands, starts, the feed.
 
     \b
@@ -165,4 +150,4 @@ def asyncapi(
     """
     from stepwell.cli.verbs import interop  # noqa: PLC0415 - start-up time
 
-    finish(lambda: interop.asyncapi(log, as_yaml=as_yaml, as_json=as_json))
+    return interop.asyncapi(log, as_yaml=as_yaml, as_json=as_json)

@@ -14,17 +14,10 @@ import msgspec
 
 from stepwell import logs
 from stepwell.cli.environment import tell_unused
+from stepwell.cli.exits import BAD_INPUT, ENDED_EARLY, UsageError
+from stepwell.cli.imports import import_handlers, paths_of
 from stepwell.cli.output import print
-from stepwell.cli.session import (
-    BAD_INPUT,
-    ENDED_EARLY,
-    UsageError,
-    at,
-    client_of,
-    import_handlers,
-    paths_of,
-    this_sender,
-)
+from stepwell.cli.session import at, client_of, this_sender
 from stepwell.cli.verbs.show import print_json
 from stepwell.errors import (
     ENDED,

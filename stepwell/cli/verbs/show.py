@@ -22,8 +22,10 @@ from stepwell.cli.drawing import (
     skip_lines,
     step_words,
 )
+from stepwell.cli.exits import UsageError
+from stepwell.cli.imports import import_handlers
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, at, client_of, import_handlers
+from stepwell.cli.session import at, client_of
 from stepwell.cli.sources import definition_of, given, is_python
 from stepwell.errors import UnknownInstanceError, visible
 from stepwell.process import now_ms

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.children import plans_of
 from stepwell.cli.drawing import count, short
+from stepwell.cli.exits import UsageError
+from stepwell.cli.imports import import_handlers
+from stepwell.cli.inputs import parse_input
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, at, client_of, import_handlers, parse_input
+from stepwell.cli.session import at, client_of
 from stepwell.cli.sources import given, is_python
 from stepwell.cli.verbs.show import print_json
 from stepwell.errors import CommandRejectedError, StepwellError

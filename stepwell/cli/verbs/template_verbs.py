@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from stepwell.cli.options import Json, Log, Params, Types, check_id
-from stepwell.cli.session import finish
-
-app = typer.Typer(rich_markup_mode=None)
+from stepwell.cli.signature import Argument, Option
 
 Directory = Annotated[
-    Path, typer.Option("--directory", metavar="DIRECTORY", help="Where templates of your own are looked for.")
+    Path, Option("--directory", metavar="DIRECTORY", help="Where templates of your own are looked for.")
 ]
 
 
-@app.command()
 def templates(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show this one; its name, or the path of its file.")
+        str | None, Argument(metavar="NAME", help="Show this one; its name, or the path of its file.")
     ] = None,
     directory: Directory = Path("templates"),
     as_json: Json = False,
-) -> None:
+) -> Any:
     """List the templates that workflows can be created from, with their parameters; or show one.
 
     \b
@@ -33,34 +28,31 @@ def templates(
     """
     from stepwell.cli.verbs import creating  # noqa: PLC0415 - start-up time
 
-    finish(lambda: creating.templates(name, directory, as_json=as_json))
+    return creating.templates(name, directory, as_json=as_json)
 
 
-@app.command()
 def create(
-    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="A template's name, or the path of its file.")],
+    template: Annotated[str, Argument(metavar="TEMPLATE", help="A template's name, or the path of its file.")],
     param: Params = None,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call the workflow.")] = "",
+    name: Annotated[str, Option("--name", metavar="NAME", help="What to call the workflow.")] = "",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write the definition there instead, YAML or JSON; - prints it."),
+        Option("--out", metavar="FILE", help="Write the definition there instead, YAML or JSON; - prints it."),
     ] = None,
-    register: Annotated[
-        bool, typer.Option("--register", help="Register it; what happens anyway without --out.")
-    ] = False,
-    start: Annotated[bool, typer.Option("--start", help="Register it, and start an instance.")] = False,
+    register: Annotated[bool, Option("--register", help="Register it; what happens anyway without --out.")] = False,
+    start: Annotated[bool, Option("--start", help="Register it, and start an instance.")] = False,
     input_text: Annotated[
-        str | None, typer.Option("--input", metavar="JSON|@FILE", help="With --start: the instance's input.")
+        str | None, Option("--input", metavar="JSON|@FILE", help="With --start: the instance's input.")
     ] = None,
     instance_id: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", callback=check_id, help="With --start: name the instance."),
+        Option("--id", metavar="ID", check=check_id, help="With --start: name the instance."),
     ] = None,
     directory: Directory = Path("templates"),
     handlers: Types = None,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Create a workflow from a template: check its parameters, and register it.
 
     \b
@@ -71,43 +63,40 @@ def create(
     """
     from stepwell.cli.verbs import creating  # noqa: PLC0415 - start-up time
 
-    finish(
-        lambda: creating.create(
-            template,
-            params=param or [],
-            name=name,
-            out=out,
-            register=register,
-            start=start,
-            input_text=input_text,
-            instance_id=instance_id,
-            directory=directory,
-            modules=handlers or (),
-            as_json=as_json,
-            log=log,
-        )
+    return creating.create(
+        template,
+        params=param or [],
+        name=name,
+        out=out,
+        register=register,
+        start=start,
+        input_text=input_text,
+        instance_id=instance_id,
+        directory=directory,
+        modules=handlers or (),
+        as_json=as_json,
+        log=log,
     )
 
 
-@app.command()
 def migrate(
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[status] [PATH]...", help="Files, directories with --all; `status` only looks."),
+        Argument(metavar="[status] [PATH]...", help="Files, directories with --all; `status` only looks."),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every definition below a directory, ./workflows by default.")
+        bool, Option("--all", help="Every definition below a directory, ./workflows by default.")
     ] = False,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="VERSION", help="Another version than the newest; an older one is possible."),
+        Option("--to", metavar="VERSION", help="Another version than the newest; an older one is possible."),
     ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, print what would change.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Change nothing, print what would change.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="With status: exit status 1 if anything is not of the newest version.")
+        bool, Option("--check", help="With status: exit status 1 if anything is not of the newest version.")
     ] = False,
     as_json: Json = False,
-) -> None:
+) -> Any:
     """Bring definitions of the orchestration dialect to the newest version of its schema.
 
     The original is kept beside the file. Exit status: 0 done, or nothing to do; 2 a file that cannot be migrated.
@@ -119,4 +108,4 @@ def migrate(
     """
     from stepwell.cli.verbs import migrating  # noqa: PLC0415 - start-up time
 
-    finish(lambda: migrating.migrate(what or [], every=every, to=to, dry_run=dry_run, check=check, as_json=as_json))
+    return migrating.migrate(what or [], every=every, to=to, dry_run=dry_run, check=check, as_json=as_json)

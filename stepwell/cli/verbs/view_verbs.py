@@ -4,38 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from stepwell.cli.options import Id, Input, Json, Log, Params, check_id
-from stepwell.cli.session import finish
-
-app = typer.Typer(rich_markup_mode=None)
-models = typer.Typer(
-    name="projections",
-    help="The read models, which list, stats, health and the others ask.",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-)
-app.add_typer(models)
+from stepwell.cli.signature import Argument, Option
 
 Since = Annotated[
     str | None,
-    typer.Option("--since", metavar="TIME", help="From this time on: ISO, or an age such as 90s, 15m, 2h, 7d."),
+    Option("--since", metavar="TIME", help="From this time on: ISO, or an age such as 90s, 15m, 2h, 7d."),
 ]
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1_000, help="How many to show.")]
-Least = Annotated[int | None, typer.Option(metavar="N", min=0, max=100, help="Of this priority or more.")]
-Most = Annotated[int | None, typer.Option(metavar="N", min=0, max=100, help="Of this priority or less.")]
+Limit = Annotated[int, Option("--limit", metavar="N", min=1, max=1_000, help="How many to show.")]
+Least = Annotated[int | None, Option(metavar="N", min=0, max=100, help="Of this priority or more.")]
+Most = Annotated[int | None, Option(metavar="N", min=0, max=100, help="Of this priority or less.")]
 
 
-@app.command()
 def status(
     instance_id: Id,
     attempts: Annotated[
-        bool, typer.Option("--attempts", help="Every attempt at every step: worker, when, how long, error.")
+        bool, Option("--attempts", help="Every attempt at every step: worker, when, how long, error.")
     ] = False,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Show an instance: its steps, times, attempts and errors.
 
     \b
@@ -44,23 +32,20 @@ def status(
     """
     from stepwell.cli.verbs import show  # noqa: PLC0415 - start-up time
 
-    finish(lambda: show.status(instance_id, None, attempts=attempts, as_json=as_json, log=log))
+    return show.status(instance_id, None, attempts=attempts, as_json=as_json, log=log)
 
 
-@app.command()
 def history(
     instance_id: Id,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on as more happens, until it has ended.")
-    ] = False,
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on as more happens, until it has ended.")] = False,
     types: Annotated[
         list[str] | None,
-        typer.Option("--types", metavar="TYPE", help="Only events of this type, with wildcards: step.*; repeat it."),
+        Option("--types", metavar="TYPE", help="Only events of this type, with wildcards: step.*; repeat it."),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Cut nothing, and show tracebacks.")] = False,
+    full: Annotated[bool, Option("--full", help="Cut nothing, and show tracebacks.")] = False,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Print everything that ever happened to an instance, one event a line.
 
     \b
@@ -71,13 +56,10 @@ def history(
     """
     from stepwell.cli.verbs import histories  # noqa: PLC0415 - start-up time
 
-    finish(
-        lambda: histories.history(instance_id, follow=follow, types=types or [], full=full, as_json=as_json, log=log)
-    )
+    return histories.history(instance_id, follow=follow, types=types or [], full=full, as_json=as_json, log=log)
 
 
-@app.command()
-def debug(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
+def debug(instance_id: Id, as_json: Json = False, log: Log = None) -> Any:
     """Say why an instance is stuck, or why it failed, and what to do.
 
     It names the step, its input, its error and all attempts; what waits for what; and the commands that help.
@@ -87,23 +69,22 @@ def debug(instance_id: Id, as_json: Json = False, log: Log = None) -> None:
     """
     from stepwell.cli.verbs import debugging  # noqa: PLC0415 - start-up time
 
-    finish(lambda: debugging.debug(instance_id, as_json=as_json, log=log))
+    return debugging.debug(instance_id, as_json=as_json, log=log)
 
 
-@app.command()
 def monitor(
     instance_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", callback=check_id, help="An instance; without one, all of them.")
+        str | None, Argument(metavar="[ID]", check=check_id, help="An instance; without one, all of them.")
     ] = None,
     duration: Annotated[
-        float | None, typer.Option("--duration", metavar="SECONDS", min=0, help="Stop after so long.")
+        float | None, Option("--duration", metavar="SECONDS", min=0, help="Stop after so long.")
     ] = None,
     interval: Annotated[
-        float, typer.Option("--interval", metavar="SECONDS", min=0.05, max=3600, help="Between two looks.")
+        float, Option("--interval", metavar="SECONDS", min=0.05, max=3600, help="Between two looks.")
     ] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object a line.")] = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Watch an instance until it ends; or all that goes on. Runs nothing itself.
 
     On a terminal it redraws; elsewhere it prints lines. Exit status 0, however it goes.
@@ -114,49 +95,48 @@ def monitor(
     """
     from stepwell.cli.verbs import monitoring  # noqa: PLC0415 - start-up time
 
-    finish(lambda: monitoring.monitor(instance_id, duration, interval, as_json=as_json, log=log))
+    return monitoring.monitor(instance_id, duration, interval, as_json=as_json, log=log)
 
 
-@app.command("list")
 def list_(
     status: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--status",
             metavar="STATUS",
             help="Only pending, running, paused, completed, failed or cancelled ones; repeat it.",
         ),
     ] = None,
-    workflow: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this workflow.")] = None,
-    version: Annotated[str | None, typer.Option(metavar="VERSION", help="Only of this version.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only of workflows with this tag.")] = None,
+    workflow: Annotated[str | None, Option(metavar="NAME", help="Only of this workflow.")] = None,
+    version: Annotated[str | None, Option(metavar="VERSION", help="Only of this version.")] = None,
+    tag: Annotated[str | None, Option(metavar="TAG", help="Only of workflows with this tag.")] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Started from then on: ISO, or an age: 90s, 15m, 2h, 7d."),
+        Option(metavar="TIME", help="Started from then on: ISO, or an age: 90s, 15m, 2h, 7d."),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Started before.")] = None,
-    finished_since: Annotated[str | None, typer.Option(metavar="TIME", help="Ended from then on.")] = None,
-    finished_until: Annotated[str | None, typer.Option(metavar="TIME", help="Ended before.")] = None,
+    until: Annotated[str | None, Option(metavar="TIME", help="Started before.")] = None,
+    finished_since: Annotated[str | None, Option(metavar="TIME", help="Ended from then on.")] = None,
+    finished_until: Annotated[str | None, Option(metavar="TIME", help="Ended before.")] = None,
     priority_min: Least = None,
     priority_max: Most = None,
     input_: Annotated[
         list[str] | None,
-        typer.Option("--input", metavar="NAME=VALUE", help="With this in the input; customer.id=17; repeat it."),
+        Option("--input", metavar="NAME=VALUE", help="With this in the input; customer.id=17; repeat it."),
     ] = None,
     output: Annotated[
-        list[str] | None, typer.Option("--output", metavar="NAME=VALUE", help="With this in the output; repeat it.")
+        list[str] | None, Option("--output", metavar="NAME=VALUE", help="With this in the output; repeat it.")
     ] = None,
-    error: Annotated[str, typer.Option(metavar="TEXT", help="With this text in any error it has had.")] = "",
-    parent: Annotated[str, typer.Option(metavar="ID", help="Only children of this instance.")] = "",
+    error: Annotated[str, Option(metavar="TEXT", help="With this text in any error it has had.")] = "",
+    parent: Annotated[str, Option(metavar="ID", help="Only children of this instance.")] = "",
     order: Annotated[
         str,
-        typer.Option(metavar="ORDER", help="created, finished, priority; with a minus the largest first."),
+        Option(metavar="ORDER", help="created, finished, priority; with a minus the largest first."),
     ] = "-created",
     limit: Limit = 20,
-    cursor: Annotated[str | None, typer.Option(metavar="TEXT", help="Go on where a page before ended.")] = None,
+    cursor: Annotated[str | None, Option(metavar="TEXT", help="Go on where a page before ended.")] = None,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """List instances, the newest first.
 
     \b
@@ -187,23 +167,18 @@ def list_(
     in_order(given)
     wanted = InstanceFilter(**{name: value for name, (_, value) in given.items()})
     named = {name: option for name, (option, value) in given.items() if value not in (None, "", (), {})}
-    finish(
-        lambda: listing.list_instances(
-            wanted, named, order=order, limit=limit, cursor=cursor, as_json=as_json, log=log
-        )
-    )
+    return listing.list_instances(wanted, named, order=order, limit=limit, cursor=cursor, as_json=as_json, log=log)
 
 
-@app.command()
 def errors(
-    text: Annotated[str, typer.Argument(metavar="[TEXT]", help="Only errors with this text in them.")] = "",
+    text: Annotated[str, Argument(metavar="[TEXT]", help="Only errors with this text in them.")] = "",
     instance_id: Annotated[
-        str | None, typer.Option("--instance", metavar="ID", callback=check_id, help="Only of this instance.")
+        str | None, Option("--instance", metavar="ID", check=check_id, help="Only of this instance.")
     ] = None,
     limit: Limit = 20,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Print the last errors of all instances, those that were retried, too.
 
     \b
@@ -212,20 +187,19 @@ def errors(
     """
     from stepwell.cli.verbs import listing  # noqa: PLC0415 - start-up time
 
-    finish(lambda: listing.errors(text, instance_id or "", limit, as_json=as_json, log=log))
+    return listing.errors(text, instance_id or "", limit, as_json=as_json, log=log)
 
 
-@app.command()
 def audit(
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Only what they have asked for.")] = "",
+    by: Annotated[str, Option("--by", metavar="NAME", help="Only what they have asked for.")] = "",
     instance_id: Annotated[
-        str | None, typer.Option("--instance", metavar="ID", callback=check_id, help="Only about this instance.")
+        str | None, Option("--instance", metavar="ID", check=check_id, help="Only about this instance.")
     ] = None,
     since: Since = None,
     limit: Limit = 50,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Print who asked for what, when and from where, and what became of it.
 
     \b
@@ -236,20 +210,19 @@ def audit(
     from stepwell.cli.views import time_of  # noqa: PLC0415
 
     moment = time_of(since, "--since")
-    finish(lambda: listing.audit(by, instance_id or "", moment, limit, as_json=as_json, log=log))
+    return listing.audit(by, instance_id or "", moment, limit, as_json=as_json, log=log)
 
 
-@app.command()
 def work(
     status: Annotated[
         list[str] | None,
-        typer.Option("--status", metavar="STATUS", help="Only ready, running or waiting; repeat it."),
+        Option("--status", metavar="STATUS", help="Only ready, running or waiting; repeat it."),
     ] = None,
-    queue: Annotated[str, typer.Option("--queue", metavar="NAME", help="Only of this queue.")] = "",
+    queue: Annotated[str, Option("--queue", metavar="NAME", help="Only of this queue.")] = "",
     limit: Limit = 50,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Print what is under way in all instances, what has been so for the longest first.
 
     \b
@@ -258,20 +231,19 @@ def work(
     """
     from stepwell.cli.verbs import listing  # noqa: PLC0415 - start-up time
 
-    finish(lambda: listing.work(status or [], queue, limit, as_json=as_json, log=log))
+    return listing.work(status or [], queue, limit, as_json=as_json, log=log)
 
 
-@app.command()
 def cached(
-    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW[@VERSION]", help="A registered workflow.")],
+    workflow: Annotated[str, Argument(metavar="WORKFLOW[@VERSION]", help="A registered workflow.")],
     input_text: Input = None,
     param: Params = None,
     max_age: Annotated[
-        str | None, typer.Option("--max-age", metavar="AGE", help="Only if it has completed since: 15m, 2h, 7d.")
+        str | None, Option("--max-age", metavar="AGE", help="Only if it has completed since: 15m, 2h, 7d.")
     ] = None,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Print the result of the newest instance that completed with an equal input: it need not be computed again.
 
     Exit status: 0 there is one, 1 there is none.
@@ -284,18 +256,17 @@ def cached(
     from stepwell.cli.views import seconds_of  # noqa: PLC0415
 
     oldest = seconds_of(max_age, "--max-age")
-    finish(lambda: listing.cached(workflow, input_text, param or [], oldest, as_json=as_json, log=log))
+    return listing.cached(workflow, input_text, param or [], oldest, as_json=as_json, log=log)
 
 
-@app.command()
 def stats(
     workflow: Annotated[
-        str | None, typer.Argument(metavar="[WORKFLOW[@VERSION]]", help="Only of this workflow, or version.")
+        str | None, Argument(metavar="[WORKFLOW[@VERSION]]", help="Only of this workflow, or version.")
     ] = None,
-    steps: Annotated[bool, typer.Option("--steps", help="Those of the steps, too.")] = False,
+    steps: Annotated[bool, Option("--steps", help="Those of the steps, too.")] = False,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Print statistics: totals, success rate, durations; of steps their attempts, failure rate, durations, CPU.
 
     \b
@@ -304,11 +275,10 @@ def stats(
     """
     from stepwell.cli.verbs import statistics  # noqa: PLC0415 - start-up time
 
-    finish(lambda: statistics.stats(workflow, steps=steps, as_json=as_json, log=log))
+    return statistics.stats(workflow, steps=steps, as_json=as_json, log=log)
 
 
-@app.command()
-def health(as_json: Json = False, log: Log = None) -> None:
+def health(as_json: Json = False, log: Log = None) -> Any:
     """Print how all is going: log, engines, workers, read models, and each workflow with a score from 0 to 100.
 
     Exit status: 0 nothing is critical, 1 something is, 2 the log cannot be opened.
@@ -319,11 +289,10 @@ def health(as_json: Json = False, log: Log = None) -> None:
     """
     from stepwell.cli.verbs import statistics  # noqa: PLC0415 - start-up time
 
-    finish(lambda: statistics.health(as_json=as_json, log=log))
+    return statistics.health(as_json=as_json, log=log)
 
 
-@app.command()
-def alerts(as_json: Json = False, log: Log = None) -> None:
+def alerts(as_json: Json = False, log: Log = None) -> Any:
     """Print what somebody should look at, and what to do about it.
 
     Exit status: 0 nothing is critical, 1 something is, 2 the log cannot be opened.
@@ -333,11 +302,10 @@ def alerts(as_json: Json = False, log: Log = None) -> None:
     """
     from stepwell.cli.verbs import statistics  # noqa: PLC0415 - start-up time
 
-    finish(lambda: statistics.alerts(as_json=as_json, log=log))
+    return statistics.alerts(as_json=as_json, log=log)
 
 
-@models.command("status")
-def models_status(as_json: Json = False, log: Log = None) -> None:
+def models_status(as_json: Json = False, log: Log = None) -> Any:
     """Print where the read models are, which generation, and how far they are behind the log.
 
     \b
@@ -345,11 +313,10 @@ def models_status(as_json: Json = False, log: Log = None) -> None:
     """
     from stepwell.cli.verbs import statistics  # noqa: PLC0415 - start-up time
 
-    finish(lambda: statistics.models_status(as_json=as_json, log=log))
+    return statistics.models_status(as_json=as_json, log=log)
 
 
-@models.command("rebuild")
-def models_rebuild(as_json: Json = False, log: Log = None) -> None:
+def models_rebuild(as_json: Json = False, log: Log = None) -> Any:
     """Make the read models anew from the log, while the old ones are still asked.
 
     \b
@@ -357,4 +324,4 @@ def models_rebuild(as_json: Json = False, log: Log = None) -> None:
     """
     from stepwell.cli.verbs import statistics  # noqa: PLC0415 - start-up time
 
-    finish(lambda: statistics.models_rebuild(as_json=as_json, log=log))
+    return statistics.models_rebuild(as_json=as_json, log=log)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from stepwell import logs
 from stepwell.cli.environment import tell_unused
+from stepwell.cli.exits import UsageError
+from stepwell.cli.imports import paths_of
 from stepwell.cli.output import print
-from stepwell.cli.session import UsageError, paths_of
 from stepwell.cli.verbs.interop import MissingExtraError
 from stepwell.cli.verbs.show import print_json
 from stepwell.errors import LogError, LogLostError, StepwellError
@@ -244,16 +245,6 @@ def _check_extra() -> None:
             place="stepwell serve",
             remedy="pip install 'stepwell[server]'",
         ) from None
-
-
-def fast_loop() -> asyncio.AbstractEventLoop:
-    """An event loop for many connections: uvloop's, which takes a fifth less of the CPU; else asyncio's own."""
-    try:
-        import uvloop  # noqa: PLC0415 - an extra, and not for every platform
-    except ModuleNotFoundError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 async def token(name: str, role: str, path: Path | None, *, as_json: bool) -> int:

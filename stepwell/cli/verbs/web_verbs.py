@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from stepwell.cli.options import (
     DEFAULT_QUEUES,
@@ -18,14 +16,12 @@ from stepwell.cli.options import (
     StrictHandlers,
     Workflows,
 )
-from stepwell.cli.session import finish
+from stepwell.cli.signature import Argument, Option
 from stepwell.cli.verbs.service_verbs import Lines, RetryFor
-
-app = typer.Typer(rich_markup_mode=None)
 
 Tokens = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--tokens",
         metavar="FILE",
         envvar="STEPWELL_TOKENS",
@@ -34,29 +30,24 @@ Tokens = Annotated[
 ]
 
 
-@app.command()
 def serve(
     host: Annotated[
-        str, typer.Option("--host", metavar="HOST", help="Where to listen; elsewhere than here only with tokens.")
+        str, Option("--host", metavar="HOST", help="Where to listen; elsewhere than here only with tokens.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65_535, help="0 takes a free one, and says which.")
+        int, Option("--port", metavar="N", min=0, max=65_535, help="0 takes a free one, and says which.")
     ] = 8080,
     tokens: Tokens = None,
     open_: Annotated[
-        bool, typer.Option("--open", help="Without tokens, though there were some: everybody here may do everything.")
+        bool, Option("--open", help="Without tokens, though there were some: everybody here may do everything.")
     ] = False,
     cors_origin: Annotated[
         list[str] | None,
-        typer.Option(
-            "--cors-origin", metavar="ORIGIN", help="Let pages of this origin use the server; may be repeated."
-        ),
+        Option("--cors-origin", metavar="ORIGIN", help="Let pages of this origin use the server; may be repeated."),
     ] = None,
-    http_only: Annotated[
-        bool, typer.Option("--http-only", help="No engine and no worker: they run elsewhere.")
-    ] = False,
+    http_only: Annotated[bool, Option("--http-only", help="No engine and no worker: they run elsewhere.")] = False,
     child_process: Annotated[
-        bool, typer.Option("--apart", help="Engine and worker in a process of their own, so that two cores are used.")
+        bool, Option("--apart", help="Engine and worker in a process of their own, so that two cores are used.")
     ] = False,
     workflows: Workflows = None,
     handlers: Modules = None,
@@ -66,14 +57,12 @@ def serve(
     max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
     grace: Annotated[
         float,
-        typer.Option(
-            "--grace", metavar="SECONDS", min=0, help="When stopped, how long steps that run may take to finish."
-        ),
+        Option("--grace", metavar="SECONDS", min=0, help="When stopped, how long steps that run may take to finish."),
     ] = 20.0,  # with the answers under way less than the 30 seconds after which Kubernetes kills
     retry_for: RetryFor = 300.0,
     as_json: Lines = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Serve HTTP: the API, /docs and /redoc; with an engine and a worker in the same process.
 
     Ctrl-C or SIGTERM answers what is under way, and lets steps finish; a second one ends it at once.
@@ -86,40 +75,36 @@ def serve(
     """
     from stepwell.cli.verbs import web  # noqa: PLC0415 - start-up time
 
-    finish(
-        lambda: web.serve(
-            host=host,
-            port=port,
-            tokens=tokens,
-            open_=open_,
-            origins=cors_origin or [],
-            http_only=http_only,
-            apart=child_process,
-            workflows=workflows,
-            modules=handlers or [],
-            strict=strict_handlers,
-            queues=queue,
-            concurrency=concurrency,
-            grace=grace,
-            retry_for=retry_for,
-            as_json=as_json,
-            log=log,
-        ),
-        web.fast_loop,
+    return web.serve(
+        host=host,
+        port=port,
+        tokens=tokens,
+        open_=open_,
+        origins=cors_origin or [],
+        http_only=http_only,
+        apart=child_process,
+        workflows=workflows,
+        modules=handlers or [],
+        strict=strict_handlers,
+        queues=queue,
+        concurrency=concurrency,
+        grace=grace,
+        retry_for=retry_for,
+        as_json=as_json,
+        log=log,
     )
 
 
-@app.command(hidden=True)
 def serve_parts(
     handlers: Modules = None,
     strict_handlers: StrictHandlers = True,
     queue: Queues = DEFAULT_QUEUES,
     concurrency: Concurrency = None,
-    grace: Annotated[float, typer.Option("--grace", metavar="SECONDS", min=0, help="As of serve.")] = 20.0,
+    grace: Annotated[float, Option("--grace", metavar="SECONDS", min=0, help="As of serve.")] = 20.0,
     retry_for: RetryFor = 300.0,
     as_json: Lines = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Run what `stepwell serve --apart` runs beside it; ends when standard input does.
 
     \b
@@ -127,26 +112,23 @@ def serve_parts(
     """
     from stepwell.cli import child_process  # noqa: PLC0415 - start-up time
 
-    finish(
-        lambda: child_process.parts(
-            modules=handlers or [],
-            strict=strict_handlers,
-            queues=queue,
-            concurrency=concurrency,
-            grace=grace,
-            retry_for=retry_for,
-            as_json=as_json,
-            log=log,
-        )
+    return child_process.parts(
+        modules=handlers or [],
+        strict=strict_handlers,
+        queues=queue,
+        concurrency=concurrency,
+        grace=grace,
+        retry_for=retry_for,
+        as_json=as_json,
+        log=log,
     )
 
 
-@app.command()
 def token(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is: what approvals and the audit will say.")],
+    name: Annotated[str, Argument(metavar="NAME", help="Whose it is: what approvals and the audit will say.")],
     role: Annotated[
         str,
-        typer.Option(
+        Option(
             "--role",
             metavar="ROLE",
             help="monitor: health and metrics; viewer: reads; operator: also starts and steers; "
@@ -155,7 +137,7 @@ def token(
     ],
     tokens: Tokens = None,
     as_json: Json = False,
-) -> None:
+) -> Any:
     """Make an access token for `stepwell serve`, print it once, and add its SHA-256 to a file.
 
     To revoke it, take its line out of the file; the server sees that within a second.
@@ -166,4 +148,4 @@ def token(
     """
     from stepwell.cli.verbs import web  # noqa: PLC0415 - start-up time
 
-    finish(lambda: web.token(name, role, tokens, as_json=as_json))
+    return web.token(name, role, tokens, as_json=as_json)

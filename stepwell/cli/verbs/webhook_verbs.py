@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from stepwell.cli.options import Json, Log
-from stepwell.cli.session import finish
+from stepwell.cli.signature import Argument, Option
 from stepwell.cli.verbs.service_verbs import RetryFor
 
-app = typer.Typer(rich_markup_mode=None)
 
-
-@app.command()
 def webhooks(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Who is told what: YAML or JSON, see docs/events.md.")],
-    check: Annotated[bool, typer.Option("--check", help="Only check FILE and its secrets.")] = False,
+    file: Annotated[Path, Argument(metavar="FILE", help="Who is told what: YAML or JSON, see docs/events.md.")],
+    check: Annotated[bool, Option("--check", help="Only check FILE and its secrets.")] = False,
     retry_for: RetryFor = 300.0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line; with --check, one and nothing else.")
+        bool, Option("--json", help="Print one JSON object a line; with --check, one and nothing else.")
     ] = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Post events to those who want to be told, until stopped; several processes share the receivers.
 
     Each gets its events in order and at least once, signed with the secret that its environment variable holds.
@@ -36,18 +31,17 @@ def webhooks(
     from stepwell.cli.verbs import outbound  # noqa: PLC0415 - start-up time
 
     if check:
-        finish(lambda: outbound.check(file, as_json=as_json))
-    finish(lambda: outbound.post(file, retry_for=retry_for, as_json=as_json, log=log))
+        return outbound.check(file, as_json=as_json)
+    return outbound.post(file, retry_for=retry_for, as_json=as_json, log=log)
 
 
-@app.command()
 def subscriptions(
     forget: Annotated[
-        str | None, typer.Option("--forget", metavar="NAME", help="Forget how far this name has come.")
+        str | None, Option("--forget", metavar="NAME", help="Forget how far this name has come.")
     ] = None,
     as_json: Json = False,
     log: Log = None,
-) -> None:
+) -> Any:
     """Show the durable names of those who read events: how far each has come, and how many records it is behind.
 
     \b
@@ -56,4 +50,4 @@ def subscriptions(
     """
     from stepwell.cli.verbs import outbound  # noqa: PLC0415 - start-up time
 
-    finish(lambda: outbound.show(forget, as_json=as_json, log=log))
+    return outbound.show(forget, as_json=as_json, log=log)
