@@ -8,16 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from stepwell.cli.imports import paths_of
 from stepwell.errors import StepwellError
-from stepwell.log.port import Log
 from stepwell.log.urls import VARIABLE
 from stepwell.stdout import results
 
@@ -26,59 +22,6 @@ _LAST: Final = 5.0  # seconds, besides those that steps get to finish, until the
 
 class PartsEndedError(StepwellError):
     """The process of engine and worker has ended by itself."""
-
-
-async def parts(
-    *,
-    modules: Sequence[str],
-    strict: bool,
-    queues: Sequence[str],
-    concurrency: int | None,
-    grace: float,
-    retry_for: float,
-    as_json: bool,
-    log: str | None,
-) -> int:
-    """Run an engine and a worker until stopped, or until nobody holds our standard input any more."""
-    from stepwell import logs  # noqa: PLC0415 - start-up time
-    from stepwell.cli.verbs.serving import serve  # noqa: PLC0415
-    from stepwell.client.embedded import LocalRuntime  # noqa: PLC0415
-    from stepwell.consumers.worker.builtin import OF_SERVICES  # noqa: PLC0415
-    from stepwell.consumers.worker.builtin._allowed import check_roots  # noqa: PLC0415
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    prefixes = paths_of(modules, strict=strict)
-    logs.configure(as_json=as_json)
-
-    def attempt_on(opened: Log) -> Callable[[Callable[[], None]], Awaitable[None]]:
-        check_roots()  # now that the log is known, which has to lie elsewhere
-
-        async def attempt(at_work: Callable[[], None]) -> None:
-            runtime = LocalRuntime(
-                opened,
-                prefixes=prefixes,
-                queues=queues,
-                concurrency=concurrency,
-                hand_back=True,
-                grace=grace,
-                builtin=OF_SERVICES,
-            )
-            await runtime.start()
-            at_work()
-            try:
-                await runtime.failed
-            finally:
-                await runtime.stop()
-
-        return attempt
-
-    return await serve("engine and worker", attempt_on, {}, retry_for=retry_for, as_json=as_json, log=log)
-
-
-def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1024):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.asynccontextmanager

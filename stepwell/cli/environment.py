@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from stepwell.cli.exits import UsageError
+from stepwell.errors import DefinitionError
 from stepwell.logs import Logger
 from stepwell.own_files import claim
+from stepwell.schemas.definitions.text import read_text
 
 OPTION: Final = "--env-file"
 
@@ -70,9 +72,6 @@ def read_env_file(path: Path) -> dict[str, str]:
     Raises:
         UsageError: The file cannot be read, or a line of it is none.
     """
-    from stepwell.errors import DefinitionError  # noqa: PLC0415 - start-up time
-    from stepwell.schemas.definitions.text import read_text  # noqa: PLC0415
-
     try:
         text = read_text(path)
     except DefinitionError as error:

@@ -29,6 +29,10 @@ class UsageError(StepwellError):
     """An option's value makes no sense."""
 
 
+class MissingExtraError(StepwellError):
+    """A verb needs a package that is not installed."""
+
+
 class OutputError(StepwellError):
     """Standard output takes no more."""
 

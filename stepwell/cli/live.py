@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, seconds, short, step_words
 from stepwell.cli.output import print
+from stepwell.consumers.reading.views import view
 from stepwell.core.fold.evolve import evolve
 from stepwell.core.fold.state import TOLD_BY_STEPS
 from stepwell.errors import visible
@@ -150,8 +151,6 @@ async def _tree(watch: Watch, plan: Plan, stream: TextIO, interval: float) -> As
 
 def _render(watch: Watch, plan: Plan, order: list[tuple[str, int]], room: int) -> Any:
     from rich.text import Text  # noqa: PLC0415
-
-    from stepwell.consumers.reading.views import view  # noqa: PLC0415
 
     text = Text()
     if watch.state is None:

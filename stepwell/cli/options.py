@@ -1,8 +1,9 @@
-"""The options that several verbs have."""
+"""The options and arguments that several verbs have."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -26,7 +27,7 @@ def check_id(value: str | None) -> str | None:
     return value
 
 
-def split_queues(values: list[str]) -> list[str]:
+def split_queues(values: Sequence[str]) -> list[str]:
     """The queues that are named, by commas or again and again."""
     names = [part.strip() for value in values for part in value.split(",")]
     for name in names:
@@ -65,13 +66,13 @@ Dialect = Annotated[
     Option("--dialect", metavar="NAME", help="How FILE is written, where its shape does not tell: docs/dialects.md."),
 ]
 Id = Annotated[str, Argument(metavar="ID", check=check_id, help="The instance's id.")]
-Log = Annotated[
+LogUrl = Annotated[
     str | None,
     Option("--log", metavar="URL", envvar="STEPWELL_LOG", help="The log; file:.stepwell/log.db by default."),
 ]
 Json = Annotated[bool, Option("--json", help="Print one JSON object and nothing else.")]
 Modules = Annotated[
-    list[str] | None,
+    Sequence[str],
     Option("--handlers", metavar="MODULE", help="A module, or a prefix of some, that steps may import."),
 ]
 StrictHandlers = Annotated[
@@ -82,21 +83,19 @@ StrictHandlers = Annotated[
     ),
 ]
 Types = Annotated[
-    list[str] | None,
+    Sequence[str],
     Option("--handlers", metavar="MODULE", help="A module with step types of your own."),
 ]
 Input = Annotated[str | None, Option("--input", metavar="JSON|@FILE", help="The workflow's input.")]
-Params = Annotated[
-    list[str] | None, Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")
-]
+Params = Annotated[Sequence[str], Option("--param", metavar="K=V", help="One key of the input; JSON, or else text.")]
 Queues = Annotated[
-    list[str],
+    Sequence[str],
     Option(
         "--queue", metavar="NAME", check=split_queues, shows_default=False,
         help="A queue to take steps from, or several by commas; repeat it for more. `default` without any.",
     ),
 ]  # fmt: skip
-DEFAULT_QUEUES: Final = ["default"]
+DEFAULT_QUEUES: Final = ("default",)
 IfExists = Annotated[
     str,
     Option(
@@ -133,3 +132,41 @@ MaxDeliveries = Annotated[
     ),
 ]
 Reason = Annotated[str, Option("--reason", metavar="TEXT", help="Why; recorded.")]
+Version = Annotated[str, Argument(metavar="NAME@VERSION", help="A registered version of a workflow.")]
+Step = Annotated[
+    str, Option("--step", metavar="STEP", help="The step; may be left out where only one waits for approval.")
+]
+By = Annotated[str, Option("--by", metavar="NAME", help="Who decides; your user name by default.")]
+Comment = Annotated[str, Option("--comment", metavar="TEXT", help="Why; recorded.")]
+Since = Annotated[
+    str | None,
+    Option("--since", metavar="TIME", help="From this time on: ISO, or an age such as 90s, 15m, 2h, 7d."),
+]
+Limit = Annotated[int, Option("--limit", metavar="N", min=1, max=1_000, help="How many to show.")]
+Directory = Annotated[
+    Path, Option("--directory", metavar="DIRECTORY", help="Where templates of your own are looked for.")
+]
+Age = Annotated[
+    str,
+    Option("--older-than", metavar="AGE", help="What finished longer ago, 90d, 12h, 2w; or before 2026-08-01."),
+]
+Lines = Annotated[bool, Option("--json", help="Print one JSON object a line, for log collectors.")]
+Name = Annotated[
+    str | None, Option("--name", metavar="NAME", help="What it is called; its host and process id by default.")
+]
+RetryFor = Annotated[
+    float,
+    Option(
+        "--retry-for", metavar="SECONDS", min=0, help="How long to wait out trouble with the log, then exit with 75."
+    ),
+]
+Tokens = Annotated[
+    Path | None,
+    Option(
+        "--tokens",
+        metavar="FILE",
+        envvar="STEPWELL_TOKENS",
+        help="The file of access tokens; .stepwell/tokens where there is one.",
+    ),
+]
+DEFAULT_TOKENS: Final = Path(".stepwell/tokens")

@@ -36,3 +36,10 @@ def print_raw(text: str, *, end: str = "\n", file: Any = None) -> None:
 def escaped(text: str) -> str:
     """A text as it may be printed."""
     return _ODD.sub(lambda found: json_escapes(found[0]), text)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object."""
+    import msgspec  # noqa: PLC0415 - not for help
+
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -9,7 +9,7 @@ what several verbs take stands once, in ``options``::
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -119,17 +119,15 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> click.Parameter:
     if get_origin(hint) is not Annotated:
         raise TypeError(f"the parameter {parameter.name!r} of a verb says neither Option nor Argument")
     kind, said = get_args(hint)[:2]
-    may_be_none = get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)
-    if may_be_none:
+    if get_origin(kind) in (Union, UnionType):
         (kind,) = (one for one in get_args(kind) if one is not NoneType)
-    many = get_origin(kind) is list
+    many = get_origin(kind) is Sequence
     if many:
         (kind,) = get_args(kind)
     is_required = parameter.default is inspect.Parameter.empty
 
     def taken(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
-        if many:
-            value = None if may_be_none and not value else list(value)
+        value = list(value) if many else value
         return said.check(value) if said.check is not None else value
 
     common: dict[str, Any] = {"type": _type_of(kind, said), "required": is_required, "callback": taken}

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.exits import UsageError
 from stepwell.cli.imports import import_from, import_handlers, import_module
+from stepwell.core.plan.checked import compile_loaded
+from stepwell.schemas.definitions.load import read_definition
 from stepwell.suggest import suggest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stepwell.builder import Workflow
+    from stepwell.core.plan.compile import Plan
     from stepwell.schemas.definitions.model import Definition
 
 _DOTTED: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
@@ -109,3 +114,9 @@ def _workflow(module: str, name: str, place: str) -> Workflow[Any, Any]:
             f"builds several workflows: {', '.join(own)}", place=place, remedy=f"Name one: {place}:{next(iter(own))}"
         )
     return next(iter(own.values()))
+
+
+def compile_source(file: Path, dialect: str | None) -> tuple[Plan, str]:
+    """The plan of a file's definition, and the dialect that it is written in."""
+    loaded = read_definition(definition_of(given(file)), dialect=dialect)
+    return compile_loaded(loaded), loaded.dialect

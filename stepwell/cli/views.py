@@ -16,10 +16,14 @@ from stepwell.cli.exits import UsageError
 from stepwell.cli.inputs import VALUE_REMEDY
 from stepwell.cli.output import print, print_raw
 from stepwell.cli.session import client_of
-from stepwell.errors import visible
+from stepwell.consumers.reading.histories import unknown_instance
+from stepwell.errors import UnknownWorkflowError, visible
 from stepwell.schemas.definitions.json_text import JsonError, value_of
+from stepwell.suggest import suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stepwell.client.client import Client
 
 _PATIENCE: Final = 1.0  # seconds after which one is told why nothing is shown yet
@@ -194,3 +198,38 @@ def table(
         ).rstrip()
         for row in shown
     ]
+
+
+async def must_exist(client: Client, instance_id: str) -> None:
+    """Refuse an id that no instance has.
+
+    Raises:
+        UnknownInstanceError: The log holds none.
+    """
+    if await client.views.instance(instance_id, fresh=False) is None:
+        raise unknown_instance(instance_id)
+
+
+async def registered(client: Client, name: str) -> tuple[str, str | None]:
+    """The workflow, and the version if one is meant, of ``NAME`` or ``NAME@VERSION``.
+
+    Raises:
+        UnknownWorkflowError: No such is registered; with what there is.
+    """
+    await client.registry.catch_up()
+    definitions = client.registry.all()
+    names = {definition.name for definition in definitions}
+    workflow, version = (name, None) if name in names else split_version(name)  # a name may have an @ in it
+    remedy = "`stepwell definitions` shows what is registered."
+    if workflow not in names:
+        raise UnknownWorkflowError(f'no workflow "{workflow}" is registered{suggest(workflow, names)}', remedy=remedy)
+    versions = [definition.version for definition in definitions if definition.name == workflow]
+    if version is not None and version not in versions:
+        near = suggest(version, versions)
+        raise UnknownWorkflowError(f'workflow "{workflow}" has no version {version}{near}', remedy=remedy)
+    return workflow, version
+
+
+def print_or(nothing: str, titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows as a table, or else what to say where there are none."""
+    print("\n".join(table(titles, rows)) if rows else nothing)

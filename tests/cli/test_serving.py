@@ -8,7 +8,8 @@ import pytest
 import structlog
 
 from stepwell import supervision
-from stepwell.cli.verbs import serving
+from stepwell.cli import exits, service
+from stepwell.cli.verbs.engine import engine as run_engine
 from stepwell.errors import LogUnavailableError
 from stepwell.log.local.log import LocalLog
 from tests.patience import HANG
@@ -17,7 +18,7 @@ from tests.patience import HANG
 @pytest.fixture(autouse=True)
 def briskly(monkeypatch):
     structlog.reset_defaults()  # what is told goes to this test's stderr
-    monkeypatch.setattr(serving, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(service, "_LOOK_EVERY", 0.01)
     monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
     yield
     structlog.reset_defaults()
@@ -40,14 +41,14 @@ def away(monkeypatch):
 
 async def serve(tmp_path, retry_for):
     url = f"file:{tmp_path / 'log.db'}"
-    return await serving.engine(
+    return await run_engine(
         name="e", max_runs=None, workflows=None, modules=(), retry_for=retry_for, as_json=False, log=url
     )
 
 
 async def test_an_idle_engine_says_that_the_log_is_away_and_gives_up_in_time(tmp_path, away, capsys):
     away[:] = [False, False, True]
-    assert await asyncio.wait_for(serve(tmp_path, 0.2), HANG) == serving.AWAY
+    assert await asyncio.wait_for(serve(tmp_path, 0.2), HANG) == exits.AWAY
     told = capsys.readouterr().err
     assert "log trouble, trying again" in told
     assert "no use of the log" in told
@@ -65,4 +66,4 @@ async def test_an_idle_engine_says_that_the_log_is_back_and_goes_on(tmp_path, aw
             told += capsys.readouterr().err
     assert "log trouble, trying again" in told
     engine.cancel()
-    assert await engine == serving.STOPPED
+    assert await engine == service.STOPPED

@@ -10,8 +10,8 @@ import pytest
 from msgspec.json import encode
 
 from stepwell.cli.drawing import step_words
+from stepwell.cli.instances import print_instance
 from stepwell.cli.live import _Lines
-from stepwell.cli.verbs.show import print_instance
 from stepwell.consumers.reading.histories import time_of
 from stepwell.consumers.reading.subscriber import Watch
 from stepwell.consumers.reading.views import view

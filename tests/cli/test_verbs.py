@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from stepwell.cli.session import client_of
-from stepwell.cli.verbs.steering import _rolling_back
+from stepwell.cli.steering import rolling_back
 from tests.patience import HANG, until
 
 from .conftest import Shell, chain
@@ -73,7 +73,7 @@ async def test_a_rollback_that_workers_finish_while_it_is_told_is_told_as_finish
     async with client_of(f"file:{shell.directory}/.stepwell/log.db") as client:
         a_moment_ago = await client.replay("x", to=started)
         assert a_moment_ago.rolling_back_to is not None
-        assert await _rolling_back(client, a_moment_ago, None) == "rolled back"
+        assert await rolling_back(client, a_moment_ago, None) == "rolled back"
 
 
 def test_rollback_to_a_named_checkpoint_keeps_what_came_before(shell: Shell):

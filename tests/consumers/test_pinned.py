@@ -9,7 +9,7 @@ import hashlib
 import pytest
 
 from stepwell.archiving.reading import Archive
-from stepwell.cli.children import until_over
+from stepwell.client.waiting import until_over
 from stepwell.consumers.reading.histories import state_of
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.fold.state import QUARANTINED, encode_instance

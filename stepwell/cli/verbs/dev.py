@@ -1,0 +1,125 @@
+"""``stepwell dev``: everything in one process, for the machine on which workflows are written."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from stepwell.cli.drawing import SIGNS, short
+from stepwell.cli.environment import tell_unused
+from stepwell.cli.exits import UsageError
+from stepwell.cli.folders import DEFAULT_DIRECTORY, tell_passed_over
+from stepwell.cli.imports import paths_of
+from stepwell.cli.options import DEFAULT_QUEUES, Concurrency, LogUrl, MaxDeliveries, Modules, Queues, StrictHandlers
+from stepwell.cli.output import print
+from stepwell.cli.session import client_of
+from stepwell.cli.signature import Argument, Option
+from stepwell.client.embedded import LocalRuntime
+from stepwell.consumers.registry.folder import Folder
+from stepwell.errors import LogError
+from stepwell.log.urls import VARIABLE, without_password
+
+if TYPE_CHECKING:
+    from stepwell.client.client import Client
+
+
+_LOOK_EVERY = 1.0  # seconds between two looks at the directory
+
+
+async def dev(
+    directory: Annotated[
+        Path | None,
+        Argument(metavar="DIRECTORY", help="Definitions to register, and to watch; `workflows` by default."),
+    ] = None,
+    workflows: Annotated[
+        Path | None, Option("--workflows", metavar="DIR", help="The same, written as for `engine`.")
+    ] = None,
+    modules: Modules = (),
+    strict: StrictHandlers = False,
+    queues: Queues = DEFAULT_QUEUES,
+    concurrency: Concurrency = None,
+    max_deliveries: MaxDeliveries = None,  # noqa: ARG001 - see the option
+    log: LogUrl = None,
+) -> int:
+    """Everything in one process: an engine, a worker, and the definitions of a directory, reloaded on change.
+
+    \b
+    stepwell dev workflows --handlers shop.steps
+    """
+    if directory is not None and workflows is not None:
+        raise UsageError("names the directory once more", place=f"--workflows {workflows}")
+    directory = directory or workflows or DEFAULT_DIRECTORY
+    if not directory.is_dir():
+        raise UsageError(
+            "there is no such directory",
+            place=str(directory),
+            remedy="Name the one that holds your definitions: stepwell dev DIRECTORY --handlers MODULE",
+        )
+    prefixes = paths_of(modules, strict=strict)
+    async with client_of(log, create=True) as client:
+        tell_unused()
+        runtime = LocalRuntime(
+            client.log,
+            prefixes=prefixes,
+            queues=queues,
+            concurrency=concurrency,
+            hand_back=True,
+            definitions=client.registry,
+        )
+        await runtime.start()
+        watching = asyncio.ensure_future(_watch(client, directory))
+        telling = asyncio.ensure_future(_tell(client))
+        where = getattr(client.log, "path", None) or without_password(log or os.environ.get(VARIABLE, ""))
+        _say(f"works on {where}; Ctrl-C stops, and nothing is lost")
+        try:
+            await asyncio.wait((runtime.failed, watching, telling), return_when=asyncio.FIRST_COMPLETED)
+            for done in (runtime.failed, watching, telling):
+                if done.done():
+                    done.result()
+        finally:
+            for task in (watching, telling):
+                task.cancel()
+            await asyncio.gather(watching, telling, return_exceptions=True)
+            await runtime.stop()
+    return 0
+
+
+async def _watch(client: Client, directory: Path) -> None:
+    """Register every definition, and again whenever its file changes."""
+    folder = Folder(client.registry, directory, client.sender)
+    while True:
+        try:
+            found = await folder.look()
+            tell_passed_over(folder.passed_over, _say)
+        except LogError as error:  # the engine's business if it lasts; what was not registered is, next time
+            _say(f"✘ {error}")
+            found = []
+        for made in found:
+            if made.definition is None:
+                _say(f"✘ {made.told}")
+                continue
+            word = "reloaded" if made.changed else "registered"
+            idle = "" if made.active else ", inactive"
+            _say(f"{word} {made.definition.name} {made.definition.version}{idle} ({made.path})")
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _tell(client: Client) -> None:
+    async for record in client.subscribe(["workflow.*", "step.failed", "step.retry_scheduled", "incident.*"]):
+        event = record.event
+        kind, _, what = record.type.partition(".")
+        error = getattr(event, "error", None)
+        words = f"{error.type}: {short(error.message, 120)}" if error else getattr(event, "message", "")
+        step = getattr(event, "step_id", "")
+        sign = SIGNS.get(what, ("▶", ""))[0]
+        _say(
+            " ".join(word for word in (sign, record.instance_id, step if kind == "step" else "", what, words) if word)
+        )
+
+
+def _say(text: str) -> None:
+    print(f"{datetime.now().astimezone():%H:%M:%S}  {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,96 @@
+"""When waiting for an instance is over: it has ended, or nothing but people brings it on, or its children."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from stepwell.core.fold.state import QUARANTINED, InstanceState, StepStatus, WorkflowStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stepwell.client.client import Client
+    from stepwell.consumers.reading.views import InstanceView
+    from stepwell.consumers.registry.definitions import Definitions
+
+
+class Over(Struct, frozen=True):
+    """Why nobody waits any longer.
+
+    Attributes:
+        view: The instance: it has ended, or nothing brings it on by itself.
+        held: Those of it and its children that wait for a person: for approval, or paused.
+    """
+
+    view: InstanceView
+    held: tuple[InstanceView, ...] = ()
+
+
+async def until_over(client: Client, instance_id: str) -> Over:
+    """Wait until an instance has ended, or until only people bring it on: it, or the children that it waits for."""
+    await client.registry.catch_up()
+    while True:
+        view = await client.wait(instance_id, _over_but_for_children(client.registry))
+        children = [step.child for step in view.steps.values() if step.child and step.status == "waiting"]
+        if view.status != "running" or not children:
+            return Over(view, () if view.finished else (view,))
+        moves = asyncio.ensure_future(_moves(client, view))
+        ends = asyncio.gather(*(until_over(client, child) for child in children))
+        try:
+            await asyncio.wait((moves, ends), return_when=asyncio.FIRST_COMPLETED)
+            if not moves.done() and not any(one.view.finished for one in ends.result()):
+                itself = [view] if any(step.approval is not None for step in view.steps.values()) else []
+                return Over(view, (*itself, *(held for one in ends.result() for held in one.held)))
+            await moves
+        finally:
+            moves.cancel()
+            ends.cancel()
+            await asyncio.gather(moves, ends, return_exceptions=True)
+
+
+async def _moves(client: Client, seen: InstanceView) -> None:
+    await client.wait(seen.instance_id, lambda state: state.sequence > seen.sequence)
+
+
+def _over_but_for_children(registry: Definitions) -> Callable[[InstanceState], bool]:
+    """Whether an instance has ended, or is in the hands of people and of children.
+
+    It is asked at every transition, so it looks at the steps that may wait for those, and not at all of them.
+    """
+    waiting: dict[str, tuple[str, ...]] = {}
+
+    def over(state: InstanceState) -> bool:
+        if not state.live:
+            return True
+        if state.status is WorkflowStatus.PAUSED:
+            return _paused_for_good(state)
+        plan = registry.by_hash(state.definition)
+        if plan is not None and plan.hash not in waiting:
+            waiting[plan.hash] = tuple(key for key, one in plan.steps.items() if one.step.type in _WAITING_TYPES)
+        steps = [state.steps.get(key) for key in (waiting[plan.hash] if plan is not None else ())]
+        held = sum(step is not None and (step.gate is not None or step.child is not None) for step in steps)
+        return 0 < held == state.active and state.rollback is None
+
+    return over
+
+
+_WAITING_TYPES: Final = ("approval_gate", "workflow_trigger")
+
+
+def _paused_for_good(state: InstanceState) -> bool:
+    """Nothing is in the hands of workers, or on its way to them, whose outcome is worth waiting for.
+
+    What waits for its next attempt does so until a resume: no attempt begins while the instance is paused.
+    """
+    if state.incident == QUARANTINED:  # outcomes are refused
+        return True
+    undoing = state.rollback.current if state.rollback is not None else None
+    under_way = [*state.steps.values()] if state.active else []
+    return all(
+        step.status not in (StepStatus.READY, StepStatus.RUNNING)
+        for step in (*under_way, undoing)
+        if step is not None
+    )
