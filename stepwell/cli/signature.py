@@ -124,6 +124,8 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> click.Parameter:
     many = get_origin(kind) is Sequence
     if many:
         (kind,) = get_args(kind)
+    if kind not in (bool, float, int, str, Path):
+        raise TypeError(f"the parameter {parameter.name!r} of a verb cannot be read from a word: {kind}")
     is_required = parameter.default is inspect.Parameter.empty
 
     def taken(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:

@@ -10,16 +10,12 @@ import copy
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stepwell.archiving.cleaning import Cleaner, CleanupReport
-from stepwell.archiving.format import Chosen
-from stepwell.archiving.writing import Written, write_archive
 from stepwell.builder.workflows import Workflow
 from stepwell.client.refusals import Refusals
 from stepwell.client.requests import Asking
 from stepwell.client.steering import Steering
-from stepwell.consumers.engine.snapshot_now import take_snapshots
 from stepwell.consumers.reading.subscriber import Subscriber
 from stepwell.consumers.reading.subscriptions import Subscription
 from stepwell.consumers.reading.undecided import Undecided
@@ -36,6 +32,10 @@ from stepwell.projections.views import Time, Views, milliseconds
 from stepwell.schemas.definitions.load import read_definition
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.records.sender import Sender, sender
+
+if TYPE_CHECKING:
+    from stepwell.archiving.cleaning import CleanupReport
+    from stepwell.archiving.writing import Written
 
 MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
 
@@ -213,6 +213,9 @@ class Client(Steering):
             ArchiveError: The file is there, or cannot be written.
             ReadModelsError, LogError: Something cannot be read.
         """
+        from stepwell.archiving.format import Chosen  # noqa: PLC0415 - a fifth of what importing the client costs
+        from stepwell.archiving.writing import write_archive  # noqa: PLC0415
+
         before = milliseconds(finished_before) or 0
         chosen = (status,) if isinstance(status, str) else tuple(status)
         queries = await self.views.models.own()
@@ -249,9 +252,13 @@ class Client(Steering):
             ArchiveError: The archive cannot be written, or is another one's.
             ReadModelsError, LogError: Something cannot be read or written.
         """
+        from stepwell.archiving.cleaning import Cleaner  # noqa: PLC0415 - as above
+
         if snapshot_now:
             if dry_run:
                 raise ValueError("snapshot_now writes, and dry_run writes nothing")
+            from stepwell.consumers.engine.snapshot_now import take_snapshots  # noqa: PLC0415 - it needs the owner
+
             await take_snapshots(self.log, self.registry)
         cleaner = Cleaner(self.log, self.views.models, self.registry, self.sender)
         path = None if archive is None else Path(archive)

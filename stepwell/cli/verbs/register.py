@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 async def register(
     sources: Annotated[
-        list[str],
+        Sequence[str],
         Argument(
             metavar="FILE|DIRECTORY|MODULE:NAME …",
             help="Definitions: YAML or JSON, whole directories, or a workflow that is built in Python.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from numbers import Real
 from typing import Any
 
@@ -15,6 +14,8 @@ def retry_after_seconds(header: str) -> float | None:
     text = header.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - 5 ms, for a date that servers hardly ever send
+
     try:
         then = parsedate_to_datetime(text)
     except (ValueError, TypeError):
