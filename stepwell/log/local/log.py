@@ -44,6 +44,7 @@ from stepwell.log.port import (
     PARTITIONED,
     WORKERS,
     Delivery,
+    Description,
     Member,
     NewRecord,
     Outgoing,
@@ -68,6 +69,7 @@ class LocalLog:
         self.max_record_bytes = max_record_bytes
         self.groups = Signal(loop)
         self.reader: Reader
+        self._description = Description("file", path, Path(path), finds_keys=True)
         self._patience = patience
         self._writer: Writer
         self._directory = Directory(path, patience)
@@ -174,6 +176,10 @@ class LocalLog:
                 opening.drop(remove=False)
             return opened
 
+    def describe(self) -> Description:
+        """As the port says: a file, with an index of the keys of ``events``."""
+        return self._description
+
     # Records.
 
     def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> Future[Sequence[int]]:
@@ -234,7 +240,7 @@ class LocalLog:
         return await self.reader.read_key(topic, partition, key, max(offset, 0))
 
     async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
-        """As ``port.FindsKeys`` says; ``events`` has an index."""
+        """As the port says; ``events`` has an index."""
         self._check(topic, partition)
         self._check_open()
         return await self.reader.known_keys(topic, partition, keys)
@@ -251,8 +257,13 @@ class LocalLog:
         while await self._change(delete_some(topic, partition, offset)):
             pass
 
-    async def give_back(self) -> None:
-        """Give the pages that are free back to the file system, in steps that appends go between.
+    async def is_there(self, topic: str) -> bool:  # noqa: ARG002 - whatever its name
+        """As the port says: every topic is there, for it need not be made."""
+        self._check_open()
+        return True
+
+    async def free_space(self) -> None:
+        """As the port says: pages that are free go back to the file system, in steps that appends go between.
 
         The file gets smaller at its next checkpoint.
         """
