@@ -17,8 +17,8 @@ from typing import Final
 
 from stepwell.cli.session import paths_of
 from stepwell.errors import StepwellError
+from stepwell.log.address import VARIABLE
 from stepwell.log.port import Log
-from stepwell.log.urls import VARIABLE
 from stepwell.stdout import results
 
 _LAST: Final = 5.0  # seconds, besides those that steps get to finish, until the child is killed

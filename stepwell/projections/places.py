@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from stepwell.log.urls import DEFAULT_URL
-from stepwell.log.urls import VARIABLE as LOG_VARIABLE
+from stepwell.log.address import chosen_url, parse
 
 VARIABLE: Final = "STEPWELL_VIEWS"
 
@@ -33,12 +32,8 @@ def path_for(url: str | None, suffix: str, *, elsewhere: Path) -> Path:
         suffix: How its name ends, after the log's own.
         elsewhere: The directory for logs that are no files.
     """
-    url = url or os.environ.get(LOG_VARIABLE) or DEFAULT_URL
-    scheme, _, rest = url.partition(":")
-    place, _, query = rest.partition("?")
-    if scheme == "file":
-        path = re.sub(r"^//[^/]*", "", place)
-        return Path(f"{path}{suffix}").expanduser()
-    namespace = re.search(r"(?:^|&)namespace=([^&]*)", query)
-    name = f"{place.strip('/')}-{namespace[1] if namespace else 'stepwell'}"
+    found = parse(chosen_url(url))
+    if found.scheme == "file":
+        return Path(f"{found.path}{suffix}").expanduser()
+    name = f"{found.brokers}-{dict(found.options).get('namespace', 'stepwell')}"
     return elsewhere / f"kafka-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}{suffix}"

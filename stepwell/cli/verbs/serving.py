@@ -37,8 +37,9 @@ from stepwell.errors import (
     StepwellError,
     is_plain,
 )
+from stepwell.log.address import chosen_url, without_password
 from stepwell.log.port import WORKERS, Log
-from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
+from stepwell.log.urls import open_log
 from stepwell.own_files import claim
 from stepwell.supervision import OutOfPatienceError, Trouble, open_patiently, supervise
 
@@ -178,7 +179,7 @@ async def serve(
     from stepwell.projections.places import views_directory  # noqa: PLC0415 - start-up time
     from stepwell.server.http.remembering import remembered  # noqa: PLC0415
 
-    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    url = chosen_url(log)
     claim(views_directory(url))  # others may keep them, and steps of ours are to stay away
     remembered(url)  # as from the access tokens of a server
     logger = logs.Logger(f"stepwell.{role}")
