@@ -115,4 +115,4 @@ def test_what_stands_behind_a_key_that_is_given_twice_is_read_before_it_is_told(
     with pytest.raises(JsonError, match="given twice"):
         parse_json('[{"a": 1, "a": 2}, ' + "9" * 10_000 + "]")
     with pytest.raises(DefinitionError):
-        parse_text('{"name": "w",\n"name": "v", "steps": []}' + rest)
+        parse_text('{"name": "w",\n"name": "v", "steps": []}' + rest, "w.json")
