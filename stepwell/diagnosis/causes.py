@@ -13,10 +13,11 @@ from typing import Final
 from stepwell.core.decide.outcomes import NO_HANDLER
 from stepwell.core.decide.people import CHILD_FAILED
 from stepwell.core.decide.retry import WORKFLOW_TIMEOUT
-from stepwell.core.fold.state import QUARANTINED, UNDER_WAY, WorkflowStatus
+from stepwell.core.fold.state import QUARANTINED
 from stepwell.diagnosis.case import Case, Finding, Remedy, asked_by, named, said
 from stepwell.diagnosis.steps import able_workers, module_of, step_finding, worker_command
 from stepwell.schemas.records.events import ErrorInfo, WorkflowEnding
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 
 
 def causes(case: Case) -> list[Finding]:

@@ -13,7 +13,7 @@ from stepwell.consumers.reading.events import Accepted
 from stepwell.consumers.reading.histories import accepted_of
 from stepwell.consumers.reading.live_members import Crew
 from stepwell.core.fold.evolve import fold
-from stepwell.core.fold.state import InstanceState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan
 from stepwell.diagnosis.case import Case, Finding, Remedy, Request
 from stepwell.diagnosis.causes import causes
@@ -24,6 +24,7 @@ from stepwell.projections.rows import AttemptRow
 from stepwell.schemas.records.commands import StartWorkflow
 from stepwell.schemas.records.events import ErrorInfo, IncidentRaised, StepReady, WorkflowCancelled, WorkflowPaused
 from stepwell.schemas.records.sender import BY, VIA
+from stepwell.schemas.records.statuses import PENDING, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ async def _child(client: Client, child: str, crew: Crew, at: str, depth: int) ->
             instance_id=child,
             workflow="",
             version="",
-            status="pending",
+            status=PENDING,
             words=words,
             findings=[Finding(code="pending", words=words)],
         )

@@ -24,6 +24,7 @@ from stepwell.projections.models import Lag
 from stepwell.projections.queries import ErrorEntry, Work
 from stepwell.projections.recent import Recent, UnderWay, Version, recent, under_way
 from stepwell.projections.statistics import WorkflowStatistics
+from stepwell.schemas.records.statuses import StepStatus, WorkflowStatus
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -130,8 +131,8 @@ async def overview_of(client: Client, *, most: int = 10, fresh: bool = False) ->
         ReadModelsError, LogError: It cannot be found out.
     """
     seen = await look(client, fresh=fresh)
-    names = ("running", "paused", "completed", "failed", "cancelled")
-    kinds = ("running", "ready", "waiting")
+    names = [status.value for status in WorkflowStatus]
+    kinds = [status.value for status in (StepStatus.RUNNING, StepStatus.READY, StepStatus.WAITING)]
     return Overview(
         at=seen.at,
         statuses={name: sum(getattr(one, name) for one in seen.statistics) for name in names},

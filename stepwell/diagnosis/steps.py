@@ -10,9 +10,10 @@ from stepwell.consumers.reading.live_members import LiveWorker
 from stepwell.consumers.worker.handlers import is_agent_task
 from stepwell.consumers.worker.importing import may_be_imported
 from stepwell.core.decide.outcomes import NO_HANDLER
-from stepwell.core.fold.state import StepState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import StepState
 from stepwell.diagnosis.case import Case, Finding, Remedy, named, said, span, until, when
 from stepwell.schemas.records.events import StepReady
+from stepwell.schemas.records.statuses import StepStatus, WorkflowStatus
 
 TAKEN_LATE_MS: Final = 10_000  # milliseconds after which a step that a worker could take is worth a second look
 

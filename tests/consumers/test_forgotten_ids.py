@@ -6,9 +6,9 @@ from msgspec.structs import replace
 from stepwell.consumers.reading.histories import events_of
 from stepwell.core.fold import finished
 from stepwell.core.fold.finished import FinishedWindow
-from stepwell.core.fold.state import WorkflowStatus
 from stepwell.log.port import EVENTS, STARTS
 from stepwell.schemas.records.feed import FeedHead, attributes
+from stepwell.schemas.records.statuses import WorkflowStatus
 from tests.patience import HANG
 from tests.workbench import handlers_of, send, stage, start, steps, until, workflow
 

@@ -35,10 +35,11 @@ from stepwell.core.decide.effects import effects
 from stepwell.core.fold import evolve as evolving
 from stepwell.core.fold import evolve_steps, evolve_waits
 from stepwell.core.fold.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
-from stepwell.core.fold.state import UNDER_WAY, InstanceState
+from stepwell.core.fold.state import InstanceState
 from stepwell.log.port import COMMANDS, Outgoing
 from stepwell.log.simulated.log import STORMY
 from stepwell.schemas.records.commands import FireTimer
+from stepwell.schemas.records.statuses import UNDER_WAY
 from tests.simulation.world import Bias, simulate
 
 Patch = tuple[Any, str, Any]

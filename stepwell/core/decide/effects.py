@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from stepwell.core.decide.gates import end_id_of
 from stepwell.core.decide.load import runs_of
 from stepwell.core.decide.retry import STEP_TIMEOUT
-from stepwell.core.fold.state import QUARANTINED, UNDER_WAY, InstanceState, StepState, WorkflowStatus
+from stepwell.core.fold.state import QUARANTINED, InstanceState, StepState
 from stepwell.schemas.records.commands import CancelWorkflow, ChildEnded, StartWorkflow
 from stepwell.schemas.records.events import (
     CommandRejected,
@@ -30,6 +30,7 @@ from stepwell.schemas.records.events import (
     WorkflowFailed,
     WorkflowResumed,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from stepwell.schemas.records.step_waits import ChildRequested, Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 

@@ -17,15 +17,7 @@ from msgspec.structs import replace
 from stepwell.core.fold import evolve_steps as steps
 from stepwell.core.fold import evolve_waits as waits
 from stepwell.core.fold.evolve_steps import Changes
-from stepwell.core.fold.state import (
-    REMEMBERED_COMMANDS,
-    UNDER_WAY,
-    WORKFLOW_TIMER,
-    InstanceState,
-    Rollback,
-    WorkflowStatus,
-    instance_from_plain,
-)
+from stepwell.core.fold.state import REMEMBERED_COMMANDS, WORKFLOW_TIMER, InstanceState, Rollback, instance_from_plain
 from stepwell.schemas.records.events import (
     CommandNoted,
     CommandRejected,
@@ -55,6 +47,7 @@ from stepwell.schemas.records.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 

@@ -9,14 +9,7 @@ from immutables import Map
 from msgspec.structs import replace
 
 from stepwell.core.fold.heap import EMPTY, Heap
-from stepwell.core.fold.state import (
-    UNDER_WAY,
-    ContextValue,
-    InstanceState,
-    Rollback,
-    StepState,
-    StepStatus,
-)
+from stepwell.core.fold.state import ContextValue, InstanceState, Rollback, StepState
 from stepwell.schemas.records.events import (
     StepCancelled,
     StepFailed,
@@ -30,6 +23,7 @@ from stepwell.schemas.records.events import (
     StepSucceeded,
     StepWaiting,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, StepStatus
 
 Changes = dict[str, Any]
 

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from stepwell.client.client import Client
 from stepwell.errors import StepwellError
 from stepwell.projections.totals import BOUNDS, Totals, totals, work_by_queue
+from stepwell.schemas.records.statuses import FINISHED
 from stepwell.server.access import Role, requires
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4"  # Litestar adds the charset
@@ -145,7 +146,7 @@ class Exporter:
             [((one.workflow, one.version), one.started) for one in found],
             _VERSION,
         )
-        for end in ("completed", "failed", "cancelled"):
+        for end in FINISHED:
             yield self._counter(
                 f"stepwell_instances_{end}",
                 f"Instances that ended as {end}.",
