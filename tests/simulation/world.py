@@ -101,7 +101,7 @@ class World:
         self.most_instances = dice.randrange(1, bias.instances + 1)
         drawn = random.Random(f"deadly {seed}").choice((0.0, 0.0, 0.0, 0.03, 0.1))
         self.deadly = drawn if bias.deadly is None else bias.deadly
-        self.deaths: Counter[str] = Counter()  # by instance, over a deadly command, since all was healed
+        self.deaths: Counter[str] = Counter()  # by command, over a deadly one, since all was healed
         self.skews: list[Skew] = []  # of the engines' clocks
         self.started: dict[str, str] = {}  # instances, and by which command
         self.stormy = True
@@ -129,10 +129,9 @@ class World:
         if drawn >= self.deadly:
             return False
         self.storage.faults.counts["death over a command"] += 1
-        self.deaths[instance_id] += not self.stormy
-        self.guarded(
-            require, self.deaths[instance_id] <= MOST_DEATHS, f"{self.deaths[instance_id]} died over {command}"
-        )
+        which = f"{type(command).__name__} {instance_id} {getattr(command, 'command_id', '')}"
+        self.deaths[which] += not self.stormy
+        self.guarded(require, self.deaths[which] <= MOST_DEATHS, f"{self.deaths[which]} died over {command}")
         self.say(f"somebody dies over {command}")
         return True
 
