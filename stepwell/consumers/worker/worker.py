@@ -23,7 +23,7 @@ from stepwell.consumers.worker.failures import describe, worker_lost
 from stepwell.consumers.worker.handlers import Handler, Handlers
 from stepwell.consumers.worker.heartbeats import SignsOfLife
 from stepwell.consumers.worker.outbox import Outbox, place
-from stepwell.consumers.worker.peers import Elsewhere
+from stepwell.consumers.worker.peers import Peers
 from stepwell.consumers.worker.repeats import Repeats
 from stepwell.consumers.worker.reports import OUTCOME_SHARE, Outcome, completed, effort, failed, returned, timed_out
 from stepwell.consumers.worker.results import as_json
@@ -93,7 +93,7 @@ class Worker:
         self._stopping = False
         self._room = asyncio.Event()
         self._threads: Threads | None = None
-        self._elsewhere: Elsewhere
+        self._peers: Peers
         self._queue: WorkQueue
         self._outbox: Outbox
         self._failure: asyncio.Future[None]
@@ -119,7 +119,7 @@ class Worker:
             "handlers": ",".join(self._handlers.names()),
             "prefixes": ",".join(self._handlers.prefixes),
         }
-        self._elsewhere = Elsewhere(self._log, self._queues, about)
+        self._peers = Peers(self._log, self._queues, about)
         await self._given_up.catch_up()  # before the first step is taken: it may be cancelled already
         prefetch = self._prefetch()
         self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
@@ -200,7 +200,7 @@ class Worker:
         handler = delivery.headers.get("handler", "")
         if self._handlers.knows("python", handler) or self._handlers.knows(handler, ""):
             return True
-        return self._hand_back and not self._elsewhere.is_left(handler)
+        return self._hand_back and not self._peers.is_left(handler)
 
     async def _take(self, queue: WorkQueue) -> None:
         while True:
@@ -249,11 +249,11 @@ class Worker:
     async def _pass_on(self, delivery: Delivery, item: WorkItem, reason: str) -> None:
         """Leave a step whose handler this worker lacks to those that have it; hand it back where there are none."""
         name = item.step.handler or item.step.step_type
-        if await self._elsewhere.knows(name):
-            if self._elsewhere.is_left(name):
+        if await self._peers.knows(name):
+            if self._peers.is_left(name):
                 await asyncio.sleep(PASS_ON_EVERY)  # some logs deliver what is not accepted: let it not go round hot
             else:
-                self._elsewhere.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
+                self._peers.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
             self._release([delivery])
         else:
             self._outbox.settle(delivery, returned(item, reason))

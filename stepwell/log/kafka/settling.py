@@ -132,20 +132,20 @@ class Settling:
             LogError: Not all of it may be settled.
         """
         async with self._committing:
-            elsewhere = []
+            others = []
             for spot in list(self._pending):
                 shelf = self._bench.shelf(spot)
                 if shelf is not None:
                     shelf.settle(spot[2])
                     shelf.dirty = True  # also where others have settled it before: who settles waits for a word
                 elif self._bench.shelves or not everything:
-                    elsewhere.append(spot)
+                    others.append(spot)
             dirty = [shelf for shelf in self._bench.shelves.values() if shelf.dirty or everything]
             if dirty:
                 await self._commit(dirty)
-            if elsewhere:
-                await self._passing.say(Note(self._bench.name, done=elsewhere))
-                self._resolve(elsewhere)
+            if others:
+                await self._passing.say(Note(self._bench.name, done=others))
+                self._resolve(others)
 
     async def _commit(self, shelves: Sequence[Shelf]) -> None:
         heard = self._passing.heard
