@@ -199,9 +199,9 @@ def follow_attempts(
         return _standing(attempts)
     elif kind in _GIVES_UP:
         moved = _moved(attempts, after) if kind is WorkflowResumed else []
-        return [*_given_up(attempts, after, at), *moved]
+        return [*_cancelled(attempts, after, at), *moved]
     elif kind is StepSkipped:
-        return [*_given_up(attempts, after, at), _skipped(event, sequence, at)]  # type: ignore[arg-type]
+        return [*_cancelled(attempts, after, at), _skipped(event, sequence, at)]  # type: ignore[arg-type]
     elif kind in _WAITS:
         row = _waiting(attempts, event, sequence, at)  # type: ignore[arg-type]
     elif kind is StepStarted and event.run in attempts:  # type: ignore[union-attr]
@@ -381,7 +381,7 @@ def _skipped(event: StepSkipped, sequence: int, at: int) -> AttemptRow:
     )  # fmt: skip
 
 
-def _given_up(attempts: Attempts, after: InstanceState, at: int) -> list[AttemptRow]:
+def _cancelled(attempts: Attempts, after: InstanceState, at: int) -> list[AttemptRow]:
     """Whatever is under way no more, without an event of its own."""
     ended = [row for run, row in attempts.items() if not _is_under_way(after, row.step_id, run)]
     for row in ended:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from stepwell.consumers.reading.dead_letters import letters_of
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.calling import Call, contain
-from stepwell.consumers.worker.cancellations import GivenUp, covers
+from stepwell.consumers.worker.cancellations import Cancellations, covers
 from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.failures import describe, worker_lost
 from stepwell.consumers.worker.handlers import Handler, Handlers
@@ -86,7 +86,7 @@ class Worker:
         self._runs: dict[_Key, Run] = {}
         self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[_Key, None] = OrderedDict()
-        self._given_up = GivenUp(log)
+        self._cancellations = Cancellations(log)
         self._repeats = Repeats(log)
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._signs = SignsOfLife(self._say, self._limit, self._name)
@@ -120,7 +120,7 @@ class Worker:
             "prefixes": ",".join(self._handlers.prefixes),
         }
         self._peers = Peers(self._log, self._queues, about)
-        await self._given_up.catch_up()  # before the first step is taken: it may be cancelled already
+        await self._cancellations.catch_up()  # before the first step is taken: it may be cancelled already
         prefetch = self._prefetch()
         self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
         self._outbox = Outbox(self._log, self._queue, self._reported)
@@ -222,7 +222,7 @@ class Worker:
         # forget the record before its outcome is safe.
         if (at_work and place(delivery) == place(at_work.delivery)) or self._outbox.is_repeat(delivery):
             return
-        if at_work or key in self._settled or self._given_up.covers(item):
+        if at_work or key in self._settled or self._cancellations.covers(item):
             self._outbox.settle(delivery, None)
             return
         try:
@@ -378,7 +378,7 @@ class Worker:
 
     async def _listen(self) -> None:
         while True:
-            for cancel in await self._given_up.next():
+            for cancel in await self._cancellations.next():
                 for run in list(self._runs.values()):
                     if covers(cancel, run.item):
                         run.cancelled = True

@@ -170,14 +170,14 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
 
 
 def _ending(state: InstanceState, event: WorkflowEnding, at: int) -> Changes:
-    changes = steps.given_up(state, at, keeps=event.keeps)
+    changes = steps.cancel_runs(state, at, keeps=event.keeps)
     return {**changes, "timers": steps.without(changes["timers"], WORKFLOW_TIMER), "ending": event}
 
 
 def _ended(state: InstanceState, status: WorkflowStatus, at: int) -> Changes:
     return {
-        **steps.given_up(state, at),
-        "rollback": steps.undoing_given_up(state, at),
+        **steps.cancel_runs(state, at),
+        "rollback": steps.cancel_compensation(state, at),
         **_GOES_ON,
         "ending": None,
         "status": status,
@@ -215,7 +215,7 @@ def _rollback_started(state: InstanceState, event: RollbackStarted, at: int) -> 
         step_id=event.step_id,
     )
     return {
-        **steps.given_up(state, at),
+        **steps.cancel_runs(state, at),
         **_GOES_ON,
         "ending": None,
         "status": WorkflowStatus.RUNNING,
