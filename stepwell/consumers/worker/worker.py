@@ -21,7 +21,7 @@ from stepwell.consumers.worker.cancellations import Cancellations, covers
 from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.failures import describe, worker_lost
 from stepwell.consumers.worker.handlers import Handler, Handlers
-from stepwell.consumers.worker.heartbeats import SignsOfLife
+from stepwell.consumers.worker.heartbeats import Heartbeats
 from stepwell.consumers.worker.outbox import Outbox, place
 from stepwell.consumers.worker.peers import Peers
 from stepwell.consumers.worker.repeats import Repeats
@@ -89,7 +89,7 @@ class Worker:
         self._cancellations = Cancellations(log)
         self._repeats = Repeats(log)
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
-        self._signs = SignsOfLife(self._say, self._limit, self._name)
+        self._heartbeats = Heartbeats(self._say, self._limit, self._name)
         self._stopping = False
         self._room = asyncio.Event()
         self._threads: Threads | None = None
@@ -127,7 +127,7 @@ class Worker:
         if at_work is not None:
             at_work()
         taking = asyncio.ensure_future(self._take(self._queue))
-        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._signs.run())]
+        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._heartbeats.run())]
         try:
             await asyncio.wait((*tasks, self._failure), return_when=asyncio.FIRST_COMPLETED)
             for done in (self._failure, *tasks):
@@ -233,7 +233,7 @@ class Worker:
             return
         run = self._runs[key] = Run(item, delivery)
         self._busy += 1
-        self._signs.expect(key, item, run.ctx)
+        self._heartbeats.expect(key, item, run.ctx)
         if AGAIN in delivery.headers or delivery.deliveries > 1:
             self._ask(self._call_if_wanted(run, found))
         elif found is not None:
@@ -276,7 +276,7 @@ class Worker:
         if not await self._repeats.is_wanted(run.item):
             run.cancelled = True  # it was settled before
         elif handler is not None and deliveries > 1:
-            await self._said(self._signs.lost_before(_key(run.item), deliveries))  # should this one die as well
+            await self._said(self._heartbeats.lost_before(_key(run.item), deliveries))  # should this one die as well
         self._call(run, handler)
 
     def _call(self, run: Run, handler: Handler | None) -> None:
@@ -301,7 +301,7 @@ class Worker:
         """The handler is done, or nobody waits for it any more."""
         key = _key(run.item)
         self._runs.pop(key, None)
-        self._signs.forget(key)
+        self._heartbeats.forget(key)
         run.over.set_result(None)
         try:
             self._conclude(run)
