@@ -109,7 +109,7 @@ class Exporter:
 
     async def _of_log(self, client: Client) -> list[Metric]:
         models = client.views.models
-        crew = await client.crew()
+        members = await client.crew()
         async with models.asking() as queries:
             found, work = await totals(queries), await work_by_queue(queries)
         lag = await models.lag()
@@ -123,13 +123,13 @@ class Exporter:
             ),
             _gauge("stepwell_read_models_lag_records", "Records that are not followed yet.", [((), lag.records)]),
             _gauge("stepwell_read_models_lag_seconds", "How old the oldest of them is.", [((), lag.seconds)]),
-            _gauge("stepwell_engines", "Live engines.", [((), len(crew.engines))]),
-            _gauge("stepwell_partitions_unowned", "Partitions without a live engine.", [((), len(crew.unowned))]),
-            _gauge("stepwell_workers", "Live workers.", [((), len(crew.workers))]),
+            _gauge("stepwell_engines", "Live engines.", [((), len(members.engines))]),
+            _gauge("stepwell_partitions_unowned", "Partitions without a live engine.", [((), len(members.unowned))]),
+            _gauge("stepwell_workers", "Live workers.", [((), len(members.workers))]),
             _gauge(
                 "stepwell_worker_slots",
                 "Steps that the live workers can run at once.",
-                [((), sum(worker.concurrency for worker in crew.workers))],
+                [((), sum(worker.concurrency for worker in members.workers))],
             ),
         ]
 
