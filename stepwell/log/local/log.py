@@ -21,7 +21,7 @@ from stepwell.errors import LogClosedError, LogError, LogLostError
 from stepwell.log.local.appends import Append, delete_some, free_pages
 from stepwell.log.local.ends import Ends, Place
 from stepwell.log.local.groups import GroupPlace, encode_about, list_members
-from stepwell.log.local.handover import Batch, Hands
+from stepwell.log.local.handover import Batch, Handover
 from stepwell.log.local.members import Change, Directory, Lock, bury, enter_group, is_listed, leave_group, register
 from stepwell.log.local.queue import Consumer, hand_out
 from stepwell.log.local.queue_works import Enqueue
@@ -80,7 +80,7 @@ class LocalLog:
         self._ends = Ends(loop, self._check_open)
         self._consumers: list[Consumer] = []
         self._leaving: set[int] = set()
-        self.hands = Hands(self)
+        self.handover = Handover(self)
         self._closed = False
         self._lost: LogLostError | None = None
         self._file = (0, 0)  # device and inode
@@ -283,11 +283,11 @@ class LocalLog:
         again = [row for row, record in zip(rows, records, strict=True) if AGAIN in record.headers and row.effect]
         if again:
             # What of it is in hand in memory has to be in the file to be found there.
-            self.hands.write()
+            self.handover.write()
             self._writer.submit(EnqueueAgain(self, queue, again, batch))
             repeated = {row.effect for row in again}
             rows = [row for row in rows if row.effect not in repeated]
-        left = hand_out(self._consumers, self.hands, queue, rows, batch)
+        left = hand_out(self._consumers, self.handover, queue, rows, batch)
         if left:
             self._writer.submit(Enqueue(self, queue, left, batch))
         return batch.future
@@ -448,9 +448,9 @@ class LocalLog:
             for worker in self._consumers:
                 worker.shut()
             if tidy:
-                self.hands.give_up()
+                self.handover.give_up()
             else:
-                self.hands.drop(closed)
+                self.handover.drop(closed)
             self._ends.close(closed)
             self.groups.fire(closed)
             if self._watcher is not None:
