@@ -23,6 +23,7 @@ import stepwell
 from benchmarks import apart, flood, http, language, lookups, pace, priority, recovery, volume
 from benchmarks.common import HANDLERS
 from benchmarks.yardstick import yardstick
+from stepwell.log.address import parse
 
 OnClient = Callable[[stepwell.Client], Awaitable[dict[str, Any]]]
 OnFolder = Callable[[str], Awaitable[dict[str, Any]]]
@@ -78,7 +79,7 @@ def main() -> None:
     if options.rival:
         subprocess.run([sys.executable, "-m", f"benchmarks.rival_{options.rival}"], check=True)
         options.only = options.only or ["W1", "W2"]
-    kafka = bool(options.log) and options.log.startswith("kafka:")
+    kafka = parse(options.log or "").scheme == "kafka"
     for name in options.only or ((*APART, "TAKE-OVER") if kafka else WORKLOADS):
         if not options.here:  # memory, caches and garbage of one must not be another's
             words = [sys.executable, "-m", "benchmarks", "--here", "--only", name]

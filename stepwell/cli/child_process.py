@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from stepwell.errors import StepwellError
-from stepwell.log.urls import VARIABLE
+from stepwell.log.address import VARIABLE
 from stepwell.stdout import results
 
 _LAST: Final = 5.0  # seconds, besides those that steps get to finish, until the child is killed

@@ -17,6 +17,7 @@ from stepwell.consumers.reading.histories import accepted_of
 from stepwell.errors import UnknownInstanceError, visible
 from stepwell.process import now_ms
 from stepwell.projections.folding import attempts_in
+from stepwell.schemas.records.statuses import PENDING, AttemptStatus, WorkflowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,20 +59,19 @@ async def show_instance(
     print_instance(shown, compiled)
     if attempts:
         print("\n" + ("\n".join(attempt_lines(rows)) if rows else "no attempts yet"))
-    if shown.status == "pending":
+    if shown.status == PENDING:
         print("  Its start is in the log and has not been decided yet.")
     if not replayed and not shown.finished and not live:
         here = at(log)
         name = shlex.quote(instance_id)
         asked = any(step.note.startswith("waits for approval") for step in shown.steps.values())
-        if shown.status == "paused" or asked:
-            wait = (
-                f"`stepwell resume {name}{here}`" if shown.status == "paused" else f"`stepwell approve {name}{here}`"
-            )
+        paused = shown.status == WorkflowStatus.PAUSED
+        if paused or asked:
+            wait = f"`stepwell {'resume' if paused else 'approve'} {name}{here}`"
             print(visible(f"  It waits for a person: {wait}; `stepwell debug {name}{here}` tells more."))
             print(visible(f"  No engine works on this log now: `stepwell engine{here}` goes on with it after that."))
             return 0
-        begins = "decides and runs" if shown.status == "pending" else "goes on with"
+        begins = "decides and runs" if shown.status == PENDING else "goes on with"
         run = f"stepwell run FILE --id {name}"
         print(visible(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it."))
     return 0
@@ -143,10 +143,10 @@ def attempt_lines(rows: Sequence[AttemptRow], *, steps: bool = True, indent: int
     cells = [
         (
             *((row.step_id,) if steps else ()),
-            "" if row.status == "skipped" else _numbered(row),
+            "" if row.status == AttemptStatus.SKIPPED else _numbered(row),
             f"{_sign(row)} {row.status}" + (f" for {row.waits_for}" if row.waits_for else ""),
             local_time(row.started_at or row.ready_at),
-            seconds(row.duration / 1000) if row.finished_at and row.status != "skipped" else "",
+            seconds(row.duration / 1000) if row.finished_at and row.status != AttemptStatus.SKIPPED else "",
             row.worker,
             short(row.error, 160),
         )
@@ -162,7 +162,8 @@ def _numbered(row: AttemptRow) -> str:
 
 
 _PURPOSES = {"compensate": "undoing, ", "handle": "handling, "}
+_ENDS = {AttemptStatus.RETRIED.value: "✘", AttemptStatus.COMPENSATED.value: "↶"}  # which steps have no sign for
 
 
 def _sign(row: AttemptRow) -> str:
-    return {"retried": "✘", "compensated": "↶"}.get(row.status) or SIGNS[row.status][0]
+    return _ENDS.get(row.status) or SIGNS[row.status][0]

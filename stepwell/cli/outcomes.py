@@ -15,6 +15,7 @@ from stepwell.cli.session import at
 from stepwell.client.waiting import Over
 from stepwell.errors import visible
 from stepwell.process import now_ms
+from stepwell.schemas.records.statuses import WorkflowStatus
 
 if TYPE_CHECKING:
     from stepwell.consumers.reading.views import InstanceView
@@ -32,7 +33,7 @@ def report(over: Over, *, as_json: bool, again: str, log: str | None, already: b
         print_json(result_object(view))
     else:
         _print_result(over, again, log, already=already)
-    if view.status == "completed":
+    if view.status == WorkflowStatus.COMPLETED:
         return COMPLETED
     return FAILED if view.finished else WAITING
 
@@ -68,16 +69,16 @@ def _print_result(over: Over, again: str, log: str | None, *, already: bool) -> 
     if already:
         ended = datetime.fromtimestamp((view.finished_at or 0) / 1000).astimezone()
         print(f"finished already, {ended:%Y-%m-%d %H:%M:%S}: {headline(view, now_ms())}", file=sys.stderr)
-    elif view.status == "completed":
+    elif view.status == WorkflowStatus.COMPLETED:
         print(f"completed in {took}: {view.instance_id}", file=sys.stderr)
     elif view.finished:
         print(headline(view, now_ms()), file=sys.stderr)
-    if view.status == "completed":
+    if view.status == WorkflowStatus.COMPLETED:
         print(msgspec.json.format(msgspec.json.encode(view.output), indent=2).decode())
     elif not view.finished:
         for held in over.held:
             _print_held(held, again, log)
-    elif view.status == "failed":
+    elif view.status == WorkflowStatus.FAILED:
         undone = "\n  rolled back: what has a compensation was undone" if is_undone(view) else ""
         print(
             f"  {failure(view)}{undone}\n"
@@ -95,7 +96,7 @@ def _resume(view: InstanceView, again: str, log: str | None) -> str:
 
 def _print_held(view: InstanceView, again: str, log: str | None) -> None:
     """Why an instance does not go on by itself, and what people can do."""
-    if view.status == "running":
+    if view.status == WorkflowStatus.RUNNING:
         _print_approvals(view, again, log)
     else:
         reason = short(view.reason or "on request", 300)

@@ -24,8 +24,9 @@ from stepwell.errors import (
     StepwellError,
     is_plain,
 )
+from stepwell.log.address import chosen_url, without_password
 from stepwell.log.port import ENGINES, WORKERS, Log
-from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
+from stepwell.log.urls import open_log
 from stepwell.own_files import claim
 from stepwell.projections.places import views_directory
 from stepwell.server.http.remembering import remembered
@@ -54,7 +55,7 @@ async def run_service(
         attempt_on: Makes, for a log, what runs the part once.
         about: What is told of it when it starts.
     """
-    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    url = chosen_url(log)
     claim(views_directory(url))  # others may keep them, and steps of ours are to stay away
     remembered(url)  # as from the access tokens of a server
     logger = logs.Logger(f"stepwell.{role}")

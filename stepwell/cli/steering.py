@@ -13,6 +13,7 @@ from stepwell.client.same_start import EXISTS
 from stepwell.errors import CommandRejectedError, StepwellError
 from stepwell.log.port import WORKERS
 from stepwell.schemas.records.events import RollbackStarted, StepCompensated, StepSkipped
+from stepwell.schemas.records.statuses import WorkflowStatus
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -92,7 +93,7 @@ async def rolling_back(client: Client, shown: InstanceView, log: str | None) -> 
     if not left:  # all that was to be undone has been since we looked
         return "rolled back"
     waiting = count(len(left), "compensation")
-    if shown.status == "paused":
+    if shown.status == WorkflowStatus.PAUSED:
         return f"its rollback is paused before {waiting}: {short(shown.reason or 'on request', 300)}"
     if await client.log.members(WORKERS):
         return f"is being rolled back: {waiting} to run"

@@ -88,7 +88,7 @@ class Client(Steering):
         self._asking = Asking(log, self.subscriber)
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
-        path = getattr(log, "path", None)
+        path = log.describe().path
         directory = views or (Path(f"{path}.views") if path else views_directory(None))
         self.views = Views(models(log, directory, self.registry), Pending(log, self.undecided.starts))
         self.instances = self.views.instances

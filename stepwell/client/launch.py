@@ -15,6 +15,7 @@ from stepwell.client.waiting import Over, until_over
 from stepwell.consumers.reading.kinship import Family
 from stepwell.core.plan.step_configs import has_template, worker_handler
 from stepwell.errors import HandlerError, UnknownInstanceError
+from stepwell.schemas.records.statuses import PENDING
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -144,7 +145,7 @@ async def run_to_end(
     await runtime.start()
     try:
         async with shown(watch):
-            begins = existing is None or existing.status == "pending"  # asked for again, its answer tells whether
+            begins = existing is None or existing.status == PENDING  # asked for again, its answer tells whether
             waiting = asyncio.ensure_future(
                 _started_and_over(client, plan, instance_id, data, priority, look_at if existing is None else None)
                 if begins

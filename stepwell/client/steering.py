@@ -12,7 +12,7 @@ from stepwell.client.refusals import Refusals
 from stepwell.client.requests import ANSWER_TIMEOUT, Asking
 from stepwell.client.run import Run, Steered
 from stepwell.client.same_start import check_same
-from stepwell.consumers.reading.live_members import Crew, live_crew
+from stepwell.consumers.reading.live_members import LiveMembers, live_members
 from stepwell.consumers.reading.subscriber import Answer
 from stepwell.consumers.worker.failures import ReportedError
 from stepwell.consumers.worker.results import plain
@@ -279,6 +279,6 @@ class Steering(Looking):
         """Whether any engine works on this log right now."""
         return await self._asking.engine_is_live()
 
-    async def crew(self) -> Crew:
+    async def crew(self) -> LiveMembers:
         """The engines and workers that are live on this log, with what they say of themselves."""
-        return await live_crew(self.log)
+        return await live_members(self.log)

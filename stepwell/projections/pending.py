@@ -15,9 +15,10 @@ from stepwell.consumers.reading.undecided import WaitingStart, WaitingStarts, pl
 from stepwell.core.fold.partition import Place
 from stepwell.log.port import Log
 from stepwell.projections.fields import fields_of
-from stepwell.projections.filters import PENDING, Cursor, InstanceFilter
+from stepwell.projections.filters import Cursor, InstanceFilter
 from stepwell.projections.rows import InstanceRow
 from stepwell.projections.store import PLACES, read_places
+from stepwell.schemas.records.statuses import PENDING
 
 _FIRST: Final = 1 << 62  # the numbers of those that wait: above all of those that have begun
 _PARTITION_BITS: Final = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.consumers.reading.live_members import live_crew
+from stepwell.consumers.reading.live_members import live_members
 from stepwell.consumers.worker import heartbeats
 from stepwell.consumers.worker.remote import lending as lending_module
 from stepwell.consumers.worker.remote.lending import Lending
@@ -358,7 +358,7 @@ async def test_steps_whose_handler_a_worker_does_not_name_are_left_to_those_who_
 
 
 async def _two_workers(log):
-    return len((await live_crew(log)).workers) == 2
+    return len((await live_members(log)).workers) == 2
 
 
 async def test_a_step_that_nobody_can_run_is_handed_back_for_people_to_see(log):

@@ -284,7 +284,7 @@ class UnspeakableProgress:
 async def test_progress_that_cannot_be_shown_harms_nobody(log, progress):
     async def long(data, ctx):
         ctx.heartbeat(progress)
-        await until(lambda: any(run.heard for run in worker._signs._runs.values()))
+        await until(lambda: any(run.heard for run in worker._heartbeats._runs.values()))
         return "done"
 
     worker = Worker(log, handlers_of(work=long))

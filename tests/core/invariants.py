@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepwell.core.fold.state import UNDER_WAY, WORKFLOW_TIMER, InstanceState, StepState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import WORKFLOW_TIMER, InstanceState, StepState
 from stepwell.core.plan.compile import Plan
 from stepwell.schemas.records.events import (
     Event,
@@ -19,6 +19,7 @@ from stepwell.schemas.records.events import (
     WorkflowCompleted,
     WorkflowFailed,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 _WAITS = ("time", "approval", "child")

@@ -15,11 +15,12 @@ from stepwell.core.fold.acceptance import Stamp
 from stepwell.core.fold.evolve import fold
 from stepwell.core.fold.partition import PartitionState, Place, follow
 from stepwell.core.fold.snapshots import encode_partition
-from stepwell.core.fold.state import InstanceState, WorkflowStatus, encode_instance
+from stepwell.core.fold.state import InstanceState, encode_instance
 from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step, encode_definition
 from stepwell.schemas.records import commands as c
 from stepwell.schemas.records import events as e
 from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.statuses import WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 

@@ -19,7 +19,7 @@ from stepwell.consumers.engine.care import Care
 from stepwell.consumers.engine.clock import PartitionClock
 from stepwell.consumers.engine.delivering import Deliveries
 from stepwell.consumers.engine.engine import Engine
-from stepwell.consumers.engine.misrouted import Strays
+from stepwell.consumers.engine.misrouted import MisroutedCommands
 from stepwell.consumers.engine.owner import PartitionOwner
 from stepwell.consumers.engine.snapshotting import Covered
 from stepwell.consumers.reading import snapshots
@@ -35,10 +35,11 @@ from stepwell.core.decide.effects import effects
 from stepwell.core.fold import evolve as evolving
 from stepwell.core.fold import evolve_steps, evolve_waits
 from stepwell.core.fold.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
-from stepwell.core.fold.state import UNDER_WAY, InstanceState
+from stepwell.core.fold.state import InstanceState
 from stepwell.log.port import COMMANDS, Outgoing
 from stepwell.log.simulated.log import STORMY
 from stepwell.schemas.records.commands import FireTimer
+from stepwell.schemas.records.statuses import UNDER_WAY
 from tests.simulation.world import Bias, simulate
 
 Patch = tuple[Any, str, Any]
@@ -209,10 +210,10 @@ _history = EventReader.history
 # --- what is not decided where it lies -----------------------------------------------------------------------------
 
 
-def _does_not_wait_for(chosen: Callable[[Any], bool]) -> Callable[[Strays, Any], Any]:
+def _does_not_wait_for(chosen: Callable[[Any], bool]) -> Callable[[MisroutedCommands, Any], Any]:
     """The place of what is copied is covered whether the copy is safe or not."""
 
-    async def bring(self: Strays, asked: Any) -> None:
+    async def bring(self: MisroutedCommands, asked: Any) -> None:
         hasty = asyncio.ensure_future(_bring(self, [one for one in asked if chosen(one)]))
         hasty.add_done_callback(lambda done: done.cancelled() or done.exception())
         await _bring(self, [one for one in asked if not chosen(one)])
@@ -220,7 +221,7 @@ def _does_not_wait_for(chosen: Callable[[Any], bool]) -> Callable[[Strays, Any],
     return bring
 
 
-_bring = Strays.bring_to_safety
+_bring = MisroutedCommands.bring_to_safety
 
 
 # --- what processes die over ---------------------------------------------------------------------------------
@@ -495,10 +496,11 @@ MUTATIONS: dict[str, Mutation] = {
     "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
     "the clock goes back": Mutation([(PartitionClock, "now", lambda self: self._clock.wall())], bias=_ZOMBIES),
     "a stray is noted before its copy is safe": Mutation(
-        [(Strays, "bring_to_safety", _does_not_wait_for(lambda one: one.command is not None))], bias=_REFUSED
+        [(MisroutedCommands, "bring_to_safety", _does_not_wait_for(lambda one: one.command is not None))],
+        bias=_REFUSED,
     ),
     "a dead letter is not waited for": Mutation(
-        [(Strays, "bring_to_safety", _does_not_wait_for(lambda one: one.command is None))], bias=_REFUSED
+        [(MisroutedCommands, "bring_to_safety", _does_not_wait_for(lambda one: one.command is None))], bias=_REFUSED
     ),
     "what is decided is not named before": Mutation([(PartitionOwner, "_claim", _names_nothing)], bias=_DEADLY),
     "nothing is ever decided alone": Mutation([(Care, "_begin", _only_batches)], bias=_DEADLY),

@@ -299,8 +299,13 @@ class Oracle:
         return after
 
     def _quarantine(self, instance_id: str, message: str, place: str) -> None:
-        named = [claim for claim in self.named_by if claim.deciding and claim.deciding.instance_id == instance_id]
-        dead = {claim.process for claim in named} & self.dead
+        # The first of them may have named its whole batch; and one may have lived on unseen, thrown out of the group.
+        alone = {
+            claim.process for claim in self.named_by if claim.deciding and claim.deciding.instance_id == instance_id
+        }
+        batch = {claim.process for claim in self.named_by if claim.deciding and claim.deciding.count > 1}
+        require(bool(alone & self.dead), f"{place}: quarantined, and nobody who named it alone has died: {message}")
+        dead = (alone | batch) & self.dead
         require(len(dead) >= 2, f"{place}: quarantined, and only {dead} have died over it: {message}")
         self.quarantined.add(instance_id)
 

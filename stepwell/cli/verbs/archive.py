@@ -13,8 +13,7 @@ from stepwell.cli.options import Age, Json, LogUrl
 from stepwell.cli.output import print, print_json
 from stepwell.cli.signature import Argument, Option
 from stepwell.cli.views import asking
-
-_STATUSES = ("completed", "failed", "cancelled")
+from stepwell.schemas.records.statuses import FINISHED
 
 
 async def archive(
@@ -32,9 +31,9 @@ async def archive(
     stepwell archive orders.jsonl.gz --older-than 90d --workflow order
     """
     for one in status:
-        if one not in _STATUSES:
+        if one not in FINISHED:
             raise UsageError(
-                f"is no status of a finished one; there are {', '.join(_STATUSES)}", place=f"--status {one}"
+                f"is no status of a finished one; there are {', '.join(FINISHED)}", place=f"--status {one}"
             )
     before = cutoff(older_than)
     async with asking(log) as client:

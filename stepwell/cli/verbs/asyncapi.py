@@ -11,7 +11,8 @@ from stepwell.cli.exits import UsageError
 from stepwell.cli.options import LogUrl
 from stepwell.cli.output import print
 from stepwell.cli.signature import Option
-from stepwell.log.kafka.settings import read_url
+from stepwell.log.address import parse
+from stepwell.log.kafka.settings import read_settings
 from stepwell.schemas.definitions.yaml_core import write_yaml
 from stepwell.schemas.records.asyncapi import describe
 
@@ -29,8 +30,8 @@ async def asyncapi(
     if as_yaml and as_json:
         raise UsageError("it is one or the other", place="--yaml --json")
     namespace, brokers = "stepwell", list[str]()
-    if log is not None and log.startswith("kafka:"):
-        settings = read_url(log, os.environ)
+    if log is not None and (url := parse(log)).scheme == "kafka":
+        settings = read_settings(url, os.environ)
         namespace, brokers = settings.namespace, settings.bootstrap.split(",")
     document = describe(version=__version__, namespace=namespace, brokers=brokers)
     if as_yaml:

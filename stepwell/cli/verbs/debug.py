@@ -14,6 +14,7 @@ from stepwell.cli.session import at, client_of
 from stepwell.cli.views import local_time, table
 from stepwell.diagnosis import diagnose
 from stepwell.errors import visible
+from stepwell.schemas.records.statuses import PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ def _lines(found: Diagnosis, here: str) -> list[str]:
     todo = dict.fromkeys((remedy.words, remedy.command) for one in found.findings for remedy in one.remedies)
     lines += ["", "What to do:"] if todo else []
     lines += table(("", ""), [(f"{words}{':' if command else '.'}", command) for words, command in todo], indent=2)
-    if found.status not in ("pending", "rejected"):
+    if found.status not in (PENDING, "rejected"):
         lines += ["", visible(f"All that happened: stepwell history {shlex.quote(found.instance_id)}{here}")]
     return lines
 

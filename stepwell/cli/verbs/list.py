@@ -14,6 +14,7 @@ from stepwell.cli.output import print, print_json
 from stepwell.cli.signature import Option
 from stepwell.cli.views import asking, fields_of, in_order, local_time, table, time_of
 from stepwell.projections.filters import FilterError, InstanceFilter, checked, checked_order, read_cursor
+from stepwell.schemas.records.statuses import WorkflowStatus
 from stepwell.suggest import suggest
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _print_page(page: InstancePage, total: int) -> None:
 
 def _why(row: InstanceRow) -> str:
     """What there is to say of an instance besides its status."""
-    if row.status == "failed":
+    if row.status == WorkflowStatus.FAILED:
         where = f"{row.failed_step}: " if row.failed_step else ""
         return short(where + row.error, 80)
     return short(row.reason, 80)

@@ -45,6 +45,7 @@ from stepwell.errors import UnknownInstanceError
 from stepwell.ids import new_id
 from stepwell.projections.folding import input_hash
 from stepwell.schemas.definitions.load import read_definition
+from stepwell.schemas.records.statuses import PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +135,7 @@ async def run(
         else:
             await client.registry.catch_up()
             look_at(existing)
-            data = existing.input if existing.status == "pending" else data
+            data = existing.input if existing.status == PENDING else data
             plan = client.registry.resolve(existing.workflow, existing.version)
         if plan is None:
             raise UnknownInstanceError(f"the definition of {named!r} is not in the log", place=str(file))

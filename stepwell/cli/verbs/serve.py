@@ -37,8 +37,8 @@ from stepwell.consumers.registry.folder import Folder
 from stepwell.consumers.worker.builtin import OF_SERVICES
 from stepwell.consumers.worker.builtin._allowed import check_roots
 from stepwell.errors import LogError, LogLostError, StepwellError
+from stepwell.log.address import chosen_url, without_password
 from stepwell.log.port import DEFINITIONS
-from stepwell.log.urls import DEFAULT_URL, VARIABLE, without_password
 from stepwell.projections.places import views_directory
 from stepwell.server.http.remembering import check_not_forgotten, remember
 from stepwell.server.tokens import TokenError, TokenFile
@@ -104,7 +104,7 @@ async def serve(
     from stepwell.server.http.connections import Connections, limits_here  # noqa: PLC0415
     from stepwell.server.http.listening import check_exposure, listen, serving, url_of  # noqa: PLC0415
 
-    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    url = chosen_url(log)
     access = Access(_known_tokens(tokens, url, open_=open_), origins)
     check_exposure(host, access)
     if http_only and (modules or apart):

@@ -10,6 +10,7 @@ from stepwell.cli.output import print, print_json
 from stepwell.cli.session import client_of
 from stepwell.cli.signature import Argument, Option
 from stepwell.cli.views import caught_up, registered, table
+from stepwell.schemas.records.statuses import WorkflowStatus
 
 if TYPE_CHECKING:
     from stepwell.projections.statistics import Durations, StepStatistics, WorkflowStatistics
@@ -49,7 +50,7 @@ async def stats(
 
 def _workflow_table(found: list[WorkflowStatistics]) -> list[str]:
     titles = (
-        "workflow", "total", "running", "paused", "completed", "failed", "cancelled", "success",
+        "workflow", "total", *WorkflowStatus, "success",
         "average", "p50", "p95", "p99",
     )  # fmt: skip
     rows = [

@@ -16,7 +16,7 @@ from stepwell.cli.signature import Option
 from stepwell.cli.views import caught_up, table
 
 if TYPE_CHECKING:
-    from stepwell.consumers.reading.live_members import Crew
+    from stepwell.consumers.reading.live_members import LiveMembers
     from stepwell.projections.statistics import WorkerStatistics
 
 
@@ -39,15 +39,15 @@ async def workers(
     did: list[WorkerStatistics] = []
     live: set[str] = set()
     async with client_of(log) as client:
-        crew = await client.crew()
+        members = await client.crew()
         if done:
             await caught_up(client)
-            live = {worker.name for worker in crew.workers}
+            live = {worker.name for worker in members.workers}
             did = await client.views.workers(first=live, limit=max(MOST_SHOWN, len(live)), fresh=False)
     if as_json:
-        print_json({**msgspec.to_builtins(crew), "done": did} if done else crew)
+        print_json({**msgspec.to_builtins(members), "done": did} if done else members)
         return 0
-    _print_crew(crew, log)
+    _print_members(members, log)
     if done:
         rows = [
             (
@@ -71,11 +71,11 @@ def _is_live(yes: bool) -> str:
     return "live" if yes else "has left"
 
 
-def _print_crew(crew: Crew, log: str | None) -> None:
+def _print_members(members: LiveMembers, log: str | None) -> None:
     rows = [
-        ("engine", engine.name, f"partitions {_spans(engine.partitions) or 'none yet'}") for engine in crew.engines
+        ("engine", engine.name, f"partitions {_spans(engine.partitions) or 'none yet'}") for engine in members.engines
     ]
-    for worker in crew.workers:
+    for worker in members.workers:
         able = ", ".join(own_handlers(worker.handlers, worker.prefixes)) or "built-in step types only"
         rows.append((
             "worker", worker.name, f"queues {', '.join(worker.queues)}  concurrency {worker.concurrency}  runs {able}"
@@ -84,11 +84,11 @@ def _print_crew(crew: Crew, log: str | None) -> None:
     for kind, name, what in rows:
         print(f"{kind}  {name:<{width}}  {what}")
     here = at(log)
-    if not crew.engines:
+    if not members.engines:
         print(f"no engine is live: nothing is decided. `stepwell engine{here}` starts one.")
-    elif crew.unowned:
-        print(f"partitions {_spans(crew.unowned)} have no live owner yet: what is theirs waits.")
-    if not crew.workers:
+    elif members.unowned:
+        print(f"partitions {_spans(members.unowned)} have no live owner yet: what is theirs waits.")
+    if not members.workers:
         print(f"no worker is live: steps wait. `stepwell worker --handlers MODULE{here}` starts one.")
 
 

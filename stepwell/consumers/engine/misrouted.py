@@ -59,7 +59,7 @@ def read_commands(topic: str, records: Sequence[Record]) -> list[Asked]:
     return found
 
 
-class Strays:
+class MisroutedCommands:
     """Sends on what belongs elsewhere, and puts aside what nobody can read."""
 
     def __init__(self, log: Log, partition: int) -> None:
@@ -67,14 +67,14 @@ class Strays:
         self._partition = partition
         self._told = False
 
-    def is_stray(self, command: Command) -> bool:
+    def is_misrouted(self, command: Command) -> bool:
         """Whether a command's instance lives in another partition."""
         return partition_for(command.instance_id, self._log.partitions) != self._partition
 
     async def bring_to_safety(self, asked: Sequence[Asked]) -> None:
         """Copy what is not decided here, and return once the copies are durable.
 
-        Strays go to where they belong, what cannot be decoded to the dead letters.
+        Misrouted commands go to where they belong, what cannot be decoded to the dead letters.
 
         Raises:
             LogError: Nothing is known about the copies: claim the partition anew, and they are sent again.
@@ -83,7 +83,7 @@ class Strays:
         for one in asked:
             if one.command is None:
                 copies.setdefault((DEAD_LETTERS, self._partition), []).extend(self._letters(one))
-            elif self.is_stray(one.command):
+            elif self.is_misrouted(one.command):
                 value = self._copy(one)
                 if len(value) <= self._log.max_record_bytes:
                     instance_id = one.command.instance_id
@@ -94,7 +94,7 @@ class Strays:
             await asyncio.gather(*(self._log.append(*place, records) for place, records in copies.items()))
 
     def note(self, one: Asked, command: Command, at: int) -> Decided:
-        """What the partition says of a stray: the transition that covers its place."""
+        """What the partition says of a misrouted command: the transition that covers its place."""
         name, owner = type(command).__name__, partition_for(command.instance_id, self._log.partitions)
         why = (
             f"arrived at {self._place(one)} under the key {_short(one.record.key)}, but its instance lives in "

@@ -28,7 +28,7 @@ from stepwell.consumers.engine.deciding import Decided, Decider
 from stepwell.consumers.engine.delivering import Deliveries
 from stepwell.consumers.engine.due import DueTimers
 from stepwell.consumers.engine.inbox import BATCH, Inbox
-from stepwell.consumers.engine.misrouted import Asked, Strays, read_commands
+from stepwell.consumers.engine.misrouted import Asked, MisroutedCommands, read_commands
 from stepwell.consumers.engine.snapshotting import Covered, Snapshots, Tail
 from stepwell.consumers.engine.start_order import MOST_AHEAD
 from stepwell.consumers.engine.takeover import Possession, claim_of, is_unsettled, take_over
@@ -133,7 +133,7 @@ class PartitionOwner:
         self._process = process
         self._alive = alive
         self._most_deaths = most_deaths
-        self._strays = Strays(log, partition)
+        self._misrouted = MisroutedCommands(log, partition)
         self._timers = DueTimers()
         self._continuing: deque[str] = deque()  # instances with more to start than fitted one record
         self._unproved: deque[_Unproved] = deque()
@@ -241,7 +241,7 @@ class PartitionOwner:
             ahead = read_commands(STARTS, arrived.ahead)
             asked = [*read_commands(COMMANDS, arrived.commands), *ahead, *read_commands(STARTS, arrived.starts)]
             out_of_turn = {one.record.offset for one in ahead}
-            await self._strays.bring_to_safety(asked)  # before any transition covers their places
+            await self._misrouted.bring_to_safety(asked)  # before any transition covers their places
             await self._recall((one.command for one in asked), anew=True)
             batch: list[NewRecord] = []
             while True:
@@ -297,8 +297,8 @@ class PartitionOwner:
         command = one.command
         if command is None:
             return
-        if self._strays.is_stray(command):
-            note = self._strays.note(one, command, self._time.now())
+        if self._misrouted.is_misrouted(command):
+            note = self._misrouted.note(one, command, self._time.now())
             # What is sent on is answered where it belongs, and its sender is named there.
             refused = isinstance(note.transition.events[0], CommandRejected)
             told = answering(one.record.headers, command) if refused else NO_HEADERS

@@ -91,7 +91,9 @@ class StartOrder:
             wanted = _decode(record.value)
         except ValueError:  # it is put aside in its turn
             return
-        if partition_for(wanted.instance_id, self._log.partitions) == self._partition:  # strays have time, too
+        if (
+            partition_for(wanted.instance_id, self._log.partitions) == self._partition
+        ):  # misrouted ones have time, too
             heapq.heappush(self._heap, _entry(wanted.priority, record.offset))
 
     def choose(self, most: int, in_turn: Sequence[int], ahead: int) -> Chosen:

@@ -186,8 +186,7 @@ async def _newest_position(log: Log, partition: int, end: int) -> FeedPosition |
 
 async def newest_published(log: Log, partition: int) -> int | None:
     """The offset of the newest event that the feed has published; None where there is no feed."""
-    is_there = getattr(log, "is_there", None)  # in Kafka, a topic that nobody has made cannot be asked for its end
-    if is_there is not None and not await is_there(FEED):
+    if not await log.is_there(FEED):
         return None
     newest = await _newest_position(log, partition, await log.end(FEED, partition))
     return None if newest is None else newest.offset

@@ -29,6 +29,7 @@ from stepwell.log.port import COMMANDS, EVENTS, STARTS, Log, Record
 from stepwell.schemas.records.codec import decode_command
 from stepwell.schemas.records.commands import COMMANDS_VERSION, InstanceId, Priority, StartWorkflow
 from stepwell.schemas.records.events import CommandRejected
+from stepwell.schemas.records.statuses import PENDING, StepStatus
 from stepwell.schemas.records.step_waits import Parent
 
 MOST_KEPT: Final = 250_000  # waiting starts of all partitions at hand, the oldest ones: some 60 MB
@@ -259,8 +260,8 @@ class Undecided:
             instance_id=start.instance_id,
             workflow=start.workflow,
             version=start.version or "",
-            status="pending",
-            steps={step_id: StepView("pending") for step_id in wanted.steps} if wanted else {},
+            status=PENDING,
+            steps={step_id: StepView(StepStatus.PENDING.value) for step_id in wanted.steps} if wanted else {},
             input=start.input,
             priority=start.priority,
         )

@@ -7,10 +7,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.core.fold.state import InstanceState, StepState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import InstanceState, StepState
 from stepwell.core.plan.compile import Plan
 from stepwell.errors import WorkflowFailedError
 from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.statuses import FINISHED, UNSUCCESSFUL, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalRequired
 
 
@@ -85,7 +86,7 @@ class InstanceView(Struct, frozen=True, gc=False):
     @property
     def finished(self) -> bool:
         """Whether it has come to an end."""
-        return self.status in ("completed", "failed", "cancelled")
+        return self.status in FINISHED
 
     def raise_for_status(self) -> InstanceView:
         """Itself, if it completed.
@@ -93,7 +94,7 @@ class InstanceView(Struct, frozen=True, gc=False):
         Raises:
             WorkflowFailedError: It failed or was cancelled.
         """
-        if self.status in ("failed", "cancelled"):
+        if self.status in UNSUCCESSFUL:
             error = self.error or ErrorInfo(type="Cancelled", message=self.reason)
             raise WorkflowFailedError(
                 f"{self.status}: {error.type}: {error.message}",

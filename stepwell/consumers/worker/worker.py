@@ -17,13 +17,13 @@ from typing import Any, Final
 from stepwell.consumers.reading.dead_letters import letters_of
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.calling import Call, contain
-from stepwell.consumers.worker.cancellations import GivenUp, covers
+from stepwell.consumers.worker.cancellations import Cancellations, covers
 from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.failures import describe, worker_lost
 from stepwell.consumers.worker.handlers import Handler, Handlers
-from stepwell.consumers.worker.heartbeats import SignsOfLife
+from stepwell.consumers.worker.heartbeats import Heartbeats
 from stepwell.consumers.worker.outbox import Outbox, place
-from stepwell.consumers.worker.peers import Elsewhere
+from stepwell.consumers.worker.peers import Peers
 from stepwell.consumers.worker.repeats import Repeats
 from stepwell.consumers.worker.reports import OUTCOME_SHARE, Outcome, completed, effort, failed, returned, timed_out
 from stepwell.consumers.worker.results import as_json
@@ -86,14 +86,14 @@ class Worker:
         self._runs: dict[_Key, Run] = {}
         self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[_Key, None] = OrderedDict()
-        self._given_up = GivenUp(log)
+        self._cancellations = Cancellations(log)
         self._repeats = Repeats(log)
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
-        self._signs = SignsOfLife(self._say, self._limit, self._name)
+        self._heartbeats = Heartbeats(self._say, self._limit, self._name)
         self._stopping = False
         self._room = asyncio.Event()
         self._threads: Threads | None = None
-        self._elsewhere: Elsewhere
+        self._peers: Peers
         self._queue: WorkQueue
         self._outbox: Outbox
         self._failure: asyncio.Future[None]
@@ -119,15 +119,15 @@ class Worker:
             "handlers": ",".join(self._handlers.names()),
             "prefixes": ",".join(self._handlers.prefixes),
         }
-        self._elsewhere = Elsewhere(self._log, self._queues, about)
-        await self._given_up.catch_up()  # before the first step is taken: it may be cancelled already
+        self._peers = Peers(self._log, self._queues, about)
+        await self._cancellations.catch_up()  # before the first step is taken: it may be cancelled already
         prefetch = self._prefetch()
         self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
         self._outbox = Outbox(self._log, self._queue, self._reported)
         if at_work is not None:
             at_work()
         taking = asyncio.ensure_future(self._take(self._queue))
-        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._signs.run())]
+        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._heartbeats.run())]
         try:
             await asyncio.wait((*tasks, self._failure), return_when=asyncio.FIRST_COMPLETED)
             for done in (self._failure, *tasks):
@@ -200,7 +200,7 @@ class Worker:
         handler = delivery.headers.get("handler", "")
         if self._handlers.knows("python", handler) or self._handlers.knows(handler, ""):
             return True
-        return self._hand_back and not self._elsewhere.is_left(handler)
+        return self._hand_back and not self._peers.is_left(handler)
 
     async def _take(self, queue: WorkQueue) -> None:
         while True:
@@ -222,7 +222,7 @@ class Worker:
         # forget the record before its outcome is safe.
         if (at_work and place(delivery) == place(at_work.delivery)) or self._outbox.is_repeat(delivery):
             return
-        if at_work or key in self._settled or self._given_up.covers(item):
+        if at_work or key in self._settled or self._cancellations.covers(item):
             self._outbox.settle(delivery, None)
             return
         try:
@@ -233,7 +233,7 @@ class Worker:
             return
         run = self._runs[key] = Run(item, delivery)
         self._busy += 1
-        self._signs.expect(key, item, run.ctx)
+        self._heartbeats.expect(key, item, run.ctx)
         if AGAIN in delivery.headers or delivery.deliveries > 1:
             self._ask(self._call_if_wanted(run, found))
         elif found is not None:
@@ -249,11 +249,11 @@ class Worker:
     async def _pass_on(self, delivery: Delivery, item: WorkItem, reason: str) -> None:
         """Leave a step whose handler this worker lacks to those that have it; hand it back where there are none."""
         name = item.step.handler or item.step.step_type
-        if await self._elsewhere.knows(name):
-            if self._elsewhere.is_left(name):
+        if await self._peers.knows(name):
+            if self._peers.is_left(name):
                 await asyncio.sleep(PASS_ON_EVERY)  # some logs deliver what is not accepted: let it not go round hot
             else:
-                self._elsewhere.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
+                self._peers.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
             self._release([delivery])
         else:
             self._outbox.settle(delivery, returned(item, reason))
@@ -276,7 +276,7 @@ class Worker:
         if not await self._repeats.is_wanted(run.item):
             run.cancelled = True  # it was settled before
         elif handler is not None and deliveries > 1:
-            await self._said(self._signs.lost_before(_key(run.item), deliveries))  # should this one die as well
+            await self._said(self._heartbeats.lost_before(_key(run.item), deliveries))  # should this one die as well
         self._call(run, handler)
 
     def _call(self, run: Run, handler: Handler | None) -> None:
@@ -301,7 +301,7 @@ class Worker:
         """The handler is done, or nobody waits for it any more."""
         key = _key(run.item)
         self._runs.pop(key, None)
-        self._signs.forget(key)
+        self._heartbeats.forget(key)
         run.over.set_result(None)
         try:
             self._conclude(run)
@@ -378,7 +378,7 @@ class Worker:
 
     async def _listen(self) -> None:
         while True:
-            for cancel in await self._given_up.next():
+            for cancel in await self._cancellations.next():
                 for run in list(self._runs.values()):
                     if covers(cancel, run.item):
                         run.cancelled = True

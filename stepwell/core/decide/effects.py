@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from stepwell.core.decide.gates import end_id_of
 from stepwell.core.decide.load import runs_of
 from stepwell.core.decide.retry import STEP_TIMEOUT
-from stepwell.core.fold.state import QUARANTINED, UNDER_WAY, InstanceState, StepState, WorkflowStatus
+from stepwell.core.fold.state import QUARANTINED, InstanceState, StepState
 from stepwell.schemas.records.commands import CancelWorkflow, ChildEnded, StartWorkflow
 from stepwell.schemas.records.events import (
     CommandRejected,
@@ -30,6 +30,7 @@ from stepwell.schemas.records.events import (
     WorkflowFailed,
     WorkflowResumed,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from stepwell.schemas.records.step_waits import ChildRequested, Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 
@@ -58,9 +59,9 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
         elif kind in _GIVES_UP and before is not None and (before.active or before.rollback):
             found.append(CancelRuns(transition.instance_id, 1, before.runs, before.started_at))
         elif kind in (WorkflowResumed, WorkflowEnding) and before is not None:
-            given_up = runs_of(before) - runs_of(after)
+            cancelled = runs_of(before) - runs_of(after)
             began = before.started_at
-            found += [CancelRuns(transition.instance_id, run, run, began) for run in sorted(given_up)]
+            found += [CancelRuns(transition.instance_id, run, run, began) for run in sorted(cancelled)]
         elif kind in _MAY_TIME_OUT and event.error.type == STEP_TIMEOUT:  # type: ignore[union-attr]
             run = event.run  # type: ignore[union-attr]
             began = before.started_at if before is not None else 0

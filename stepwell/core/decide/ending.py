@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from stepwell.core.decide.decision import START_OF_HISTORY, Decision
 from stepwell.core.decide.rollback import roll_back
-from stepwell.core.fold.state import UNDER_WAY
 from stepwell.schemas.records.events import ErrorInfo, WorkflowCancelled, WorkflowEnding, WorkflowFailed
+from stepwell.schemas.records.statuses import UNDER_WAY
 
 _STRENGTH: Final = {"failed": 0, "rollback": 1, "cancelled": 2}
 

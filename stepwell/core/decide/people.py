@@ -10,10 +10,11 @@ from stepwell.core.decide.gates import due_in
 from stepwell.core.decide.retry import STEP_TIMEOUT
 from stepwell.core.decide.settling import fail_step, succeed
 from stepwell.core.decide.starting import settle_up
-from stepwell.core.fold.state import InstanceState, StepState, StepStatus
+from stepwell.core.fold.state import InstanceState, StepState
 from stepwell.core.plan.compile import Plan
 from stepwell.schemas.records.commands import ApproveStep, ChildEnded, RejectStep
 from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.statuses import StepStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired
 from stepwell.suggest import suggest
 

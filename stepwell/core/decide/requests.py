@@ -13,15 +13,7 @@ from stepwell.core.decide.outcomes import NO_HANDLER
 from stepwell.core.decide.people import was_not_let_through
 from stepwell.core.decide.rollback import compensate, next_compensation, roll_back
 from stepwell.core.decide.starting import settle_up
-from stepwell.core.fold.state import (
-    QUARANTINED,
-    UNDER_WAY,
-    WORKFLOW_TIMER,
-    InstanceState,
-    StepStatus,
-    WorkflowStatus,
-    instance_to_plain,
-)
+from stepwell.core.fold.state import QUARANTINED, WORKFLOW_TIMER, InstanceState, instance_to_plain
 from stepwell.core.plan.compile import Plan
 from stepwell.errors import NOT_PLAIN, is_plain, visible
 from stepwell.schemas.definitions.model import LONGEST_SECONDS
@@ -39,6 +31,7 @@ from stepwell.schemas.records.events import (
     WorkflowResumed,
     WorkflowStarted,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, StepStatus, WorkflowStatus
 from stepwell.suggest import suggest
 
 INACTIVE_VERSION: Final = "inactive_version"

@@ -17,15 +17,7 @@ from msgspec.structs import replace
 from stepwell.core.fold import evolve_steps as steps
 from stepwell.core.fold import evolve_waits as waits
 from stepwell.core.fold.evolve_steps import Changes
-from stepwell.core.fold.state import (
-    REMEMBERED_COMMANDS,
-    UNDER_WAY,
-    WORKFLOW_TIMER,
-    InstanceState,
-    Rollback,
-    WorkflowStatus,
-    instance_from_plain,
-)
+from stepwell.core.fold.state import REMEMBERED_COMMANDS, WORKFLOW_TIMER, InstanceState, Rollback, instance_from_plain
 from stepwell.schemas.records.events import (
     CommandNoted,
     CommandRejected,
@@ -55,6 +47,7 @@ from stepwell.schemas.records.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 
@@ -177,14 +170,14 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
 
 
 def _ending(state: InstanceState, event: WorkflowEnding, at: int) -> Changes:
-    changes = steps.given_up(state, at, keeps=event.keeps)
+    changes = steps.cancel_runs(state, at, keeps=event.keeps)
     return {**changes, "timers": steps.without(changes["timers"], WORKFLOW_TIMER), "ending": event}
 
 
 def _ended(state: InstanceState, status: WorkflowStatus, at: int) -> Changes:
     return {
-        **steps.given_up(state, at),
-        "rollback": steps.undoing_given_up(state, at),
+        **steps.cancel_runs(state, at),
+        "rollback": steps.cancel_compensation(state, at),
         **_GOES_ON,
         "ending": None,
         "status": status,
@@ -222,7 +215,7 @@ def _rollback_started(state: InstanceState, event: RollbackStarted, at: int) -> 
         step_id=event.step_id,
     )
     return {
-        **steps.given_up(state, at),
+        **steps.cancel_runs(state, at),
         **_GOES_ON,
         "ending": None,
         "status": WorkflowStatus.RUNNING,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from stepwell.core.fold.evolve_steps import Changes, begin, run_of
-from stepwell.core.fold.state import InstanceState, StepState, StepStatus
+from stepwell.core.fold.state import InstanceState, StepState
+from stepwell.schemas.records.statuses import StepStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 

@@ -4,8 +4,8 @@ An instance's state is a frozen struct whose maps are persistent (HAMT): an upda
 however many steps there are, and every earlier version stays valid. The engine leans on that: it decides on a
 *speculative* state and releases effects from an earlier, *confirmed* one.
 
-The states of a workflow and of a step, and what leads from one to the other, are drawn here and nowhere else;
-``evolve`` follows these tables::
+The states of a workflow and of a step are named in ``schemas.records.statuses``. What leads from one to the other is
+drawn here and nowhere else; ``evolve`` follows these tables::
 
     workflow   started ──▶ running ◀──resumed/paused──▶ paused (a person, or an incident)
                              │  ▲                          │
@@ -23,7 +23,6 @@ A step that nothing has happened to is not in the map at all: that is ``pending`
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -32,35 +31,9 @@ from msgspec import Struct
 
 from stepwell.core.fold.heap import EMPTY, Heap
 from stepwell.schemas.records.events import ErrorInfo, StepReady, WorkflowEnding
+from stepwell.schemas.records.statuses import LIVE, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 from stepwell.schemas.records.upcast import lift_instance
-
-
-class WorkflowStatus(StrEnum):
-    """Where an instance is."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class StepStatus(StrEnum):
-    """Where a step is."""
-
-    PENDING = "pending"
-    READY = "ready"
-    RUNNING = "running"
-    WAITING = "waiting"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-
-
-LIVE: Final = frozenset({WorkflowStatus.RUNNING, WorkflowStatus.PAUSED})
-UNDER_WAY: Final = frozenset({StepStatus.READY, StepStatus.RUNNING, StepStatus.WAITING})
 
 QUARANTINED: Final = "quarantined"  # the incident of what cannot be decided about; its outcomes are refused
 # Incidents whose error is in the step's own event, just before.

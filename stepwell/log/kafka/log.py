@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 
@@ -33,7 +33,17 @@ from stepwell.log.kafka.queue import KafkaQueue
 from stepwell.log.kafka.reader import Reader
 from stepwell.log.kafka.settings import KafkaSettings, check
 from stepwell.log.kafka.topics import ALONE, Topics
-from stepwell.log.port import COMMANDS, NO_HEADERS, PARTITIONED, Delivery, Member, NewRecord, Outgoing, Record
+from stepwell.log.port import (
+    COMMANDS,
+    NO_HEADERS,
+    PARTITIONED,
+    Delivery,
+    Description,
+    Member,
+    NewRecord,
+    Outgoing,
+    Record,
+)
 from stepwell.log.wake import failed_future
 
 # What aiokafka has to say about a broker that is away, ours say too, with place and remedy. It speaks where a program
@@ -53,6 +63,7 @@ class KafkaLog:
         self.settings = settings
         self.partitions = 0
         self.max_record_bytes = settings.max_record_bytes
+        self._description = Description("kafka", settings.place)
         self.topics: Topics
         self.reader: Reader
         self.directory: Directory
@@ -139,6 +150,10 @@ class KafkaLog:
         kind = HungUpError if hung_up and reasons else kafka.KafkaConnectionError
         raise kind("; ".join(reasons) or "the brokers closed the connection")
 
+    def describe(self) -> Description:
+        """As the port says: no file, and no index of keys."""
+        return self._description
+
     # Records.
 
     def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> Future[Sequence[int]]:
@@ -175,17 +190,26 @@ class KafkaLog:
 
     async def read_key(self, topic: str, partition: int, key: str, *, offset: int = 0) -> Sequence[Record]:
         """As the port says: Kafka has no index of keys, so all is read."""
+        pages = self._pages(topic, partition, max(offset, 0))
+        return [record async for page in pages for record in page if record.key == key]
+
+    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
+        """As the port says; all is read."""
+        wanted = frozenset(keys)
+        return {
+            record.key async for page in self._pages(topic, partition, 0) for record in page if record.key in wanted
+        }
+
+    async def _pages(self, topic: str, partition: int, offset: int) -> AsyncIterator[Sequence[Record]]:
+        """The records from an offset up to where the partition ends now, some at a time."""
         self._check(topic, partition)
         end = await self.reader.end((topic, partition))
-        found: list[Record] = []
-        offset = max(offset, 0)
         while offset < end:
             records = await self.reader.read((topic, partition), offset, limit=_PAGE, wait=0.0)
             if not records:
                 break
-            found += [record for record in records if record.key == key and record.offset < end]
             offset = records[-1].offset + 1
-        return found
+            yield records if offset <= end else [record for record in records if record.offset < end]
 
     async def end(self, topic: str, partition: int) -> int:
         """As the port says."""
@@ -198,13 +222,13 @@ class KafkaLog:
         await self.reader.delete_before((topic, partition), offset)
 
     async def is_there(self, topic: str) -> bool:
-        """Whether a topic that a log can do without has been made.
-
-        Raises:
-            LogError: The brokers do not say.
-        """
+        """As the port says: a topic that nobody has made cannot be read."""
         self._check_open()
         return await self.topics.is_there(topic)
+
+    async def free_space(self) -> None:
+        """As the port says: the brokers free the room of deleted segments by themselves."""
+        self._check_open()
 
     async def have(self, topic: str) -> None:
         """Have a topic that a log can do without, with as many partitions as the log; made if need be.

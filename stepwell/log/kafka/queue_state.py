@@ -42,8 +42,8 @@ class Entry:
         return self.order < other.order
 
 
-class Shelf:
-    """One partition.
+class QueueState:
+    """One partition of a queue, as far as its worker knows.
 
     Attributes:
         position: Offset of the next record to read.

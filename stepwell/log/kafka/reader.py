@@ -31,7 +31,7 @@ _logger = Logger("stepwell.log.kafka.log")
 _AHEAD: Final = 8192  # records that nobody has read yet, before a partition is followed no further
 _MOST_RECORDS: Final = 4096  # of a run that were read and are kept for others; both may double for a moment
 _MOST_BYTES: Final = 4 * 1024 * 1024
-_ELSEWHERE: Final = 4  # runs of a partition besides the followed one
+_MOST_OTHERS: Final = 4  # runs of a partition besides the followed one
 _FORGET_AFTER: Final = 60.0  # seconds without a reader
 _SHORT_POLL: Final = 0.02  # seconds: who comes newly waits for a poll under way no longer
 _LONG_POLL: Final = 0.5
@@ -113,7 +113,7 @@ class Reader:
         self._ends = Ends(fetcher, settings.append_timeout)
         self._loop = asyncio.get_running_loop()
         self._followed: dict[Place, Run] = {}
-        self._elsewhere: dict[Place, list[Run]] = {}
+        self._others: dict[Place, list[Run]] = {}
         self._covered: set[Place] = set()  # being polled now
         self._pollers: dict[int, list[Task[None]]] = {}
         self._stirred: dict[int, asyncio.Event] = {}
@@ -142,7 +142,7 @@ class Reader:
 
     def _have(self, place: Place, offset: int, limit: int) -> list[Record]:
         followed = self._followed.get(place)
-        runs: list[Run] = self._elsewhere.get(place, [])
+        runs: list[Run] = self._others.get(place, [])
         for run in runs if followed is None else [followed, *runs]:
             if run.start <= offset < run.end:
                 found = run.read(offset, limit)
@@ -186,8 +186,8 @@ class Reader:
                 return run.read(offset, limit), offset
         elif followed.end == run.end and followed.start <= run.start:
             return run.read(offset, limit), offset
-        others = self._elsewhere.setdefault(place, [])
-        others[:] = [other for other in others if other.end != run.start][-_ELSEWHERE + 1 :]
+        others = self._others.setdefault(place, [])
+        others[:] = [other for other in others if other.end != run.start][-_MOST_OTHERS + 1 :]
         others.append(run)
         return run.read(offset, limit), offset
 
@@ -203,7 +203,7 @@ class Reader:
             raise self._closed
         end = await self._ends.of(place)
         await self._fetcher.delete_before(place, min(offset, end), within=self._settings.append_timeout)
-        others = self._elsewhere.get(place, [])
+        others = self._others.get(place, [])
         others[:] = [run for run in others if run.start >= offset]
         followed = self._followed.get(place)
         if followed is not None and followed.start < offset:
@@ -255,7 +255,7 @@ class Reader:
         awaited = set(self._arrivals.awaited())
         for place in [one for one, run in self._followed.items() if run.used < forgotten and one not in awaited]:
             del self._followed[place]
-            self._elsewhere.pop(place, None)
+            self._others.pop(place, None)
         return {
             place: run.end
             for place, run in self._followed.items()

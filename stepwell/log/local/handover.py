@@ -103,7 +103,7 @@ class Store(Protocol):
         """Say that entries of the queues wait."""
 
 
-class Hands:
+class Handover:
     """All records of one log object that are in hand."""
 
     def __init__(self, log: Store) -> None:
@@ -169,10 +169,10 @@ class Hands:
         if holder is None and self._timer is not None:
             self._timer.cancel()
         left = []
-        for hands in (self._older, self._fresh):
-            for token, handed in list(hands.items()):
+        for part in (self._older, self._fresh):
+            for token, handed in list(part.items()):
                 if holder is None or handed.holder is holder:
-                    left.append(hands.pop(token))
+                    left.append(part.pop(token))
         if left:
             self._log.submit(Write(self._log, left, claimed=False))
 
@@ -180,10 +180,10 @@ class Hands:
         """The process ends at once: whoever enqueued learns that nothing is known."""
         if self._timer is not None:
             self._timer.cancel()
-        for hands in (self._older, self._fresh, self._written):
-            for handed in hands.values():
+        for part in (self._older, self._fresh, self._written):
+            for handed in part.values():
                 handed.batch.failed(error)
-            hands.clear()
+            part.clear()
 
 
 class Write:

@@ -21,7 +21,7 @@ from stepwell.errors import LogClosedError, LogError, LogLostError
 from stepwell.log.local.appends import Append, delete_some, free_pages
 from stepwell.log.local.ends import Ends, Place
 from stepwell.log.local.groups import GroupPlace, encode_about, list_members
-from stepwell.log.local.handover import Batch, Hands
+from stepwell.log.local.handover import Batch, Handover
 from stepwell.log.local.members import Change, Directory, Lock, bury, enter_group, is_listed, leave_group, register
 from stepwell.log.local.queue import Consumer, hand_out
 from stepwell.log.local.queue_works import Enqueue
@@ -44,6 +44,7 @@ from stepwell.log.port import (
     PARTITIONED,
     WORKERS,
     Delivery,
+    Description,
     Member,
     NewRecord,
     Outgoing,
@@ -68,6 +69,7 @@ class LocalLog:
         self.max_record_bytes = max_record_bytes
         self.groups = Signal(loop)
         self.reader: Reader
+        self._description = Description("file", path, Path(path), finds_keys=True)
         self._patience = patience
         self._writer: Writer
         self._directory = Directory(path, patience)
@@ -78,7 +80,7 @@ class LocalLog:
         self._ends = Ends(loop, self._check_open)
         self._consumers: list[Consumer] = []
         self._leaving: set[int] = set()
-        self.hands = Hands(self)
+        self.handover = Handover(self)
         self._closed = False
         self._lost: LogLostError | None = None
         self._file = (0, 0)  # device and inode
@@ -174,6 +176,10 @@ class LocalLog:
                 opening.drop(remove=False)
             return opened
 
+    def describe(self) -> Description:
+        """As the port says: a file, with an index of the keys of ``events``."""
+        return self._description
+
     # Records.
 
     def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> Future[Sequence[int]]:
@@ -234,7 +240,7 @@ class LocalLog:
         return await self.reader.read_key(topic, partition, key, max(offset, 0))
 
     async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
-        """As ``port.FindsKeys`` says; ``events`` has an index."""
+        """As the port says; ``events`` has an index."""
         self._check(topic, partition)
         self._check_open()
         return await self.reader.known_keys(topic, partition, keys)
@@ -251,8 +257,13 @@ class LocalLog:
         while await self._change(delete_some(topic, partition, offset)):
             pass
 
-    async def give_back(self) -> None:
-        """Give the pages that are free back to the file system, in steps that appends go between.
+    async def is_there(self, topic: str) -> bool:  # noqa: ARG002 - whatever its name
+        """As the port says: every topic is there, for it need not be made."""
+        self._check_open()
+        return True
+
+    async def free_space(self) -> None:
+        """As the port says: pages that are free go back to the file system, in steps that appends go between.
 
         The file gets smaller at its next checkpoint.
         """
@@ -272,11 +283,11 @@ class LocalLog:
         again = [row for row, record in zip(rows, records, strict=True) if AGAIN in record.headers and row.effect]
         if again:
             # What of it is in hand in memory has to be in the file to be found there.
-            self.hands.write()
+            self.handover.write()
             self._writer.submit(EnqueueAgain(self, queue, again, batch))
             repeated = {row.effect for row in again}
             rows = [row for row in rows if row.effect not in repeated]
-        left = hand_out(self._consumers, self.hands, queue, rows, batch)
+        left = hand_out(self._consumers, self.handover, queue, rows, batch)
         if left:
             self._writer.submit(Enqueue(self, queue, left, batch))
         return batch.future
@@ -437,9 +448,9 @@ class LocalLog:
             for worker in self._consumers:
                 worker.shut()
             if tidy:
-                self.hands.give_up()
+                self.handover.give_up()
             else:
-                self.hands.drop(closed)
+                self.handover.drop(closed)
             self._ends.close(closed)
             self.groups.fire(closed)
             if self._watcher is not None:

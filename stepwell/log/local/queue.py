@@ -1,7 +1,7 @@
 """Queues of workers: who gets a record, and how it is settled.
 
 A record is claimed by a member in the file, so that no other process takes it. When the worker sits in the process
-that enqueues, has room and no older record waits, the record is handed over in memory (``_hands``). Otherwise a
+that enqueues, has room and no older record waits, the record is handed over in memory (``handover``). Otherwise a
 worker with room looks for records itself, whenever something was added or given back.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log.local.handover import Batch, Hands
+from stepwell.log.local.handover import Batch, Handover
 from stepwell.log.local.queue_works import Claim, Entry, Release, Settle, Store
 from stepwell.log.local.reader import decode_headers
 from stepwell.log.local.transaction import Row
@@ -111,7 +111,7 @@ class Consumer:
         if waiting:
             self._ready = [entry for entry in self._ready if entry[1] not in tokens]
             heapq.heapify(self._ready)
-            self._log.hands.take_back(waiting)
+            self._log.handover.take_back(waiting)
             self._free(waiting)
 
     def stir(self) -> None:
@@ -182,7 +182,7 @@ class Consumer:
         """As the port says."""
         if not self._closed:
             self.shut()
-            self._log.hands.give_up(self)
+            self._log.handover.give_up(self)
             await self._log.strike_off(self.member)
 
     def shut(self) -> None:
@@ -248,7 +248,9 @@ class Consumer:
         return found
 
 
-def hand_out(consumers: Sequence[Consumer], hands: Hands, queue: str, rows: Sequence[Row], batch: Batch) -> list[Row]:
+def hand_out(
+    consumers: Sequence[Consumer], handover: Handover, queue: str, rows: Sequence[Row], batch: Batch
+) -> list[Row]:
     """Hand new records to those of this process's workers that want them; return what is left."""
     consumers = [consumer for consumer in consumers if queue in consumer.queues]
     left = []
@@ -258,7 +260,7 @@ def hand_out(consumers: Sequence[Consumer], hands: Hands, queue: str, rows: Sequ
             left.append(row)
         else:
             worker, delivery = chosen
-            given = hands.give(queue, row, delivery, worker, batch)
+            given = handover.give(queue, row, delivery, worker, batch)
             worker.receive((-row.priority, given.token, given))
     return left
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from stepwell.errors import LogError
-from stepwell.log.local.handover import Batch, Handed, Hands, write
+from stepwell.log.local.handover import Batch, Handed, Handover, write
 from stepwell.log.local.reader import Reader
 from stepwell.log.local.resends import count_lost, tokens_of
 from stepwell.log.local.store import encode_rowids
@@ -40,7 +40,7 @@ class Store(Protocol):
 
     loop: AbstractEventLoop
     reader: Reader
-    hands: Hands
+    handover: Handover
 
     def submit(self, work: Work) -> None:
         """Hand work to the writer."""
@@ -155,7 +155,7 @@ class Settle:
         self._log = log
         self._worker = worker
         self._tokens = tokens
-        self._rows, self._handed = log.hands.take_back(tokens)
+        self._rows, self._handed = log.handover.take_back(tokens)
         self._outcomes = outcomes
         self._firsts: list[int] = []
         self._now = 0
@@ -179,7 +179,7 @@ class Settle:
             self.future.set_result(None)
 
     def failed(self, error: LogError) -> None:
-        self._log.hands.keep(self._handed)
+        self._log.handover.keep(self._handed)
         self._worker.keep(self._tokens)
         if not self.future.done():
             self.future.set_exception(error)
@@ -202,7 +202,7 @@ class Release:
         self._log = log
         self._worker = worker
         self._tokens = tokens
-        self._rows, self._handed = log.hands.take_back(tokens)
+        self._rows, self._handed = log.handover.take_back(tokens)
         self._unwritten: list[Handed] = []
         self.durable = bool(self._handed)  # some are perhaps in no row yet
         self.future: Future[None] = log.loop.create_future()
@@ -226,7 +226,7 @@ class Release:
     def failed(self, error: LogError) -> None:
         for one in self._unwritten:
             one.id = None  # the transaction was undone, and the row with it
-        self._log.hands.keep(self._handed)
+        self._log.handover.keep(self._handed)
         self._worker.keep(self._tokens)
         if not self.future.done():
             self.future.set_exception(error)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 from asyncio import Future
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -25,6 +25,7 @@ from stepwell.log.port import (
     PARTITIONED,
     WORKERS,
     Delivery,
+    Description,
     Member,
     NewRecord,
     Outgoing,
@@ -193,6 +194,11 @@ class SimulatedLog(SimulatedProcess):
         super().__init__(storage, name)
         self.partitions = storage.partitions
         self.max_record_bytes = storage.max_record_bytes
+        self._description = Description("simulated", f"simulated:{name}")
+
+    def describe(self) -> Description:
+        """As the port says: in memory, and without an index of keys."""
+        return self._description
 
     # Records.
 
@@ -281,6 +287,24 @@ class SimulatedLog(SimulatedProcess):
         records = [record for record in found.records[max(offset, found.start) :] if record.key == key]
         await self.travel()
         return records
+
+    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
+        """As the port says; all is looked at."""
+        self._check_place(topic, partition)
+        await self.travel()
+        found = self.storage.partition(topic, partition)
+        known = {record.key for record in found.records[found.start :]}.intersection(keys)
+        await self.travel()
+        return known
+
+    async def is_there(self, topic: str) -> bool:  # noqa: ARG002 - whatever its name
+        """As the port says: every topic is there, for it need not be made."""
+        self.check_open()
+        return True
+
+    async def free_space(self) -> None:
+        """As the port says: there is no disk."""
+        self.check_open()
 
     async def end(self, topic: str, partition: int) -> int:
         """As the port says."""

@@ -1,7 +1,7 @@
 """One remote worker, as this process stands in for it: a worker on the log whose hands are somebody else's.
 
 To the log and to the engine it is a worker like any other: it takes steps, keeps their timeouts, hears of
-cancellations, reports signs of life and outcomes. But its handlers only lend the step to whoever polls, and wait for
+cancellations, reports heartbeats and outcomes. But its handlers only lend the step to whoever polls, and wait for
 what is said of it. It has as many hands as there are claims under way and polls that wait for a step, so that no
 step ever lies here that nobody works on.
 """
