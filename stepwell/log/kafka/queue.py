@@ -29,7 +29,7 @@ from stepwell.log.port import WORKERS, Delivery, Outgoing
 from stepwell.log.wake import failed_future
 from stepwell.logs import Logger
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _PAGE: Final = 500
 _REST: Final = 0.2  # seconds after trouble
