@@ -1,4 +1,4 @@
-"""Passing records from worker to worker: asking, giving, and hearing of it. See ``_kafka_exchange`` for the words."""
+"""Passing records from worker to worker: asking, giving, and hearing of it. See ``exchange`` for the words."""
 
 from __future__ import annotations
 

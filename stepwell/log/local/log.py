@@ -1,8 +1,9 @@
 """The log in one local file: SQLite in WAL mode, the default when no Kafka is named.
 
-Several processes of one machine can share the file. What each module beside this one does: ``_store`` the file and
-its tables, ``_writer`` and ``_transaction`` group commit, ``_reader``, ``_tail`` and ``_ends`` reading, ``_wake``
-waiting, ``_members`` and ``_groups`` who is alive and who takes which partition, ``_queue`` the workers' queues.
+Several processes of one machine can share the file. What each module beside this one does: ``store`` the file and
+its tables, ``writer`` and ``transaction`` group commit, ``reader``, ``tail`` and ``ends`` reading, ``members`` and
+``groups`` who is alive and who takes which partition, ``queue`` the workers' queues. How who waits is woken is in
+``stepwell.log.wake``.
 """
 
 from __future__ import annotations
