@@ -117,7 +117,7 @@ async def worker(
     from stepwell.consumers.registry.folder import Folder  # noqa: PLC0415
     from stepwell.consumers.worker import settings  # noqa: PLC0415
     from stepwell.consumers.worker.builtin import OF_SERVICES  # noqa: PLC0415
-    from stepwell.consumers.worker.builtin._allowed import check_roots  # noqa: PLC0415
+    from stepwell.consumers.worker.builtin.allowed_roots import check_roots  # noqa: PLC0415
     from stepwell.consumers.worker.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.consumers.worker.worker import Worker  # noqa: PLC0415
     from stepwell.process import process_name  # noqa: PLC0415

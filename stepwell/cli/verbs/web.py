@@ -160,7 +160,7 @@ async def _run_parts(
 ) -> LocalRuntime:
     from stepwell.client.embedded import LocalRuntime  # noqa: PLC0415
     from stepwell.consumers.worker.builtin import OF_SERVICES  # noqa: PLC0415 - start-up time
-    from stepwell.consumers.worker.builtin._allowed import check_roots  # noqa: PLC0415
+    from stepwell.consumers.worker.builtin.allowed_roots import check_roots  # noqa: PLC0415
 
     check_roots()
     runtime = LocalRuntime(
