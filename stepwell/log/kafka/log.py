@@ -2,7 +2,8 @@
 
 What each module beside this one does: ``settings`` what can be chosen, ``topics`` topics and their names,
 ``producer`` appending, ``fetch`` and ``reader`` reading, ``group``, ``membership`` and ``shares`` who is there and
-who takes which partition, ``queue`` and the rest the workers' queues.
+who takes which partition, ``queue`` and the rest the workers' queues; ``services`` is what these are given of the
+log.
 
 There are no Kafka transactions: who owns a partition is written in it (see ``stepwell.core.fold.acceptance``), and
 that needs nothing of the broker but order and durability.
