@@ -261,6 +261,8 @@ class Visitor:
         dice, world = self.dice, self.world
         known = sorted(world.started)
         kind = dice.random()
+        if world.bias.watching and dice.random() < world.bias.watching:
+            kind = 1.0
         if not known or (kind < 0.3 and len(known) < world.most_instances):
             await self._start(client, world.make_id(), f"start-{world.make_id()}")
         elif kind < 0.4:  # again: what was answered already, by the same command or another one

@@ -550,7 +550,9 @@ MUTATIONS: dict[str, Mutation] = {
         [(PartitionClock, "now", _behind_the_clock)], bias=Bias(chaos=("jump",), every=1.0)
     ),
     "a subscriber goes on from the end": Mutation(
-        [(Subscriber, "follow", _follows_from_the_end)], 400, Bias(chaos=(), rates=STORMY._replace(read_error=0.05))
+        [(Subscriber, "follow", _follows_from_the_end)],
+        200,
+        Bias(chaos=(), rates=STORMY._replace(read_error=0.05), watching=0.6),
     ),
 }
 

@@ -43,6 +43,7 @@ class Bias(NamedTuple):
         rates: How often single operations fail; None: drawn.
         tail: Bytes after which a snapshot is taken; None: drawn.
         families: How many definitions begin with a child that is waited for; None: drawn.
+        watching: How many of the clients' doings are waits for the end of an instance, besides those drawn.
         deadly: How many of all kinds of commands of all instances kill whoever decides them; None: drawn.
     """
 
@@ -54,6 +55,7 @@ class Bias(NamedTuple):
     tail: int | None = None
     deadly: float | None = None
     families: float | None = None
+    watching: float = 0.0
 
 
 LONG = Bias(storm=90.0, instances=25)
