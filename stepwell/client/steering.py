@@ -31,6 +31,7 @@ from stepwell.schemas.records.commands import (
     Command,
     PauseWorkflow,
     RejectStep,
+    RescheduleTimers,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
@@ -209,6 +210,27 @@ class Steering(Looking):
         """
         failed_steps: Any = "skip" if skip_failed else "retry"
         return await self._steer(ResumeWorkflow(instance_id, failed_steps, command_id=self._make_id()))
+
+    async def reschedule(self, instance_id: str, step_id: str = "", *, delay_seconds: float | None = None) -> Steered:
+        """Move timers: mend those that are due absurdly late because a clock was wrong, or move one to another time.
+
+        Args:
+            step_id: The step whose timer is meant: of a retry, a wait, a gate, a child or an attempt. Empty for all.
+            delay_seconds: From now until that timer is due; 0 at once. Without it a timer is moved only if it is due
+                later than if its wait began now, and then to there.
+
+        Returns:
+            Whether an engine has decided it; where none is live, the next one will. ``noted`` says so where no timer
+            was due too late.
+
+        Raises:
+            CommandRejectedError: There is no such live instance, the step has no timer, or ``delay_seconds`` is
+                negative, more than ten years, or names no step's.
+        """
+        if delay_seconds is not None and not delay_seconds >= 0:
+            raise CommandRejectedError("invalid_command", "delay_seconds: is 0 or more", instance_id=instance_id)
+        command = RescheduleTimers(instance_id, step_id, delay_seconds, command_id=self._make_id())
+        return await self._steer(command)
 
     async def rollback(self, instance_id: str, to: int | str | None = None, *, pause: bool = False) -> Steered:
         """Return to an earlier point and run on from there; what has a compensation is undone in reverse order.

@@ -27,6 +27,7 @@ from stepwell.schemas.records.events import (
     StepStarted,
     StepSucceeded,
     StepWaiting,
+    TimersMoved,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowEnding,
@@ -168,6 +169,7 @@ Attempts = dict[int, AttemptRow]
 """The attempts of an instance that are under way, by run."""
 
 _Ended = StepSucceeded | StepFailed | StepRetryScheduled | StepCancelled | StepCompensated
+_PATIENT: Final = ("approval", "child")  # what a pause has time stand still for
 _STANDS_STILL: Final = (WorkflowPaused, IncidentRaised)
 _GIVES_UP: Final = (
     WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowEnding, WorkflowResumed, RollbackStarted,
@@ -195,6 +197,8 @@ def follow_attempts(
             rows.append(_next_attempt(rows[0], sequence, at))
             attempts[rows[0].run] = rows[-1]
         return rows
+    elif kind is TimersMoved:
+        return _moved(attempts, after)
     elif kind in _STANDS_STILL:
         return _standing(attempts)
     elif kind in _GIVES_UP:
@@ -224,18 +228,19 @@ def follow_attempts(
 
 
 def _standing(attempts: Attempts) -> list[AttemptRow]:
-    """Gates for which time stands still from now on: they are due at no time."""
-    rows = [replace(row, due=None) for row in attempts.values() if row.waits_for == "approval" and row.due]
+    """Waits for people and for children, for which time stands still from now on: they are due at no time."""
+    rows = [replace(row, due=None) for row in attempts.values() if row.waits_for in _PATIENT and row.due]
     attempts.update((row.run, row) for row in rows)
     return rows
 
 
 def _moved(attempts: Attempts, after: InstanceState) -> list[AttemptRow]:
-    """Gates for which time stood still during a pause."""
+    """Those whose timers are due at another time: somebody has moved them, or time stood still during a pause."""
+    paused = after.status is WorkflowStatus.PAUSED
     rows = [
         replace(row, due=after.timers[row.step_id])
         for row in attempts.values()
-        if row.waits_for == "approval" and after.timers.get(row.step_id, row.due) != row.due
+        if after.timers.get(row.step_id, row.due) != row.due and not (paused and row.waits_for in _PATIENT)
     ]
     attempts.update((row.run, row) for row in rows)
     return rows

@@ -6,16 +6,18 @@ import msgspec
 import pytest
 
 from stepwell.consumers.engine import snapshotting
+from stepwell.consumers.engine.delivering import Deliveries
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.engine.owner import PartitionOwner
 from stepwell.consumers.engine.takeover import take_over
-from stepwell.core.fold.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
+from stepwell.core.fold.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Acceptance, Stamp, stamp_headers
 from stepwell.core.fold.partition import PartitionState
 from stepwell.errors import LogCorruptedError, LogVersionError
 from stepwell.log.port import COMMANDS, CONTROL, EVENTS, SNAPSHOTS, STARTS, NewRecord
-from stepwell.schemas.records.codec import decode_transition, encode
-from stepwell.schemas.records.commands import CancelWorkflow, CompleteStep
+from stepwell.schemas.records.codec import decode_command, decode_transition, encode
+from stepwell.schemas.records.commands import CancelWorkflow, CompleteStep, StartWorkflow
 from stepwell.schemas.records.events import EVENTS_VERSION, PartitionSnapshotted, Transition
+from stepwell.schemas.records.step_waits import Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 from tests.files import database
 from tests.patience import HANG
@@ -366,3 +368,20 @@ async def test_what_was_too_much_for_one_record_goes_on_after_a_take_over(log, m
     async with running(claimant.run()):
         await until(lambda: claimant.confirmed.instances and claimant.confirmed.instances["one"].active == 20)
     assert not claimant.surprises
+
+
+async def test_what_is_told_anew_comes_behind_what_the_owner_before_may_not_have_told(bench):
+    """A child would be cancelled before it is started otherwise, and run on for nobody."""
+    start_of_child = StartWorkflow("p.s.1", workflow="w", command_id="p.s.1:start", parent=Parent("p", "s", 1))
+    end_of_child = CancelWorkflow("p.s.1", "p no longer waits for it", "p.s.1:end")
+    deliveries = Deliveries(bench, 0, PartitionState(), -1, lambda future: bool(future.exception()))
+    deliveries.send([end_of_child], Acceptance(0, 1), PartitionState())
+    await bench.append(COMMANDS, 0, [NewRecord("x", encode(CancelWorkflow("x")))])
+    assert deliveries.under_way
+    assert deliveries.state is None
+    deliveries.send_again([start_of_child])
+    deliveries.send([end_of_child], Acceptance(0, 2), PartitionState())
+    await until(lambda: not deliveries.under_way)
+    said = [decode_command(record.value) for record in await bench.read(COMMANDS, 0, 0, limit=100)]
+    assert said[1:] == [start_of_child, end_of_child, end_of_child]
+    assert deliveries.at == Acceptance(0, 2)

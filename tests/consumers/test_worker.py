@@ -223,7 +223,7 @@ async def test_a_run_cancelled_before_its_task_began_keeps_no_place(log):
         async with running(worker.run()):
             run = await client.start("w", id="one")
             await until(lambda: worker._begin == begin and not worker._runs)
-            assert worker._busy == 0
+            assert worker._intake.busy == 0
             assert (await outcome(client)).status == "completed"
             await run.cancel()
 

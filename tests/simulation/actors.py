@@ -36,6 +36,7 @@ from stepwell.schemas.records.commands import (
     CancelWorkflow,
     PauseWorkflow,
     RejectStep,
+    RescheduleTimers,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
@@ -260,6 +261,8 @@ class Visitor:
         dice, world = self.dice, self.world
         known = sorted(world.started)
         kind = dice.random()
+        if world.bias.watching and dice.random() < world.bias.watching:
+            kind = 1.0
         if not known or (kind < 0.3 and len(known) < world.most_instances):
             await self._start(client, world.make_id(), f"start-{world.make_id()}")
         elif kind < 0.4:  # again: what was answered already, by the same command or another one
@@ -267,7 +270,8 @@ class Visitor:
             command_id = world.started[instance_id] if dice.random() < 0.5 else world.make_id()
             await self._start(client, instance_id, command_id)
         elif kind < 0.75:
-            await self._insist(client, self._steer(dice.choice(known)))
+            children = {*world.oracle.live()}.difference(known)
+            await self._insist(client, self._steer(dice.choice([*known, *sorted(children)])))
         elif kind < 0.78:
             await self._misplace(client, dice.choice(known))
         elif kind < 0.82:
@@ -324,10 +328,14 @@ class Visitor:
                 named, asked = dice.choice(("", *gates)), state.steps[dice.choice(gates)].gate
                 may = ("ann", "bob") if asked is None else asked.approvers
                 return kind(instance_id, named, dice.choice((*may, *may, "eve")), "", command_id)
+            timers = sorted(timer for timer in state.timers if timer)
+            if timers and dice.random() < 0.2:
+                return RescheduleTimers(instance_id, dice.choice(timers), dice.choice((0.0, 2.0)), command_id)
         return dice.choice((
             lambda: PauseWorkflow(instance_id, "lunch", command_id),
             lambda: ResumeWorkflow(instance_id, dice.choice(("retry", "skip")), command_id),
             lambda: ResumeWorkflow(instance_id, dice.choice(("retry", "skip")), command_id),
+            lambda: RescheduleTimers(instance_id, "", None, command_id),
             lambda: RollbackWorkflow(instance_id, dice.choice(targets), dice.random() < 0.2, command_id),
             lambda: CancelWorkflow(instance_id, "enough", command_id),
         ))()  # fmt: skip
@@ -389,7 +397,8 @@ class Person:
                 lost = world.oracle.unanswered()
                 raise ViolationError(f"{len(live)} instances never end: {stuck}; commands lost: {lost}")
             for instance_id, state in world.oracle.live().items():
-                if state.status == "paused":
+                # What a parent holds goes on with it, and with nobody else's word.
+                if state.status == "paused" and not state.held:
                     asked[instance_id] = count = asked.get(instance_id, 0) + 1
                     require(count < 80, f"{instance_id}: paused again and again: {state.incident}")
                     if count > 20 and world.oracle.instances[instance_id].is_shut:

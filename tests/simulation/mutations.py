@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers.engine import care, deciding, delivering, owner, takeover
+from stepwell.consumers.engine import care, deciding, delivering, due, owner, takeover
 from stepwell.consumers.engine.care import Care
 from stepwell.consumers.engine.clock import PartitionClock
 from stepwell.consumers.engine.delivering import Deliveries
@@ -29,7 +29,8 @@ from stepwell.consumers.worker import outbox, worker
 from stepwell.consumers.worker.outbox import Outbox
 from stepwell.consumers.worker.repeats import Repeats, _Partition
 from stepwell.core.decide import decide as deciding_core
-from stepwell.core.decide import ending, outcomes, people
+from stepwell.core.decide import effects as effects_module
+from stepwell.core.decide import ending, outcomes, pausing, people
 from stepwell.core.decide.decision import Decision
 from stepwell.core.decide.effects import effects
 from stepwell.core.fold import evolve as evolving
@@ -38,8 +39,8 @@ from stepwell.core.fold.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
 from stepwell.core.fold.state import InstanceState
 from stepwell.log.port import COMMANDS, Outgoing
 from stepwell.log.simulated.log import STORMY
-from stepwell.schemas.records.commands import FireTimer
-from stepwell.schemas.records.statuses import UNDER_WAY
+from stepwell.schemas.records.commands import FireTimer, HoldWorkflow, ReleaseWorkflow
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from tests.simulation.world import Bias, simulate
 
 Patch = tuple[Any, str, Any]
@@ -401,7 +402,31 @@ async def _follows_from_the_end(self: Subscriber, partition: int) -> Any:
 
 _follow = Subscriber.follow
 
+
+def _holds_alone(*args: Any) -> list[Any]:
+    return [effect for effect in _standing(*args) if isinstance(effect, HoldWorkflow)]
+
+
+_standing = effects_module._standing
+
+
+def _does_not_keep_its_order(self: Deliveries, *args: Any) -> None:
+    self._kept = None
+    _send_new(self, *args)
+
+
+_send_new = Deliveries.send
+
+
+def _releases_anything(decision: Decision, command: ReleaseWorkflow) -> None:
+    if decision.state is not None and decision.state.status is WorkflowStatus.PAUSED:
+        pausing._go_on(decision, "retry", command.command_id)
+    else:
+        decision.note = "it is not paused"
+
+
 _REFUSED = Bias(rates=STORMY._replace(refused=0.05, doubt=0.05))
+_FAMILIES = Bias(instances=10, families=1.0)
 _DEADLY = Bias(deadly=0.1)
 _REPEATS = Bias(chaos=("kill", "mistake"), every=0.5, rates=STORMY._replace(forgetful=0.2))
 _SNAPSHOTS = Bias(tail=500)
@@ -476,6 +501,19 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "an end does not wait for error handlers": Mutation([(ending, "_handlers_left", lambda _: ())], 400),
     "gates decide themselves while paused": Mutation([(deciding_core._DECIDE, FireTimer, _fires_while_paused)], 400),
+    "children are held and never released": Mutation([(effects_module, "_standing", _holds_alone)], bias=_FAMILIES),
+    "a parent resumes what a person has paused": Mutation(
+        [(deciding_core._DECIDE, ReleaseWorkflow, _releases_anything)], 400, _FAMILIES
+    ),
+    "what is told overtakes what is told again": Mutation(
+        [(Deliveries, "send", _does_not_keep_its_order)], 400, _FAMILIES
+    ),
+    "a child that was refused may be started for nobody": Mutation(
+        [(effects_module, "_never_started", lambda _: False)], 400, _FAMILIES._replace(deadly=0.1)
+    ),
+    "timers that were moved are not armed": Mutation(
+        [(due, "_MAY_MOVE_ALL", due._MAY_MOVE_ALL[:2])], 400, Bias(chaos=("jump",), every=1.0)
+    ),
     "deliveries settled before their outcomes": Mutation(
         [(Outbox, "flush", _settles_first)], 400, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
     ),
@@ -512,7 +550,9 @@ MUTATIONS: dict[str, Mutation] = {
         [(PartitionClock, "now", _behind_the_clock)], bias=Bias(chaos=("jump",), every=1.0)
     ),
     "a subscriber goes on from the end": Mutation(
-        [(Subscriber, "follow", _follows_from_the_end)], 400, Bias(chaos=(), rates=STORMY._replace(read_error=0.05))
+        [(Subscriber, "follow", _follows_from_the_end)],
+        200,
+        Bias(chaos=(), rates=STORMY._replace(read_error=0.05), watching=0.6),
     ),
 }
 

@@ -42,6 +42,8 @@ class Bias(NamedTuple):
         every: Seconds between two such troubles; None: drawn.
         rates: How often single operations fail; None: drawn.
         tail: Bytes after which a snapshot is taken; None: drawn.
+        families: How many definitions begin with a child that is waited for; None: drawn.
+        watching: How many of the clients' doings are waits for the end of an instance, besides those drawn.
         deadly: How many of all kinds of commands of all instances kill whoever decides them; None: drawn.
     """
 
@@ -52,6 +54,8 @@ class Bias(NamedTuple):
     rates: Rates | None = None
     tail: int | None = None
     deadly: float | None = None
+    families: float | None = None
+    watching: float = 0.0
 
 
 LONG = Bias(storm=90.0, instances=25)
@@ -89,7 +93,9 @@ class World:
         self._hash = hashlib.blake2b(digest_size=12)
         dice = self.dice
         self.partitions = dice.choice((1, 1, 2, 3))
-        self.plans = definitions(dice, dice.choice((1, 2, 3)))
+        self.plans = definitions(
+            dice, dice.choice((1, 2, 3)), dice.choice((0.0, 0.0, 0.6)) if bias.families is None else bias.families
+        )
         self.oracle = Oracle(self.partitions, {plan.hash: plan for plan in self.plans})
         faults = Faults(random.Random(dice.getrandbits(64)), bias.rates or _rates(dice))
         self.tight = dice.random() < 0.2  # records are small, so that what handlers give may not fit

@@ -35,7 +35,7 @@ from stepwell.client.client import Client
 from stepwell.client.embedded import LocalRuntime
 from stepwell.consumers.registry.folder import Folder
 from stepwell.consumers.worker.builtin import OF_SERVICES
-from stepwell.consumers.worker.builtin._allowed import check_roots
+from stepwell.consumers.worker.builtin.allowed_roots import check_roots
 from stepwell.errors import LogError, LogLostError, StepwellError
 from stepwell.log.address import chosen_url, without_password
 from stepwell.log.port import DEFINITIONS

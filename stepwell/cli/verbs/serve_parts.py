@@ -16,7 +16,7 @@ from stepwell.cli.service import run_service
 from stepwell.cli.signature import Option
 from stepwell.client.embedded import LocalRuntime
 from stepwell.consumers.worker.builtin import OF_SERVICES
-from stepwell.consumers.worker.builtin._allowed import check_roots
+from stepwell.consumers.worker.builtin.allowed_roots import check_roots
 from stepwell.log.port import Log
 
 

@@ -29,7 +29,7 @@ from stepwell.consumers.registry.definitions import Definitions
 from stepwell.consumers.registry.folder import Folder
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.builtin import OF_SERVICES
-from stepwell.consumers.worker.builtin._allowed import check_roots
+from stepwell.consumers.worker.builtin.allowed_roots import check_roots
 from stepwell.consumers.worker.handlers import Handlers, registered
 from stepwell.consumers.worker.worker import Worker
 from stepwell.log.port import Log

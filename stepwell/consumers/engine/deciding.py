@@ -205,7 +205,7 @@ def _quarantine(
         command=type(command).__name__,
         command_id=id_to_answer(command),
         reason=reason,
-        parent=getattr(command, "parent", None) if instance is None else None,
+        parent=command.parent if isinstance(command, StartWorkflow) and instance is None else None,
     )
 
 

@@ -12,6 +12,7 @@ from stepwell.schemas.records.events import (
     StepReturned,
     StepStarted,
     StepWaiting,
+    TimersMoved,
     Transition,
     WorkflowReopened,
     WorkflowResumed,
@@ -22,7 +23,7 @@ from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
 _SETS_TIMER: Final = (
     WorkflowStarted, StepRetryScheduled, StepWaiting, StepReturned, StepStarted, ApprovalRequired, ChildRequested,
 )  # fmt: skip
-_RESUMES: Final = (WorkflowResumed, WorkflowReopened)
+_MAY_MOVE_ALL: Final = (WorkflowResumed, WorkflowReopened, TimersMoved)
 
 
 class DueTimer(NamedTuple):
@@ -58,7 +59,7 @@ class DueTimers:
     def note(self, transition: Transition, after: InstanceState) -> None:
         """Note those that a transition has set."""
         for event in transition.events:
-            if isinstance(event, _RESUMES):
+            if isinstance(event, _MAY_MOVE_ALL):
                 self.arm(after)
             elif isinstance(event, _SETS_TIMER) and event.due is not None:
                 timer = getattr(event, "step_id", "")

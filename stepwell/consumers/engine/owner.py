@@ -55,6 +55,7 @@ from stepwell.schemas.records.commands import (
     InternalCommand,
     PauseWorkflow,
     RejectStep,
+    RescheduleTimers,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
@@ -74,7 +75,9 @@ _logger = Logger("stepwell.owner")
 MAX_UNPROVED: Final = 4_000
 
 # What people ask of an instance: where its start waits, they mean it, and it is started for them.
-_STEERS: Final = (CancelWorkflow, PauseWorkflow, ResumeWorkflow, RollbackWorkflow, ApproveStep, RejectStep)
+_STEERS: Final = (
+    CancelWorkflow, PauseWorkflow, ResumeWorkflow, RescheduleTimers, RollbackWorkflow, ApproveStep, RejectStep,
+)  # fmt: skip
 
 
 class _Unproved(Struct, frozen=True, gc=False):

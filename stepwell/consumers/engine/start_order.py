@@ -91,9 +91,8 @@ class StartOrder:
             wanted = _decode(record.value)
         except ValueError:  # it is put aside in its turn
             return
-        if (
-            partition_for(wanted.instance_id, self._log.partitions) == self._partition
-        ):  # misrouted ones have time, too
+        # Misrouted ones have time, too: where they belong they are put in order.
+        if partition_for(wanted.instance_id, self._log.partitions) == self._partition:
             heapq.heappush(self._heap, _entry(wanted.priority, record.offset))
 
     def choose(self, most: int, in_turn: Sequence[int], ahead: int) -> Chosen:

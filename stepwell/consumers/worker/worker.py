@@ -22,6 +22,7 @@ from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.failures import describe, worker_lost
 from stepwell.consumers.worker.handlers import Handler, Handlers
 from stepwell.consumers.worker.heartbeats import Heartbeats
+from stepwell.consumers.worker.intake import Intake, Slots
 from stepwell.consumers.worker.outbox import Outbox, place
 from stepwell.consumers.worker.peers import Peers
 from stepwell.consumers.worker.repeats import Repeats
@@ -46,6 +47,10 @@ REMEMBERED: Final = 10_000  # runs and cancellations that a worker remembers, to
 
 _Key = tuple[str, int, int]  # instance, when it began, run
 
+Ended = Callable[[StepContext, Command | None, asyncio.Future[None] | None], object]
+"""Hears of a run that has left its worker's hands. It is given the run's context; what is reported, or None if nobody
+waits for it any more; and a future that is done once that is in the log, or None if the step was given back."""
+
 
 class Worker:
     """Runs steps.
@@ -60,6 +65,8 @@ class Worker:
         name: Who it is, for people; without one, host and process id.
         max_deliveries: How often a run is handed out to workers that die before it counts as an attempt that failed;
             without it, what the environment says (``settings``).
+        intake: Says how many steps it has at once and when it takes the next; without it, ``concurrency`` does.
+        ended: Called for every run that leaves this worker's hands; see ``Ended``.
     """
 
     def __init__(
@@ -73,25 +80,27 @@ class Worker:
         hand_back: bool = True,
         name: str = "",
         max_deliveries: int | None = None,
+        intake: Intake | None = None,
+        ended: Ended | None = None,
     ) -> None:
         self._max_deliveries = max_deliveries or settings.max_deliveries()
         self._log = log
         self._handlers = handlers
         self._queues = settings.listed(queues)
         self.concurrency = concurrency or settings.concurrency()
+        self._intake = intake or Slots(self.concurrency)
+        self._ended = ended
         self._only = only
         self._hand_back = hand_back
         self._name = name or process_name()
         self._asking: set[asyncio.Task[None]] = set()
         self._runs: dict[_Key, Run] = {}
-        self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[_Key, None] = OrderedDict()
         self._cancellations = Cancellations(log)
         self._repeats = Repeats(log)
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
         self._heartbeats = Heartbeats(self._say, self._limit, self._name)
         self._stopping = False
-        self._room = asyncio.Event()
         self._threads: Threads | None = None
         self._peers: Peers
         self._queue: WorkQueue
@@ -121,12 +130,13 @@ class Worker:
         }
         self._peers = Peers(self._log, self._queues, about)
         await self._cancellations.catch_up()  # before the first step is taken: it may be cancelled already
-        prefetch = self._prefetch()
+        prefetch = self._intake.prefetch
         self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
+        self._intake.open(self._queue)
         self._outbox = Outbox(self._log, self._queue, self._reported)
         if at_work is not None:
             at_work()
-        taking = asyncio.ensure_future(self._take(self._queue))
+        taking = asyncio.ensure_future(self._take())
         tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._heartbeats.run())]
         try:
             await asyncio.wait((*tasks, self._failure), return_when=asyncio.FIRST_COMPLETED)
@@ -188,10 +198,6 @@ class Worker:
 
     # --- taking ---------------------------------------------------------------------------------------------
 
-    def _prefetch(self) -> int:
-        # What is at hand already goes before what is more urgent, so a worker of one step has nothing at hand.
-        return self.concurrency + self.concurrency // 2
-
     def _accepts(self, delivery: Delivery) -> bool:
         if self._stopping:
             return False
@@ -202,12 +208,9 @@ class Worker:
             return True
         return self._hand_back and not self._peers.is_left(handler)
 
-    async def _take(self, queue: WorkQueue) -> None:
+    async def _take(self) -> None:
         while True:
-            while self._busy >= self.concurrency:
-                self._room.clear()
-                await self._room.wait()
-            for delivery in await queue.take(self.concurrency - self._busy):
+            for delivery in await self._intake.take():
                 self._begin(delivery)
 
     def _begin(self, delivery: Delivery) -> None:
@@ -232,7 +235,7 @@ class Worker:
             self._ask(self._pass_on(delivery, item, describe(error).message))
             return
         run = self._runs[key] = Run(item, delivery)
-        self._busy += 1
+        self._intake.begin()
         self._heartbeats.expect(key, item, run.ctx)
         if AGAIN in delivery.headers or delivery.deliveries > 1:
             self._ask(self._call_if_wanted(run, found))
@@ -283,7 +286,7 @@ class Worker:
         """Call its handler; None where it was handed out too often."""
         if run.cancelled or handler is None:
             self._over(run)
-            self._freed()
+            self._intake.end()
             return
         step = run.item.step
         run.call = Call(
@@ -294,7 +297,7 @@ class Worker:
             threads=self._pool,
             finish=partial(as_json, updates=run.ctx.updates),
             over=partial(self._over, run),
-            ended=self._freed,
+            ended=self._intake.end,
         )
 
     def _over(self, run: Run) -> None:
@@ -315,7 +318,8 @@ class Worker:
         came = None if call is None else call.came
         if call is not None and ((run.stopped and call.left) or (came is not None and came.back)):
             self._release([run.delivery], lost=came is not None and came.lost)  # somebody else shall run it
-            self._ended(run.ctx, None, None)
+            if self._ended is not None:
+                self._ended(run.ctx, None, None)
             return
         self._remember(run.item)
         outcome: Outcome | None = None  # where nobody waits for one
@@ -324,7 +328,8 @@ class Worker:
         elif call is not None and not run.cancelled:
             outcome = self._outcome(run.item, call)
         sent = self._outbox.settle(run.delivery, outcome)
-        self._ended(run.ctx, None if outcome is None else outcome[0], sent)
+        if self._ended is not None:
+            self._ended(run.ctx, None if outcome is None else outcome[0], sent)
 
     def _outcome(self, item: WorkItem, call: Call) -> Outcome:
         came = call.came
@@ -337,14 +342,6 @@ class Worker:
         output, context = came.result
         return completed(item, output, context, made, self._limit)
 
-    def _ended(self, ctx: StepContext, outcome: Command | None, sent: asyncio.Future[None] | None) -> None:
-        """A run has left this worker's hands.
-
-        Args:
-            outcome: What is reported; None if nobody waits for it any more.
-            sent: Done once that is in the log; None if the step was given back instead.
-        """
-
     def _pool(self) -> Threads:
         if self._threads is None:
             self._threads = Threads(self.concurrency)
@@ -354,11 +351,6 @@ class Worker:
         self._settled[_key(item)] = None
         if len(self._settled) > REMEMBERED:
             self._settled.popitem(last=False)
-
-    def _freed(self) -> None:
-        """A handler's code has ended: a thread that was given up keeps its place until then."""
-        self._busy -= 1
-        self._room.set()
 
     # --- reporting ------------------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from stepwell.core.decide.gates import end_id_of
 from stepwell.core.decide.load import runs_of
-from stepwell.core.decide.retry import STEP_TIMEOUT
+from stepwell.core.decide.retry import CHILD_NOT_STARTED, STEP_TIMEOUT
 from stepwell.core.fold.state import QUARANTINED, InstanceState, StepState
-from stepwell.schemas.records.commands import CancelWorkflow, ChildEnded, StartWorkflow
+from stepwell.schemas.records.commands import CancelWorkflow, ChildEnded, HoldWorkflow, ReleaseWorkflow, StartWorkflow
 from stepwell.schemas.records.events import (
     CommandRejected,
     ErrorInfo,
@@ -34,8 +34,8 @@ from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from stepwell.schemas.records.step_waits import ChildRequested, Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 
-Message = StartWorkflow | CancelWorkflow | ChildEnded
-"""What instances tell each other: a parent starts and cancels a child, a child tells its end."""
+Message = StartWorkflow | CancelWorkflow | HoldWorkflow | ReleaseWorkflow | ChildEnded
+"""What instances tell each other: a parent starts, holds, releases and cancels a child, a child tells its end."""
 
 Effect = WorkItem | CancelRuns | Message
 
@@ -74,6 +74,8 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
             found.append(_ended(event.parent, transition.instance_id, "rejected", error=error))  # type: ignore[union-attr]
     if before is not None and before.active:
         found += _orphans(before, transition, after)
+    if before is not None and after is not None and before.status is not after.status:
+        found += _standing(before, transition, after)
     if after is not None and after.parent is not None and not after.live and (before is None or before.live):
         found.append(_ended(after.parent, after.id, after.status.value, output=after.output, error=after.error))
     return found
@@ -97,11 +99,17 @@ def _start(parent_id: str, event: ChildRequested) -> StartWorkflow:
 
 
 def _orphans(before: InstanceState, transition: Transition, after: InstanceState | None) -> list[Effect]:
-    """Children that their parent has stopped waiting for, but not because they have ended."""
+    """Children that their parent has stopped waiting for, but not because they have ended.
+
+    One whose start was refused is among them: whoever takes the parent's partition over may send its start again, and
+    it may be accepted by then. What ends it comes behind that.
+    """
     let_go: list[str] = []
     told = set()  # runs whose children have said themselves that they have ended
     for event in transition.events:
-        if isinstance(event, (StepSucceeded, StepFailed)) and not _timed_out(event):
+        if _never_started(event):
+            let_go.append(event.step_id)  # type: ignore[union-attr]
+        elif isinstance(event, (StepSucceeded, StepFailed)) and not _timed_out(event):
             told.add(event.run)
         if type(event) in _GIVES_UP or isinstance(event, WorkflowEnding):
             let_go += sorted(before.steps)
@@ -116,6 +124,38 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
         for child in children
         if child is not None and child.run not in told and not _waits_for(after, child.step_id, child.run)
     ]
+
+
+def _standing(before: InstanceState, transition: Transition, after: InstanceState) -> list[Effect]:
+    """Where an instance stands still, or goes on: the same for the children that it waits for.
+
+    Each has an id, so that a repeat after a take-over changes nothing; all come in order.
+    """
+    if after.status is WorkflowStatus.PAUSED:
+        said: type[HoldWorkflow | ReleaseWorkflow] = HoldWorkflow
+        word = "hold"
+    elif after.status is WorkflowStatus.RUNNING:
+        said, word = ReleaseWorkflow, "release"
+    else:
+        return []
+    return [
+        said(
+            step.child.child_id,
+            parent=Parent(after.id, step_id, step.run, step.child.depth),
+            command_id=f"{step.child.child_id}:{word}:{transition.sequence}",
+        )
+        for step_id, step in sorted(after.steps.items())
+        if step.child is not None
+        and step.status in UNDER_WAY
+        and (said is HoldWorkflow or _waits_for(before, step_id, step.run))  # not those that begin only now
+    ]
+
+
+def _never_started(event: Event) -> bool:
+    if isinstance(event, StepFailed):
+        return CHILD_NOT_STARTED in event.error.kinds
+    output = event.output if isinstance(event, StepSucceeded) else None
+    return isinstance(output, dict) and output.get("status") == "rejected"
 
 
 def _timed_out(event: Event) -> bool:

@@ -197,8 +197,8 @@ def _step_due(decision: Decision, state: InstanceState, step_id: str) -> None:
         decision.note = "it is quarantined; resume it to run its steps anew"
     elif step.waits_for == "time":
         _waited(decision, step_id, step)
-    elif step.waits_for == "approval" and state.status is WorkflowStatus.PAUSED:
-        decision.note = "time stands still for approvals while it is paused"
+    elif step.waits_for in ("approval", "child") and state.status is WorkflowStatus.PAUSED:
+        decision.note = "time stands still for approvals and children while it is paused"
     elif step.waits_for in ("approval", "child"):
         time_is_over(decision, step_id, step)
     elif not step.waits_for:

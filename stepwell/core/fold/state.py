@@ -132,6 +132,7 @@ class InstanceState(Struct, frozen=True, gc=False):
         incident_at: The same of the incident.
         ending: How it ends once its error handlers have.
         life: See ``schemas.events.Transition``.
+        held: Whether it is paused because its parent is, and for no other reason.
         idle: Those of the runs under way that take no place under ``max_parallel_steps``.
     """
 
@@ -170,6 +171,7 @@ class InstanceState(Struct, frozen=True, gc=False):
     ending: WorkflowEnding | None = None
     life: int = 0
     idle: int = 0
+    held: bool = False
 
     @property
     def live(self) -> bool:

@@ -28,7 +28,7 @@ from stepwell.log.port import Member
 from stepwell.log.wake import Signal
 from stepwell.logs import Logger
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _LOOK: Final = 1.0  # seconds between two looks at whether aiokafka has met trouble
 _PAUSE: Final = 0.5  # seconds before joining anew after trouble

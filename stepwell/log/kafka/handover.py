@@ -1,4 +1,4 @@
-"""Passing records from worker to worker: asking, giving, and hearing of it. See ``_kafka_exchange`` for the words."""
+"""Passing records from worker to worker: asking, giving, and hearing of it. See ``exchange`` for the words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stepwell.log.kafka.services import Services
 from stepwell.log.kafka.topics import HANDS
 from stepwell.logs import Logger
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _PAGE: Final = 500
 _BEFORE_ASKING: Final = 0.02  # seconds that a free hand waits for its own partitions before it asks others

@@ -1,9 +1,9 @@
 """The log in Apache Kafka, for several machines.
 
-What each module beside this one does: ``_kafka_settings`` what can be chosen, ``_kafka_topics`` topics and their
-names, ``_kafka_producer`` appending, ``_kafka_fetch`` and ``_kafka_reader`` reading, ``_kafka_group``,
-``_kafka_membership`` and ``_kafka_shares`` who is there and who takes which partition, ``_kafka_queue`` and the rest
-the workers' queues.
+What each module beside this one does: ``settings`` what can be chosen, ``topics`` topics and their names,
+``producer`` appending, ``fetch`` and ``reader`` reading, ``group``, ``membership`` and ``shares`` who is there and
+who takes which partition, ``queue`` and the rest the workers' queues; ``services`` is what these are given of the
+log.
 
 There are no Kafka transactions: who owns a partition is written in it (see ``stepwell.core.fold.acceptance``), and
 that needs nothing of the broker but order and durability.

@@ -12,7 +12,7 @@ from stepwell.log.kafka.group import Directory, GroupMember
 from stepwell.log.port import COMMANDS
 from stepwell.logs import Logger
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _ASK_AGAIN: Final = 0.05  # seconds, while a group is being shared out
 _NOTE_AFTER: Final = 1.0  # seconds in which what was reached is gathered, to be noted at once

@@ -1,7 +1,7 @@
 """A worker's queues: partitions from a consumer group, records from its own partitions and from others' hands.
 
 A record is in one live worker's hands at most, as far as the log can know. The group gives partitions; what stands in
-their positions (``_kafka_positions``) and in ``hands`` (``_kafka_exchange``) says who has which record, and outlives
+their positions (``positions``) and in ``hands`` (``exchange``) says who has which record, and outlives
 rebalances: a worker keeps what it has in hand even when the partition moves on, and settles it through ``hands``.
 Handlers run at least once all the same: a worker that dies, or is silent for longer than its session, loses what it
 had to others, and between the outcome and the settlement lies a moment in which it can die.
@@ -29,7 +29,7 @@ from stepwell.log.port import WORKERS, Delivery, Outgoing
 from stepwell.log.wake import failed_future
 from stepwell.logs import Logger
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _PAGE: Final = 500
 _REST: Final = 0.2  # seconds after trouble

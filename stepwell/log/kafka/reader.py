@@ -26,7 +26,7 @@ from stepwell.log.port import Record
 from stepwell.log.wake import Arrivals
 from stepwell.logs import Logger
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _AHEAD: Final = 8192  # records that nobody has read yet, before a partition is followed no further
 _MOST_RECORDS: Final = 4096  # of a run that were read and are kept for others; both may double for a moment

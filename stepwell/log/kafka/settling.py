@@ -17,7 +17,7 @@ from stepwell.log.kafka.services import Services
 from stepwell.log.port import Outgoing
 from stepwell.logs import Logger
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _REST: Final = 0.2  # seconds after trouble
 _TRIM: Final = 20_000  # settled records of a partition that are deleted together

@@ -1,8 +1,9 @@
 """The log in one local file: SQLite in WAL mode, the default when no Kafka is named.
 
-Several processes of one machine can share the file. What each module beside this one does: ``_store`` the file and
-its tables, ``_writer`` and ``_transaction`` group commit, ``_reader``, ``_tail`` and ``_ends`` reading, ``_wake``
-waiting, ``_members`` and ``_groups`` who is alive and who takes which partition, ``_queue`` the workers' queues.
+Several processes of one machine can share the file. What each module beside this one does: ``store`` the file and
+its tables, ``writer`` and ``transaction`` group commit, ``reader``, ``tail`` and ``ends`` reading, ``members`` and
+``groups`` who is alive and who takes which partition, ``queue`` and ``handover`` the workers' queues; ``services``
+is what these are given of each other. What wakes those who wait is in ``stepwell.log.wake``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import Final, Self
 
 from stepwell.errors import LogClosedError, LogError, LogLostError
 from stepwell.log.local.appends import Append, delete_some, free_pages
+from stepwell.log.local.batches import Batch
 from stepwell.log.local.ends import Ends, Place
 from stepwell.log.local.groups import GroupPlace, encode_about, list_members
-from stepwell.log.local.handover import Batch, Handover
+from stepwell.log.local.handover import Handover
 from stepwell.log.local.members import Change, Directory, Lock, bury, enter_group, is_listed, leave_group, register
 from stepwell.log.local.queue import Consumer, hand_out
 from stepwell.log.local.queue_works import Enqueue
@@ -59,7 +61,10 @@ _BEAT: Final = 1.0  # seconds between looks at who has died
 
 
 class LocalLog:
-    """The log in one file; see ``port.Log`` for what its methods promise. Made by ``open``."""
+    """The log in one file; see ``port.Log`` for what its methods promise. Made by ``open``.
+
+    What it has beside the port is for the parts of this room: ``services.Services``.
+    """
 
     def __init__(self, path: str, loop: AbstractEventLoop, *, patience: float, max_record_bytes: int) -> None:
         claim(path)
@@ -80,7 +85,7 @@ class LocalLog:
         self._ends = Ends(loop, self._check_open)
         self._consumers: list[Consumer] = []
         self._leaving: set[int] = set()
-        self.handover = Handover(self)
+        self._handover = Handover(self)
         self._closed = False
         self._lost: LogLostError | None = None
         self._file = (0, 0)  # device and inode
@@ -283,11 +288,11 @@ class LocalLog:
         again = [row for row, record in zip(rows, records, strict=True) if AGAIN in record.headers and row.effect]
         if again:
             # What of it is in hand in memory has to be in the file to be found there.
-            self.handover.write()
+            self._handover.write()
             self._writer.submit(EnqueueAgain(self, queue, again, batch))
             repeated = {row.effect for row in again}
             rows = [row for row in rows if row.effect not in repeated]
-        left = hand_out(self._consumers, self.handover, queue, rows, batch)
+        left = hand_out(self._consumers, self._handover, queue, rows, batch)
         if left:
             self._writer.submit(Enqueue(self, queue, left, batch))
         return batch.future
@@ -308,7 +313,7 @@ class LocalLog:
         """As the port says."""
         self._check_open()
         number = await self._change(enter_group(self._process, WORKERS, encode_about(about), None))
-        worker = Consumer(self, number, queues, max(prefetch, 1), accepts)
+        worker = Consumer(self, self._handover, number, queues, max(prefetch, 1), accepts)
         self._consumers.append(worker)
         return worker
 
@@ -448,9 +453,9 @@ class LocalLog:
             for worker in self._consumers:
                 worker.shut()
             if tidy:
-                self.handover.give_up()
+                self._handover.give_up()
             else:
-                self.handover.drop(closed)
+                self._handover.drop(closed)
             self._ends.close(closed)
             self.groups.fire(closed)
             if self._watcher is not None:

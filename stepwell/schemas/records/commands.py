@@ -76,6 +76,43 @@ class ResumeWorkflow(_Command, frozen=True, omit_defaults=True, tag="ResumeWorkf
     command_id: str = ""
 
 
+class HoldWorkflow(_Command, frozen=True, omit_defaults=True, tag="HoldWorkflow", kw_only=True):
+    """The parent is paused: start no further step until it goes on. Sent by engines.
+
+    Attributes:
+        parent: The step that waits for this instance.
+    """
+
+    parent: Parent
+    command_id: str = ""
+
+
+class ReleaseWorkflow(_Command, frozen=True, omit_defaults=True, tag="ReleaseWorkflow", kw_only=True):
+    """The parent goes on, and with it what stands still for its sake alone. Sent by engines.
+
+    Attributes:
+        parent: The step that waits for this instance.
+    """
+
+    parent: Parent
+    command_id: str = ""
+
+
+class RescheduleTimers(_Command, frozen=True, omit_defaults=True, tag="RescheduleTimers"):
+    """Move timers: what is due absurdly late, because a clock was wrong, or one timer that somebody wants earlier.
+
+    Attributes:
+        step_id: Whose timer; empty for all of the instance.
+        delay_seconds: From when it is decided until the timer is due. None moves each only if it is due later than if
+            its wait began now, and then to there: what a wrong clock has put off for years is mended, nothing else
+            changes.
+    """
+
+    step_id: str = ""
+    delay_seconds: Annotated[float, Meta(ge=0)] | None = None
+    command_id: str = ""
+
+
 class RollbackWorkflow(_Command, frozen=True, omit_defaults=True, tag="RollbackWorkflow"):
     """Return to an earlier point, undoing what has a compensation in reverse order, and run on from there.
 
@@ -236,6 +273,9 @@ Command = (
     | CancelWorkflow
     | PauseWorkflow
     | ResumeWorkflow
+    | HoldWorkflow
+    | ReleaseWorkflow
+    | RescheduleTimers
     | RollbackWorkflow
     | CompleteStep
     | FailStep
