@@ -167,3 +167,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"stepwell.{name}")
     home = next((module for module, names in _HOMES.items() if name in names), "stepwell.errors")
     return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import click
 
+from stepwell.cli.completion import instance_ids, workflow_versions
 from stepwell.cli.signature import Argument, Option
 from stepwell.consumers.worker.settings import MAX_DELIVERIES
 from stepwell.errors import visible
@@ -65,7 +66,7 @@ Dialect = Annotated[
     str | None,
     Option("--dialect", metavar="NAME", help="How FILE is written, where its shape does not tell: docs/dialects.md."),
 ]
-Id = Annotated[str, Argument(metavar="ID", check=check_id, help="The instance's id.")]
+Id = Annotated[str, Argument(metavar="ID", check=check_id, complete=instance_ids, help="The instance's id.")]
 LogUrl = Annotated[
     str | None,
     Option("--log", metavar="URL", envvar="STEPWELL_LOG", help="The log; file:.stepwell/log.db by default."),
@@ -132,7 +133,9 @@ MaxDeliveries = Annotated[
     ),
 ]
 Reason = Annotated[str, Option("--reason", metavar="TEXT", help="Why; recorded.")]
-Version = Annotated[str, Argument(metavar="NAME@VERSION", help="A registered version of a workflow.")]
+Version = Annotated[
+    str, Argument(metavar="NAME@VERSION", complete=workflow_versions, help="A registered version of a workflow.")
+]
 Step = Annotated[
     str, Option("--step", metavar="STEP", help="The step; may be left out where only one waits for approval.")
 ]

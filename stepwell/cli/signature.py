@@ -12,9 +12,14 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 class Option:
@@ -30,6 +35,7 @@ class Option:
         check: Called with the value; returns the one to use, or raises ``click.BadParameter``.
         envvar: An environment variable that is read where the option is not given.
         shows_default: Whether help tells the default.
+        complete: What a shell may put in place of a word that is begun.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Option:
         check: Callable[[Any], Any] | None = None,
         envvar: str | None = None,
         shows_default: bool = True,
+        complete: Complete | None = None,
     ) -> None:
         self.names = names
         self.metavar = metavar
@@ -51,6 +58,7 @@ class Option:
         self.check = check
         self.envvar = envvar
         self.shows_default = shows_default
+        self.complete = complete
 
 
 class Argument:
@@ -60,12 +68,21 @@ class Argument:
         metavar: What stands for it in help.
         help: One sentence.
         check: As of ``Option``.
+        complete: As of ``Option``.
     """
 
-    def __init__(self, metavar: str, help: str, *, check: Callable[[Any], Any] | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        metavar: str,
+        help: str,  # noqa: A002 - click's word
+        *,
+        check: Callable[[Any], Any] | None = None,
+        complete: Complete | None = None,
+    ) -> None:
         self.metavar = metavar
         self.help = help
         self.check = check
+        self.complete = complete
 
 
 class Command(click.Command):
@@ -133,6 +150,8 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> click.Parameter:
         return said.check(value) if said.check is not None else value
 
     common: dict[str, Any] = {"type": _type_of(kind, said), "required": is_required, "callback": taken}
+    if said.complete is not None:
+        common["shell_complete"] = said.complete
     if not is_required:
         common["default"] = parameter.default
     if isinstance(said, Argument):

@@ -174,5 +174,11 @@ GROUPS: Final[Mapping[str, Sequence[Verb]]] = {
             "Delete finished instances that are old, from the log and the read models, and make the files smaller.",
         ),
     ),
+    "This terminal": (
+        Verb(
+            "completion",
+            "Print what a shell needs to complete verbs, options, ids of instances and names of workflows.",
+        ),
+    ),
 }
 """The verbs, by the heading under which help shows them."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from stepwell.cli.archives import cutoff, day, size_of
+from stepwell.cli.completion import workflow_names
 from stepwell.cli.drawing import count
 from stepwell.cli.exits import UsageError
 from stepwell.cli.options import Age, Json, LogUrl
@@ -19,7 +20,9 @@ from stepwell.schemas.records.statuses import FINISHED
 async def archive(
     file: Annotated[Path, Argument(metavar="FILE", help="The file to write: JSON lines, compressed by gzip.")],
     older_than: Age,
-    workflow: Annotated[str, Option(metavar="NAME", help="Only instances of this workflow.")] = "",
+    workflow: Annotated[
+        str, Option(metavar="NAME", complete=workflow_names, help="Only instances of this workflow.")
+    ] = "",
     status: Annotated[Sequence[str], Option(metavar="STATUS", help="Only completed, failed or cancelled ones.")] = (),
     force: Annotated[bool, Option("--force", help="Replace FILE.")] = False,
     as_json: Json = False,

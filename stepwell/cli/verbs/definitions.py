@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
+from stepwell.cli.completion import workflow_names
 from stepwell.cli.drawing import count, short
 from stepwell.cli.options import Json, LogUrl
 from stepwell.cli.output import print, print_json
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 async def definitions(
-    workflow: Annotated[str | None, Option("--workflow", metavar="NAME", help="Only this one's versions.")] = None,
+    workflow: Annotated[
+        str | None, Option("--workflow", metavar="NAME", complete=workflow_names, help="Only this one's versions.")
+    ] = None,
     tag: Annotated[str | None, Option("--tag", metavar="TAG", help="Only those that have this tag.")] = None,
     as_json: Json = False,
     log: LogUrl = None,

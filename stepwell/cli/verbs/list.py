@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from stepwell.cli.completion import instance_ids, workflow_names
 from stepwell.cli.drawing import SIGNS, seconds, short
 from stepwell.cli.exits import UsageError
 from stepwell.cli.options import Json, Limit, LogUrl
@@ -38,7 +39,9 @@ async def list_(
             help="Only pending, running, paused, completed, failed or cancelled ones; repeat it.",
         ),
     ] = (),
-    workflow: Annotated[str | None, Option(metavar="NAME", help="Only of this workflow.")] = None,
+    workflow: Annotated[
+        str | None, Option(metavar="NAME", complete=workflow_names, help="Only of this workflow.")
+    ] = None,
     version: Annotated[str | None, Option(metavar="VERSION", help="Only of this version.")] = None,
     tag: Annotated[str | None, Option(metavar="TAG", help="Only of workflows with this tag.")] = None,
     since: Annotated[
@@ -58,7 +61,7 @@ async def list_(
         Sequence[str], Option("--output", metavar="NAME=VALUE", help="With this in the output; repeat it.")
     ] = (),
     error: Annotated[str, Option(metavar="TEXT", help="With this text in any error it has had.")] = "",
-    parent: Annotated[str, Option(metavar="ID", help="Only children of this instance.")] = "",
+    parent: Annotated[str, Option(metavar="ID", complete=instance_ids, help="Only children of this instance.")] = "",
     order: Annotated[
         str,
         Option(metavar="ORDER", help="created, finished, priority; with a minus the largest first."),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from stepwell.cli.completion import names_or_files
 from stepwell.cli.exits import UsageError
 from stepwell.cli.imports import import_handlers
 from stepwell.cli.inputs import parse_input
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 async def start(
     workflow: Annotated[
-        str, Argument(metavar="WORKFLOW", help="A registered workflow's name, or a definition's file.")
+        str,
+        Argument(
+            metavar="WORKFLOW", complete=names_or_files, help="A registered workflow's name, or a definition's file."
+        ),
     ],
     dialect: Dialect = None,
     modules: Types = (),
