@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from stepwell.cli.session import UsageError
 from stepwell.cli.verbs.histories import print_events
 from stepwell.cli.verbs.show import print_instance, print_json
 from stepwell.cli.views import asking, caught_up, local_time, time_of
+from stepwell.process import now_ms
 from stepwell.schemas.records.statuses import FINISHED
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ HELD_BACK = 1  # exit status of a cleanup that has found old ones, none of which
 
 def _before(older_than: str) -> int:
     before = time_of(older_than, "--older-than")
-    if before is None or before > time.time() * 1000:
+    if before is None or before > now_ms():
         raise UsageError("is in the future", place="--older-than", remedy="Give an age, 90d, or a time that is over.")
     return before
 

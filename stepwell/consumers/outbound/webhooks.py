@@ -22,7 +22,6 @@ import base64
 import hashlib
 import hmac
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -39,6 +38,7 @@ from stepwell.consumers.worker.retry_after import retry_after_seconds
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import DEAD_LETTERS, Log
 from stepwell.logs import Logger
+from stepwell.process import now_ms
 from stepwell.schemas.records.feed import CONTENT_TYPE, FeedHead, attributes, feed_value
 
 WEBHOOKS: Final = "webhooks"  # the group that shares out the receivers
@@ -140,7 +140,7 @@ class Delivery:
 
     async def _attempt(self, client: httpx.AsyncClient, headers: Mapping[str, str], body: bytes) -> Trouble | None:
         """Post an event once; None where it was taken."""
-        hook, event_id, now = self._hook, headers["ce-id"], int(time.time())
+        hook, event_id, now = self._hook, headers["ce-id"], now_ms() // 1000
         sent = {
             **headers,
             "content-type": CONTENT_TYPE,
