@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from stepwell.cli.exits import UsageError
 from stepwell.cli.views import local_time, time_of
+from stepwell.process import now_ms
 
 
 def cutoff(older_than: str) -> int:
@@ -15,7 +14,7 @@ def cutoff(older_than: str) -> int:
         UsageError: It is none, or it is in the future.
     """
     before = time_of(older_than, "--older-than")
-    if before is None or before > time.time() * 1000:
+    if before is None or before > now_ms():
         raise UsageError("is in the future", place="--older-than", remedy="Give an age, 90d, or a time that is over.")
     return before
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import shlex
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import click
@@ -64,6 +64,8 @@ def _completed(context: click.Context, begun: str, ask: Callable[[Client], Await
 
 
 async def _asked(log: str | None, ask: Callable[[Client], Awaitable[Found]]) -> Found:
+    import stepwell.client.connect  # noqa: PLC0415 - before the time begins to count
+    import stepwell.client.embedded  # noqa: F401, PLC0415
     from stepwell.cli.session import client_of  # noqa: PLC0415
 
     async with asyncio.timeout(_PATIENCE), client_of(log) as client:
@@ -71,9 +73,9 @@ async def _asked(log: str | None, ask: Callable[[Client], Awaitable[Found]]) -> 
 
 
 async def _instance_ids(client: Client) -> Found:
-    catching_up: Any = client.views.models.catch_up()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(catching_up, _PATIENCE / 2)  # what is there already is better than nothing
+        async with asyncio.timeout(_PATIENCE / 2):  # what is there already is better than nothing
+            await client.views.models.catch_up()
     page, _ = await client.views.instances(limit=_MOST, fresh=False, exact=False)
     return [(row.instance_id, f"{row.workflow} {row.version}, {row.status}") for row in page]
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import sys
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from stepwell.cli.output import print, print_raw
 from stepwell.cli.session import client_of
 from stepwell.consumers.reading.histories import unknown_instance
 from stepwell.errors import UnknownWorkflowError, visible
+from stepwell.process import now_ms
 from stepwell.schemas.definitions.json_text import JsonError, value_of
 from stepwell.suggest import suggest
 
@@ -174,7 +174,7 @@ def local_time(milliseconds: int | None) -> str:
 
 def age(milliseconds: int) -> float:
     """Seconds since a time."""
-    return max(0.0, time.time() - milliseconds / 1000)
+    return max(0, now_ms() - milliseconds) / 1000
 
 
 def table(

@@ -22,7 +22,6 @@ import base64
 import hashlib
 import hmac
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -30,6 +29,7 @@ from urllib.parse import quote
 import httpx
 
 from stepwell import __version__
+from stepwell.backoff import Backoff
 from stepwell.consumers.outbound.webhook_file import Webhook, secrets_of
 from stepwell.consumers.reading.dead_letters import letters_of
 from stepwell.consumers.reading.histories import EventRecord
@@ -38,6 +38,7 @@ from stepwell.consumers.worker.retry_after import retry_after_seconds
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import DEAD_LETTERS, Log
 from stepwell.logs import Logger
+from stepwell.process import now_ms
 from stepwell.schemas.records.feed import CONTENT_TYPE, FeedHead, attributes, feed_value
 
 WEBHOOKS: Final = "webhooks"  # the group that shares out the receivers
@@ -117,7 +118,7 @@ class Delivery:
         said = attributes(head, event.event, f"{event.offset}.{event.number}", self._source)
         headers = {f"ce-{name}": quote(value, safe=_PLAIN) for name, value in said.items()}
         body = feed_value(head, event.event)
-        began, delay, attempt = clock(), _FIRST_DELAY, 1
+        began, backoff, attempt = clock(), Backoff(_FIRST_DELAY, _LONGEST_DELAY), 1
         while True:
             trouble = await self._attempt(client, headers, body)
             if trouble is None:
@@ -128,17 +129,18 @@ class Delivery:
             if self._well:
                 _logger.warning("webhook fails", webhook=hook.name, to=hook.host, reason=trouble.reason)
             self._well = False
-            wait = max(delay * random.uniform(0.8, 1.2), trouble.retry_after)  # noqa: S311 - not all at one moment
+            spread = random.uniform(0.8, 1.2)  # noqa: S311 - not all at one moment
+            wait = max(backoff.next() * spread, trouble.retry_after)
             late = clock() + wait - began > hook.give_up_seconds
             if trouble.final or attempt >= hook.max_attempts or late:
                 await self._give_up(event, said, body, trouble, attempt)
                 return False
             await asyncio.sleep(wait)
-            delay, attempt = min(delay * 2, _LONGEST_DELAY), attempt + 1
+            attempt += 1
 
     async def _attempt(self, client: httpx.AsyncClient, headers: Mapping[str, str], body: bytes) -> Trouble | None:
         """Post an event once; None where it was taken."""
-        hook, event_id, now = self._hook, headers["ce-id"], int(time.time())
+        hook, event_id, now = self._hook, headers["ce-id"], now_ms() // 1000
         sent = {
             **headers,
             "content-type": CONTENT_TYPE,

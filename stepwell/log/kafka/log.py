@@ -23,6 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 
+from stepwell.backoff import Backoff
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, HungUpError, explain, explained
 from stepwell.log.kafka.fetch import Fetcher
@@ -90,11 +91,12 @@ class KafkaLog:
         check(settings)
         log = cls(settings)
         deadline = log._loop.time() + settings.connect_timeout
-        pause = _PAUSE
+        backoff = Backoff(_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
                 await log._start(create=create)
             except (*TROUBLE, LogError) as error:
+                pause = backoff.next()
                 cause = error.__cause__ if isinstance(error, LogError) else error
                 passing = isinstance(cause, TROUBLE) and not isinstance(cause, HOPELESS)
                 if not passing or log._loop.time() + pause > deadline:
@@ -102,7 +104,6 @@ class KafkaLog:
             else:
                 return log
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _start(self, *, create: bool) -> None:
         options = self.settings.client()

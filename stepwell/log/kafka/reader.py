@@ -17,6 +17,7 @@ from typing import Final
 
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from stepwell.backoff import Backoff
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.kafka.ends import Ends
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, explain
@@ -263,7 +264,8 @@ class Reader:
         }
 
     async def _poll(self, node: int, line: str) -> None:
-        wait, before, pause = _SHORT_POLL, frozenset[Place](), _PAUSE
+        wait, before = _SHORT_POLL, frozenset[Place]()
+        backoff = Backoff(_PAUSE, _LONGEST_PAUSE)
         while True:
             wanted = self._wanted(node)
             if not wanted:
@@ -284,18 +286,17 @@ class Reader:
                 self._refuse(wanted, explain(error, self._settings.place, "read"))
             except TROUBLE as error:
                 tell = _logger.debug
-                if pause == _PAUSE and isinstance(error, UnknownTopicOrPartitionError):
+                if backoff.is_fresh and isinstance(error, UnknownTopicOrPartitionError):
                     tell = _logger.warning  # somebody has deleted a topic; that does not pass by itself
                 tell("reading goes on when what is read is there again", error=repr(error), node=node)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(backoff.next())
                 await self._fetcher.find(wanted)
                 for place in wanted:  # another broker may lead it now
                     self._loop.call_soon(self._stir, place)
             except Exception as error:  # whatever it is: nobody must wait for a poll that has stopped
                 self._refuse(wanted, explain(error, self._settings.place, "read"))
             else:
-                pause = _PAUSE
+                backoff.reset()
                 for place, (records, _, _, behind) in found.items():
                     run = self._followed.get(place)
                     if run is not None and run.end >= wanted[place]:
