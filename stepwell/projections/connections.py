@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-import aiosqlite
-
 from stepwell.errors import ReadModelsDamagedError, ReadModelsError
 
 _PATIENCE: Final = 10.0  # seconds to wait for another process's transaction
@@ -60,6 +58,8 @@ async def in_thread(target: str) -> Connection:
     Raises:
         sqlite3.Error: The file cannot be opened.
     """
+    import aiosqlite  # noqa: PLC0415 - a fortieth of the CPU time of a short run, which asks no read model
+
     connection = aiosqlite.connect(target, uri=True, isolation_level=None, timeout=_PATIENCE)
     try:
         await connection

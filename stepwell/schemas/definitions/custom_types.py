@@ -68,7 +68,7 @@ def find_type(name: str) -> CustomType | None:
     Raises:
         StepTypeError: An installed package brings it, but cannot be loaded.
     """
-    if name not in _known and name in installed_types():
+    if name not in _known and _NAME.fullmatch(name) and name in installed_types():  # not for each dotted path
         _load(name)
     return _known.get(name)
 
