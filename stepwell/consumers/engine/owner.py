@@ -80,8 +80,9 @@ class PartitionOwner:
         claimant = self._claimant
         possession = await take_over(self._log, self.partition, claimant.name, claimant.wall(), claimant.process)
         commands, starts = [await self._log.end(topic, self.partition) for topic in (COMMANDS, STARTS)]
+        clock = PartitionClock(self._clock, self.partition, possession.state.at)
         deaths = await self._deaths(possession.claims)
-        self.tenure = tenure = self._begin(possession, Ends(commands, starts), deaths)
+        self.tenure = tenure = self._begin(possession, Ends(commands, starts), deaths, clock)
         self._taken_at = asyncio.get_running_loop().time()
         trouble = tenure.ledger.trouble
         work = asyncio.ensure_future(tenure.work())
@@ -107,7 +108,9 @@ class PartitionOwner:
             return []
         return died_over(claims, (self._claimant.process, *(await self._alive() if self._alive is not None else ())))
 
-    def _begin(self, possession: Possession, until: Ends, deaths: Sequence[PartitionOwned]) -> Tenure:
+    def _begin(
+        self, possession: Possession, until: Ends, deaths: Sequence[PartitionOwned], clock: PartitionClock
+    ) -> Tenure:
         ledger = Ledger(
             self._log,
             self.partition,
@@ -126,7 +129,7 @@ class PartitionOwner:
             deaths=deaths,
             most_deaths=self._most_deaths,
             admission=self._admission,
-            clock=PartitionClock(self._clock, self.partition, possession.state.at),
+            clock=clock,
         )
         _logger.info(
             "took over",
