@@ -17,6 +17,7 @@ from stepwell.core.fold.state import InstanceState
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
 from stepwell.log.port import Log
 from stepwell.schemas.records.commands import StartWorkflow
+from stepwell.tasks import cancel_and_wait
 
 
 class Looking:
@@ -91,8 +92,7 @@ class Looking:
                     raise problem
             finally:
                 self.subscriber.give_up(instance_id, start.command_id, answer)
-                moved.cancel()
-                await asyncio.gather(moved, return_exceptions=True)
+                await cancel_and_wait(moved)
 
     async def get(self, instance_id: str) -> InstanceView:
         """An instance as it is now; of status ``pending`` while its start waits for an engine.

@@ -16,6 +16,7 @@ from stepwell.core.decide.deaths import MOST_DEATHS, died_over
 from stepwell.log.port import COMMANDS, STARTS, Log
 from stepwell.logs import Logger
 from stepwell.schemas.records.events import PartitionOwned
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.owner")
 
@@ -95,10 +96,9 @@ class PartitionOwner:
             # All that ends at once comes first: who gives up a partition may be cancelled itself meanwhile.
             if not trouble.done() and not work.done():
                 tenure.ledger.tell_of_living()
-            work.cancel()
             tenure.stop()
             try:
-                await asyncio.gather(work, return_exceptions=True)
+                await cancel_and_wait(work)
             finally:
                 tenure.ledger.settle()
 

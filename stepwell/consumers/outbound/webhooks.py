@@ -40,6 +40,7 @@ from stepwell.log.port import DEAD_LETTERS, Log
 from stepwell.logs import Logger
 from stepwell.process import now_ms
 from stepwell.schemas.records.feed import CONTENT_TYPE, FeedHead, attributes, feed_value
+from stepwell.tasks import cancel_and_wait
 
 WEBHOOKS: Final = "webhooks"  # the group that shares out the receivers
 
@@ -233,9 +234,7 @@ class Webhooks:
         finally:
             tasks: list[asyncio.Task[Any]] = [*self._tasks.values(), *([changed] if changed is not None else [])]
             self._tasks = {}
-            for one in tasks:
-                one.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(*tasks)
             await membership.leave()
 
     async def _share(self, given: frozenset[int]) -> None:
@@ -243,9 +242,7 @@ class Webhooks:
             hook.name: hook for hook in self._hooks if partition_for(hook.name, self._log.partitions) in given
         }  # fmt: skip
         for name in [name for name in self._tasks if name not in ours]:
-            task = self._tasks.pop(name)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_and_wait(self._tasks.pop(name))
         fresh = [name for name in ours if name not in self._tasks]
         for name in fresh:
             self._tasks[name] = asyncio.ensure_future(Delivery(self._log, ours[name], self._source).run())

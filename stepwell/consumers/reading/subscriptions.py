@@ -30,6 +30,7 @@ from stepwell.logs import Logger
 from stepwell.process import now_ms
 from stepwell.schemas.records.feed import event_type
 from stepwell.schemas.records.positions import START, Place, position_text, read_position
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.subscriptions")
 
@@ -270,10 +271,8 @@ class _Flow:
     async def close(self) -> None:
         """Stop reading, and store what is finished. Closing again does nothing."""
         reads = [follower.reading for follower in self._followers.values() if follower.reading is not None]
-        for read in reads:
-            read.cancel()
         try:
-            await asyncio.gather(*reads, return_exceptions=True)
+            await cancel_and_wait(*reads)
             await self.settle()
         except LogClosedError:
             pass  # the client has stored it before it closed the log

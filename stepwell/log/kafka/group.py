@@ -27,6 +27,7 @@ from stepwell.log.kafka.topics import Topics
 from stepwell.log.port import Member
 from stepwell.log.wake import Signal
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.log.kafka")
 
@@ -194,8 +195,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             return
         self._joined = False
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancel_and_wait(self._task, report=True)
         if tidy:
             with suppress(*TROUBLE, KeyError):
                 async with asyncio.timeout(self._settings.session_timeout):

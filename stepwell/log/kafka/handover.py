@@ -18,6 +18,7 @@ from stepwell.log.kafka.queue_state import Entry, QueueState
 from stepwell.log.kafka.services import Services
 from stepwell.log.kafka.topics import HANDS
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.log.kafka")
 
@@ -264,8 +265,4 @@ class Passing:
 
     async def stop(self) -> None:
         """Hear no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*self._tasks, report=True)

@@ -11,6 +11,7 @@ from stepwell.log.kafka.fetch import Place
 from stepwell.log.kafka.group import Directory, GroupMember
 from stepwell.log.port import COMMANDS
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.log.kafka")
 
@@ -82,8 +83,7 @@ class KafkaMembership:
 
     async def _stop_noting(self) -> None:
         if self._noting is not None:
-            self._noting.cancel()
-            await asyncio.wait([self._noting])
+            await cancel_and_wait(self._noting, report=True)
 
     async def shut(self, *, tidy: bool) -> None:
         """The log closes."""

@@ -28,6 +28,7 @@ from stepwell.log.kafka.settling import Settling
 from stepwell.log.port import WORKERS, Delivery, Outgoing
 from stepwell.log.wake import failed_future
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.log.kafka")
 
@@ -213,10 +214,7 @@ class KafkaQueue:
     async def _stop_reading(self) -> None:
         tasks = [*self._readers, *([self._arranging] if self._arranging else [])]
         self._readers = []
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*tasks, report=True)
 
     def _counted(self) -> None:
         self._assignment.arrived.fire()

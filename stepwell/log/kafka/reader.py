@@ -26,6 +26,7 @@ from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.port import Record
 from stepwell.log.wake import Arrivals
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.log.kafka")
 
@@ -320,8 +321,5 @@ class Reader:
         tasks = [task for pollers in self._pollers.values() for task in pollers]
         if self._lost is not None:
             tasks.append(self._lost)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*tasks, report=True)
         await self._fetcher.close()

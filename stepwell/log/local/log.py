@@ -55,6 +55,7 @@ from stepwell.log.port import (
 from stepwell.log.sharing import priority_of
 from stepwell.log.wake import Doorbell, Signal, failed_future
 from stepwell.own_files import claim
+from stepwell.tasks import cancel_and_wait
 
 _GLANCE: Final = 0.08  # seconds between looks at whether another process has written, should its ring get lost
 _BEAT: Final = 1.0  # seconds between looks at who has died
@@ -459,8 +460,7 @@ class LocalLog:
             self._ends.close(closed)
             self.groups.fire(closed)
             if self._watcher is not None:
-                self._watcher.cancel()
-                await asyncio.wait([self._watcher])
+                await cancel_and_wait(self._watcher, report=True)
             if tidy:
                 with suppress(LogError):  # whoever comes next finds our lock free, and buries us
                     await self._change(bury([self._process], self.partitions, died=False))

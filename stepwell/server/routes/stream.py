@@ -35,6 +35,7 @@ from stepwell.server.http.discretion import may_see_tracebacks
 from stepwell.server.http.problems import RefusedError, problem_of
 from stepwell.server.http.reading import EVENT_STREAM
 from stepwell.server.http.tickets import TICKET_SECONDS
+from stepwell.tasks import cancel_and_wait
 
 MOST_STREAMS: Final = 256  # of one token; without tokens, of all together
 KEEP_ALIVE: Final = 15.0  # seconds; proxies cut off what is silent for a minute, some for half of it
@@ -265,8 +266,7 @@ def _now_and_then(is_so: Callable[[], bool]) -> Callable[[], bool]:
 
 async def _let_go(events: Subscription, coming: asyncio.Future[EventRecord] | None) -> None:
     if coming is not None:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        await cancel_and_wait(coming)
     with contextlib.suppress(StepwellError):  # what mattered was told before
         await events.aclose()
 
