@@ -7,9 +7,8 @@ from asyncio import Task
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log.kafka.fetch import Place
-from stepwell.log.kafka.group import Directory, GroupMember
-from stepwell.log.port import COMMANDS
+from stepwell.log.kafka.group import GroupDirectory, GroupMember
+from stepwell.log.port import COMMANDS, TopicPartition
 from stepwell.logs import Logger
 from stepwell.tasks import cancel_and_wait
 
@@ -26,11 +25,11 @@ class KafkaMembership:
         left: Whether it was given up.
     """
 
-    def __init__(self, member: GroupMember, directory: Directory, place: str) -> None:
+    def __init__(self, member: GroupMember, directory: GroupDirectory, place: str) -> None:
         self._member = member
         self._directory = directory
         self._place = place
-        self._reached: dict[Place, int] = {}
+        self._reached: dict[TopicPartition, int] = {}
         self._noting: Task[None] | None = None
         self._has_warned = False
         self.left = False

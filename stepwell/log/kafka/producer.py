@@ -24,7 +24,7 @@ from stepwell.errors import LogClosedError, LogError, RecordTooLargeError
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, explain
 from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.kafka.topics import Topics
-from stepwell.log.port import NewRecord, Record
+from stepwell.log.port import NewRecord, Record, TopicPartition
 from stepwell.log.wake import failed_future
 from stepwell.process import now_ms
 from stepwell.tasks import cancel_and_wait
@@ -102,7 +102,7 @@ class Appender:
         self._topics = topics
         self._landed = landed
         self._loop = asyncio.get_running_loop()
-        self._lanes: dict[tuple[str, int], deque[_Append]] = {}
+        self._lanes: dict[TopicPartition, deque[_Append]] = {}
         self._tasks: set[Task[None]] = set()
         self._session: _Session | None = None
         self._starting = asyncio.Lock()
