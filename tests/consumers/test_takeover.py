@@ -130,7 +130,7 @@ async def test_a_snapshot_lets_older_snapshots_and_decided_commands_go(bench, mo
         return chunks[0].offset >= snapshot.first and commands[0].offset > 0
 
     await until(gone)
-    assert before.deliveries.state.place.command > 0
+    assert before.deliveries.state.progress.command > 0
 
 
 async def test_a_snapshot_lets_go_no_command_that_it_does_not_cover(bench, monkeypatch):
@@ -138,7 +138,7 @@ async def test_a_snapshot_lets_go_no_command_that_it_does_not_cover(bench, monke
     encode_partition, delete_before = snapshotting.encode_partition, bench.delete_before
 
     def taking(state):
-        places.append((state.place.command, state.place.start))
+        places.append((state.progress.command, state.progress.start))
         return encode_partition(state)
 
     async def deleting(topic, partition, offset):

@@ -121,9 +121,9 @@ class Ledger:
         self._unproved: deque[_Unproved] = deque()
         self._room = asyncio.Event()
         self.trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = possession.state.place
-        self.source = place.command - 1
-        self.started = place.start - 1
+        progress = possession.state.progress
+        self.source = progress.command - 1
+        self.started = progress.start - 1
         moved = None if snapshot is None else self._snapshot_at_once
         self.deliveries = Deliveries(
             log, self.epoch, possession.state, possession.released, self._failed, moved=moved
@@ -164,10 +164,10 @@ class Ledger:
         self._unproved.append(_Unproved(at, decided, self.speculative, len(decided.value)))
 
     def _stamp(self, ahead: int = -1) -> Stamp:
-        place = self.speculative.place
-        source, started = self.source, max(self.started, place.start - 1)
+        progress = self.speculative.progress
+        source, started = self.source, max(self.started, progress.start - 1)
         if ahead >= 0:  # the command that it is started for has yet to be followed
-            source, started = place.command - 1, place.start - 1
+            source, started = progress.command - 1, progress.start - 1
         return Stamp(self.epoch, self.index, source, self.snapshots.at, self.deliveries.released, started, ahead)
 
     def flush(self, batch: list[NewRecord]) -> None:
@@ -260,9 +260,9 @@ class Ledger:
     def tell_reached(self) -> None:
         """Say how far we have come: what is proved, or where nothing is on its way, what was looked at."""
         if self._reached is not None:
-            place = self.confirmed.place
+            progress = self.confirmed.progress
             command, start = (
-                (self.source + 1, self.started + 1) if not self._unproved else (place.command, place.start)
+                (self.source + 1, self.started + 1) if not self._unproved else (progress.command, progress.start)
             )
             self._reached(COMMANDS, self.partition, command)
             self._reached(STARTS, self.partition, start)

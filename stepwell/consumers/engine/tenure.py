@@ -86,7 +86,7 @@ class Tenure:
         self._time = clock
         self._reader = possession.reader
         self._misrouted = MisroutedCommands(log, self.partition)
-        self._inbox = Inbox(log, self.partition, possession.state.place, admission)
+        self._inbox = Inbox(log, self.partition, possession.state.progress, admission)
         self._decider = Decider(log, self.partition, definitions, possession.reader)
         self._timers = DueTimers()
         self._continuing: deque[str] = deque()  # instances with more to start than fitted one record
@@ -119,7 +119,7 @@ class Tenure:
         while True:
             self.ledger.look_at_the_end(self._inbox.position)
             wait = 0.0 if self._continuing else LONGEST_WAIT if self._behind else self._until_next_timer()
-            arrived = await self._inbox.next(wait, MOST_AHEAD - len(self.ledger.speculative.place.ahead))
+            arrived = await self._inbox.next(wait, MOST_AHEAD - len(self.ledger.speculative.progress.ahead))
             if arrived.commands:
                 self._behind = len(arrived.commands) == BATCH or self._inbox.position < self._asked
             elif wait != 0.0 and not (arrived.ahead or arrived.starts):  # nothing has come in all that time
@@ -176,7 +176,7 @@ class Tenure:
                     ahead = offset
                 else:
                     ledger.started = max(ledger.started, offset)
-                if ledger.speculative.place.has_had(offset):
+                if ledger.speculative.progress.has_had(offset):
                     continue
             await self._follow(one, batch, ahead=ahead)
 
@@ -229,14 +229,14 @@ class Tenure:
     async def _start_ahead(self, instance_id: str, batch: list[NewRecord]) -> None:
         """Start an instance that is asked about before its start has had its turn."""
         self.ledger.flush(batch)
-        place = self.ledger.speculative.place
-        first = max(self.ledger.started + 1, place.start)
+        progress = self.ledger.speculative.progress
+        first = max(self.ledger.started + 1, progress.start)
         if first >= await self._log.end(STARTS, self.partition):
             return
         for record in await self._log.read_key(STARTS, self.partition, instance_id, offset=first):
             with suppress(ValueError):  # it will be put aside in its turn
                 start = decode_command(record.value)
-                if isinstance(start, StartWorkflow) and record.offset not in place.ahead:
+                if isinstance(start, StartWorkflow) and record.offset not in progress.ahead:
                     named = place_of(STARTS, record.offset)
                     await self._recall([start])
                     self._care.look_at(record.offset)  # nothing names it yet

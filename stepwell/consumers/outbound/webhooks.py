@@ -55,7 +55,7 @@ _PLAIN: Final = (
 )  # CloudEvents over HTTP, 3.1.3.2
 
 
-class Trouble(NamedTuple):
+class FailedPost(NamedTuple):
     """Why an attempt failed.
 
     Attributes:
@@ -81,7 +81,7 @@ def signature(secrets: Iterable[bytes], event_id: str, timestamp: int, body: byt
     return " ".join(f"v1,{base64.b64encode(one).decode()}" for one in made)
 
 
-class Delivery:
+class WebhookDelivery:
     """Delivers to one receiver until cancelled.
 
     Args:
@@ -139,7 +139,7 @@ class Delivery:
             await asyncio.sleep(wait)
             attempt += 1
 
-    async def _attempt(self, client: httpx.AsyncClient, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    async def _attempt(self, client: httpx.AsyncClient, headers: Mapping[str, str], body: bytes) -> FailedPost | None:
         """Post an event once; None where it was taken."""
         hook, event_id, now = self._hook, headers["ce-id"], now_ms() // 1000
         sent = {
@@ -162,20 +162,20 @@ class Delivery:
                     if size > _ANSWER_BYTES:
                         break
         except (TimeoutError, httpx.TimeoutException):
-            return Trouble(f"no whole answer within {hook.timeout_seconds:g} s")
+            return FailedPost(f"no whole answer within {hook.timeout_seconds:g} s")
         except httpx.ConnectError:
-            return Trouble("it takes no connections, or its certificate is not valid")
+            return FailedPost("it takes no connections, or its certificate is not valid")
         except (httpx.HTTPError, httpx.StreamError) as error:
-            return Trouble(f"the connection failed ({type(error).__name__})")
+            return FailedPost(f"the connection failed ({type(error).__name__})")
         finally:
             client.cookies.clear()
         if response.is_success:
             return None
         asked = retry_after_seconds(response.headers.get("retry-after", ""))
-        return Trouble(f"answered {response.status_code}", asked or 0.0, response.status_code == _GONE)
+        return FailedPost(f"answered {response.status_code}", asked or 0.0, response.status_code == _GONE)
 
     async def _give_up(
-        self, event: EventRecord, said: Mapping[str, str], body: bytes, trouble: Trouble, attempts: int
+        self, event: EventRecord, said: Mapping[str, str], body: bytes, trouble: FailedPost, attempts: int
     ) -> None:
         headers = {
             "reason": trouble.reason,
@@ -245,6 +245,6 @@ class Webhooks:
             await cancel_and_wait(self._tasks.pop(name))
         fresh = [name for name in ours if name not in self._tasks]
         for name in fresh:
-            self._tasks[name] = asyncio.ensure_future(Delivery(self._log, ours[name], self._source).run())
+            self._tasks[name] = asyncio.ensure_future(WebhookDelivery(self._log, ours[name], self._source).run())
         if self._told is not None:
             self._told(sorted(ours))
