@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from stepwell.consumers.reading.undecided import WaitingStart, WaitingStarts, progress_at
+from stepwell.consumers.reading.pending import WaitingStart, WaitingStarts, progress_at
 from stepwell.core.fold.partition import Progress
 from stepwell.log.port import Log
 from stepwell.projections.connections import Queryable

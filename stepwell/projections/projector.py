@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from stepwell.consumers.reading.cleanups import read_cleanup
 from stepwell.consumers.reading.events import EventReader, place
+from stepwell.consumers.reading.pending import progress_at
 from stepwell.consumers.reading.snapshots import load_snapshot
-from stepwell.consumers.reading.undecided import progress_at
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.fold.acceptance import AHEAD, KIND, STARTED, TRANSITION, Acceptance, read_stamp
 from stepwell.core.fold.partition import PartitionState, Progress

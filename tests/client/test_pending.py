@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from stepwell.consumers.engine.engine import Engine
-from stepwell.consumers.reading.undecided import WaitingStarts
+from stepwell.consumers.reading.pending import WaitingStarts
 from stepwell.core.fold.partition import Progress
 from stepwell.diagnosis.diagnosing import diagnose
 from stepwell.diagnosis.overview import overview_of

@@ -206,5 +206,5 @@ async def test_a_process_on_standby_decides_only_while_nobody_else_does(open_log
 
 
 async def _settled(client):
-    crew = await client.crew()
+    crew = await client.live_members()
     return crew if crew.engines and not crew.unowned else None

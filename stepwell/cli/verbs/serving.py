@@ -305,7 +305,7 @@ async def show_crew(*, done: bool = False, as_json: bool, log: str | None) -> in
     did: list[WorkerStatistics] = []
     live: set[str] = set()
     async with client_of(log) as client:
-        members = await client.crew()
+        members = await client.live_members()
         if done:
             await caught_up(client)
             live = {worker.name for worker in members.workers}

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from stepwell.consumers.engine.deciding import Decided
 from stepwell.consumers.engine.delivering import Deliveries
-from stepwell.consumers.engine.snapshotting import Covered, Snapshots, Tail
+from stepwell.consumers.engine.snapshotting import Covered, SinceSnapshot, Snapshots
 from stepwell.consumers.engine.takeover import Possession, claim_of, is_unsettled
 from stepwell.consumers.engine.trouble import tell_trouble
 from stepwell.consumers.reading.snapshots import SurpriseError
@@ -128,7 +128,7 @@ class Ledger:
         self.deliveries = Deliveries(
             log, self.epoch, possession.state, possession.released, self._failed, moved=moved
         )
-        tail = Tail(possession.tail_bytes, possession.tail_since)
+        tail = SinceSnapshot(possession.tail_bytes, possession.tail_since)
         self.snapshots = Snapshots(log, partition, possession.reader, tail, owner=claimant.name)
         self._again: Sequence[Effect] | None = possession.resend
         self._asked = asked

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from stepwell.consumers.engine.admission import Admission
-from stepwell.consumers.engine.care import Ends
+from stepwell.consumers.engine.care import InboxEnds
 from stepwell.consumers.engine.clock import Clock, PartitionClock
 from stepwell.consumers.engine.ledger import Claimant, Ledger
 from stepwell.consumers.engine.takeover import Possession, take_over
@@ -83,7 +83,7 @@ class PartitionOwner:
         commands, starts = [await self._log.end(topic, self.partition) for topic in (COMMANDS, STARTS)]
         clock = PartitionClock(self._clock, self.partition, possession.state.at)
         deaths = await self._deaths(possession.claims)
-        self.tenure = tenure = self._begin(possession, Ends(commands, starts), deaths, clock)
+        self.tenure = tenure = self._begin(possession, InboxEnds(commands, starts), deaths, clock)
         self._taken_at = asyncio.get_running_loop().time()
         trouble = tenure.ledger.trouble
         work = asyncio.ensure_future(tenure.work())
@@ -109,7 +109,7 @@ class PartitionOwner:
         return died_over(claims, (self._claimant.process, *(await self._alive() if self._alive is not None else ())))
 
     def _begin(
-        self, possession: Possession, until: Ends, deaths: Sequence[PartitionOwned], clock: PartitionClock
+        self, possession: Possession, until: InboxEnds, deaths: Sequence[PartitionOwned], clock: PartitionClock
     ) -> Tenure:
         ledger = Ledger(
             self._log,

@@ -25,7 +25,7 @@ SMALLEST_TAIL: Final = 4 * 1024 * 1024
 LONGEST_TAIL: Final = 24 * 60 * 60 * 1000
 
 
-class Tail(NamedTuple):
+class SinceSnapshot(NamedTuple):
     """The transitions since the newest snapshot.
 
     Attributes:
@@ -55,7 +55,7 @@ class Snapshots:
         at: Offset of the newest accepted snapshot record; -1 before the first.
     """
 
-    def __init__(self, log: Log, partition: int, reader: EventReader, tail: Tail, *, owner: str) -> None:
+    def __init__(self, log: Log, partition: int, reader: EventReader, tail: SinceSnapshot, *, owner: str) -> None:
         self._log = log
         self._owner = owner
         self._partition = partition

@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import Final
 
 from stepwell.consumers.engine.admission import Admission
-from stepwell.consumers.engine.care import Care, Ends, place_of
+from stepwell.consumers.engine.care import Care, InboxEnds, place_of
 from stepwell.consumers.engine.clock import LONGEST_WAIT, PartitionClock
 from stepwell.consumers.engine.deciding import Decided, Decider
 from stepwell.consumers.engine.due import DueTimers
 from stepwell.consumers.engine.inbox import BATCH, Inbox
 from stepwell.consumers.engine.ledger import Ledger
-from stepwell.consumers.engine.misrouted import Asked, MisroutedCommands, read_commands
+from stepwell.consumers.engine.misrouted import InboxRecord, MisroutedCommands, read_commands
 from stepwell.consumers.engine.start_order import MOST_AHEAD
 from stepwell.consumers.engine.takeover import Possession
 from stepwell.consumers.registry.definitions import Definitions
@@ -72,7 +72,7 @@ class Tenure:
         possession: Possession,
         definitions: Definitions,
         *,
-        until: Ends,
+        until: InboxEnds,
         deaths: Sequence[PartitionOwned],
         most_deaths: int,
         admission: Admission,
@@ -142,7 +142,9 @@ class Tenure:
             self.ledger.maybe_snapshot()
             await self.ledger.until_proved(but=MAX_UNPROVED)
 
-    async def _in_time(self, asked: list[Asked], batch: list[NewRecord]) -> tuple[list[Asked], list[Asked]]:
+    async def _in_time(
+        self, asked: list[InboxRecord], batch: list[NewRecord]
+    ) -> tuple[list[InboxRecord], list[InboxRecord]]:
         """Fire what was due before the first of these came; give those before the next is due, and the rest.
 
         When a record came is what the log says, but never earlier than a record before it, and never later than now.
@@ -164,7 +166,9 @@ class Tenure:
             self._came = came
         return asked, []
 
-    async def _follow_all(self, asked: Sequence[Asked], batch: list[NewRecord], out_of_turn: Collection[int]) -> None:
+    async def _follow_all(
+        self, asked: Sequence[InboxRecord], batch: list[NewRecord], out_of_turn: Collection[int]
+    ) -> None:
         ledger = self.ledger
         await ledger.claim(self._care.of_commands(asked, ledger.source, ledger.started), batch)
         for one in asked:
@@ -180,7 +184,7 @@ class Tenure:
                     continue
             await self._follow(one, batch, ahead=ahead)
 
-    async def _follow(self, one: Asked, batch: list[NewRecord], *, ahead: int) -> None:
+    async def _follow(self, one: InboxRecord, batch: list[NewRecord], *, ahead: int) -> None:
         command = one.command
         if command is None:
             return

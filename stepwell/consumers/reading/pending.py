@@ -176,8 +176,8 @@ def _start_of(record: Record) -> StartWorkflow | None:
     return command if isinstance(command, StartWorkflow) else None
 
 
-class Undecided:
-    """What there is to know of an instance before its first event.
+class PendingInstances:
+    """Finds instances, those included that have no event yet.
 
     Args:
         log: The log.
