@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any, Literal
@@ -304,3 +305,8 @@ class Steering(Looking):
     async def live_members(self) -> LiveMembers:
         """The engines and workers that are live on this log, with what they say of themselves."""
         return await live_members(self.log)
+
+    async def crew(self) -> LiveMembers:
+        """Deprecated: the former name of ``live_members``."""
+        warnings.warn("client.crew() is called client.live_members() now", DeprecationWarning, stacklevel=2)
+        return await self.live_members()
