@@ -74,7 +74,9 @@ async def measure(name: str, url: str | None, *, apart_: bool = False) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=WORKLOADS, action="append", help="one workload; may be repeated")
-    parser.add_argument("--log", help="for W1 to W3, CHAIN, PRIORITY, TAKE-OVER: the URL of brokers, or of an empty file")
+    parser.add_argument(
+        "--log", help="for W1 to W3, CHAIN, PRIORITY, TAKE-OVER: the URL of brokers, or of an empty file"
+    )
     parser.add_argument("--apart", action="store_true", help="engine and worker in processes of their own")
     parser.add_argument("--rival", choices=("dbos",), help="measure a rival beside us, as far as it can be compared")
     parser.add_argument("--here", action="store_true", help="in this process; by default each workload has its own")

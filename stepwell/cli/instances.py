@@ -97,7 +97,7 @@ async def shown_instance(client: Client, instance_id: str, to: int | None, *, re
         else:
             shown = await client.get(instance_id)
     except UnknownInstanceError:
-        await client.undecided.find(instance_id)  # tells more of a start that was rejected
+        await client.pending.find(instance_id)  # tells more of a start that was rejected
         raise
     if to is not None and not 0 < to <= shown.sequence:
         there = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any, Literal
@@ -101,7 +102,7 @@ class Steering(Looking):
             workflow, input, id, version, priority=priority, timeout_seconds=timeout_seconds, watch=watch
         )
         if run.existed and if_exists == "refuse":
-            await check_same(self.undecided, run.id, workflow, version, input)
+            await check_same(self.pending, run.id, workflow, version, input)
         return run
 
     async def _run(
@@ -144,7 +145,7 @@ class Steering(Looking):
                     raise  # else it was deactivated meanwhile: choose again
             else:
                 if id is not None and not run.decided:
-                    run.existed = not await self.undecided.is_first(id, command.command_id)
+                    run.existed = not await self.pending.is_first(id, command.command_id)
                 return run
 
     async def _started(self, command: StartWorkflow, *, watch: bool) -> Run:
@@ -301,6 +302,11 @@ class Steering(Looking):
         """Whether any engine works on this log right now."""
         return await self._asking.engine_is_live()
 
-    async def crew(self) -> LiveMembers:
+    async def live_members(self) -> LiveMembers:
         """The engines and workers that are live on this log, with what they say of themselves."""
         return await live_members(self.log)
+
+    async def crew(self) -> LiveMembers:
+        """Deprecated: the former name of ``live_members``."""
+        warnings.warn("client.crew() is called client.live_members() now", DeprecationWarning, stacklevel=2)
+        return await self.live_members()

@@ -83,7 +83,7 @@ async def diagnose(client: Client, instance_id: str, *, at: str = "") -> Diagnos
         LogError: The log cannot be read.
     """
     await client.registry.catch_up()
-    return await _diagnose(client, instance_id, await client.crew(), at, _DEEPEST)
+    return await _diagnose(client, instance_id, await client.live_members(), at, _DEEPEST)
 
 
 async def _diagnose(client: Client, instance_id: str, members: LiveMembers, at: str, depth: int) -> Diagnosis:
@@ -208,10 +208,10 @@ def _blocked(state: InstanceState, plan: Plan | None) -> list[Blocked]:
 
 async def _not_begun(client: Client, instance_id: str, members: LiveMembers, at: str, depth: int) -> Diagnosis:
     try:
-        start = await client.undecided.find(instance_id)
+        start = await client.pending.find(instance_id)
         if not isinstance(start, StartWorkflow):  # decided since we looked
             return await _diagnose(client, instance_id, members, at, depth)
-        view = await client.undecided.view(start)
+        view = await client.pending.view(start)
     except CommandRejectedError as error:
         finding = Finding(
             code="rejected",

@@ -169,7 +169,7 @@ async def look(client: Client, *, fresh: bool = False) -> Seen:
     """Look at everything once; arguments as in ``health_of``."""
     now = client.clock()
     try:
-        log, members = await _log(client.log), await client.crew()
+        log, members = await _log(client.log), await client.live_members()
     except StepwellError as error:
         return Seen(at=now, parts=[_log_trouble(error)], observations=[], statistics=[], under_way={}, lag=None)
     statistics: list[WorkflowStatistics] = []

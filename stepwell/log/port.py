@@ -40,6 +40,8 @@ PARTITIONED: Final = frozenset({COMMANDS, STARTS, EVENTS, SNAPSHOTS, DEAD_LETTER
 ID: Final = "id"  # headers of a queue's record: what it is known by, however often it is sent,
 AGAIN: Final = "again"  # and that it may have been sent before
 
+TopicPartition = tuple[str, int]  # a topic, and the number of one of its partitions
+
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 

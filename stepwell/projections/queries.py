@@ -25,7 +25,7 @@ from stepwell.projections.filters import (
     read_cursor,
     write_cursor,
 )
-from stepwell.projections.finding import Finder, Found, phrase
+from stepwell.projections.finding import Finder, FoundRows, phrase
 from stepwell.projections.folding import input_hash
 from stepwell.projections.pending import Waiting
 from stepwell.projections.rows import AttemptRow, InstanceRow
@@ -184,11 +184,11 @@ class Queries:
 
     async def _find(
         self, wanted: InstanceFilter, order: str, cursor: Cursor | None, limit: int, *, exact: bool
-    ) -> Found:
+    ) -> FoundRows:
         if wanted.status:
             begun = tuple(status for status in wanted.status if status != PENDING)
             if not begun:
-                return Found([], 0, True)
+                return FoundRows([], 0, True)
             wanted = msgspec.structs.replace(wanted, status=begun)
         try:
             return await self._finder.find(wanted, order, cursor, limit, exact=exact)

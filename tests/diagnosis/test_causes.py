@@ -394,7 +394,7 @@ async def test_a_worker_that_is_gone_is_told_and_who_could_take_over(log):
 
 
 async def _no_workers(client):
-    return not (await client.crew()).workers
+    return not (await client.live_members()).workers
 
 
 async def test_all_slots_taken_is_told_once_a_step_has_waited_for_long(log, monkeypatch):

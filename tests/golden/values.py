@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from stepwell.core.fold.acceptance import Stamp
 from stepwell.core.fold.evolve import fold
-from stepwell.core.fold.partition import PartitionState, Place, follow
+from stepwell.core.fold.partition import PartitionState, Progress, follow
 from stepwell.core.fold.snapshots import encode_partition
 from stepwell.core.fold.state import InstanceState, encode_instance
 from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step, encode_definition
@@ -311,26 +311,26 @@ _ended = follow(
 PARTITION = PartitionState(
     instances=Map({"order-1": INSTANCE, "order-0": replace(EARLIER, id="order-0")}),
     finished=_ended.finished.add("order-8", WorkflowStatus.FAILED, 9, ""),
-    place=Place(17),
+    progress=Progress(17),
     at=AT + 4_000,
 )
 PARTITIONS = {
     "states/partition-13.jsonl": PARTITION,
-    "states/partition-14.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-14.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
 }
 OLD_PARTITIONS = {
     "states/partition-11.jsonl": PARTITION,
-    "states/partition-12.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-12.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-9.jsonl": PARTITION,
-    "states/partition-10.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-10.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-7.jsonl": PARTITION,
-    "states/partition-8.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-8.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-5.jsonl": PARTITION,
-    "states/partition-6.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-6.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-3.jsonl": PARTITION,
-    "states/partition-4.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-4.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-1.jsonl": PARTITION,
-    "states/partition-2.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-2.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
 }
 
 

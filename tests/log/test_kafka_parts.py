@@ -22,7 +22,7 @@ from stepwell.log.urls import open_log
 
 def test_what_was_lost_stands_beside_who_has_what_and_older_programs_take_it_for_nobodys():
     text, _ = positions.encode(5, [7], {9: "w-1"}, 3, {6: 1, 9: 4, 11: 1})
-    assert positions.decode(5, text) == positions.Position(5, frozenset({7}), {9: "w-1"}, 3, {6: 1, 9: 4, 11: 1})
+    assert positions.decode(5, text) == positions.QueuePosition(5, frozenset({7}), {9: "w-1"}, 3, {6: 1, 9: 4, 11: 1})
 
 
 def test_a_url_says_what_there_is_to_choose():
@@ -124,8 +124,8 @@ def test_what_does_not_fit_is_said_to_be_left_out():
 
 
 def test_a_strangers_text_says_nothing():
-    assert positions.decode(7, "") == positions.Position(7)
-    assert positions.decode(7, "offset of somebody else") == positions.Position(7)
+    assert positions.decode(7, "") == positions.QueuePosition(7)
+    assert positions.decode(7, "offset of somebody else") == positions.QueuePosition(7)
 
 
 # --- shares -------------------------------------------------------------------------------------------------------

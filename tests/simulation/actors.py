@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.client.client import Client
 from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.ledger import Ledger
 from stepwell.consumers.engine.owner import PartitionOwner
 from stepwell.consumers.engine.takeover import Possession
+from stepwell.consumers.engine.tenure import Tenure
 from stepwell.consumers.reading.events import Accepted, EventReader
 from stepwell.consumers.reading.histories import accepted_of
 from stepwell.consumers.reading.snapshots import SurpriseError
@@ -123,23 +125,29 @@ class WatchedOwner(PartitionOwner):
                 self.world.violated(error if isinstance(error, ViolationError) else f"an owner ended with {error!r}")
             raise
         finally:
-            if hasattr(self, "confirmed"):
-                self._compare()
+            if self.tenure is not None:
+                self.tenure.ledger.compare()  # type: ignore[attr-defined]
 
-    def _begin(self, possession: Possession, *args: Any) -> None:
+    def _begin(self, possession: Possession, *args: Any) -> Tenure:
         world = self.world
         world.say(f"owner of {self.partition} took over at {possession.epoch}")
         world.guarded(world.oracle.took_over, self.partition, possession.epoch, possession.state)
-        super()._begin(possession, *args)
+        return super()._begin(possession, *args)
+
+
+class WatchedLedger(Ledger):
+    """A ledger whose beliefs are compared with the truth."""
+
+    world: World
 
     def _confirm(self, *args: Any) -> None:
         super()._confirm(*args)
         if self.world.side_dice.random() < 0.15:
-            self._compare()
+            self.compare()
 
-    def _compare(self) -> None:
-        oracle = self.world.oracle
-        self.world.guarded(oracle.confirmed, self.partition, self._proved, self.confirmed)
+    def compare(self) -> None:
+        """What it believes to be proved is."""
+        self.world.guarded(self.world.oracle.confirmed, self.partition, self.proved, self.confirmed)
 
 
 class Skew:

@@ -101,7 +101,7 @@ class World:
         self.tight = dice.random() < 0.2  # records are small, so that what handlers give may not fit
         most = 16_384 if self.tight else 1_048_576
         self.storage = SimulatedStorage(
-            partitions=self.partitions, faults=faults, witness=self, max_record_bytes=most
+            partitions=self.partitions, faults=faults, observer=self, max_record_bytes=most
         )
         moods = Moods(*(value * dice.choice((0, 1, 1, 2)) for value in Moods()))
         self.hands = Hands(dice, moods, self.oracle, self.guarded)
@@ -165,12 +165,12 @@ class World:
     # --- what the storage tells -----------------------------------------------------------------------------
 
     def asked(self, log: SimulatedLog, what: str) -> None:
-        """As ``Witness`` says."""
+        """As ``Observer`` says."""
         if self._tell is not None:
             self.say(f"{log.name}: {what}")
 
     def landed(self, log: SimulatedLog, place: tuple[str, int], records: Sequence[Record]) -> None:
-        """As ``Witness`` says."""
+        """As ``Observer`` says."""
         topic, partition = place
         for record in records:
             self._hash.update(f"{self.loop.time()} {log.name} {place} {record.offset} {record.headers}".encode())
@@ -183,7 +183,7 @@ class World:
         self.guarded(self.oracle.landed, topic, partition, records, chunks)
 
     def sends(self, log: SimulatedLog, to: Any, records: Sequence[NewRecord]) -> None:
-        """As ``Witness`` says."""
+        """As ``Observer`` says."""
         values = [record.value for record in records]
         if isinstance(to, str):
             self.guarded(self.oracle.enqueues, values)
@@ -193,7 +193,7 @@ class World:
             self.guarded(self.oracle.telling, values)
 
     def queued(self, queue: str, records: Sequence[NewRecord]) -> None:
-        """As ``Witness`` says."""
+        """As ``Observer`` says."""
         self.guarded(self.oracle.arrived, [record.value for record in records])
         for record in records:
             self._hash.update(f"{self.loop.time()} {queue} {record.headers}".encode())
@@ -201,11 +201,11 @@ class World:
                 self.say(f"queued {record.headers['id']} {record.headers['handler']}")
 
     def handed(self, log: SimulatedLog, deliveries: Sequence[Delivery]) -> None:
-        """As ``Witness`` says."""
+        """As ``Observer`` says."""
         self.guarded(self.oracle.handed, log.name, deliveries)
 
     def died(self, log: SimulatedLog) -> None:
-        """As ``Witness`` says."""
+        """As ``Observer`` says."""
         self.say(f"{log.name}: ended")
         self.oracle.dead.add(log.name)
         for process in self.processes:

@@ -39,7 +39,7 @@ async def workers(
     did: list[WorkerStatistics] = []
     live: set[str] = set()
     async with client_of(log) as client:
-        members = await client.crew()
+        members = await client.live_members()
         if done:
             await caught_up(client)
             live = {worker.name for worker in members.workers}

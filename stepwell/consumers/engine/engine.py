@@ -20,6 +20,7 @@ from stepwell.log.port import DEFINITIONS, ENGINES, Log, Membership
 from stepwell.logs import Logger
 from stepwell.process import THIS_PROCESS, now_ms, process_name
 from stepwell.supervision import FATAL, STEADY_AFTER, OutOfPatienceError, Trouble
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.engine")
 
@@ -107,10 +108,7 @@ class Engine:
         except LogClosedError:
             pass
         finally:
-            tasks = [follow, tail, *self._owners.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(follow, tail, *self._owners.values())
             self._owners.clear()
             if not self._fatal.cancel():
                 self._fatal.exception()  # asked for, so that asyncio does not complain where we were cancelled
@@ -130,9 +128,7 @@ class Engine:
             given = await self._membership.changed(given)
 
     async def _give_up(self, partition: int) -> None:
-        task = self._owners[partition]
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_and_wait(self._owners[partition])
         self._stopped.discard(partition)
         del self._owners[partition]  # not before: where we are cancelled meanwhile, somebody must wait for it
         _logger.info("gave up", partition=partition)

@@ -34,7 +34,7 @@ _logger = Logger("stepwell.owner")
 FORWARDED: Final = "forwarded-from"  # header of a copy: where its sender had put it
 
 
-class Asked(NamedTuple):
+class InboxRecord(NamedTuple):
     """A record of the inbox.
 
     Attributes:
@@ -48,14 +48,14 @@ class Asked(NamedTuple):
     problem: str = ""
 
 
-def read_commands(topic: str, records: Sequence[Record]) -> list[Asked]:
+def read_commands(topic: str, records: Sequence[Record]) -> list[InboxRecord]:
     """Decode what has arrived."""
     found = []
     for record in records:
         try:
-            found.append(Asked(topic, record, decode_command(record.value)))
+            found.append(InboxRecord(topic, record, decode_command(record.value)))
         except ValueError as error:  # msgspec's errors are ValueErrors
-            found.append(Asked(topic, record, None, str(error)))
+            found.append(InboxRecord(topic, record, None, str(error)))
     return found
 
 
@@ -71,7 +71,7 @@ class MisroutedCommands:
         """Whether a command's instance lives in another partition."""
         return partition_for(command.instance_id, self._log.partitions) != self._partition
 
-    async def bring_to_safety(self, asked: Sequence[Asked]) -> None:
+    async def bring_to_safety(self, asked: Sequence[InboxRecord]) -> None:
         """Copy what is not decided here, and return once the copies are durable.
 
         Misrouted commands go to where they belong, what cannot be decoded to the dead letters.
@@ -93,7 +93,7 @@ class MisroutedCommands:
         if copies:
             await asyncio.gather(*(self._log.append(*place, records) for place, records in copies.items()))
 
-    def note(self, one: Asked, command: Command, at: int) -> Decided:
+    def note(self, one: InboxRecord, command: Command, at: int) -> Decided:
         """What the partition says of a misrouted command: the transition that covers its place."""
         name, owner = type(command).__name__, partition_for(command.instance_id, self._log.partitions)
         why = (
@@ -109,17 +109,17 @@ class MisroutedCommands:
         transition = Transition(EVENTS_VERSION, at, command.instance_id, 0, (event,))
         return Decided(transition, encode(transition), None)
 
-    def _letters(self, one: Asked) -> list[NewRecord]:
+    def _letters(self, one: InboxRecord) -> list[NewRecord]:
         headers = {"reason": one.problem, "topic": one.topic, "offset": str(one.record.offset)}
         _logger.warning("undecodable command put aside", partition=self._partition, **headers)
         return letters_of(one.record.key, one.record.value, headers, self._log.max_record_bytes)
 
-    def _copy(self, one: Asked) -> bytes:
+    def _copy(self, one: InboxRecord) -> bytes:
         if getattr(one.command, "command_id", None) != "":
             return one.record.value
         return encode(replace(one.command, command_id=f"from-{self._place(one)}"))  # type: ignore[type-var]
 
-    def _place(self, one: Asked) -> str:
+    def _place(self, one: InboxRecord) -> str:
         return f"{one.topic}[{self._partition}]@{one.record.offset}"
 
 

@@ -43,7 +43,7 @@ def _entry(priority: int, offset: int) -> int:
     return (100 - priority) << _OFFSET_BITS | offset
 
 
-class Chosen(NamedTuple):
+class NextStarts(NamedTuple):
     """What is taken next.
 
     Attributes:
@@ -95,7 +95,7 @@ class StartOrder:
         if partition_for(wanted.instance_id, self._log.partitions) == self._partition:
             heapq.heappush(self._heap, _entry(wanted.priority, record.offset))
 
-    def choose(self, most: int, in_turn: Sequence[int], ahead: int) -> Chosen:
+    def choose(self, most: int, in_turn: Sequence[int], ahead: int) -> NextStarts:
         """Choose what is taken next.
 
         Args:
@@ -103,7 +103,7 @@ class StartOrder:
             in_turn: Offsets of those whose turn it is, as far as they have been read.
             ahead: How many may be taken out of turn.
         """
-        found = Chosen(0, [])
+        found = NextStarts(0, [])
         turn = 0
         while turn < len(in_turn) and turn + len(found.ahead) < most:
             head = in_turn[turn]

@@ -34,6 +34,7 @@ from stepwell.logs import Logger
 from stepwell.schemas.records.events import Transition
 from stepwell.schemas.records.feed import FeedHead, FeedPosition, feed_headers, feed_position, feed_value
 from stepwell.supervision import FATAL, STEADY_AFTER
+from stepwell.tasks import cancel_and_wait
 
 FEEDERS: Final = "feed"  # the group that shares out the partitions
 
@@ -226,10 +227,7 @@ class Feeder:
         except LogClosedError:
             pass
         finally:
-            tasks = [follow, *self._tasks.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(follow, *self._tasks.values())
             self._fatal.cancel()
             await self._membership.leave()
 
@@ -237,9 +235,7 @@ class Feeder:
         given = await self._membership.assignment()
         while True:
             for partition in sorted(self._tasks.keys() - given):
-                task = self._tasks.pop(partition)
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await cancel_and_wait(self._tasks.pop(partition))
             for partition in sorted(given):
                 if partition not in self._tasks:
                     self._tasks[partition] = asyncio.ensure_future(self._feed(partition))

@@ -29,6 +29,7 @@ from stepwell.log.kafka.settings import KafkaSettings, read_settings
 from stepwell.log.port import FEED
 from stepwell.schemas.records.asyncapi import describe
 from stepwell.schemas.records.feed import feed_source
+from stepwell.tasks import cancel_and_wait
 
 _SASL: Final[dict[str, type[SASLPlaintext | SASLScram256 | SASLScram512]]] = {
     "PLAIN": SASLPlaintext,
@@ -141,8 +142,7 @@ class FeedApplication(FastStream):
             try:
                 yield
             finally:
-                self.feeding.cancel()
-                await asyncio.wait([self.feeding])
+                await cancel_and_wait(self.feeding)
             if not self.feeding.cancelled():
                 self.feeding.result()  # what ended it, for whoever runs the application
         finally:

@@ -40,6 +40,7 @@ from stepwell.log.port import DEAD_LETTERS, Log
 from stepwell.logs import Logger
 from stepwell.process import now_ms
 from stepwell.schemas.records.feed import CONTENT_TYPE, FeedHead, attributes, feed_value
+from stepwell.tasks import cancel_and_wait
 
 WEBHOOKS: Final = "webhooks"  # the group that shares out the receivers
 
@@ -54,7 +55,7 @@ _PLAIN: Final = (
 )  # CloudEvents over HTTP, 3.1.3.2
 
 
-class Trouble(NamedTuple):
+class FailedPost(NamedTuple):
     """Why an attempt failed.
 
     Attributes:
@@ -80,7 +81,7 @@ def signature(secrets: Iterable[bytes], event_id: str, timestamp: int, body: byt
     return " ".join(f"v1,{base64.b64encode(one).decode()}" for one in made)
 
 
-class Delivery:
+class WebhookDelivery:
     """Delivers to one receiver until cancelled.
 
     Args:
@@ -138,7 +139,7 @@ class Delivery:
             await asyncio.sleep(wait)
             attempt += 1
 
-    async def _attempt(self, client: httpx.AsyncClient, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    async def _attempt(self, client: httpx.AsyncClient, headers: Mapping[str, str], body: bytes) -> FailedPost | None:
         """Post an event once; None where it was taken."""
         hook, event_id, now = self._hook, headers["ce-id"], now_ms() // 1000
         sent = {
@@ -161,20 +162,20 @@ class Delivery:
                     if size > _ANSWER_BYTES:
                         break
         except (TimeoutError, httpx.TimeoutException):
-            return Trouble(f"no whole answer within {hook.timeout_seconds:g} s")
+            return FailedPost(f"no whole answer within {hook.timeout_seconds:g} s")
         except httpx.ConnectError:
-            return Trouble("it takes no connections, or its certificate is not valid")
+            return FailedPost("it takes no connections, or its certificate is not valid")
         except (httpx.HTTPError, httpx.StreamError) as error:
-            return Trouble(f"the connection failed ({type(error).__name__})")
+            return FailedPost(f"the connection failed ({type(error).__name__})")
         finally:
             client.cookies.clear()
         if response.is_success:
             return None
         asked = retry_after_seconds(response.headers.get("retry-after", ""))
-        return Trouble(f"answered {response.status_code}", asked or 0.0, response.status_code == _GONE)
+        return FailedPost(f"answered {response.status_code}", asked or 0.0, response.status_code == _GONE)
 
     async def _give_up(
-        self, event: EventRecord, said: Mapping[str, str], body: bytes, trouble: Trouble, attempts: int
+        self, event: EventRecord, said: Mapping[str, str], body: bytes, trouble: FailedPost, attempts: int
     ) -> None:
         headers = {
             "reason": trouble.reason,
@@ -233,9 +234,7 @@ class Webhooks:
         finally:
             tasks: list[asyncio.Task[Any]] = [*self._tasks.values(), *([changed] if changed is not None else [])]
             self._tasks = {}
-            for one in tasks:
-                one.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(*tasks)
             await membership.leave()
 
     async def _share(self, given: frozenset[int]) -> None:
@@ -243,11 +242,9 @@ class Webhooks:
             hook.name: hook for hook in self._hooks if partition_for(hook.name, self._log.partitions) in given
         }  # fmt: skip
         for name in [name for name in self._tasks if name not in ours]:
-            task = self._tasks.pop(name)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_and_wait(self._tasks.pop(name))
         fresh = [name for name in ours if name not in self._tasks]
         for name in fresh:
-            self._tasks[name] = asyncio.ensure_future(Delivery(self._log, ours[name], self._source).run())
+            self._tasks[name] = asyncio.ensure_future(WebhookDelivery(self._log, ours[name], self._source).run())
         if self._told is not None:
             self._told(sorted(ours))

@@ -39,6 +39,7 @@ from stepwell.process import process_name
 from stepwell.schemas.records.codec import decode_work, encode
 from stepwell.schemas.records.commands import Command
 from stepwell.schemas.records.work import WorkItem
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.worker")
 
@@ -147,12 +148,9 @@ class Worker:
             pass
         finally:
             self._stopping = True
-            taking.cancel()
-            await asyncio.gather(taking, return_exceptions=True)
+            await cancel_and_wait(taking)
             await self._let_finish(grace)  # what runs is listened to, and told of, to its end
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(*tasks)
             await self._stop()
             if not self._failure.cancel():
                 self._failure.exception()  # asked for, so that asyncio does not complain where we were cancelled
@@ -171,8 +169,7 @@ class Worker:
         try:
             await asyncio.wait(running, timeout=grace)
         finally:
-            giving.cancel()
-            await asyncio.gather(giving, return_exceptions=True)
+            await cancel_and_wait(giving)
 
     async def _give_back(self) -> None:
         """Let others have at once what was at hand and has not begun."""
@@ -185,9 +182,7 @@ class Worker:
         for run in runs:
             run.stopped = True
             run.give_up()
-        for task in self._asking:
-            task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await cancel_and_wait(*self._asking)
         if waiting := [run.over for run in runs if run.call is not None]:
             await asyncio.wait(waiting)
         self._outbox.flush()

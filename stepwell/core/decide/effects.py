@@ -107,16 +107,21 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
     let_go: list[str] = []
     told = set()  # runs whose children have said themselves that they have ended
     for event in transition.events:
-        if _never_started(event):
-            let_go.append(event.step_id)  # type: ignore[union-attr]
-        elif isinstance(event, (StepSucceeded, StepFailed)) and not _timed_out(event):
-            told.add(event.run)
-        if type(event) in _GIVES_UP or isinstance(event, WorkflowEnding):
+        kind = type(event)
+        if kind is StepSucceeded or kind is StepFailed:
+            step = before.steps.get(event.step_id)  # type: ignore[union-attr]
+            if step is None or step.child is None:  # almost always
+                continue
+            if _never_started(event) or _timed_out(event):
+                let_go.append(event.step_id)  # type: ignore[union-attr]
+            else:
+                told.add(event.run)  # type: ignore[union-attr]
+        elif kind in _GIVES_UP or kind is WorkflowEnding:
             let_go += sorted(before.steps)
         elif isinstance(event, WorkflowResumed):
             let_go += event.reset
-        elif _timed_out(event):
-            let_go.append(event.step_id)  # type: ignore[union-attr]
+    if not let_go:
+        return []
     children = [before.steps[step_id].child for step_id in dict.fromkeys(let_go) if step_id in before.steps]
     reason = f"{before.id} no longer waits for it"
     return [

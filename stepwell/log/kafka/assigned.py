@@ -7,9 +7,8 @@ import heapq
 from collections.abc import Callable, Iterable
 
 from stepwell.log.kafka.exchange import Spot, place_of
-from stepwell.log.kafka.fetch import Place
 from stepwell.log.kafka.queue_state import Entry, QueueState
-from stepwell.log.port import Delivery
+from stepwell.log.port import Delivery, TopicPartition
 from stepwell.log.wake import Signal
 
 
@@ -34,7 +33,7 @@ class Assignment:
     def __init__(self, name: str, prefetch: int, accepts: Callable[[Delivery], bool] | None) -> None:
         self.name = name
         self.prefetch = prefetch
-        self.partitions: dict[Place, QueueState] = {}
+        self.partitions: dict[TopicPartition, QueueState] = {}
         self.hand: dict[tuple[str, int], Entry] = {}
         self.given: dict[Spot, Entry] = {}
         self.giving: dict[Spot, Entry] = {}

@@ -17,7 +17,9 @@ from stepwell.log.kafka.group import GroupMember
 from stepwell.log.kafka.queue_state import Entry, QueueState
 from stepwell.log.kafka.services import Services
 from stepwell.log.kafka.topics import HANDS
+from stepwell.log.port import TopicPartition
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.log.kafka")
 
@@ -74,7 +76,7 @@ class Passing:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def entry(self, place: tuple[str, int], record: Any) -> Entry:
+    def entry(self, place: TopicPartition, record: Any) -> Entry:
         """An entry of a queue's record."""
         return Entry(place, record, self._queues[place[0]], self._log.topics.count(place[0]))
 
@@ -264,8 +266,4 @@ class Passing:
 
     async def stop(self) -> None:
         """Hear no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*self._tasks, report=True)

@@ -27,7 +27,7 @@ from stepwell.backoff import Backoff
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, HungUpError, explain, explained
 from stepwell.log.kafka.fetch import Fetcher
-from stepwell.log.kafka.group import Directory, GroupMember
+from stepwell.log.kafka.group import GroupDirectory, GroupMember
 from stepwell.log.kafka.membership import KafkaMembership
 from stepwell.log.kafka.producer import Appender, encode
 from stepwell.log.kafka.queue import KafkaQueue
@@ -67,7 +67,7 @@ class KafkaLog:
         self._description = Description("kafka", settings.place)
         self.topics: Topics
         self.reader: Reader
-        self.directory: Directory
+        self.directory: GroupDirectory
         self._loop = asyncio.get_running_loop()
         self._admin: Any
         self._client: Any
@@ -122,7 +122,7 @@ class KafkaLog:
             fetcher = Fetcher(self.settings, self.topics, self._client)
             await fetcher.find((topic, 0) for topic in PARTITIONED | ALONE)
             self.reader = Reader(self.settings, fetcher)
-            self.directory = Directory(self.settings, self.topics, self._admin)
+            self.directory = GroupDirectory(self.settings, self.topics, self._admin)
             self._appender = Appender(self.settings, self.topics, self.reader.landed)
             with explained(self.settings.place, "start to append"):
                 await self._appender.start()

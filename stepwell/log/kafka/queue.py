@@ -18,16 +18,16 @@ from typing import Final
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.kafka.assigned import Assignment
 from stepwell.log.kafka.exchange import Note, place_of
-from stepwell.log.kafka.fetch import Place
 from stepwell.log.kafka.group import GroupMember
 from stepwell.log.kafka.handover import Passing
-from stepwell.log.kafka.positions import Position, decode
+from stepwell.log.kafka.positions import QueuePosition, decode
 from stepwell.log.kafka.queue_state import MOST_WAITING, QueueState
 from stepwell.log.kafka.services import Services
 from stepwell.log.kafka.settling import Settling
-from stepwell.log.port import WORKERS, Delivery, Outgoing
+from stepwell.log.port import WORKERS, Delivery, Outgoing, TopicPartition
 from stepwell.log.wake import failed_future
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.log.kafka")
 
@@ -213,10 +213,7 @@ class KafkaQueue:
     async def _stop_reading(self) -> None:
         tasks = [*self._readers, *([self._arranging] if self._arranging else [])]
         self._readers = []
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*tasks, report=True)
 
     def _counted(self) -> None:
         self._assignment.arrived.fire()
@@ -265,7 +262,7 @@ class KafkaQueue:
             self._begun.set_exception(error)
             self._begun.exception()  # perhaps nobody waits for it any more
 
-    async def _add(self, place: Place, position: Position) -> None:
+    async def _add(self, place: TopicPartition, position: QueuePosition) -> None:
         state = QueueState(place, position)
         if self._somebody_went:
             state.noting = position.low + MOST_WAITING

@@ -16,6 +16,7 @@ from stepwell.log.kafka.queue_state import Entry, QueueState
 from stepwell.log.kafka.services import Services
 from stepwell.log.port import Outgoing
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.log.kafka")
 
@@ -203,10 +204,7 @@ class Settling:
 
     async def _stop(self) -> None:
         tasks = [*self._tasks, *([self._runner] if self._runner else [])]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*tasks, report=True)
 
     async def finish(self) -> None:
         """Wait until what is settled is deleted."""
@@ -215,9 +213,7 @@ class Settling:
 
     async def drop(self, error: LogError) -> None:
         """End at once; who settles learns that nothing is known."""
-        for task in self._trimming:
-            task.cancel()
-        await self.finish()
+        await cancel_and_wait(*self._trimming, report=True)
         await self._stop()
         self.fail(error)
 

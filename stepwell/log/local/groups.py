@@ -28,7 +28,7 @@ async def list_members(reader: Reader, group: str) -> list[Member]:
     ]
 
 
-class GroupPlace:
+class LocalMembership:
     """One log object's place in a group.
 
     Args:

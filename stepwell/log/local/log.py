@@ -1,7 +1,7 @@
 """The log in one local file: SQLite in WAL mode, the default when no Kafka is named.
 
 Several processes of one machine can share the file. What each module beside this one does: ``store`` the file and
-its tables, ``writer`` and ``transaction`` group commit, ``reader``, ``tail`` and ``ends`` reading, ``members`` and
+its tables, ``writer`` and ``transaction`` group commit, ``reader``, ``tail`` and ``recent`` reading, ``members`` and
 ``groups`` who is alive and who takes which partition, ``queue`` and ``handover`` the workers' queues; ``services``
 is what these are given of each other. What wakes those who wait is in ``stepwell.log.wake``.
 """
@@ -21,13 +21,22 @@ from typing import Final, Self
 from stepwell.errors import LogClosedError, LogError, LogLostError
 from stepwell.log.local.appends import Append, delete_some, free_pages
 from stepwell.log.local.batches import Batch
-from stepwell.log.local.ends import Ends, Place
-from stepwell.log.local.groups import GroupPlace, encode_about, list_members
+from stepwell.log.local.groups import LocalMembership, encode_about, list_members
 from stepwell.log.local.handover import Handover
-from stepwell.log.local.members import Change, Directory, Lock, bury, enter_group, is_listed, leave_group, register
+from stepwell.log.local.members import (
+    Change,
+    Lock,
+    MembersDirectory,
+    bury,
+    enter_group,
+    is_listed,
+    leave_group,
+    register,
+)
 from stepwell.log.local.queue import Consumer, hand_out
 from stepwell.log.local.queue_works import Enqueue
 from stepwell.log.local.reader import Reader
+from stepwell.log.local.recent import RecentRecords
 from stepwell.log.local.resends import EnqueueAgain
 from stepwell.log.local.store import (
     MAX_PARTITIONS,
@@ -51,10 +60,12 @@ from stepwell.log.port import (
     NewRecord,
     Outgoing,
     Record,
+    TopicPartition,
 )
 from stepwell.log.sharing import priority_of
 from stepwell.log.wake import Doorbell, Signal, failed_future
 from stepwell.own_files import claim
+from stepwell.tasks import cancel_and_wait
 
 _GLANCE: Final = 0.08  # seconds between looks at whether another process has written, should its ring get lost
 _BEAT: Final = 1.0  # seconds between looks at who has died
@@ -77,12 +88,12 @@ class LocalLog:
         self._description = Description("file", path, Path(path), finds_keys=True)
         self._patience = patience
         self._writer: Writer
-        self._directory = Directory(path, patience)
+        self._directory = MembersDirectory(path, patience)
         self._lock: Lock | None = None
         self._bell: Doorbell
         self._process = 0
         self._watcher: Task[None] | None = None
-        self._ends = Ends(loop, self._check_open)
+        self._recent = RecentRecords(loop, self._check_open)
         self._consumers: list[Consumer] = []
         self._leaving: set[int] = set()
         self._handover = Handover(self)
@@ -222,9 +233,9 @@ class LocalLog:
         except (TypeError, ValueError) as error:
             raise explain(error, self.path) from error
 
-    def landed(self, place: Place, first: int, rows: Sequence[Row], now: int) -> None:
+    def landed(self, place: TopicPartition, first: int, rows: Sequence[Row], now: int) -> None:
         """Show what was just committed to those who wait for it or will soon read it."""
-        self._ends.landed(place, first, rows, now)
+        self._recent.landed(place, first, rows, now)
 
     async def read(
         self, topic: str, partition: int, offset: int, *, limit: int = 1000, wait: float | None = 0.0
@@ -236,7 +247,7 @@ class LocalLog:
             LogError: The file cannot be read.
         """
         self._check(topic, partition)
-        return await self._ends.read(self.reader, (topic, partition), max(offset, 0), limit, wait)
+        return await self._recent.read(self.reader, (topic, partition), max(offset, 0), limit, wait)
 
     async def read_key(self, topic: str, partition: int, key: str, *, offset: int = 0) -> Sequence[Record]:
         """As the port says; ``events`` has an index."""
@@ -325,11 +336,11 @@ class LocalLog:
             await self._change(leave_group(member, self.partitions))
             self._leaving.discard(member)
 
-    async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> GroupPlace:
+    async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> LocalMembership:
         """As the port says. Partitions stay with whom they are, as far as equal shares allow."""
         self._check_open()
         number = await self._change(enter_group(self._process, group, encode_about(about), self.partitions))
-        return GroupPlace(self, number, group)
+        return LocalMembership(self, number, group)
 
     async def members(self, group: str) -> Sequence[Member]:
         """As the port says."""
@@ -364,7 +375,7 @@ class LocalLog:
         """Another process has written, or may have: wake those whom it may concern."""
         if self._closed:
             return
-        self._ends.look(self.reader)
+        self._recent.look(self.reader)
         self._changed()
 
     async def _watch(self) -> None:
@@ -418,7 +429,7 @@ class LocalLog:
         if self._lost is None and not self._closed:
             self._lost = error
             self._writer.refuse(error)
-            self._ends.close(error)
+            self._recent.close(error)
             self.groups.fire(error)
             for worker in self._consumers:
                 worker.lose(error)
@@ -456,11 +467,10 @@ class LocalLog:
                 self._handover.give_up()
             else:
                 self._handover.drop(closed)
-            self._ends.close(closed)
+            self._recent.close(closed)
             self.groups.fire(closed)
             if self._watcher is not None:
-                self._watcher.cancel()
-                await asyncio.wait([self._watcher])
+                await cancel_and_wait(self._watcher, report=True)
             if tidy:
                 with suppress(LogError):  # whoever comes next finds our lock free, and buries us
                     await self._change(bury([self._process], self.partitions, died=False))

@@ -16,7 +16,7 @@ from typing import Final
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.local.batches import Batch
 from stepwell.log.local.handover import Handover
-from stepwell.log.local.queue_works import Claim, Release, Settle
+from stepwell.log.local.queue_works import ClaimEntries, Release, Settle
 from stepwell.log.local.reader import decode_headers
 from stepwell.log.local.services import Entry, Services
 from stepwell.log.local.transaction import Row
@@ -227,7 +227,7 @@ class Consumer:
         if entries:
             self.reserved += len(entries)
             future: Future[int] = self._log.loop.create_future()
-            self._log.submit(Claim(self, entries, future))
+            self._log.submit(ClaimEntries(self, entries, future))
             if await future < len(entries):
                 self._nothing_waits = False  # others were quicker; there may be more behind those
 

@@ -46,7 +46,7 @@ class Enqueue:
         self._batch.failed(error)
 
 
-class Claim:
+class ClaimEntries:
     """Take waiting entries for a worker; others may be quicker.
 
     Args:

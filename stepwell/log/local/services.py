@@ -12,7 +12,7 @@ from typing import Protocol
 
 from stepwell.log.local.reader import Reader
 from stepwell.log.local.transaction import Row, Work
-from stepwell.log.port import Delivery, Outgoing
+from stepwell.log.port import Delivery, Outgoing, TopicPartition
 from stepwell.log.wake import Signal
 
 Entry = tuple[int, int, Delivery]  # minus its priority, its token, itself: the order in which it is taken
@@ -41,7 +41,7 @@ class Services(Protocol):
             LogError: The log is closed, there is no such partition, or a record cannot be written.
         """
 
-    def landed(self, place: tuple[str, int], first: int, rows: Sequence[Row], now: int) -> None:
+    def landed(self, place: TopicPartition, first: int, rows: Sequence[Row], now: int) -> None:
         """Show rows that were committed to those who wait for them or will soon read them.
 
         Args:

@@ -109,7 +109,7 @@ class Exporter:
 
     async def _of_log(self, client: Client) -> list[Metric]:
         models = client.views.models
-        members = await client.crew()
+        members = await client.live_members()
         async with models.asking() as queries:
             found, work = await totals(queries), await work_by_queue(queries)
         lag = await models.lag()

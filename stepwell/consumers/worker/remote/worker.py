@@ -23,6 +23,7 @@ from stepwell.errors import LogClosedError
 from stepwell.log.port import Delivery, Log, WorkQueue
 from stepwell.schemas.records.commands import Command
 from stepwell.supervision import supervise
+from stepwell.tasks import cancel_and_wait
 
 _ALL_AT_HAND: Final = 10_000  # more than there can be: how much comes to hand is said by ``resize``
 
@@ -210,5 +211,4 @@ class Remote:
         """Leave: every step that it has goes back to its queue."""
         if self._leaving is not None:
             self._leaving.cancel()
-        self._work.cancel()
-        await asyncio.gather(self._work, return_exceptions=True)
+        await cancel_and_wait(self._work)
