@@ -171,6 +171,17 @@ def _paused(case: Case) -> Finding:
     state = case.state
     since = case.request.at if case.request is not None else 0
     reason = state.pause_reason
+    if state.held and state.parent is not None:
+        parent = state.parent.instance_id
+        return Finding(
+            code="paused",
+            words=f"it stands still because {parent}, which waits for it, does, and goes on with it",
+            since=state.paused_at,
+            remedies=[
+                Remedy("See why its parent stands still", case.other("debug", parent)),
+                Remedy("Or go on with this one alone", case.command("resume")),
+            ],
+        )
     if not state.incident:
         why = f": {reason}" if reason else ""
         return Finding(

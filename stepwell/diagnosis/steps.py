@@ -76,8 +76,7 @@ def _approval(case: Case, step_id: str, step: StepState) -> Finding:
         words += f": {asked}" if asked else ""
         due = gate.due or 0
         if due and case.state.status is WorkflowStatus.PAUSED:
-            rest = span(due - (case.state.paused_at or case.now))
-            words += f"; time stands still while it is paused, {rest} are left"
+            words += _stands_still(case, due)
             due = 0
         elif due:
             words += f"; {until(due, case.now)}, then {_AFTERWARDS[gate.on_timeout]}"
@@ -105,10 +104,19 @@ _AFTERWARDS: Final = {
 }
 
 
+def _stands_still(case: Case, due: int) -> str:
+    """What is left of the time of a wait that a pause has stopped."""
+    rest = span(due - (case.state.paused_at or case.now))
+    return f"; time stands still while it is paused, {rest} are left"
+
+
 def _child(case: Case, step_id: str, step: StepState) -> Finding:
     child = step.child.child_id if step.child is not None else ""
     due = case.state.timers.get(step_id, 0)
-    limit = f", {until(due, case.now)}" if due else ""
+    if due and case.state.status is WorkflowStatus.PAUSED:
+        limit, due = _stands_still(case, due), 0
+    else:
+        limit = f", {until(due, case.now)}" if due else ""
     return Finding(
         code="child",
         words=f'step "{step_id}" waits for {child}{limit}',

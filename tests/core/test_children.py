@@ -101,7 +101,9 @@ def test_word_of_its_end_counts_once_and_only_from_this_very_child():
 def test_a_parent_that_no_longer_waits_cancels_its_child(give_up):
     engine = started(trigger(timeout=30.0), step("work"))
     give_up(engine)
-    assert engine.told[-1] == CancelWorkflow("i.sub.1", "i no longer waits for it", "i.sub.1:end")
+    assert engine.told[-1] == CancelWorkflow(
+        "i.sub.1", "i no longer waits for it", "i.sub.1:end", Parent("i", "sub", 1)
+    )
     assert ended(engine).note
 
 
@@ -281,7 +283,9 @@ def test_a_persons_word_is_stronger_and_the_parents_is_no_second_one():
 def test_a_child_whose_start_was_refused_is_cancelled_in_case_a_repeat_of_its_start_is_not(on_failure):
     engine = started(trigger(on_failure="fail") if on_failure == "fail" else _going_on(), step("beside"))
     ended(engine, "rejected", error=ErrorInfo("unknown_workflow", "no workflow other"))
-    assert engine.told[-1] == CancelWorkflow("i.sub.1", "i no longer waits for it", "i.sub.1:end")
+    assert engine.told[-1] == CancelWorkflow(
+        "i.sub.1", "i no longer waits for it", "i.sub.1:end", Parent("i", "sub", 1)
+    )
 
 
 def _going_on():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stepwell.core.decide.gates import end_id_of
 from stepwell.schemas.definitions.model import Compensation, Retry
 from stepwell.schemas.records.commands import (
     CancelWorkflow,
@@ -90,6 +91,21 @@ def test_a_child_that_is_held_holds_its_own():
     hold(engine)
     release(engine)
     assert kinds(engine) == [("HoldWorkflow", "i.sub.1"), ("ReleaseWorkflow", "i.sub.1")]
+
+
+def test_a_child_that_begins_as_its_parent_comes_to_stand_still_is_held():
+    bad = {"condition": "input.nothing", "on_failure": "pause"}
+    engine = started(trigger(), step("bad", **bad))
+    assert kinds(engine) == [("HoldWorkflow", "i.sub.1")]
+    engine = started(trigger("before"), step("work"), trigger("sub", "work"), step("bad", "work", **bad))
+    pause(engine)
+    engine.complete("work")
+    resume(engine)
+    assert engine.latest.incident == "step_failed"
+    assert kinds(engine) == [("HoldWorkflow", "i.before.1"), ("HoldWorkflow", "i.sub.3")]
+    resume(engine)
+    assert engine.latest.incident == "step_failed"
+    assert len(kinds(engine)) == 2, "it stands still again by the same transition: they are held as they were"
 
 
 def test_a_child_that_has_ended_is_told_nothing():
@@ -198,6 +214,23 @@ def test_only_the_step_that_waits_for_it_holds_and_releases(stranger):
     assert engine.latest.held
 
 
+def test_a_repeat_of_an_earlier_word_does_not_undo_a_later_one():
+    """The later one was followed, so its repeat is dropped; an earlier one was not, and would be the last heard."""
+    engine = child()
+    said = [
+        HoldWorkflow("i", parent=PARENT, command_id="i:hold:5"),
+        ReleaseWorkflow("i", parent=PARENT, command_id="i:release:7"),
+        HoldWorkflow("i", parent=PARENT, command_id="i:hold:10"),
+    ]
+    engine.send(said[0])
+    resume(engine)
+    for command in (*said[1:], *said):
+        engine.send(command)
+    assert (engine.latest.status, engine.latest.held) == ("paused", True)
+    engine.send(ReleaseWorkflow("i", parent=PARENT, command_id="i:release:12"))
+    assert engine.latest.status == "running"
+
+
 def test_an_end_is_not_undone_by_a_word_that_comes_late():
     engine = child(step("a"))
     engine.complete("a")
@@ -243,3 +276,63 @@ def test_what_is_undone_stands_still_as_well():
     release(engine)
     engine.complete("a")
     assert engine.latest.status == "failed"
+
+
+def lets_go(engine):
+    return engine.send(CancelWorkflow(engine.id, "p no longer waits for it", end_id_of(engine.id), PARENT))
+
+
+def test_a_held_child_is_undone_to_its_end_once_its_parent_waits_no_longer():
+    undo = Compensation("undo", retry=Retry(1))
+    engine = child(step("a", compensate=undo), step("b", "a", compensate=undo), step("c", "b", on_failure="rollback"))
+    engine.complete("a")
+    engine.complete("b")
+    engine.fail("c")
+    hold(engine)
+    engine.complete("b")
+    lets_go(engine)
+    assert in_hand(engine) == ["a"]
+    engine.complete("a")
+    assert engine.latest.status == "failed"
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_the_error_handler_of_a_held_child_ends_once_its_parent_waits_no_longer(noted):
+    undo = Compensation("undo", retry=Retry(1))
+    engine = child(
+        step("a", compensate=undo), step("bad", "a"), step("worse", "a"), step("mend"),
+        on_error={"bad": ("mend", "rollback")},
+    )  # fmt: skip
+    engine.complete("a")
+    hold(engine)
+    engine.fail("bad")
+    if noted:
+        engine.fail("worse")
+        assert engine.latest.ending is not None
+    assert "mend" not in in_hand(engine)
+    lets_go(engine)
+    assert in_hand(engine) == ["mend"]
+    engine.complete("mend")
+    engine.complete("a")
+    assert engine.latest.status == "failed"
+
+
+def test_what_a_person_has_paused_stays_so_though_its_parent_waits_no_longer():
+    undo = Compensation("undo", retry=Retry(1))
+    engine = child(step("a", compensate=undo), step("b", "a", on_failure="rollback"))
+    engine.complete("a")
+    pause(engine)
+    resume(engine)
+    engine.fail("b")
+    pause(engine)
+    assert lets_go(engine).events[0].message == "it is being undone, and ends after that"
+    assert engine.latest.status == "paused"
+
+
+@pytest.mark.parametrize("parent", [None, Parent("p", "s", 4), Parent("q", "s", 3)])
+def test_a_parent_ends_no_instance_but_its_own_child(parent):
+    """Somebody has started an instance under the id that the child would have had, so the child was refused."""
+    engine = Engine(started(step("a")).plan.definition)
+    engine.start(parent=parent)
+    assert lets_go(engine).note
+    assert engine.latest.status == "running"

@@ -139,6 +139,30 @@ def test_what_is_paused_stays_so():
     assert left(engine) == {"a": 600}
 
 
+@pytest.mark.parametrize("made", [gate("a", timeout_seconds=600), trigger("a", timeout=600.0)])
+@pytest.mark.parametrize(("delay", "expected"), [(None, 600), (100, 100), (0, 0)])
+def test_what_time_stands_still_for_is_due_after_the_delay_once_it_goes_on(made, delay, expected):
+    engine = put_off(made)
+    engine.send(PauseWorkflow(engine.id, "", "pause"))
+    engine.wait(1_000)
+    reschedule(engine, "a", delay)
+    engine.wait(500)
+    engine.send(ResumeWorkflow(engine.id, "retry", "resume"))
+    assert left(engine) == {"a": expected}
+
+
+def test_what_was_paused_by_a_machine_years_ahead_does_not_decide_itself_at_once():
+    made = started(gate("a", timeout_seconds=600, on_timeout="approve"))
+    engine = Engine(made.plan.definition)
+    engine.now += YEARS * 1000
+    engine.start()
+    engine.send(PauseWorkflow(engine.id, "", "pause"))
+    engine.now -= YEARS * 1000 - 5_000
+    reschedule(engine)
+    engine.send(ResumeWorkflow(engine.id, "retry", "resume"))
+    assert left(engine) == {"a": 600}
+
+
 def test_of_an_instance_that_has_ended_nothing_is_moved():
     engine = started(step("a"))
     engine.complete("a")

@@ -221,6 +221,9 @@ COMMANDS |= {
     "commands/CompleteStep-2.json": c.CompleteStep(
         "order-1", "charge", 3, {"receipt": "ä"}, worker="worker-1", took=1_250, cpu=730
     ),
+    "commands/CancelWorkflow-2.json": c.CancelWorkflow(
+        "order-0.sub.3", "order-0 no longer waits for it", "order-0.sub.3:end", PARENT
+    ),
     "commands/FailStep-2.json": c.FailStep("order-1", "charge", 3, ERROR, "worker-1", 1_250, 730),
 }
 

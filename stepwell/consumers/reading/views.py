@@ -7,11 +7,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.core.fold.state import InstanceState, StepState
+from stepwell.core.fold.state import InstanceState, StepState, stands_still_since
 from stepwell.core.plan.compile import Plan
 from stepwell.errors import WorkflowFailedError
 from stepwell.schemas.records.events import ErrorInfo
-from stepwell.schemas.records.statuses import FINISHED, UNSUCCESSFUL, StepStatus, WorkflowStatus
+from stepwell.schemas.records.statuses import FINISHED, UNSUCCESSFUL, StepStatus
 from stepwell.schemas.records.step_waits import ApprovalRequired
 
 
@@ -148,10 +148,12 @@ def _step(state: InstanceState, plan: Plan | None, step_id: str) -> StepView:
         return _view(rollback.current, state.timers.get(step_id), "being undone")  # type: ignore[arg-type]
     due = state.timers.get(step_id)
     shown = _view(step, due, _note(step))
-    if step.gate is None or due is None or state.status is not WorkflowStatus.PAUSED or not state.paused_at:
+    since = stands_still_since(state, step_id)
+    if due is None or not since:
         return shown
-    left = max(0, due - state.paused_at)
-    return replace(shown, due=None, remaining_ms=left, approval=replace(step.gate, due=None))
+    if step.gate is None:
+        return replace(shown, due=None)
+    return replace(shown, due=None, remaining_ms=max(0, due - since), approval=replace(step.gate, due=None))
 
 
 def _note(step: StepState) -> str:

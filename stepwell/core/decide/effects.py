@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from stepwell.core.decide.gates import end_id_of
+from stepwell.core.decide.gates import end_id_of, word_id_of
 from stepwell.core.decide.load import runs_of
 from stepwell.core.decide.retry import CHILD_NOT_STARTED, STEP_TIMEOUT
 from stepwell.core.fold.state import QUARANTINED, InstanceState, StepState
@@ -74,7 +74,7 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
             found.append(_ended(event.parent, transition.instance_id, "rejected", error=error))  # type: ignore[union-attr]
     if before is not None and before.active:
         found += _orphans(before, transition, after)
-    if before is not None and after is not None and before.status is not after.status:
+    if after is not None and after.active:
         found += _standing(before, transition, after)
     if after is not None and after.parent is not None and not after.live and (before is None or before.live):
         found.append(_ended(after.parent, after.id, after.status.value, output=after.output, error=after.error))
@@ -125,35 +125,40 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
     children = [before.steps[step_id].child for step_id in dict.fromkeys(let_go) if step_id in before.steps]
     reason = f"{before.id} no longer waits for it"
     return [
-        CancelWorkflow(child.child_id, reason=reason, command_id=end_id_of(child.child_id))
+        CancelWorkflow(
+            child.child_id,
+            reason=reason,
+            command_id=end_id_of(child.child_id),
+            parent=Parent(before.id, child.step_id, child.run, child.depth),
+        )
         for child in children
         if child is not None and child.run not in told and not _waits_for(after, child.step_id, child.run)
     ]
 
 
-def _standing(before: InstanceState, transition: Transition, after: InstanceState) -> list[Effect]:
+def _standing(before: InstanceState | None, transition: Transition, after: InstanceState) -> list[Effect]:
     """Where an instance stands still, or goes on: the same for the children that it waits for.
 
-    Each has an id, so that a repeat after a take-over changes nothing; all come in order.
+    One that is asked for by the very transition that has it stand still, or stand still again, is told so, too. Each
+    word has an id, so that a repeat after a take-over changes nothing; all come in order.
     """
-    if after.status is WorkflowStatus.PAUSED:
-        said: type[HoldWorkflow | ReleaseWorkflow] = HoldWorkflow
-        word = "hold"
-    elif after.status is WorkflowStatus.RUNNING:
-        said, word = ReleaseWorkflow, "release"
-    else:
+    stood = before is not None and before.status is WorkflowStatus.PAUSED
+    stands = after.status is WorkflowStatus.PAUSED
+    if stood is stands and not (stands and any(isinstance(event, ChildRequested) for event in transition.events)):
         return []
-    return [
-        said(
-            step.child.child_id,
-            parent=Parent(after.id, step_id, step.run, step.child.depth),
-            command_id=f"{step.child.child_id}:{word}:{transition.sequence}",
-        )
-        for step_id, step in sorted(after.steps.items())
-        if step.child is not None
-        and step.status in UNDER_WAY
-        and (said is HoldWorkflow or _waits_for(before, step_id, step.run))  # not those that begin only now
-    ]
+    said = HoldWorkflow if stands else ReleaseWorkflow
+    found: list[Effect] = []
+    for step_id, step in sorted(after.steps.items()):
+        if step.child is None or step.status not in UNDER_WAY:
+            continue
+        is_new = not _waits_for(before, step_id, step.run)
+        if is_new if stood is stands else stands or not is_new:
+            child_id = step.child.child_id
+            word = word_id_of(child_id, transition.sequence, hold=stands)
+            found.append(
+                said(child_id, parent=Parent(after.id, step_id, step.run, step.child.depth), command_id=word)
+            )
+    return found
 
 
 def _never_started(event: Event) -> bool:

@@ -11,11 +11,12 @@ from typing import Literal
 
 from stepwell.core.decide.answers import ALREADY_FINISHED, is_too_long, note, reject, reject_not_live
 from stepwell.core.decide.decision import Decision
+from stepwell.core.decide.gates import word_at
 from stepwell.core.decide.outcomes import NO_HANDLER
 from stepwell.core.decide.people import was_not_let_through
 from stepwell.core.decide.rollback import compensate, next_compensation
 from stepwell.core.decide.starting import settle_up
-from stepwell.core.fold.state import QUARANTINED, WORKFLOW_TIMER, InstanceState, instance_to_plain
+from stepwell.core.fold.state import QUARANTINED, InstanceState, instance_to_plain, stands_still_since
 from stepwell.schemas.records.commands import (
     HoldWorkflow,
     PauseWorkflow,
@@ -45,6 +46,8 @@ def hold(decision: Decision, command: HoldWorkflow) -> None:
     state = decision.state
     if state is None or state.parent != command.parent:
         decision.note = "it has ended, or is no child of this step"
+    elif _is_outdated(state, command):
+        decision.note = "a repeat: what the parent has said later was followed before"
     elif state.status is WorkflowStatus.PAUSED:
         decision.note = "it is paused already"
     else:
@@ -57,8 +60,16 @@ def release(decision: Decision, command: ReleaseWorkflow) -> None:
     state = decision.state
     if state is None or state.parent != command.parent or not state.held:
         decision.note = "its parent does not hold it"
+    elif _is_outdated(state, command):
+        decision.note = "a repeat: what the parent has said later was followed before"
     else:
-        _go_on(decision, "retry", command.command_id)
+        go_on(decision, "retry", command.command_id)
+
+
+def _is_outdated(state: InstanceState, command: HoldWorkflow | ReleaseWorkflow) -> bool:
+    """Whether the parent has said something later that was followed: the repeat of that would be dropped."""
+    at = word_at(state.id, command.command_id)
+    return 0 <= at < max((word_at(state.id, followed) for followed in state.commands), default=-1)
 
 
 def resume(decision: Decision, command: ResumeWorkflow) -> None:
@@ -71,10 +82,16 @@ def resume(decision: Decision, command: ResumeWorkflow) -> None:
     if decision.instance().status is WorkflowStatus.RUNNING:
         note(decision, command, "it is running already")
     else:
-        _go_on(decision, command.failed_steps, command.command_id)
+        go_on(decision, command.failed_steps, command.command_id)
 
 
-def _go_on(decision: Decision, failed_steps: Literal["retry", "skip"], command_id: str) -> None:
+def go_on(decision: Decision, failed_steps: Literal["retry", "skip"], command_id: str) -> None:
+    """Resume what is paused, or has been reopened.
+
+    Args:
+        failed_steps: What becomes of steps whose failure nothing has dealt with.
+        command_id: Of the command that is answered by that.
+    """
     state, skip = decision.instance(), failed_steps == "skip"
     if state.rollback is not None:
         _resume_rollback(decision, command_id, skip=skip)
@@ -107,19 +124,12 @@ def _go_on(decision: Decision, failed_steps: Literal["retry", "skip"], command_i
 
 
 def _moved(state: InstanceState, now: int, reset: tuple[str, ...]) -> dict[str, int]:
-    """When the timers are due for which time stood still.
-
-    That is those of gates and children during any pause, the workflow's in an incident.
-    """
-    if state.status is not WorkflowStatus.PAUSED:
-        return {}
+    """When the timers are due for which time stood still."""
     dues = {}
-    for step_id, step in sorted(state.steps.items()):
-        waits = step.gate is not None or step.child is not None
-        if waits and step_id in state.timers and step_id not in reset and state.paused_at:
-            dues[step_id] = state.timers[step_id] + now - state.paused_at
-    if WORKFLOW_TIMER in state.timers and state.incident_at and state.rollback is None:
-        dues[WORKFLOW_TIMER] = state.timers[WORKFLOW_TIMER] + now - state.incident_at
+    for timer, due in sorted(state.timers.items()):
+        since = stands_still_since(state, timer)
+        if since and timer not in reset:
+            dues[timer] = due + now - since
     return dues
 
 

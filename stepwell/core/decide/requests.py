@@ -9,7 +9,7 @@ from stepwell.core.decide.answers import is_too_long, note, reject, reject_not_l
 from stepwell.core.decide.decision import START_OF_HISTORY, Decision
 from stepwell.core.decide.ending import end_by_parent, end_cancelled
 from stepwell.core.decide.gates import end_id_of
-from stepwell.core.decide.pausing import reopened
+from stepwell.core.decide.pausing import go_on, reopened
 from stepwell.core.decide.rollback import roll_back
 from stepwell.core.decide.starting import settle_up
 from stepwell.core.fold.state import InstanceState
@@ -104,8 +104,15 @@ def cancel(decision: Decision, command: CancelWorkflow) -> None:
     if decision.state is None:
         reject_not_live(decision, command, WorkflowStatus.CANCELLED)
         return
+    if command.parent is not None and command.parent != decision.state.parent:
+        decision.note = "it is no child of this step"
+        return
     if command.command_id == end_id_of(command.instance_id):
-        end_by_parent(decision, command)
+        ends_by_itself = end_by_parent(decision, command)
+        if decision.instance().held:  # nothing that is yet to be done would ever be: no parent releases it any more
+            go_on(decision, "retry", command.command_id if ends_by_itself else "")
+        elif ends_by_itself:
+            note(decision, command, ends_by_itself)
     else:
         end_cancelled(decision, command.reason, command.command_id)
     settle_up(decision)

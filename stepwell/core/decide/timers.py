@@ -13,7 +13,7 @@ from stepwell.core.decide.answers import note, reject, reject_not_live
 from stepwell.core.decide.decision import Decision
 from stepwell.core.decide.outcomes import SELDOM_MS, TIMEOUT_GRACE_MS
 from stepwell.core.decide.retry import delay_seconds
-from stepwell.core.fold.state import WORKFLOW_TIMER, InstanceState, StepState
+from stepwell.core.fold.state import WORKFLOW_TIMER, InstanceState, StepState, stands_still_since
 from stepwell.schemas.definitions.model import LONGEST_SECONDS, Retry
 from stepwell.schemas.records.commands import RescheduleTimers
 from stepwell.schemas.records.events import TimersMoved
@@ -38,14 +38,14 @@ def reschedule(decision: Decision, command: RescheduleTimers) -> None:
     elif not delay <= LONGEST_SECONDS:
         reject(decision, command, "invalid_command", "delay_seconds: is more than ten years")
     else:
-        _move(decision, command, {step_id: decision.now + math.ceil(delay * 1000)})
+        _move(decision, command, {step_id: _begins(decision, state, step_id) + math.ceil(delay * 1000)})
 
 
 def _mend(decision: Decision, command: RescheduleTimers, state: InstanceState) -> None:
     dues = {}
     for timer, due in sorted(state.timers.items()):
         if command.step_id in ("", timer):
-            dues[timer] = min(due, decision.now + _delay(decision, state, timer))
+            dues[timer] = min(due, _begins(decision, state, timer) + _delay(decision, state, timer))
     _move(decision, command, {timer: due for timer, due in dues.items() if due != state.timers[timer]})
 
 
@@ -54,6 +54,11 @@ def _move(decision: Decision, command: RescheduleTimers, dues: dict[str, int]) -
         decision.emit(TimersMoved(dues, command_id=command.command_id))
     else:
         note(decision, command, "no timer of it is due later than if its wait began now")
+
+
+def _begins(decision: Decision, state: InstanceState, timer: str) -> int:
+    """From when a delay counts that begins now: where time stands still, what is left is counted from there on."""
+    return stands_still_since(state, timer) or decision.now
 
 
 def _delay(decision: Decision, state: InstanceState, timer: str) -> int:

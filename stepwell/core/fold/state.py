@@ -184,6 +184,23 @@ class InstanceState(Struct, frozen=True, gc=False):
         return self.active - self.idle
 
 
+def stands_still_since(state: InstanceState, timer: str) -> int:
+    """Since when time has stood still for a timer.
+
+    That is what a pause does to those of gates and children, and an incident to the workflow's own.
+
+    Returns:
+        Milliseconds since 1970; 0 where time goes on for it, or where nobody knows.
+    """
+    if state.status is not WorkflowStatus.PAUSED:
+        return 0
+    if timer == WORKFLOW_TIMER:
+        return state.incident_at if state.rollback is None else 0
+    step = state.steps.get(timer)
+    waits = step is not None and (step.gate is not None or step.child is not None)
+    return state.paused_at if waits else 0
+
+
 def progress(state: InstanceState) -> dict[str, Any]:
     """What has been achieved, without the traces of how: what a rollback must restore (law 6)."""
     return {

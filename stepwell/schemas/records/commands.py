@@ -52,10 +52,15 @@ class StartWorkflow(_Command, frozen=True, omit_defaults=True, tag="StartWorkflo
 
 
 class CancelWorkflow(_Command, frozen=True, omit_defaults=True, tag="CancelWorkflow"):
-    """End an instance; handlers that run are told."""
+    """End an instance; handlers that run are told.
+
+    Attributes:
+        parent: The step that waits for it no longer. Sent by engines; no other instance than its child is meant.
+    """
 
     reason: str = ""
     command_id: str = ""
+    parent: Parent | None = None
 
 
 class PauseWorkflow(_Command, frozen=True, omit_defaults=True, tag="PauseWorkflow"):
