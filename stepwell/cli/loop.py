@@ -9,8 +9,9 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from stepwell.cli.exits import INTERRUPTED, Interrupted, told_apart
+from stepwell.cli.exits import ENDED_EARLY, INTERRUPTED, Interrupted, told_apart
 from stepwell.errors import ENDED, EndedError
+from stepwell.process import no_quiet_exit
 
 _WIND_UP: Final = 2.0  # seconds
 
@@ -63,7 +64,10 @@ def drive(
         return status
 
     try:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
+        with (
+            no_quiet_exit(ENDED_EARLY, f"error: {_ended('os._exit(0)')}"),
+            asyncio.Runner(loop_factory=loop_factory) as runner,
+        ):
             try:
                 return runner.run(guarded())
             except RuntimeError:

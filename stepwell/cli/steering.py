@@ -52,9 +52,18 @@ def no_engine(log: str | None) -> str:
 
 
 async def steer(
-    instance_id: str, done: str, ask: Callable[[Client], Awaitable[Steered]], *, as_json: bool, log: str | None
+    instance_id: str,
+    done: str | Callable[[Steered], str],
+    ask: Callable[[Client], Awaitable[Steered]],
+    *,
+    as_json: bool,
+    log: str | None,
 ) -> int:
-    """Send a command, decided here if no engine works on the log, and show where the instance is then."""
+    """Send a command, decided here if no engine works on the log, and show where the instance is then.
+
+    Args:
+        done: What to say of it once it is decided, or what makes that of the answer.
+    """
     async with client_of(log, engine=True) as client:
         answer = await ask(client)
         if not answer.decided:  # the engine that was there has ended meanwhile
@@ -64,7 +73,7 @@ async def steer(
                 remedy=no_engine(log),
             )
         shown = await client.get(instance_id)
-        words = f"{done}; it is {shown.status} now"
+        words = f"{done if isinstance(done, str) else done(answer)}; it is {shown.status} now"
         if shown.rolling_back_to and not shown.finished:
             words = await rolling_back(client, shown, log)
         if done == "cancelled" and not shown.finished:

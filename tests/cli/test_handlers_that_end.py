@@ -14,7 +14,7 @@ from tests.patience import HANG
 from .conftest import Shell
 
 WILD = """
-import asyncio, sys, time
+import asyncio, multiprocessing, os, sys, time
 
 async def exits_in_a_task(data):
     async with asyncio.TaskGroup() as tasks:
@@ -54,6 +54,18 @@ async def stay():
         except asyncio.CancelledError:
             pass
 
+def leaves_at_once(data):
+    os._exit(0)
+
+async def leaves_at_once_in_a_coroutine(data):
+    os._exit(0)
+
+def forks(data):
+    child = multiprocessing.get_context("fork").Process(target=int)
+    child.start()
+    child.join()
+    return child.exitcode
+
 def sleeps(data):
     time.sleep(3600)
 
@@ -70,6 +82,20 @@ def one(handler: str, **more: object) -> str:
 def wild(shell: Shell) -> Shell:
     (shell.directory / "wild.py").write_text(WILD)
     return shell
+
+
+@pytest.mark.parametrize("handler", ["leaves_at_once", "leaves_at_once_in_a_coroutine"])
+def test_a_handler_that_ends_the_process_at_once_is_no_success(wild: Shell, handler: str) -> None:
+    (wild.directory / "w.json").write_text(one(handler))
+    ended = wild("run", "w.json", "--handlers", "wild", "--id", "x", status=1)
+    assert "the program was ended by code that runs in it (os._exit(0))" in ended.stderr
+    assert "completed" not in ended.stdout
+
+
+def test_a_process_that_a_handler_forks_ends_as_ever(wild: Shell) -> None:
+    (wild.directory / "w.json").write_text(one("forks"))
+    ended = wild("run", "w.json", "--handlers", "wild", "--json")
+    assert json.loads(ended.stdout)["output"] == {"a": 0}
 
 
 def test_a_task_of_a_handler_that_exits_fails_its_step_and_the_run_says_so(wild: Shell) -> None:

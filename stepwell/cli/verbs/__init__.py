@@ -122,6 +122,7 @@ GROUPS: Final[Mapping[str, Sequence[Verb]]] = {
             "rollback",
             "Return to an earlier point: what came after is undone where it has a compensation, and runs anew.",
         ),
+        Verb("reschedule", "Move timers: mend those that a wrong clock has put off, or move one to another time."),
         Verb("approve", "Approve what an instance waits for; who, when and why is recorded."),
         Verb(
             "reject",
