@@ -108,6 +108,16 @@ def test_a_child_that_begins_as_its_parent_comes_to_stand_still_is_held():
     assert len(kinds(engine)) == 2, "it stands still again by the same transition: they are held as they were"
 
 
+def test_a_child_whose_end_is_told_to_a_paused_parent_is_released():
+    """Somebody has reopened it before it heard that it is held: nobody would release it later."""
+    for status in ("completed", "cancelled"):
+        engine = started(trigger(), step("work"))
+        pause(engine)
+        asked = engine.of(ChildRequested)[-1]
+        engine.send(ChildEnded("i", step_id="sub", run=asked.run, child_id=asked.child_id, status=status))
+        assert kinds(engine) == [("HoldWorkflow", "i.sub.1"), ("ReleaseWorkflow", "i.sub.1")]
+
+
 def test_a_child_that_has_ended_is_told_nothing():
     engine = started(trigger(), step("work"))
     asked = engine.of(ChildRequested)[-1]
@@ -327,6 +337,15 @@ def test_what_a_person_has_paused_stays_so_though_its_parent_waits_no_longer():
     pause(engine)
     assert lets_go(engine).events[0].message == "it is being undone, and ends after that"
     assert engine.latest.status == "paused"
+
+
+def test_a_repeat_of_a_hold_does_not_stop_what_was_reopened_after_its_parent_let_it_go():
+    engine = child()
+    lets_go(engine)
+    resume(engine)
+    assert hold(engine).note
+    assert lets_go(engine).note
+    assert engine.latest.status == "running"
 
 
 @pytest.mark.parametrize("parent", [None, Parent("p", "s", 4), Parent("q", "s", 3)])
