@@ -31,6 +31,7 @@ from stepwell.schemas.records.events import (
 )
 from stepwell.schemas.records.statuses import DONE, UNDER_WAY, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
+from stepwell.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from stepwell.consumers.reading.subscriber import Watch
@@ -145,8 +146,7 @@ async def _tree(watch: Watch, plan: Plan, stream: TextIO, interval: float) -> As
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_and_wait(task)
             refresh()
 
 

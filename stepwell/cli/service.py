@@ -31,6 +31,7 @@ from stepwell.own_files import claim
 from stepwell.projections.places import views_directory
 from stepwell.server.http.remembering import remembered
 from stepwell.supervision import OutOfPatienceError, Trouble, open_patiently, supervise
+from stepwell.tasks import cancel_and_wait
 
 STOPPED = 0
 _LOOK_EVERY: Final = 2.0  # seconds between two looks at who else is there
@@ -87,14 +88,12 @@ async def run_service(
                 logger.info("stopping")
             finally:
                 cancelled = any(task.cancelled() for task in (part, watch))  # not by us
-                watch.cancel()
-                part.cancel()  # where it has ended by itself this does nothing
-                ends = await asyncio.gather(part, watch, return_exceptions=True)
+                errors = await cancel_and_wait(part, watch)
             if cancelled:
                 raise EndedError(f"the {role} was cancelled by code that runs in its process", remedy=ENDED)
-            for end in ends:
-                if isinstance(end, Exception):
-                    raise end
+            for error in errors:
+                if isinstance(error, Exception):
+                    raise error
     except asyncio.CancelledError:
         pass  # before anything was begun
     except StepwellError as error:

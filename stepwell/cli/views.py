@@ -20,6 +20,7 @@ from stepwell.errors import UnknownWorkflowError, visible
 from stepwell.process import now_ms
 from stepwell.schemas.definitions.json_text import JsonError, value_of
 from stepwell.suggest import suggest
+from stepwell.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +58,7 @@ async def caught_up(client: Client) -> None:
             await asyncio.wait((ready,), timeout=_TELL_EVERY if terminal else _TELL_SELDOM)
         await ready
     finally:
-        ready.cancel()
-        await asyncio.gather(ready, return_exceptions=True)
+        await cancel_and_wait(ready)
         if told and terminal:
             print_raw("\r\x1b[K", end="", file=sys.stderr)
 
@@ -67,8 +67,7 @@ async def _how_far(client: Client) -> str:
     found = asyncio.ensure_future(client.views.models.lag())
     await asyncio.wait((found,), timeout=_PATIENCE)
     if not found.done() or found.exception() is not None:
-        found.cancel()
-        await asyncio.gather(found, return_exceptions=True)
+        await cancel_and_wait(found)
         return "the read models are being opened …"
     lag = found.result()
     whole = sum(end for _, end in lag.partitions.values())

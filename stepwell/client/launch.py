@@ -16,6 +16,7 @@ from stepwell.consumers.reading.kinship import Family
 from stepwell.core.plan.step_configs import has_template, worker_handler
 from stepwell.errors import HandlerError, UnknownInstanceError
 from stepwell.schemas.records.statuses import PENDING
+from stepwell.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -157,8 +158,7 @@ async def run_to_end(
                     runtime.failed.result()
                 return await waiting
             finally:
-                waiting.cancel()
-                await asyncio.gather(waiting, return_exceptions=True)
+                await cancel_and_wait(waiting)
     finally:
         client.subscriber.unwatch(watch)
         await runtime.stop()

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from stepwell.core.fold.state import QUARANTINED, InstanceState
 from stepwell.schemas.records.statuses import WITH_WORKERS, StepStatus, WorkflowStatus
+from stepwell.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +48,7 @@ async def until_over(client: Client, instance_id: str) -> Over:
                 return Over(view, (*itself, *(held for one in ends.result() for held in one.held)))
             await moves
         finally:
-            moves.cancel()
-            ends.cancel()
-            await asyncio.gather(moves, ends, return_exceptions=True)
+            await cancel_and_wait(moves, ends)
 
 
 async def _moves(client: Client, seen: InstanceView) -> None:

@@ -20,6 +20,7 @@ from stepwell.cli.signature import Argument, Option
 from stepwell.client.embedded import LocalRuntime
 from stepwell.consumers.registry.folder import Folder
 from stepwell.errors import LogError
+from stepwell.tasks import cancel_and_wait
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -78,9 +79,7 @@ async def dev(
                 if done.done():
                     done.result()
         finally:
-            for task in (watching, telling):
-                task.cancel()
-            await asyncio.gather(watching, telling, return_exceptions=True)
+            await cancel_and_wait(watching, telling)
             await runtime.stop()
     return 0
 
