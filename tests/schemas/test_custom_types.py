@@ -9,10 +9,9 @@ import pytest
 import stepwell
 from stepwell.consumers.worker import handlers as handlers_module
 from stepwell.consumers.worker.handlers import Handlers
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, HandlerError, StepTypeError
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.definitions import custom_types
-from stepwell.schemas.definitions.load import load_definition
 from stepwell.schemas.definitions.model import Definition, Step, encode_definition
 from tests.patience import HANG
 from tests.workbench import outcome, stage, workflow

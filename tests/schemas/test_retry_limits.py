@@ -6,7 +6,7 @@ import pytest
 
 from stepwell.core.decide.retry import delay_seconds
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import load_definition
 from stepwell.schemas.definitions.model import (
     Compensation,
     Definition,

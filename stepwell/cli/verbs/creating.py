@@ -174,9 +174,8 @@ def _given(params: Sequence[str]) -> dict[str, str]:
 
 
 def _compiled(plain: dict[str, Any], place: str) -> Plan:
-    from stepwell.core.plan.compile import compile_plan  # noqa: PLC0415 - start-up time
     from stepwell.errors import DefinitionError  # noqa: PLC0415
-    from stepwell.schemas.definitions.load import load_definition  # noqa: PLC0415
+    from stepwell.language import compile_plan, load_definition  # noqa: PLC0415 - start-up time
 
     try:
         return compile_plan(load_definition(plain, place=place))

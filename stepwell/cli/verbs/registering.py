@@ -178,7 +178,7 @@ async def switch(named: str, *, active: bool, reason: str, as_json: bool, log: s
 
 async def schema(types: Sequence[str], output: Path | None, *, as_json: bool) -> int:
     """Print the JSON Schema of definitions, or write it to a file."""
-    from stepwell.schemas.definitions.editor_schema import definition_schema  # noqa: PLC0415 - start-up time
+    from stepwell.language import definition_schema  # noqa: PLC0415 - start-up time
 
     del as_json  # it is JSON either way
     text = json.dumps(definition_schema(types), indent=2, ensure_ascii=False)

@@ -19,7 +19,7 @@ from stepwell.cli.session import UsageError, at, client_of, parse_input, paths_o
 from stepwell.cli.sources import definition_of, given
 from stepwell.cli.verbs.show import print_json
 from stepwell.cli.verbs.steering import OTHERWISE
-from stepwell.core.plan.step_configs import has_template, worker_handler
+from stepwell.core.plan.step_configs import has_template
 from stepwell.errors import HandlerError, UnknownInstanceError, visible
 from stepwell.ids import new_id
 from stepwell.process import now_ms
@@ -61,9 +61,8 @@ async def run(
     from stepwell.consumers.registry.children import tell_children  # noqa: PLC0415
     from stepwell.consumers.worker.builtin import BUILTIN  # noqa: PLC0415 - start-up time
     from stepwell.consumers.worker.handlers import Handlers, registered  # noqa: PLC0415
-    from stepwell.core.plan.checked import compile_loaded  # noqa: PLC0415
+    from stepwell.language import compile_loaded, read_definition  # noqa: PLC0415
     from stepwell.projections.folding import input_hash  # noqa: PLC0415
-    from stepwell.schemas.definitions.load import read_definition  # noqa: PLC0415
 
     if going_on and instance_id is None:
         raise UsageError("names no instance to go on with", place="--continue", remedy="Add --id ID.")
@@ -192,7 +191,8 @@ def check_handlers(plan: Plan, handlers: Handlers) -> None:
     remedies: dict[str, None] = {}  # most have the same: told once, in the order of the steps
     for plan_step in plan.steps.values():
         step = plan_step.step
-        wanted = [(step.type, worker_handler(step, step.config))] if step.type in ("python", "agent_task") else []
+        named = plan_step.handler(step.config)
+        wanted = [(step.type, named)] if named else []
         if has_template(step.config.get("agent_id")):
             wanted = []  # who it is is known only when it runs
         if step.compensate:

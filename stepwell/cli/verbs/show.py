@@ -136,8 +136,7 @@ async def plan(
 
 def _compiled(file: Path, dialect: str | None) -> tuple[Plan, str]:
     """The plan of a file's definition, and the dialect that it is written in."""
-    from stepwell.core.plan.checked import compile_loaded  # noqa: PLC0415 - start-up time
-    from stepwell.schemas.definitions.load import read_definition  # noqa: PLC0415
+    from stepwell.language import compile_loaded, read_definition  # noqa: PLC0415 - start-up time
 
     loaded = read_definition(definition_of(given(file)), dialect=dialect)
     return compile_loaded(loaded), loaded.dialect

@@ -33,10 +33,9 @@ from stepwell.consumers.worker.context import StepContext
 from stepwell.core.expressions.values import kind, shorten
 from stepwell.errors import StepwellError
 from stepwell.logs import Logger
-from stepwell.schemas.definitions.model import CONFIG_KEYS, HTTP_METHODS
+from stepwell.step_types.http_request import METHODS, TYPE
 
-SETTINGS: Final = CONFIG_KEYS["http_request"]
-SAFE_METHODS: Final = HTTP_METHODS[:3]  # they change nothing (RFC 9110, 9.2.1), so a repeat needs no key
+SAFE_METHODS: Final = METHODS[:3]  # they change nothing (RFC 9110, 9.2.1), so a repeat needs no key
 TIMEOUT_SECONDS: Final = 30.0
 MAX_RESPONSE_BYTES: Final = 1_000_000  # what a record of the log takes, so about what a step can return
 
@@ -217,7 +216,7 @@ def idempotency_key(ctx: StepContext) -> str:
 
 class _Reader:
     def __init__(self, ctx: StepContext, environment: Mapping[str, str], *, bound: bool) -> None:
-        self.settings = Settings(ctx.config, "config", SETTINGS, HTTPSettingsError)
+        self.settings = Settings(ctx.config, "config", TYPE.keys, HTTPSettingsError)
         self.ctx = ctx
         self.environment = environment
         self.bound = bound
@@ -227,9 +226,9 @@ class _Reader:
     def call(self) -> Call:
         settings = self.settings
         method = settings.text("method", "GET").upper()
-        if method not in HTTP_METHODS:
+        if method not in METHODS:
             raise settings.wrong(
-                "method", f'unknown method "{shorten(method, 20)}"', f"There are: {', '.join(HTTP_METHODS)}."
+                "method", f'unknown method "{shorten(method, 20)}"', f"There are: {', '.join(METHODS)}."
             )
         url = self._url()
         headers = self._headers()
