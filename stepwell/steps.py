@@ -1,7 +1,8 @@
 """The built-in step types, for workflows that are written in Python: each call is a step, and returns its result.
 
 Called in a function under ``@stepwell.workflow``; every one takes the options of ``StepOptions`` besides. An argument
-may be, or hold, the result of another step.
+may be, or hold, the result of another step. Settings have the names that they have in ``config``, but where an option
+of every step has the same: the declaration in ``stepwell.step_types`` then says the other name.
 """
 
 from __future__ import annotations
@@ -10,72 +11,36 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack, cast
 
-from msgspec import Struct
-
 from stepwell.builder.recording import OPTIONS, StepOptions, needed
 from stepwell.builder.references import source_of
 from stepwell.consumers.worker.parameters import refuse_unknown
+from stepwell.step_types.approval_gate import Approval
+from stepwell.step_types.condition_check import Check
+from stepwell.step_types.email import Sent
+from stepwell.step_types.http_request import HttpAnswer
+from stepwell.step_types.llm import LlmAnswer
+from stepwell.step_types.workflow_trigger import Triggered
 
-
-class HttpAnswer(Struct, frozen=True):
-    """What ``http_request`` gives.
-
-    Attributes:
-        response: The decoded body: a JSON value, or text.
-        headers: By lower-case name.
-    """
-
-    status: int
-    response: Any
-    headers: dict[str, str]
-    url: str
-    elapsed_ms: float
-
-
-class LlmAnswer(Struct, frozen=True):
-    """What ``llm`` gives.
-
-    Attributes:
-        response: The text, or data where a schema was given.
-    """
-
-    response: Any
-    model: str
-    usage: dict[str, Any]
-    finish_reason: str
-
-
-class Approval(Struct, frozen=True):
-    """What ``approval_gate`` gives.
-
-    Attributes:
-        by: Who decided; empty where the time to decide was over.
-        at: Milliseconds since 1970.
-        level: 1, and one more with each escalation.
-        approvals: Everybody who approved: ``by`` and ``comment``.
-    """
-
-    approved: bool
-    decision: Literal["approved", "rejected"]
-    by: str
-    comment: str
-    at: int
-    level: int
-    approvals: list[dict[str, str]]
-
-
-class Check(Struct, frozen=True):
-    """What ``condition_check`` gives."""
-
-    result: bool
-
-
-class Triggered(Struct, frozen=True):
-    """What ``workflow_trigger`` gives; without waiting, the ``instance_id`` alone."""
-
-    instance_id: str
-    status: str
-    output: Any
+__all__ = [
+    "Approval",
+    "Check",
+    "HttpAnswer",
+    "LlmAnswer",
+    "Sent",
+    "Triggered",
+    "agent_task",
+    "approval_gate",
+    "condition_check",
+    "email",
+    "file_operation",
+    "http_request",
+    "input",
+    "llm",
+    "output",
+    "process",
+    "wait",
+    "workflow_trigger",
+]
 
 
 def _add(
@@ -98,6 +63,7 @@ def http_request(
     method: str | None = None,
     headers: Mapping[str, Any] | None = None,
     query: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
     json: Any = None,
     form: Mapping[str, Any] | None = None,
     body: str | None = None,
@@ -114,7 +80,8 @@ def http_request(
         request_timeout_seconds: For the request; ``timeout_seconds`` is for the step's attempt.
     """
     config = {
-        "url": url, "method": method, "headers": headers, "query": query, "json": json, "form": form, "body": body,
+        "url": url, "method": method, "headers": headers, "query": query, "params": params, "json": json,
+        "form": form, "body": body,
         "auth": auth, "expect": expect, "response": response, "max_response_bytes": max_response_bytes,
         "timeout_seconds": request_timeout_seconds,
     }  # fmt: skip
@@ -130,14 +97,54 @@ def llm(
     temperature: float | None = None,
     max_tokens: int | None = None,
     schema: Mapping[str, Any] | None = None,
+    include_input: bool | None = None,
+    request_timeout_seconds: float | None = None,
     **options: Unpack[StepOptions],
 ) -> LlmAnswer:
-    """Ask a language model; with a ``schema``, for data."""
+    """Ask a language model; with a ``schema``, for data.
+
+    Args:
+        include_input: Whether the model sees the step's input; by default, where no text for it holds a template.
+        request_timeout_seconds: For one answer; ``timeout_seconds`` is for the step's attempt.
+    """
     config = {
         "prompt": prompt, "system": system, "messages": messages, "model": model, "temperature": temperature,
-        "max_tokens": max_tokens, "schema": schema,
+        "max_tokens": max_tokens, "schema": schema, "include_input": include_input,
+        "timeout_seconds": request_timeout_seconds,
     }  # fmt: skip
     return cast(LlmAnswer, _add("llm", options, LlmAnswer, config=config))
+
+
+def email(
+    host: str,
+    *,
+    sender: str,
+    to: str | Sequence[str],
+    subject: str,
+    text: str | None = None,
+    html: str | None = None,
+    cc: str | Sequence[str] | None = None,
+    bcc: str | Sequence[str] | None = None,
+    reply_to: str | None = None,
+    port: int | None = None,
+    security: Literal["starttls", "tls", "none"] | None = None,
+    username: str | Mapping[str, Any] | None = None,
+    password: str | Mapping[str, Any] | None = None,
+    request_timeout_seconds: float | None = None,
+    **options: Unpack[StepOptions],
+) -> Sent:
+    """Send a mail by an SMTP server, as text, as HTML, or as both.
+
+    Args:
+        password: Best ``{"secret": NAME}``; needs a connection that is secured.
+        request_timeout_seconds: For everything together; ``timeout_seconds`` is for the step's attempt.
+    """
+    config = {
+        "host": host, "sender": sender, "to": to, "subject": subject, "text": text, "html": html, "cc": cc,
+        "bcc": bcc, "reply_to": reply_to, "port": port, "security": security, "username": username,
+        "password": password, "timeout_seconds": request_timeout_seconds,
+    }  # fmt: skip
+    return cast(Sent, _add("email", options, Sent, config=config))
 
 
 def file_operation(
@@ -197,9 +204,20 @@ def approval_gate(
     return cast(Approval, _add("approval_gate", options, Approval, config=config))
 
 
-def input(data: Mapping[str, Any] | None = None, **options: Unpack[StepOptions]) -> Any:  # noqa: A001 - the type's name
-    """The workflow's input, with ``data`` laid over it, as a step of its own."""
-    return _add("input", options, config={"data": data})
+def input(  # noqa: A001 - the type's name
+    data: Mapping[str, Any] | None = None,
+    *,
+    schema: Mapping[str, Any] | None = None,
+    required: str | Sequence[str] | None = None,
+    **options: Unpack[StepOptions],
+) -> Any:
+    """The workflow's input, with ``data`` laid over it, as a step of its own.
+
+    Args:
+        schema: JSON Schema that the result must fit.
+        required: Fields that the result must have, as dotted paths.
+    """
+    return _add("input", options, config={"data": data, "schema": schema, "required": required})
 
 
 def wait(seconds: float, data: Any = None, **options: Unpack[StepOptions]) -> Any:

@@ -14,6 +14,7 @@ NAMES: Final = (
     "process",
     "http_request",
     "llm",
+    "email",
     "file_operation",
     "agent_task",
     "approval_gate",

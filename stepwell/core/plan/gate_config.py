@@ -49,6 +49,7 @@ class GateConfig(Struct, frozen=True, forbid_unknown_fields=True):
         Setting(
             "How long each level has to decide.",
             schema={"type": "number", "exclusiveMinimum": 0},
+            parameter="deadline_seconds",
             called=("timeout",),
         ),
     ] = None
@@ -87,9 +88,9 @@ class ChildConfig(Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         Setting("Its version; the active one registered last by default.", schema={"type": ["string", "null"]}),
     ] = None
-    input: Annotated[Any, Setting("Its input; the step's own by default.", called=("parameters", "input_data"))] = (
-        msgspec.UNSET
-    )
+    input: Annotated[
+        Any, Setting("Its input; the step's own by default.", parameter="data", called=("parameters", "input_data"))
+    ] = msgspec.UNSET
     wait: Annotated[
         bool,
         Setting("Whether the step lasts until the other workflow has finished.", called=("wait_for_completion",)),
