@@ -35,8 +35,9 @@ def test_workflow_refuses_an_option_that_there_is_none_of():
 CALLS = {
     "http_request": ("http://a",), "llm": ("x",), "file_operation": ("read", "a"), "agent_task": ("a",),
     "approval_gate": ("a",), "input": (), "wait": (1,), "condition_check": ("true",), "process": ([], []),
-    "workflow_trigger": ("w",), "output": (1,),
+    "workflow_trigger": ("w",), "output": (1,), "email": ("h",),
 }  # fmt: skip
+NAMED = {"email": {"sender": "a@example.com", "to": "b@example.com", "subject": "s"}}
 
 
 def test_every_function_of_a_step_type_is_looked_at():
@@ -52,7 +53,7 @@ def test_every_function_of_a_step_type_is_looked_at():
 def test_a_step_type_refuses_an_option_that_there_is_none_of(kind):
     @stepwell.workflow(f"options {kind}")
     def flow():
-        getattr(steps, kind)(*CALLS[kind], retires=5)
+        getattr(steps, kind)(*CALLS[kind], **NAMED.get(kind, {}), retires=5)
 
     with pytest.raises(BuildError, match=f'stepwell.steps.{kind} has no option "retires", did you mean "retry"'):
         _ = flow.definition
