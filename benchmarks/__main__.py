@@ -23,6 +23,7 @@ import stepwell
 from benchmarks import apart, flood, http, language, lookups, pace, priority, recovery, volume
 from benchmarks.common import HANDLERS
 from benchmarks.yardstick import yardstick
+from stepwell.log.address import parse
 
 OnClient = Callable[[stepwell.Client], Awaitable[dict[str, Any]]]
 OnFolder = Callable[[str], Awaitable[dict[str, Any]]]
@@ -44,20 +45,23 @@ FOLDER_WORKLOADS: dict[str, OnFolder] = {
     "W8": lookups.w8,
     "W9": http.w9,
     "W9-apart": lambda folder: http.w9(folder, apart=True),
-    "PRIORITY": lambda folder: priority.priority(f"file:{folder}/log.db"),
     "FLOOD": lambda folder: flood.flood(f"file:{folder}/log.db", 200_000),
     "COMPILE": language.compile_large,
     "EXPR": language.conditions,
 }
+URL_WORKLOADS: dict[str, Callable[[str], Awaitable[dict[str, Any]]]] = {
+    "PRIORITY": priority.priority,
+    "TAKE-OVER": apart.taking_over,
+}
 APART: tuple[str, ...] = ("W1", "W2", "W3", "W3-10k", "CHAIN")
-WORKLOADS = (*CLIENT_WORKLOADS, *FOLDER_WORKLOADS, "TAKE-OVER")
+WORKLOADS = (*CLIENT_WORKLOADS, *FOLDER_WORKLOADS, *URL_WORKLOADS)
 
 
 async def measure(name: str, url: str | None, *, apart_: bool = False) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         url = apart.fresh(url) if url else None
-        if name == "TAKE-OVER":
-            return await apart.taking_over(url or f"file:{folder}/log.db")
+        if name in URL_WORKLOADS:
+            return await URL_WORKLOADS[name](url or f"file:{folder}/log.db")
         if apart_:
             async with apart.crew(url or f"file:{folder}/log.db") as client:
                 return await CLIENT_WORKLOADS[name](client)
@@ -70,7 +74,9 @@ async def measure(name: str, url: str | None, *, apart_: bool = False) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=WORKLOADS, action="append", help="one workload; may be repeated")
-    parser.add_argument("--log", help="for W1 to W3, CHAIN, TAKE-OVER: the URL of brokers, or of an empty file")
+    parser.add_argument(
+        "--log", help="for W1 to W3, CHAIN, PRIORITY, TAKE-OVER: the URL of brokers, or of an empty file"
+    )
     parser.add_argument("--apart", action="store_true", help="engine and worker in processes of their own")
     parser.add_argument("--rival", choices=("dbos",), help="measure a rival beside us, as far as it can be compared")
     parser.add_argument("--here", action="store_true", help="in this process; by default each workload has its own")
@@ -78,8 +84,8 @@ def main() -> None:
     if options.rival:
         subprocess.run([sys.executable, "-m", f"benchmarks.rival_{options.rival}"], check=True)
         options.only = options.only or ["W1", "W2"]
-    kafka = bool(options.log) and options.log.startswith("kafka:")
-    for name in options.only or ((*APART, "TAKE-OVER") if kafka else WORKLOADS):
+    kafka = parse(options.log or "").scheme == "kafka"
+    for name in options.only or ((*APART, *URL_WORKLOADS) if kafka else WORKLOADS):
         if not options.here:  # memory, caches and garbage of one must not be another's
             words = [sys.executable, "-m", "benchmarks", "--here", "--only", name]
             words += ["--log", options.log] if options.log else []

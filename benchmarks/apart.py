@@ -21,6 +21,7 @@ from benchmarks.common import chain, must
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.engine.takeover import take_over
 from stepwell.consumers.registry.definitions import Definitions
+from stepwell.log.address import parse
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import STARTS, WORKERS, NewRecord
 from stepwell.log.urls import open_log
@@ -30,7 +31,7 @@ from stepwell.schemas.records.commands import StartWorkflow
 
 def fresh(url: str) -> str:
     """The URL of an empty log in the same brokers; a file is empty as it is."""
-    if not url.startswith("kafka:"):
+    if parse(url).scheme != "kafka":
         return url
     return f"{url}{'&' if '?' in url else '?'}namespace=bench-{uuid4().hex[:8]}"
 

@@ -38,10 +38,9 @@ def must(condition: bool, what: str) -> None:
 
 
 def log_bytes(client: stepwell.Client) -> int:
-    where = getattr(client.log, "path", None)
-    if where is None:
+    path = client.log.describe().path
+    if path is None:
         return 0  # in Kafka: the brokers'
-    path = Path(where)
     return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
 
 

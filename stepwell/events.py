@@ -22,6 +22,7 @@ from stepwell.schemas.records.events import (
     StepStarted,
     StepSucceeded,
     StepWaiting,
+    TimersMoved,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowEnding,
@@ -38,6 +39,6 @@ __all__ = [
     "ApprovalDecided", "ApprovalRequired", "ChildRequested", "CommandNoted", "CommandRejected", "ErrorInfo", "Event",
     "IncidentRaised", "RollbackStarted", "StepCancelled", "StepCompensated", "StepFailed", "StepHeartbeat",
     "StepReady", "StepRetryScheduled", "StepReturned", "StepSkipped", "StepStarted", "StepSucceeded", "StepWaiting",
-    "StepsDeferred", "WorkflowCancelled", "WorkflowCompleted", "WorkflowEnding", "WorkflowFailed", "WorkflowPaused",
-    "WorkflowReopened", "WorkflowResumed", "WorkflowRolledBack", "WorkflowStarted",
+    "StepsDeferred", "TimersMoved", "WorkflowCancelled", "WorkflowCompleted", "WorkflowEnding", "WorkflowFailed",
+    "WorkflowPaused", "WorkflowReopened", "WorkflowResumed", "WorkflowRolledBack", "WorkflowStarted",
 ]  # fmt: skip

@@ -1,4 +1,7 @@
-"""Near words, for whoever has mistyped one. Bounded: whoever has mistyped all of them is not helped by a wait."""
+"""Near words, for whoever has mistyped one: the one place where they are looked for.
+
+The search is bounded in the length of the word and in the number of names, since both may come from data of any size.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,29 @@ from typing import Final
 
 _LONGEST: Final = 200
 """Characters of a word that is looked for: names and ids have no more."""
-_MOST: Final = 1_000
-"""Words that are compared; difflib takes some 10 µs for each."""
+MOST: Final = 1_000
+"""Names that are compared; difflib takes some 10 µs for each."""
+_SCANNED: Final = 100_000
+"""Names that are looked at, for the few that are worth a comparison; each takes some 0.2 µs."""
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """``, did you mean "extract"?`` where something known is near; else nothing."""
+def near_words(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return the known names that a mistyped word may stand for.
+
+    Args:
+        word: What was written; one of more than 200 characters has no near name.
+        known: The names there are. Of more than ``MOST`` only those are compared that begin or end as the word does
+            and are about as long, and no more than the first 100,000 are looked at.
+        most: How many are wanted.
+        cutoff: How alike they must be, from 0 to 1 (``difflib``'s ratio).
+
+    Returns:
+        At most ``most`` names, the nearest first, whatever order they are known in.
+    """
     if len(word) > _LONGEST:
-        return ""
-    left = iter(known)
-    words = list(islice(left, _MOST))
+        return []
+    left = islice(known, _SCANNED)
+    words = list(islice(left, MOST))
     more = next(left, None)
     if more is not None:  # too many to compare: look at those that begin or end alike, and are about as long
         alike = (
@@ -27,11 +43,21 @@ def suggest(word: str, known: Iterable[str]) -> str:
             for other in chain(words, (more,), left)
             if abs(len(other) - len(word)) < 4 and (other[:1] == word[:1] or other[-1:] == word[-1:])
         )
-        words = list(islice(alike, _MOST))
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+        words = list(islice(alike, MOST))
+    return difflib.get_close_matches(word, words, n=most, cutoff=cutoff)
+
+
+def did_you_mean(name: str) -> str:
+    """Return the hint itself, to be put behind what is wrong: ``, did you mean "extract"?``."""
+    return f', did you mean "{name}"?'
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """``, did you mean "extract"?`` where something known is near; else nothing."""
+    near = near_words(word, known)
     if near and _alike(near[0]) == _alike(word):
         return f", did you mean {near[0]!a}? It looks the same as {word!a}, and is written with other characters"
-    return f', did you mean "{near[0]}"?' if near else ""
+    return did_you_mean(near[0]) if near else ""
 
 
 def _alike(word: str) -> str:

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from stepwell.backoff import Backoff
 from stepwell.errors import (
     LogClosedError,
     LogCorruptedError,
@@ -70,7 +71,7 @@ class Trouble:
         self._retry_for = retry_for
         self._since: float | None = None
         self._told = 0.0
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 
     def failed(self, error: LogError) -> float:
         """It has failed (again), which is told now and then.
@@ -91,13 +92,13 @@ class Trouble:
             self._told = now
             lasted = {} if first else {"for_seconds": round(now - since)}
             _logger.warning("log trouble, trying again", part=self._what, error=error.sentence, **lasted)
-        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
+        pause = self._backoff.next()
         return pause if left is None else min(pause, left)  # so that the last try is at the very end
 
     def over(self) -> None:
         """It has worked for a while."""
         self._since = None
-        self._pause = FIRST_PAUSE
+        self._backoff.reset()
 
     def back(self) -> None:
         """It has begun to work again; whether that lasts is another question."""

@@ -173,9 +173,16 @@ class Claimant:
         return self.owners[-1]
 
     @property
+    def ledger(self):
+        """The newest owner's; None while it takes over."""
+        tenure = self.owner.tenure
+        return None if tenure is None else tenure.ledger
+
+    @property
     def confirmed(self):
         """What the newest owner believes; nothing while it takes over."""
-        return getattr(self.owners[-1], "confirmed", PartitionState()) if self.owners else PartitionState()
+        ledger = self.ledger if self.owners else None
+        return PartitionState() if ledger is None else ledger.confirmed
 
     async def run(self, *, again=True):
         if self._informed:
@@ -199,11 +206,11 @@ class Claimant:
         await until(lambda: self.rests(*asked))
 
     def rests(self, commands, starts):
-        if not self.owners or not hasattr(self.owner, "confirmed"):
+        tenure = self.owner.tenure if self.owners else None
+        if tenure is None:
             return False
-        owner = self.owner
-        decided = owner._source + 1 >= commands and owner._started + 1 >= starts
-        return decided and not (owner._unproved or owner._deliveries.under_way or owner._continuing)
+        ledger = tenure.ledger
+        return ledger.source + 1 >= commands and ledger.started + 1 >= starts and tenure.is_at_rest
 
 
 async def accepted(log, partition=0):

@@ -7,7 +7,6 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from stepwell.log.local.log import LocalLog
 from stepwell.log.port import Log
 
 
@@ -22,18 +21,20 @@ def size_of(path: Path) -> int:
 
 def log_size(log: Log) -> int | None:
     """Bytes of a log's file; None for a log that has none."""
-    return size_of(Path(log.path)) if isinstance(log, LocalLog) else None
+    path = log.describe().path
+    return None if path is None else size_of(path)
 
 
 async def give_back(log: Log) -> None:
-    """Make a log's file as small as it can be. Nothing to do for a log that has none.
+    """Have a log take no more room than it needs: also its file, where it has one.
 
     Raises:
         LogError: It cannot be written.
     """
-    if isinstance(log, LocalLog):
-        await log.give_back()
-        await asyncio.to_thread(checkpoint, Path(log.path))
+    await log.free_space()
+    path = log.describe().path
+    if path is not None:
+        await asyncio.to_thread(checkpoint, path)
 
 
 def checkpoint(path: Path) -> None:

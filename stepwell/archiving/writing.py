@@ -35,7 +35,6 @@ from stepwell.archiving.format import (
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import ArchiveError
 from stepwell.log.port import Log
-from stepwell.log.urls import place_of_log
 from stepwell.private_files import make_directory, opened
 from stepwell.process import now_ms
 from stepwell.projections import tables
@@ -153,7 +152,7 @@ async def write_archive(
         version=VERSION,
         made_at=now_ms(),
         made_by=__version__,
-        log=place_of_log(log),
+        log=log.describe().where,
         partitions=log.partitions,
         chosen=chosen,
         beginnings=tuple(beginnings),

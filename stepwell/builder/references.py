@@ -24,7 +24,7 @@ import msgspec
 
 from stepwell.errors import BuildError
 from stepwell.schemas.definitions.bounds import not_finite
-from stepwell.suggest import suggest
+from stepwell.suggest import choice
 
 _PATH: Final = re.compile(r"[A-Za-z_][\w.]*\Z")
 _INPUT: Final = re.compile(r"\(*input\b")
@@ -318,7 +318,7 @@ def _field(kind: Any, name: str, owner: Reference) -> tuple[Any, Any]:
     else:
         return name, None
     if name not in keys:
-        hint = suggest(name, keys) or f"; there are {', '.join(keys)}"
+        hint = choice(name, keys)
         raise UnknownFieldError(
             f"{kind.__name__} has no field {name!r}{hint}",
             place=repr(owner),

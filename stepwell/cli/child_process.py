@@ -17,8 +17,8 @@ from typing import Final
 
 from stepwell.cli.session import paths_of
 from stepwell.errors import StepwellError
+from stepwell.log.address import VARIABLE
 from stepwell.log.port import Log
-from stepwell.log.urls import VARIABLE
 from stepwell.stdout import results
 
 _LAST: Final = 5.0  # seconds, besides those that steps get to finish, until the child is killed
@@ -44,7 +44,7 @@ async def parts(
     from stepwell.cli.verbs.serving import serve  # noqa: PLC0415
     from stepwell.client.embedded import LocalRuntime  # noqa: PLC0415
     from stepwell.consumers.worker.builtin import OF_SERVICES  # noqa: PLC0415
-    from stepwell.consumers.worker.builtin._allowed import check_roots  # noqa: PLC0415
+    from stepwell.consumers.worker.builtin.allowed_roots import check_roots  # noqa: PLC0415
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     prefixes = paths_of(modules, strict=strict)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from stepwell.core.fold.state import QUARANTINED, InstanceState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import QUARANTINED, InstanceState
+from stepwell.schemas.records.statuses import WITH_WORKERS, StepStatus, WorkflowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,8 +55,8 @@ async def until_over(client: Client, instance_id: str) -> Over:
     await client.registry.catch_up()
     while True:
         view = await client.wait(instance_id, _over_but_for_children(client.registry))
-        children = [step.child for step in view.steps.values() if step.child and step.status == "waiting"]
-        if view.status != "running" or not children:
+        children = [step.child for step in view.steps.values() if step.child and step.status == StepStatus.WAITING]
+        if view.status != WorkflowStatus.RUNNING or not children:
             return Over(view, () if view.finished else (view,))
         moves = asyncio.ensure_future(_moves(client, view))
         ends = asyncio.gather(*(until_over(client, child) for child in children))
@@ -109,8 +110,4 @@ def _paused_for_good(state: InstanceState) -> bool:
         return True
     undoing = state.rollback.current if state.rollback is not None else None
     under_way = [*state.steps.values()] if state.active else []
-    return all(
-        step.status not in (StepStatus.READY, StepStatus.RUNNING)
-        for step in (*under_way, undoing)
-        if step is not None
-    )
+    return all(step.status not in WITH_WORKERS for step in (*under_way, undoing) if step is not None)

@@ -7,22 +7,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.errors import visible
+from stepwell.schemas.records.statuses import NOT_RUN, StepStatus, WorkflowStatus
 
 if TYPE_CHECKING:
     from stepwell.consumers.reading.views import InstanceView, StepView
     from stepwell.core.plan.compile import Plan
 
-SIGNS = {
-    "pending": ("·", "dim"),
-    "ready": ("◌", "cyan"),
-    "running": ("▶", "cyan"),
-    "waiting": ("◷", "yellow"),
-    "succeeded": ("✔", "green"),
-    "failed": ("✘", "red"),
-    "skipped": ("↷", "dim"),
-    "cancelled": ("■", "yellow"),
-    "paused": ("‖", "yellow"),
-    "completed": ("✔", "green"),
+SIGNS: Final = {
+    StepStatus.PENDING.value: ("·", "dim"),
+    StepStatus.READY.value: ("◌", "cyan"),
+    StepStatus.RUNNING.value: ("▶", "cyan"),
+    StepStatus.WAITING.value: ("◷", "yellow"),
+    StepStatus.SUCCEEDED.value: ("✔", "green"),
+    StepStatus.FAILED.value: ("✘", "red"),
+    StepStatus.SKIPPED.value: ("↷", "dim"),
+    StepStatus.CANCELLED.value: ("■", "yellow"),
+    WorkflowStatus.PAUSED.value: ("‖", "yellow"),
+    WorkflowStatus.COMPLETED.value: ("✔", "green"),
 }
 
 
@@ -87,20 +88,20 @@ def seconds(value: float) -> str:
 def step_words(step: StepView, now: int) -> str:
     """What there is to say of a step besides its sign and name."""
     words = []
-    if step.started_at and step.status != "skipped":
+    if step.started_at and step.status != StepStatus.SKIPPED:
         words.append(seconds(max(0, (step.finished_at or now) - step.started_at) / 1000))
     if step.attempts > 1:
         words.append(f"attempt {step.attempts}")
-    if step.status == "ready":
+    if step.status == StepStatus.READY:
         words.append("waits for a worker")
     if step.note:
         left = f" for {seconds((step.due - now) / 1000)}" if step.due is not None and step.due > now else ""
         words.append(step.note + left)
     if step.remaining_ms is not None:
         words.append(f"time stands still for it, {seconds(step.remaining_ms / 1000)} left once it goes on")
-    if step.status == "running" and step.progress is not None:
+    if step.status == StepStatus.RUNNING and step.progress is not None:
         words.append(short(step.progress))
-    if step.status in ("skipped", "cancelled"):
+    if step.status in NOT_RUN:
         words.append(step.status)
     if step.error is not None:
         words.append(f"{step.error.type}: {short(step.error.message, 100)}")
@@ -136,7 +137,7 @@ def failure(view: InstanceView) -> str:
 def is_undone(view: InstanceView) -> bool:
     """Whether a failure led to a rollback before it ended the instance: its step is as if it had never run."""
     step = view.steps.get(view.failed_step)
-    return view.status == "failed" and step is not None and step.status == "pending"
+    return view.status == WorkflowStatus.FAILED and step is not None and step.status == StepStatus.PENDING
 
 
 _SKIPS_SHOWN: Final = 10  # steps that may be skipped

@@ -28,6 +28,7 @@ from stepwell.schemas.records.events import (
     WorkflowEnding,
     WorkflowRolledBack,
 )
+from stepwell.schemas.records.statuses import DONE, UNDER_WAY, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 if TYPE_CHECKING:
@@ -169,12 +170,12 @@ def _render(watch: Watch, plan: Plan, order: list[tuple[str, int]], room: int) -
         sign, style = SIGNS[step.status]
         name = step_id.ljust(max(1, min(width, 48) + 4 - len(left)))
         text.append(left, style="dim").append(f"{sign} ", style=style)
-        text.append(visible(name), style="" if step.status != "pending" else "dim")
-        text.append(f" {step_words(step, now)}\n", style="red" if step.status == "failed" else "dim")
+        text.append(visible(name), style="" if step.status != StepStatus.PENDING else "dim")
+        text.append(f" {step_words(step, now)}\n", style="red" if step.status == StepStatus.FAILED else "dim")
     if hidden:
-        done = sum(shown.steps[step_id].status in ("succeeded", "skipped") for step_id in shown.steps)
+        done = sum(shown.steps[step_id].status in DONE for step_id in shown.steps)
         text.append(f"    … {count(len(hidden), 'more step')}; {done} of {len(order)} done\n", style="dim")
-    if shown.reason and shown.status == "paused":
+    if shown.reason and shown.status == WorkflowStatus.PAUSED:
         text.append(f"‖ {visible(shown.reason)}\n", style="yellow")
     return text
 
@@ -184,7 +185,7 @@ def _hidden(steps: Any, order: list[tuple[str, int]], room: int) -> set[str]:
     excess = len(order) - max(room, 5)
     if excess <= 0:
         return set()
-    done = [step_id for step_id, _ in order if steps[step_id].status in ("succeeded", "skipped", "cancelled")]
-    pending = [step_id for step_id, _ in reversed(order) if steps[step_id].status == "pending"]
-    others = [step_id for step_id, _ in reversed(order) if steps[step_id].status in ("ready", "waiting", "running")]
+    done = [step_id for step_id, _ in order if steps[step_id].status in (*DONE, StepStatus.CANCELLED)]
+    pending = [step_id for step_id, _ in reversed(order) if steps[step_id].status == StepStatus.PENDING]
+    others = [step_id for step_id, _ in reversed(order) if steps[step_id].status in UNDER_WAY]
     return set([*done, *pending, *others][:excess])

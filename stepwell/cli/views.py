@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import sys
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from stepwell.cli.drawing import count
 from stepwell.cli.output import print, print_raw
 from stepwell.cli.session import VALUE_REMEDY, UsageError, client_of
 from stepwell.errors import visible
+from stepwell.process import now_ms
 from stepwell.schemas.definitions.json_text import JsonError, value_of
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def local_time(milliseconds: int | None) -> str:
 
 def age(milliseconds: int) -> float:
     """Seconds since a time."""
-    return max(0.0, time.time() - milliseconds / 1000)
+    return max(0, now_ms() - milliseconds) / 1000
 
 
 def table(

@@ -1,5 +1,21 @@
-"""The Python front door: register, start, watch and steer workflows."""
+"""The Python front door: register, start, watch and steer workflows.
 
-from stepwell.client.client import Client
+``Client`` is looked up when it is used, so that whoever needs another module of the package alone does not load it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stepwell.client.client import Client
 
 __all__ = ["Client"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Client":
+        raise AttributeError(f"module 'stepwell.client' has no attribute {name!r}")
+    from stepwell.client.client import Client  # noqa: PLC0415 - see above
+
+    return Client

@@ -20,9 +20,9 @@ from stepwell.client.refusals import Refusals
 from stepwell.client.requests import Asking
 from stepwell.client.steering import Steering
 from stepwell.consumers.engine.snapshot_now import take_snapshots
+from stepwell.consumers.reading.pending import PendingInstances
 from stepwell.consumers.reading.subscriber import Subscriber
 from stepwell.consumers.reading.subscriptions import Subscription
-from stepwell.consumers.reading.undecided import Undecided
 from stepwell.consumers.registry.children import tell_children
 from stepwell.consumers.registry.definitions import Definitions, RegisteredVersion
 from stepwell.ids import new_id
@@ -59,7 +59,7 @@ class Client(Steering):
         statistics: ``views.statistics``: of each version of a definition, or of all.
         sender: Who asks, and from where.
         refusals: Notes for the audit what is refused before it reaches an engine.
-        undecided: What waits in the log for an engine to decide whether it starts.
+        pending: Finds instances whose start no engine has decided yet.
 
     Raises:
         SenderError: ``by`` or ``via`` is no name.
@@ -82,14 +82,14 @@ class Client(Steering):
         self.clock = clock
         self.registry = Definitions(log)
         self.subscriber = Subscriber(log)
-        self.undecided = Undecided(log, self.registry)
+        self.pending = PendingInstances(log, self.registry)
         self.refusals = Refusals(log, clock=clock)
         self._asking = Asking(log, self.subscriber)
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
-        path = getattr(log, "path", None)
+        path = log.describe().path
         directory = views or (Path(f"{path}.views") if path else views_directory(None))
-        self.views = Views(models(log, directory, self.registry), Pending(log, self.undecided.starts))
+        self.views = Views(models(log, directory, self.registry), Pending(log, self.pending.starts))
         self.instances = self.views.instances
         self.statistics = self.views.statistics
 

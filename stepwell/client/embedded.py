@@ -15,6 +15,7 @@ from stepwell.consumers.worker.worker import Worker
 from stepwell.errors import ENDED, EndedError
 from stepwell.log.port import ENGINES, Log
 from stepwell.supervision import supervise
+from stepwell.tasks import cancel_and_wait
 
 LOOK_EVERY: Final = 0.5  # seconds between two looks of a standby at whether any engine is there
 
@@ -116,8 +117,7 @@ class LocalRuntime:
         """Stop both: steps that do not finish in time go back to the queue, partitions to the group."""
         self._stopping = True
         for part in reversed(self._parts):  # the worker first, so that its last outcomes are decided
-            part.cancel()
-            await asyncio.gather(part, return_exceptions=True)
+            await cancel_and_wait(part)
         if self.failed.done() and not self.failed.cancelled():
             self.failed.exception()
         self.failed.cancel()

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable
 
 from stepwell.consumers.reading.bookmarks import Bookmarks, SubscriptionInfo
 from stepwell.consumers.reading.histories import EventRecord, events_of, state_and_time_of
+from stepwell.consumers.reading.pending import PendingInstances
 from stepwell.consumers.reading.subscriber import Subscriber, Watch
 from stepwell.consumers.reading.subscriptions import Subscription
-from stepwell.consumers.reading.undecided import Undecided
 from stepwell.consumers.reading.views import InstanceView, view
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.fold.state import InstanceState
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
 from stepwell.log.port import Log
 from stepwell.schemas.records.commands import StartWorkflow
+from stepwell.tasks import cancel_and_wait
 
 
 class Looking:
@@ -25,7 +26,7 @@ class Looking:
     log: Log
     registry: Definitions
     subscriber: Subscriber
-    undecided: Undecided
+    pending: PendingInstances
     clock: Callable[[], int]
     _subscriptions: weakref.WeakSet[Subscription]
 
@@ -71,7 +72,7 @@ class Looking:
         instance_id, seen = watch.instance_id, existed
         while watch.state is None:
             try:
-                start = await self.undecided.find(instance_id)
+                start = await self.pending.find(instance_id)
             except (UnknownInstanceError, CommandRejectedError):
                 if seen:
                     raise
@@ -82,7 +83,7 @@ class Looking:
             answer = await self.subscriber.expect(instance_id, start.command_id)
             moved = asyncio.ensure_future(watch.moved(lambda _: True))
             try:
-                if await self.undecided.find(instance_id) == start:  # not answered before anybody listened
+                if await self.pending.find(instance_id) == start:  # not answered before anybody listened
                     await asyncio.wait((answer, moved), return_when=asyncio.FIRST_COMPLETED)
                 if answer.done():
                     answer.result()  # a refusal is found in the log, at the next turn
@@ -91,8 +92,7 @@ class Looking:
                     raise problem
             finally:
                 self.subscriber.give_up(instance_id, start.command_id, answer)
-                moved.cancel()
-                await asyncio.gather(moved, return_exceptions=True)
+                await cancel_and_wait(moved)
 
     async def get(self, instance_id: str) -> InstanceView:
         """An instance as it is now; of status ``pending`` while its start waits for an engine.
@@ -101,7 +101,7 @@ class Looking:
             UnknownInstanceError: The log holds none of this id; or its start was rejected.
         """
         try:
-            found = await self.undecided.find(instance_id)
+            found = await self.pending.find(instance_id)
         except CommandRejectedError as refused:
             raise UnknownInstanceError(
                 f"there is no instance {instance_id!r}: {refused.message}",
@@ -129,14 +129,14 @@ class Looking:
             state, at = await state_and_time_of(self.log, instance_id, to)
             return await self._view(state, at)
         except UnknownInstanceError:
-            start = await self.undecided.start_of(instance_id)
+            start = await self.pending.start_of(instance_id)
             if start is None:
                 raise
-            return await self.undecided.view(start)  # it has no event yet
+            return await self.pending.view(start)  # it has no event yet
 
     async def _shown(self, found: InstanceState | StartWorkflow) -> InstanceView:
         if isinstance(found, StartWorkflow):
-            return await self.undecided.view(found)
+            return await self.pending.view(found)
         return await self._view(found)
 
     async def _view(self, state: InstanceState, as_of: int = 0) -> InstanceView:
@@ -153,7 +153,7 @@ class Looking:
         try:
             return await events_of(self.log, instance_id)
         except UnknownInstanceError:
-            if await self.undecided.start_of(instance_id) is None:
+            if await self.pending.start_of(instance_id) is None:
                 raise
             return []
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from stepwell.backoff import Backoff
 from stepwell.errors import StepwellError
 from stepwell.log.port import REFUSALS, Log, NewRecord
 from stepwell.logs import Logger
@@ -81,15 +82,14 @@ class Refusals:
         self._waiting[kind] = more
 
     async def _write_down(self) -> None:
-        pause = self._pause
+        backoff = Backoff(self._pause, _LONGEST)
         while self._waiting:
             await self._write()
             if self._closing.is_set():
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(backoff.next()):
                     await self._closing.wait()
-            pause = min(2 * pause, _LONGEST)
 
     async def _write(self) -> None:
         written, self._waiting = self._waiting, {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from stepwell.consumers.reading.undecided import Undecided
+from stepwell.consumers.reading.pending import PendingInstances
 from stepwell.core.fold.state import InstanceState
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
 from stepwell.projections.folding import input_hash
@@ -49,7 +49,7 @@ def conflict(instance_id: str, said: str, remedy: str = "") -> CommandRejectedEr
 
 
 async def check_same(
-    undecided: Undecided,
+    pending: PendingInstances,
     instance_id: str,
     workflow: str,
     version: str | None,
@@ -61,7 +61,7 @@ async def check_same(
         CommandRejectedError: It does; its code is ``instance_exists``.
     """
     try:
-        found = await undecided.find(instance_id)
+        found = await pending.find(instance_id)
     except (UnknownInstanceError, CommandRejectedError):
         return  # cleaned away since: nothing can be compared
     said = difference(found, workflow, version, input)

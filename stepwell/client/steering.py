@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from stepwell.client.refusals import Refusals
 from stepwell.client.requests import ANSWER_TIMEOUT, Asking
 from stepwell.client.run import Run, Steered
 from stepwell.client.same_start import check_same
-from stepwell.consumers.reading.live_members import Crew, live_crew
+from stepwell.consumers.reading.live_members import LiveMembers, live_members
 from stepwell.consumers.reading.subscriber import Answer
 from stepwell.consumers.worker.failures import ReportedError
 from stepwell.consumers.worker.results import plain
@@ -31,6 +32,7 @@ from stepwell.schemas.records.commands import (
     Command,
     PauseWorkflow,
     RejectStep,
+    RescheduleTimers,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
@@ -100,7 +102,7 @@ class Steering(Looking):
             workflow, input, id, version, priority=priority, timeout_seconds=timeout_seconds, watch=watch
         )
         if run.existed and if_exists == "refuse":
-            await check_same(self.undecided, run.id, workflow, version, input)
+            await check_same(self.pending, run.id, workflow, version, input)
         return run
 
     async def _run(
@@ -143,7 +145,7 @@ class Steering(Looking):
                     raise  # else it was deactivated meanwhile: choose again
             else:
                 if id is not None and not run.decided:
-                    run.existed = not await self.undecided.is_first(id, command.command_id)
+                    run.existed = not await self.pending.is_first(id, command.command_id)
                 return run
 
     async def _started(self, command: StartWorkflow, *, watch: bool) -> Run:
@@ -209,6 +211,27 @@ class Steering(Looking):
         """
         failed_steps: Any = "skip" if skip_failed else "retry"
         return await self._steer(ResumeWorkflow(instance_id, failed_steps, command_id=self._make_id()))
+
+    async def reschedule(self, instance_id: str, step_id: str = "", *, delay_seconds: float | None = None) -> Steered:
+        """Move timers: mend those that are due absurdly late because a clock was wrong, or move one to another time.
+
+        Args:
+            step_id: The step whose timer is meant: of a retry, a wait, a gate, a child or an attempt. Empty for all.
+            delay_seconds: From now until that timer is due; 0 at once. Without it a timer is moved only if it is due
+                later than if its wait began now, and then to there.
+
+        Returns:
+            Whether an engine has decided it; where none is live, the next one will. ``noted`` says so where no timer
+            was due too late.
+
+        Raises:
+            CommandRejectedError: There is no such live instance, the step has no timer, or ``delay_seconds`` is
+                negative, more than ten years, or names no step's.
+        """
+        if delay_seconds is not None and not delay_seconds >= 0:
+            raise CommandRejectedError("invalid_command", "delay_seconds: is 0 or more", instance_id=instance_id)
+        command = RescheduleTimers(instance_id, step_id, delay_seconds, command_id=self._make_id())
+        return await self._steer(command)
 
     async def rollback(self, instance_id: str, to: int | str | None = None, *, pause: bool = False) -> Steered:
         """Return to an earlier point and run on from there; what has a compensation is undone in reverse order.
@@ -279,6 +302,11 @@ class Steering(Looking):
         """Whether any engine works on this log right now."""
         return await self._asking.engine_is_live()
 
-    async def crew(self) -> Crew:
+    async def live_members(self) -> LiveMembers:
         """The engines and workers that are live on this log, with what they say of themselves."""
-        return await live_crew(self.log)
+        return await live_members(self.log)
+
+    async def crew(self) -> LiveMembers:
+        """Deprecated: the former name of ``live_members``."""
+        warnings.warn("client.crew() is called client.live_members() now", DeprecationWarning, stacklevel=2)
+        return await self.live_members()

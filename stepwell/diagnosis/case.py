@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from stepwell.consumers.reading.live_members import Crew
+from stepwell.consumers.reading.live_members import LiveMembers
 from stepwell.core.decide.people import was_not_let_through
 from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan
@@ -80,7 +80,7 @@ class Case(NamedTuple):
     inputs: Mapping[str, Any]
     children: Mapping[str, str]
     request: Request | None
-    crew: Crew
+    members: LiveMembers
     partition: int
     now: int
     at: str = ""

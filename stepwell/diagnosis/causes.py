@@ -13,10 +13,11 @@ from typing import Final
 from stepwell.core.decide.outcomes import NO_HANDLER
 from stepwell.core.decide.people import CHILD_FAILED
 from stepwell.core.decide.retry import WORKFLOW_TIMEOUT
-from stepwell.core.fold.state import QUARANTINED, UNDER_WAY, WorkflowStatus
+from stepwell.core.fold.state import QUARANTINED
 from stepwell.diagnosis.case import Case, Finding, Remedy, asked_by, named, said
 from stepwell.diagnosis.steps import able_workers, module_of, step_finding, worker_command
 from stepwell.schemas.records.events import ErrorInfo, WorkflowEnding
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 
 
 def causes(case: Case) -> list[Finding]:
@@ -41,7 +42,7 @@ def causes(case: Case) -> list[Finding]:
     found += _deferred(case, [step_id for step_id, _ in under_way])
     if not found:
         found.append(Finding(code="running", words="it goes on by itself: an engine decides its next steps"))
-    order = _ORDER if case.crew.engines else _PEOPLE_FIRST
+    order = _ORDER if case.members.engines else _PEOPLE_FIRST
     return sorted(found, key=lambda finding: order.index(finding.code))
 
 
@@ -113,7 +114,7 @@ def _failed(case: Case) -> Finding:
 
 def _workers_wanted(case: Case) -> list[Remedy]:
     """Whoever resumes a workflow wants engine and worker to be there."""
-    if case.crew.engines and case.crew.workers:
+    if case.members.engines and case.members.workers:
         return []
     return [Remedy("As no engine or no worker is live, then", _run(case))]
 
@@ -122,7 +123,7 @@ def _workers_wanted(case: Case) -> list[Remedy]:
 
 
 def _engines(case: Case) -> Iterator[Finding]:
-    if not case.crew.engines:
+    if not case.members.engines:
         yield Finding(
             code="no_engine",
             words="no engine works on this log, so nothing is decided",
@@ -136,7 +137,7 @@ def _engines(case: Case) -> Iterator[Finding]:
                 Remedy("Or start an engine that stays", case.other("engine")),
             ],
         )
-    elif case.partition in case.crew.unowned:
+    elif case.partition in case.members.unowned:
         yield Finding(
             code="no_owner",
             words=f"no live engine has taken over its partition, {case.partition}: that is a matter of seconds",
@@ -170,6 +171,17 @@ def _paused(case: Case) -> Finding:
     state = case.state
     since = case.request.at if case.request is not None else 0
     reason = state.pause_reason
+    if state.held and state.parent is not None:
+        parent = state.parent.instance_id
+        return Finding(
+            code="paused",
+            words=f"it stands still because {parent}, which waits for it, does, and goes on with it",
+            since=state.paused_at,
+            remedies=[
+                Remedy("See why its parent stands still", case.other("debug", parent)),
+                Remedy("Or go on with this one alone", case.command("resume")),
+            ],
+        )
     if not state.incident:
         why = f": {reason}" if reason else ""
         return Finding(
@@ -197,7 +209,7 @@ def _paused(case: Case) -> Finding:
     words = f"it waits for a person: {reason}{_booked(case)}"
     if state.incident == NO_HANDLER:
         ready = step.ready if step is not None else None
-        able = able_workers(case.crew.workers, ready)
+        able = able_workers(case.members.workers, ready)
         remedies = [Remedy("Go on: the step is offered again", case.command("resume"))]
         if able:
             words += f"; {named([worker.name for worker in able])} has the handler now"

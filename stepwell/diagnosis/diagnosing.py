@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from stepwell.consumers.reading.events import Accepted
 from stepwell.consumers.reading.histories import accepted_of
-from stepwell.consumers.reading.live_members import Crew
+from stepwell.consumers.reading.live_members import LiveMembers
 from stepwell.core.fold.evolve import fold
-from stepwell.core.fold.state import InstanceState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan
 from stepwell.diagnosis.case import Case, Finding, Remedy, Request
 from stepwell.diagnosis.causes import causes
@@ -24,6 +24,7 @@ from stepwell.projections.rows import AttemptRow
 from stepwell.schemas.records.commands import StartWorkflow
 from stepwell.schemas.records.events import ErrorInfo, IncidentRaised, StepReady, WorkflowCancelled, WorkflowPaused
 from stepwell.schemas.records.sender import BY, VIA
+from stepwell.schemas.records.statuses import PENDING, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
 
 if TYPE_CHECKING:
@@ -82,14 +83,14 @@ async def diagnose(client: Client, instance_id: str, *, at: str = "") -> Diagnos
         LogError: The log cannot be read.
     """
     await client.registry.catch_up()
-    return await _diagnose(client, instance_id, await client.crew(), at, _DEEPEST)
+    return await _diagnose(client, instance_id, await client.live_members(), at, _DEEPEST)
 
 
-async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth: int) -> Diagnosis:
+async def _diagnose(client: Client, instance_id: str, members: LiveMembers, at: str, depth: int) -> Diagnosis:
     found = await accepted_of(client.log, instance_id)
     state = fold(accepted.transition for accepted in found)
     if state is None:
-        return await _not_begun(client, instance_id, crew, at, depth)
+        return await _not_begun(client, instance_id, members, at, depth)
     plan = client.registry.by_hash(state.definition)
     case = Case(
         state,
@@ -97,7 +98,7 @@ async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth
         inputs=_inputs(found),
         children=_children(found),
         request=_request(found, state),
-        crew=crew,
+        members=members,
         partition=partition_for(instance_id, client.log.partitions),
         now=client.clock(),
         at=at,
@@ -106,7 +107,7 @@ async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth
     steps = {finding.step_id for finding in findings if finding.step_id}
     attempts = [row for row in attempts_in(accepted.transition for accepted in found) if row.step_id in steps]
     named = [finding.child for finding in findings if finding.child] if depth else []
-    children = {child: await _child(client, child, crew, at, depth - 1) for child in named}
+    children = {child: await _child(client, child, members, at, depth - 1) for child in named}
     findings = [_with_child(finding, children) for finding in findings]
     findings = [replace(one, since=one.since or None, due=one.due or None) for one in findings]
     stands_still = state.incident_at > 0 and state.rollback is None
@@ -124,17 +125,17 @@ async def _diagnose(client: Client, instance_id: str, crew: Crew, at: str, depth
     )
 
 
-async def _child(client: Client, child: str, crew: Crew, at: str, depth: int) -> Diagnosis:
+async def _child(client: Client, child: str, members: LiveMembers, at: str, depth: int) -> Diagnosis:
     """A child, which its parent's engine may not have started yet."""
     try:
-        return await _diagnose(client, child, crew, at, depth)
+        return await _diagnose(client, child, members, at, depth)
     except UnknownInstanceError:
         words = "it is about to be started: its parent's engine asks for it"
         return Diagnosis(
             instance_id=child,
             workflow="",
             version="",
-            status="pending",
+            status=PENDING,
             words=words,
             findings=[Finding(code="pending", words=words)],
         )
@@ -205,12 +206,12 @@ def _blocked(state: InstanceState, plan: Plan | None) -> list[Blocked]:
 # --- what has not begun -------------------------------------------------------------------------------------
 
 
-async def _not_begun(client: Client, instance_id: str, crew: Crew, at: str, depth: int) -> Diagnosis:
+async def _not_begun(client: Client, instance_id: str, members: LiveMembers, at: str, depth: int) -> Diagnosis:
     try:
-        start = await client.undecided.find(instance_id)
+        start = await client.pending.find(instance_id)
         if not isinstance(start, StartWorkflow):  # decided since we looked
-            return await _diagnose(client, instance_id, crew, at, depth)
-        view = await client.undecided.view(start)
+            return await _diagnose(client, instance_id, members, at, depth)
+        view = await client.pending.view(start)
     except CommandRejectedError as error:
         finding = Finding(
             code="rejected",
@@ -223,17 +224,17 @@ async def _not_begun(client: Client, instance_id: str, crew: Crew, at: str, dept
             findings=[finding],
         )  # fmt: skip
     partition = partition_for(instance_id, client.log.partitions)
-    if not crew.engines:
+    if not members.engines:
         words = "its start is in the log, and no engine is there to decide it"
         remedies = [
             Remedy("Run it here to its end", shlex.join(["stepwell", "run", "FILE", "--id", instance_id]) + at),
             Remedy("Or start an engine that stays", f"stepwell engine{at}"),
         ]
-    elif partition in crew.unowned:
+    elif partition in members.unowned:
         words = f"its start is in the log, and no live engine has taken over its partition, {partition}, yet"
         remedies = [Remedy("See who has which partitions", f"stepwell workers{at}")]
     else:
-        most = sum(engine.max_runs for engine in crew.engines)
+        most = sum(engine.max_runs for engine in members.engines)
         words = (
             f"its start waits for its turn: an engine takes starts as long as fewer than {most:,} steps are in the "
             "hands of workers or on their way there, those of higher priority first"
@@ -242,10 +243,10 @@ async def _not_begun(client: Client, instance_id: str, crew: Crew, at: str, dept
             Remedy("See what waits for workers", f"stepwell work --status ready{at}"),
             Remedy("Another worker would help", f"stepwell worker --handlers MODULE{at}"),
         ]
-        if not crew.workers:
+        if not members.workers:
             words += "; and no worker is live"
     finding = Finding(
-        code="no_engine" if not crew.engines else "pending", words=words, input=view.input, remedies=remedies
+        code="no_engine" if not members.engines else "pending", words=words, input=view.input, remedies=remedies
     )
     return Diagnosis(
         instance_id=instance_id,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from stepwell.consumers.reading.events import newest_stamp
-from stepwell.consumers.reading.live_members import Crew
+from stepwell.consumers.reading.live_members import LiveMembers
 from stepwell.errors import StepwellError
 from stepwell.log.port import COMMANDS, EVENTS, STARTS, Log
 from stepwell.projections.alerts import Alert, alerts
@@ -24,6 +24,7 @@ from stepwell.projections.models import Lag
 from stepwell.projections.queries import ErrorEntry, Work
 from stepwell.projections.recent import Recent, UnderWay, Version, recent, under_way
 from stepwell.projections.statistics import WorkflowStatistics
+from stepwell.schemas.records.statuses import StepStatus, WorkflowStatus
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -130,8 +131,8 @@ async def overview_of(client: Client, *, most: int = 10, fresh: bool = False) ->
         ReadModelsError, LogError: It cannot be found out.
     """
     seen = await look(client, fresh=fresh)
-    names = ("running", "paused", "completed", "failed", "cancelled")
-    kinds = ("running", "ready", "waiting")
+    names = [status.value for status in WorkflowStatus]
+    kinds = [status.value for status in (StepStatus.RUNNING, StepStatus.READY, StepStatus.WAITING)]
     return Overview(
         at=seen.at,
         statuses={name: sum(getattr(one, name) for one in seen.statistics) for name in names},
@@ -168,7 +169,7 @@ async def look(client: Client, *, fresh: bool = False) -> Seen:
     """Look at everything once; arguments as in ``health_of``."""
     now = client.clock()
     try:
-        log, crew = await _log(client.log), await client.crew()
+        log, members = await _log(client.log), await client.live_members()
     except StepwellError as error:
         return Seen(at=now, parts=[_log_trouble(error)], observations=[], statistics=[], under_way={}, lag=None)
     statistics: list[WorkflowStatistics] = []
@@ -187,8 +188,8 @@ async def look(client: Client, *, fresh: bool = False) -> Seen:
     live = sum(one.running + one.paused for one in statistics)
     return Seen(
         at=now,
-        parts=[log, _engines(crew, live + await _undecided(client.log)), _workers(crew, busy), views],
-        observations=_observations(statistics, lately, busy, crew, now),
+        parts=[log, _engines(members, live + await _undecided(client.log)), _workers(members, busy), views],
+        observations=_observations(statistics, lately, busy, members, now),
         statistics=statistics,
         under_way=busy,
         lag=lag,
@@ -202,10 +203,10 @@ def _observations(
     statistics: Sequence[WorkflowStatistics],
     lately: Mapping[Version, Recent],
     busy: Mapping[Version, UnderWay],
-    crew: Crew,
+    members: LiveMembers,
     now: int,
 ) -> list[Observation]:
-    slots = sum(worker.concurrency for worker in crew.workers)
+    slots = sum(worker.concurrency for worker in members.workers)
     used = sum(one.running for one in busy.values())
     found = []
     for one in statistics:
@@ -278,8 +279,8 @@ async def _undecided(log: Log) -> int:
     return left
 
 
-def _engines(crew: Crew, waiting: int) -> Part:
-    if not crew.engines:
+def _engines(members: LiveMembers, waiting: int) -> Part:
+    if not members.engines:
         if not waiting:
             return Part(name="engines", level="healthy", words="none is live, and nothing waits for one")
         return Part(
@@ -289,9 +290,9 @@ def _engines(crew: Crew, waiting: int) -> Part:
             code="no_engine",
             remedy="Start one: `stepwell engine`.",
         )
-    live = "1 is live" if len(crew.engines) == 1 else f"{len(crew.engines)} are live"
-    if crew.unowned:
-        named = ", ".join(map(str, crew.unowned))
+    live = "1 is live" if len(members.engines) == 1 else f"{len(members.engines)} are live"
+    if members.unowned:
+        named = ", ".join(map(str, members.unowned))
         return Part(
             name="engines",
             level="warning",
@@ -299,13 +300,13 @@ def _engines(crew: Crew, waiting: int) -> Part:
             code="no_owner",
             remedy="That takes seconds. If it stays so, see `stepwell workers` and what the engines tell.",
         )
-    return Part(name="engines", level="healthy", words=f"{live}, all {crew.partitions} partitions have an owner")
+    return Part(name="engines", level="healthy", words=f"{live}, all {members.partitions} partitions have an owner")
 
 
-def _workers(crew: Crew, busy: Mapping[Version, UnderWay]) -> Part:
+def _workers(members: LiveMembers, busy: Mapping[Version, UnderWay]) -> Part:
     late = sum(one.late for one in busy.values())
     used = sum(one.running for one in busy.values())
-    if not crew.workers:
+    if not members.workers:
         if not late and not used:
             return Part(name="workers", level="healthy", words="none is live, and no step waits for one")
         # Whoever has a step in hand and is not live has died: somebody must run that step again.
@@ -318,8 +319,8 @@ def _workers(crew: Crew, busy: Mapping[Version, UnderWay]) -> Part:
             code="no_worker",
             remedy="Start one: `stepwell worker --handlers MODULE`.",
         )
-    slots = sum(worker.concurrency for worker in crew.workers)
-    live = "1 is live" if len(crew.workers) == 1 else f"{len(crew.workers)} are live"
+    slots = sum(worker.concurrency for worker in members.workers)
+    live = "1 is live" if len(members.workers) == 1 else f"{len(members.workers)} are live"
     words = f"{live}; steps in their hands: {used:,} of {slots:,}"
     return Part(name="workers", level="healthy", words=words + (f"; waiting for one: {late:,}" if late else ""))
 

@@ -10,9 +10,10 @@ from stepwell.consumers.reading.live_members import LiveWorker
 from stepwell.consumers.worker.handlers import is_agent_task
 from stepwell.consumers.worker.importing import may_be_imported
 from stepwell.core.decide.outcomes import NO_HANDLER
-from stepwell.core.fold.state import StepState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import StepState
 from stepwell.diagnosis.case import Case, Finding, Remedy, named, said, span, until, when
 from stepwell.schemas.records.events import StepReady
+from stepwell.schemas.records.statuses import StepStatus, WorkflowStatus
 
 TAKEN_LATE_MS: Final = 10_000  # milliseconds after which a step that a worker could take is worth a second look
 
@@ -44,7 +45,7 @@ def _retrying(case: Case, step_id: str, step: StepState, due: int) -> Finding:
     following = "none begins while it is paused" if paused else f"the next begins {when(due, case.now)}"
     error = step.error
     remedies = [] if paused else [Remedy("Nothing needs to be done if that passes by itself")]
-    if case.crew.engines and not able_workers(case.crew.workers, step.ready):
+    if case.members.engines and not able_workers(case.members.workers, step.ready):
         following += ", and no live worker could run it"
         remedies = [Remedy("Start a worker that has it", worker_command(case, step.ready))]
     cause = f": {said(error)}" if error is not None else ""
@@ -75,8 +76,7 @@ def _approval(case: Case, step_id: str, step: StepState) -> Finding:
         words += f": {asked}" if asked else ""
         due = gate.due or 0
         if due and case.state.status is WorkflowStatus.PAUSED:
-            rest = span(due - (case.state.paused_at or case.now))
-            words += f"; time stands still while it is paused, {rest} are left"
+            words += _stands_still(case, due)
             due = 0
         elif due:
             words += f"; {until(due, case.now)}, then {_AFTERWARDS[gate.on_timeout]}"
@@ -104,10 +104,19 @@ _AFTERWARDS: Final = {
 }
 
 
+def _stands_still(case: Case, due: int) -> str:
+    """What is left of the time of a wait that a pause has stopped."""
+    rest = span(due - (case.state.paused_at or case.now))
+    return f"; time stands still while it is paused, {rest} are left"
+
+
 def _child(case: Case, step_id: str, step: StepState) -> Finding:
     child = step.child.child_id if step.child is not None else ""
     due = case.state.timers.get(step_id, 0)
-    limit = f", {until(due, case.now)}" if due else ""
+    if due and case.state.status is WorkflowStatus.PAUSED:
+        limit, due = _stands_still(case, due), 0
+    else:
+        limit = f", {until(due, case.now)}" if due else ""
     return Finding(
         code="child",
         words=f'step "{step_id}" waits for {child}{limit}',
@@ -122,10 +131,10 @@ def _child(case: Case, step_id: str, step: StepState) -> Finding:
 
 def _in_hands(case: Case, step_id: str, step: StepState, due: int) -> Finding:
     """A step that a worker has, or that waits for one."""
-    crew, ready = case.crew, step.ready
+    members, ready = case.members, step.ready
     queue = ready.queue if ready is not None else "default"
-    serving = [worker for worker in crew.workers if queue in worker.queues]
-    able = able_workers(crew.workers, ready)
+    serving = [worker for worker in members.workers if queue in worker.queues]
+    able = able_workers(members.workers, ready)
     undoing = "undoing " if ready is not None and ready.purpose == "compensate" else ""
     what = f'{undoing}step "{step_id}"'
     common: dict[str, Any] = {"step_id": step_id, "since": step.since, "input": case.inputs.get(step_id)}
@@ -133,7 +142,7 @@ def _in_hands(case: Case, step_id: str, step: StepState, due: int) -> Finding:
     if step.status is StepStatus.RUNNING:
         return _running(case, what, step, due, common, able=bool(able))
     if not serving:
-        others = sorted({name for worker in crew.workers for name in worker.queues})
+        others = sorted({name for worker in members.workers for name in worker.queues})
         there = f"; the live workers take from {named(others)}" if others else ": no worker is live"
         words = f'{what} waits in the queue "{queue}", and no live worker takes from it{there}'
         return Finding(code="no_worker", words=words, remedies=wanted, **common)
@@ -173,7 +182,9 @@ def _running(case: Case, what: str, step: StepState, due: int, common: dict[str,
     if step.deliveries > 1:
         words += f", handed out {step.deliveries:,} times: the workers before have ended without an outcome"
     limit = f"; it may take {until(due, case.now)}" if due else "; it has no timeout"
-    gone = bool(step.worker) and step.worker not in {name for one in case.crew.workers for name in (one.id, one.name)}
+    gone = bool(step.worker) and step.worker not in {
+        name for one in case.members.workers for name in (one.id, one.name)
+    }
     if gone:
         then = "another takes it over" if able else "no live worker could take it over"
         words += f", which is not live any more: {then}"

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -38,6 +39,8 @@ PARTITIONED: Final = frozenset({COMMANDS, STARTS, EVENTS, SNAPSHOTS, DEAD_LETTER
 
 ID: Final = "id"  # headers of a queue's record: what it is known by, however often it is sent,
 AGAIN: Final = "again"  # and that it may have been sent before
+
+TopicPartition = tuple[str, int]  # a topic, and the number of one of its partitions
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -100,6 +103,23 @@ class Member(NamedTuple):
     about: Mapping[str, str]
 
 
+class Description(Struct, frozen=True):
+    """What an open log says about itself, so that nobody has to look at what kind of object it is.
+
+    Attributes:
+        kind: Where its records are: in one file, in Kafka, or in the memory of this process.
+        where: Where the log is, as messages and files name it; without users and passwords.
+        path: The log's file, absolute; None for a log that is in no file of its own.
+        finds_keys: Whether ``known_keys`` and ``read_key`` of ``events`` use an index, and so are quick however much
+            the log holds.
+    """
+
+    kind: Literal["file", "kafka", "simulated"]
+    where: str
+    path: Path | None = None
+    finds_keys: bool = False
+
+
 class Membership(Protocol):
     """One process's place in a group. What it is told is advice, not a lock."""
 
@@ -152,14 +172,6 @@ class WorkQueue(Protocol):
         """Leave; what was taken and not settled goes back to the queue."""
 
 
-@runtime_checkable
-class FindsKeys(Protocol):
-    """A log that finds keys by an index, however much it holds."""
-
-    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
-        """Those of the keys of which the partition holds records."""
-
-
 class Log(Protocol):
     """The port. Every method belongs to the event loop that opened the log.
 
@@ -170,6 +182,9 @@ class Log(Protocol):
 
     partitions: int
     max_record_bytes: int
+
+    def describe(self) -> Description:
+        """What the log is, where it is, and what it can do. It stays the same, and costs nothing."""
 
     def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> Future[Sequence[int]]:
         """Append records; the future gives their offsets once they are durable.
@@ -197,11 +212,28 @@ class Log(Protocol):
     async def read_key(self, topic: str, partition: int, key: str, *, offset: int = 0) -> Sequence[Record]:
         """All records of one key from ``offset`` on: by an index where there is one, else by reading all."""
 
+    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
+        """Those of the keys of which the partition holds records; found as ``read_key`` finds them."""
+
     async def end(self, topic: str, partition: int) -> int:
         """The offset that the next record will get."""
 
+    async def is_there(self, topic: str) -> bool:
+        """Whether a topic that a log can do without (``feed``) may be read; False where it would have to be made.
+
+        Raises:
+            LogError: The log does not say.
+        """
+
     async def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Let the log forget records below ``offset``; it may do so later, or not at all."""
+
+    async def free_space(self) -> None:
+        """Give the room of records that were deleted back to the disk, where the log does not do so by itself.
+
+        Raises:
+            LogError: The log cannot be written.
+        """
 
     def enqueue(self, queue: str, records: Sequence[NewRecord]) -> Future[None]:
         """Put records into a queue of workers. Keeps the order with this log object's appends.

@@ -1,33 +1,20 @@
-"""Which log a URL means: ``file:PATH`` or ``kafka://HOST:PORT``."""
+"""Opening the log that a URL names."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Final, cast
-from urllib.parse import parse_qsl, quote, unquote
+from typing import cast
+from urllib.parse import quote
 
 from stepwell.errors import LogError
+from stepwell.log.address import DEFAULT_URL, VARIABLE, LogUrl, chosen_url, parse
 from stepwell.log.local.log import LocalLog
 from stepwell.log.local.store import APPLICATION_ID, Durability
 from stepwell.log.port import Log
-
-DEFAULT_URL: Final = "file:.stepwell/log.db"
-VARIABLE: Final = "STEPWELL_LOG"
-
-
-def without_password(url: str) -> str:
-    """A log's URL as it may be shown and kept."""
-    return re.sub(r"(?i)(password=)[^&]*", r"\1***", url)
-
-
-def place_of_log(log: Log) -> str:
-    """Where an open log is, as messages and files name it; empty where it is nowhere."""
-    return str(getattr(log, "path", "") or getattr(getattr(log, "settings", None), "place", ""))
 
 
 async def open_log(url: str | None = None, *, create: bool = True) -> Log:
@@ -35,38 +22,40 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
 
     Args:
         url: ``file:PATH``, with ``?partitions=N`` for a new one and ``?synchronous=normal`` for commits that do
-            not wait for the disk; or ``kafka://HOST:PORT`` (its options: ``_kafka_settings``). Without it, the
+            not wait for the disk; or ``kafka://HOST:PORT`` (its options: ``KafkaSettings``). Without it, the
             environment's ``STEPWELL_LOG``; without that, the file ``.stepwell/log.db`` in the working directory.
         create: Make a log that does not exist, or in a file that is empty; otherwise that is an error.
 
     Raises:
         LogError: The URL cannot be understood, or the log cannot be opened (see ``LocalLog.open``).
     """
-    url = url or os.environ.get(VARIABLE) or DEFAULT_URL
-    scheme, colon, rest = url.partition(":")
-    if colon and scheme == "kafka":
-        return await _open_kafka(url, create=create)
-    if not colon or scheme != "file":
+    found = parse(chosen_url(url))
+    match found.scheme:
+        case "file":
+            return await _open_file(found, create=create)
+        case "kafka":
+            return await _open_kafka(found, create=create)
+    raise LogError(
+        f"{found.scheme!r} is no kind of log" if ":" in found.text else "the log's URL has no scheme",
+        place=found.text,
+        remedy=f"Write file:PATH, such as {DEFAULT_URL if ':' in found.text else f'file:{found.text}'}, or "
+        "kafka://HOST:PORT.",
+    )
+
+
+async def _open_file(url: LogUrl, *, create: bool) -> Log:
+    """Open a log in a file."""
+    if url.host not in {"", "localhost"}:
         raise LogError(
-            f"{scheme!r} is no kind of log" if colon else "the log's URL has no scheme",
-            place=url,
-            remedy=f"Write file:PATH, such as {DEFAULT_URL if colon else f'file:{url}'}, or kafka://HOST:PORT.",
+            "a file's URL names no other machine",
+            place=url.text,
+            remedy=f"For a relative path write file:{url.place[2:]}.",
         )
-    text, _, query = rest.partition("?")
-    if text.startswith("//"):
-        host, slash, text = text[2:].partition("/")
-        text = slash + text
-        if host not in {"", "localhost"}:
-            raise LogError(
-                "a file's URL names no other machine",
-                place=url,
-                remedy=f"For a relative path write file:{host}{text}.",
-            )
-    if not text:
-        raise LogError("the URL names no file", place=url, remedy=f"Write file:PATH, such as {DEFAULT_URL}.")
+    if not url.path:
+        raise LogError("the URL names no file", place=url.text, remedy=f"Write file:PATH, such as {DEFAULT_URL}.")
     partitions: int | None = None
     durability: Durability = "full"
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in url.options:
         if name == "partitions" and value.isascii() and value.isdigit():
             partitions = int(value)
         elif name == "synchronous" and value in {"full", "normal"}:
@@ -74,10 +63,10 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
         else:
             raise LogError(
                 f"{name}={value} means nothing to the file log",
-                place=url,
+                place=url.text,
                 remedy="It knows partitions=N, synchronous=full and synchronous=normal.",
             )
-    path = Path(unquote(text)).expanduser()  # noqa: ASYNC240 - no I/O
+    path = Path(url.path).expanduser()  # noqa: ASYNC240 - no I/O
     problem = "" if create else _no_log(path)
     if problem:
         remedy = f"`stepwell run FILE` makes a log; --log, or {VARIABLE}, says where it is."
@@ -85,18 +74,18 @@ async def open_log(url: str | None = None, *, create: bool = True) -> Log:
     return await LocalLog.open(path, partitions=partitions, durability=durability)
 
 
-async def _open_kafka(url: str, *, create: bool) -> Log:
+async def _open_kafka(url: LogUrl, *, create: bool) -> Log:
     """Open a log in Kafka. Its client is an extra, and takes a while to import."""
     if importlib.util.find_spec("aiokafka") is None:
         raise LogError(
             "Kafka's client is not installed",
-            place=url.partition("?")[0],
+            place=url.bare,
             remedy="pip install 'stepwell[kafka]'",
         )
     from stepwell.log.kafka.log import KafkaLog  # noqa: PLC0415
-    from stepwell.log.kafka.settings import read_url  # noqa: PLC0415
+    from stepwell.log.kafka.settings import read_settings  # noqa: PLC0415
 
-    return await KafkaLog.open(read_url(url, os.environ), create=create)
+    return await KafkaLog.open(read_settings(url, os.environ), create=create)
 
 
 def _no_log(path: Path) -> str:

@@ -7,6 +7,8 @@ from asyncio import AbstractEventLoop, DatagramTransport, Future
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from stepwell.log.port import TopicPartition
+
 _REST: Final = 0.0005  # seconds between two answers to the bell, however often it rings: a busy writer next door
 #                        must not eat our loop's time
 
@@ -50,10 +52,10 @@ class Arrivals:
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
-        self._signals: dict[tuple[str, int], Signal] = {}
-        self._lowest: dict[tuple[str, int], int] = {}  # the lowest offset that somebody waits for
+        self._signals: dict[TopicPartition, Signal] = {}
+        self._lowest: dict[TopicPartition, int] = {}  # the lowest offset that somebody waits for
 
-    async def wait(self, place: tuple[str, int], offset: int, within: float | None) -> None:
+    async def wait(self, place: TopicPartition, offset: int, within: float | None) -> None:
         """Wait until something new is in this partition, at this offset or above."""
         signal = self._signals.get(place)
         if signal is None:
@@ -61,18 +63,18 @@ class Arrivals:
         self._lowest[place] = min(offset, self._lowest.get(place, offset))
         await signal.wait(within)
 
-    def fire(self, place: tuple[str, int], end: int) -> None:
+    def fire(self, place: TopicPartition, end: int) -> None:
         """Say how far a partition reaches now."""
         if end > self._lowest.get(place, end):
             del self._lowest[place]
             self._signals[place].fire()
 
-    def tell(self, place: tuple[str, int], error: Exception | None = None) -> None:
+    def tell(self, place: TopicPartition, error: Exception | None = None) -> None:
         """Have all who wait for this partition look anew, or end their waiting with an error."""
         if self._lowest.pop(place, None) is not None:
             self._signals[place].fire(error)
 
-    def awaited(self) -> list[tuple[str, int]]:
+    def awaited(self) -> list[TopicPartition]:
         """The partitions that somebody waits for."""
         return [place for place in self._lowest if self._signals[place]]
 

@@ -7,9 +7,10 @@ still has of those instances goes, and what the cleanup itself says of them is c
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final
 
 from stepwell.projections import tables
+from stepwell.projections.connections import Queryable
 from stepwell.projections.counting import Count, Counts, counts_of, move, step_counts_of
 from stepwell.projections.fields import fields_of
 from stepwell.projections.folding import Changes, Tracked, project, reopens
@@ -23,26 +24,19 @@ _ARCHIVED: Final = "archived:"  # and the status that it had: what takes the pla
 _NUMBERS: Final = "(SELECT value FROM json_each(?))"
 
 
-class Asked(Protocol):
-    """Anything that answers queries: an open file, or one's own connection to it."""
-
-    async def all(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Every row of a query."""
-
-
 def place_of(partition: int, offset: int) -> int:
     """How the tables name a record's place."""
     return partition << OFFSET_BITS | offset
 
 
-async def began_before(asked: Asked, partition: int, cut: int) -> list[int]:
+async def began_before(file: Queryable, partition: int, cut: int) -> list[int]:
     """The numbers of the instances of which anything happened before an offset of a partition."""
     query = "SELECT DISTINCT instance FROM history WHERE place >= ? AND place < ?"
-    rows = await asked.all(query, (place_of(partition, 0), place_of(partition, cut)))
+    rows = await file.all(query, (place_of(partition, 0), place_of(partition, cut)))
     return [number for (number,) in rows]
 
 
-async def counted(asked: Asked, numbers: Sequence[int]) -> dict[int, Counts]:
+async def counted(file: Queryable, numbers: Sequence[int]) -> dict[int, Counts]:
     """Where each of some instances counts now, with its attempts, by number."""
     wanted = f"[{','.join(map(str, numbers))}]"
     rows: dict[int, InstanceRow] = {}
@@ -52,12 +46,12 @@ async def counted(asked: Asked, numbers: Sequence[int]) -> dict[int, Counts]:
         f"SELECT i.number, w.name, {columns} FROM instances i JOIN workflows w ON w.number = i.workflow "
         f"WHERE i.number IN {_NUMBERS}"
     )
-    for number, workflow, instance_id, _, *rest in await asked.all(query, (wanted,)):
+    for number, workflow, instance_id, _, *rest in await file.all(query, (wanted,)):
         rows[number] = InstanceRow(instance_id, workflow, *rest)
         found[number] = counts_of(rows[number])
     columns = tables.columns_of(tables.ATTEMPT_COLUMNS)
     query = f"SELECT instance, {columns} FROM attempts WHERE finished_at > 0 AND instance IN {_NUMBERS}"
-    for number, *attempt in await asked.all(query, (wanted,)):
+    for number, *attempt in await file.all(query, (wanted,)):
         move(found[number], {}, step_counts_of(rows[number], AttemptRow(*attempt)))
     return found
 

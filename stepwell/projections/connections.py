@@ -7,7 +7,7 @@ threads, as that of the testing kit, brings a function of its own.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -48,6 +48,13 @@ class Connection(Protocol):
 
     async def close(self) -> None:
         """Let go of the file."""
+
+
+class Queryable(Protocol):
+    """Anything that answers queries: an open file of the read models, or one's own connection to it."""
+
+    async def all(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Every row of a query."""
 
 
 Connecting = Callable[[str], Awaitable[Connection]]

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from stepwell.projections.rows import AttemptRow, InstanceRow
+from stepwell.schemas.records.statuses import RAN, WENT_WRONG, WorkflowStatus
 
 HOUR: Final = 3_600_000  # milliseconds
 HOURLY: Final = "hour:"  # measures whose slot is an hour
@@ -55,7 +56,7 @@ def counts_of(row: InstanceRow) -> Counts:
         counts[Count(workflow, version, "", "incidents")] = 1
     if row.finished_at:
         counts[Count(workflow, version, "", f"{HOURLY}{status}", row.finished_at // HOUR)] = 1
-        if status == "completed":
+        if status == WorkflowStatus.COMPLETED:
             took = max(0, row.finished_at - started_at)
             counts[Count(workflow, version, "", "duration", bucket_of(took))] = 1
             counts[Count(workflow, version, "", "milliseconds")] = took
@@ -69,7 +70,7 @@ def step_counts_of(instance: InstanceRow, row: AttemptRow) -> Counts:
         return {}
     workflow, version, step_id = instance.workflow, instance.version, row.step_id
     counts = {Count(workflow, version, step_id, row.status): 1}
-    if row.status in _RAN:
+    if row.status in RAN:
         took = row.duration
         counts[Count(workflow, version, step_id, "duration", bucket_of(took))] = 1
         counts[Count(workflow, version, step_id, "milliseconds")] = took
@@ -79,15 +80,11 @@ def step_counts_of(instance: InstanceRow, row: AttemptRow) -> Counts:
         if row.worker:
             counts[Count(OF_WORKERS, row.worker, "", "runs")] = 1
             counts[Count(OF_WORKERS, row.worker, "", "busy")] = row.took
-            if row.status in _WENT_WRONG:
+            if row.status in WENT_WRONG:
                 counts[Count(OF_WORKERS, row.worker, "", "failures")] = 1
-    if row.status in _WENT_WRONG:
+    if row.status in WENT_WRONG:
         counts[Count(workflow, version, "", f"{HOURLY}errors", row.finished_at // HOUR)] = 1
     return counts
-
-
-_RAN: Final = frozenset({"succeeded", "failed", "retried"})
-_WENT_WRONG: Final = frozenset({"failed", "retried"})
 
 
 def move(counts: Counts, before: Counts, after: Counts) -> None:

@@ -11,14 +11,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from stepwell import errors
-from stepwell.core.fold.state import WorkflowStatus
 from stepwell.projections.fields import DEEPEST, LONGEST_NAME, LONGEST_VALUE, field_value
 from stepwell.projections.rows import LONGEST_TEXT, InstanceRow
+from stepwell.schemas.records.statuses import PENDING, WorkflowStatus
 from stepwell.suggest import suggest
 
 Order = Literal["-created", "created", "-finished", "finished", "-priority", "priority"]
 ORDERS: Final = ("-created", "created", "-finished", "finished", "-priority", "priority")
-PENDING: Final = "pending"  # the status of an instance whose start no engine has decided yet
 STATUSES: Final = (PENDING, *(status.value for status in WorkflowStatus))
 MOST_ON_A_PAGE: Final = 1_000
 LEAST_TEXT: Final = 3  # characters of a text to look for in errors: the index is of three in a row

@@ -22,7 +22,7 @@ _MOST_ARMS: Final = 40  # orderly walks that are merged for one page
 KEYS: Final = {"created": "started_at", "finished": "finished_at", "priority": "priority"}
 
 
-class Found(NamedTuple):
+class FoundRows(NamedTuple):
     """Rows as SQLite gives them, with key and number first; how many there are in all, and whether that is exact."""
 
     rows: list[Any]
@@ -62,7 +62,7 @@ class Finder:
 
     async def find(
         self, wanted: InstanceFilter, order: str, cursor: Cursor | None, limit: int, *, exact: bool
-    ) -> Found:
+    ) -> FoundRows:
         """A page of instances.
 
         Args:
@@ -75,7 +75,7 @@ class Finder:
         workflows = await self._workflows(wanted)
         rare = await self._rare(wanted, order)
         if workflows == [] or rare is None:
-            return Found([], 0, True)
+            return FoundRows([], 0, True)
         plain = _plain(wanted, order)
         candidates: list[int] | None = None
         for condition in rare:
@@ -92,10 +92,10 @@ class Finder:
         arms = _arms(wanted, workflows, walk=candidates is None)
         rows = await self._page(arms, plain, order, cursor, limit)
         if cursor is None and len(rows) <= limit:
-            return Found(rows, len(rows), True)
+            return FoundRows(rows, len(rows), True)
         most = None if exact or candidates is not None else _COUNTED_SLOWLY if rare else COUNTED
         total, is_exact = await self._total(wanted, workflows, arms, plain, order, most)
-        return Found(rows, total, is_exact)
+        return FoundRows(rows, total, is_exact)
 
     async def _workflows(self, wanted: InstanceFilter) -> list[int] | None:
         """Numbers of the workflows that are wanted; None for whichever."""

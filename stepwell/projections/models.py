@@ -32,6 +32,7 @@ from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
 from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
 from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, REFUSALS_PARTITION
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.projections")
 
@@ -338,9 +339,7 @@ class ReadModels:
                 task.result()
         finally:
             self._projector = None
-            for task in readers:
-                task.cancel()
-            await asyncio.gather(*readers, return_exceptions=True)
+            await cancel_and_wait(*readers)
             await store.close()
 
     async def _read(self, projector: Projector, partition: int, lock: asyncio.Lock) -> None:
@@ -461,8 +460,7 @@ class ReadModels:
         self._closed = self._closed or for_good
         if self._task is not None:
             task, self._task = self._task, None
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_and_wait(task)
         self._opened.clear()
         async with self._reopening:  # whoever opens a file at this moment leaves none open
             await self._retire()

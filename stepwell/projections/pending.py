@@ -9,26 +9,21 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from stepwell.consumers.reading.undecided import WaitingStart, WaitingStarts, place_at
-from stepwell.core.fold.partition import Place
+from stepwell.consumers.reading.pending import WaitingStart, WaitingStarts, progress_at
+from stepwell.core.fold.partition import Progress
 from stepwell.log.port import Log
+from stepwell.projections.connections import Queryable
 from stepwell.projections.fields import fields_of
-from stepwell.projections.filters import PENDING, Cursor, InstanceFilter
+from stepwell.projections.filters import Cursor, InstanceFilter
 from stepwell.projections.rows import InstanceRow
-from stepwell.projections.store import PLACES, read_places
+from stepwell.projections.store import PROGRESS, read_progress
+from stepwell.schemas.records.statuses import PENDING
 
 _FIRST: Final = 1 << 62  # the numbers of those that wait: above all of those that have begun
 _PARTITION_BITS: Final = 20
 _AT_ONCE: Final = 10_000  # ids that one query looks for
-
-
-class Asked(Protocol):
-    """Whoever can ask the file of the read models."""
-
-    async def all(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Every row of a query."""
 
 
 class Waiting(NamedTuple):
@@ -85,7 +80,7 @@ class Pending:
         self._looked: dict[int, int] = {}  # by partition: starts below this offset were looked for among the begun
         self._begun: dict[int, set[int]] = {}  # by partition: offsets of starts of ids that there are already
 
-    async def matching(self, asked: Asked, wanted: InstanceFilter) -> Waiting:
+    async def matching(self, file: Queryable, wanted: InstanceFilter) -> Waiting:
         """Those that a filter wants.
 
         Args:
@@ -93,13 +88,13 @@ class Pending:
         """
         if not _may_wait(wanted):
             return Waiting()
-        places = await self._places(asked)
-        tagged = await _tagged(asked, wanted.tag) if wanted.tag else None
+        progress = await self._progress_of_all(file)
+        tagged = await _tagged(file, wanted.tag) if wanted.tag else None
         found: list[WaitingStart] = []
         beyond = 0
         for partition in range(self._log.partitions):
-            waiting, more = await self._starts.in_partition(partition, places.get(partition, Place()))
-            await self._look(asked, partition, waiting)
+            waiting, more = await self._starts.in_partition(partition, progress.get(partition, Progress()))
+            await self._look(file, partition, waiting)
             begun = self._begun[partition]
             found += [one for one in waiting if one.offset not in begun and _is_wanted(one, wanted, tagged)]
             beyond += more
@@ -109,26 +104,26 @@ class Pending:
             found = [start for start in found if await self._has(start, fields)]
         return Waiting(found, exact=beyond <= 0)
 
-    async def count(self, asked: Asked) -> int:
+    async def count(self, file: Queryable) -> int:
         """How many wait; where more wait than are kept at hand, some of those may be counted twice."""
-        places = await self._places(asked)
+        progress = await self._progress_of_all(file)
         total = 0
         for partition in range(self._log.partitions):
-            waiting, beyond = await self._starts.in_partition(partition, places.get(partition, Place()))
-            await self._look(asked, partition, waiting)
+            waiting, beyond = await self._starts.in_partition(partition, progress.get(partition, Progress()))
+            await self._look(file, partition, waiting)
             begun = self._begun[partition]
             total += len({one.instance_id for one in waiting if one.offset not in begun}) + max(0, beyond)
         return total
 
-    async def _places(self, asked: Asked) -> Mapping[int, Place]:
+    async def _progress_of_all(self, file: Queryable) -> Mapping[int, Progress]:
         """How far the engines had come where the read models stand."""
-        places = read_places(await asked.all(PLACES))
-        for partition, offset in await asked.all("SELECT partition, offset FROM positions WHERE partition >= 0"):
-            if partition not in places and offset:  # a file that an older Stepwell keeps
-                places[partition] = await place_at(self._log, partition, offset)
-        return places
+        progress = read_progress(await file.all(PROGRESS))
+        for partition, offset in await file.all("SELECT partition, offset FROM positions WHERE partition >= 0"):
+            if partition not in progress and offset:  # a file that an older Stepwell keeps
+                progress[partition] = await progress_at(self._log, partition, offset)
+        return progress
 
-    async def _look(self, asked: Asked, partition: int, waiting: Sequence[WaitingStart]) -> None:
+    async def _look(self, file: Queryable, partition: int, waiting: Sequence[WaitingStart]) -> None:
         """Find out whose id there is already: such a start will only be told so."""
         looked = self._looked.get(partition, 0)
         first = waiting[0].offset if waiting else looked
@@ -137,7 +132,7 @@ class Pending:
         for place in range(0, len(fresh), _AT_ONCE):
             part = fresh[place : place + _AT_ONCE]
             query = "SELECT id FROM instances WHERE id IN (SELECT value FROM json_each(?))"
-            known = {row[0] for row in await asked.all(query, (json.dumps([start.instance_id for start in part]),))}
+            known = {row[0] for row in await file.all(query, (json.dumps([start.instance_id for start in part]),))}
             begun.update(start.offset for start in part if start.instance_id in known)
         if fresh:
             self._looked[partition] = fresh[-1].offset + 1
@@ -169,6 +164,6 @@ def _is_wanted(start: WaitingStart, wanted: InstanceFilter, tagged: frozenset[st
     )
 
 
-async def _tagged(asked: Asked, tag: str) -> frozenset[str]:
+async def _tagged(file: Queryable, tag: str) -> frozenset[str]:
     query = "SELECT workflow FROM definitions, json_each(definitions.tags) AS tag WHERE tag.value = ?"
-    return frozenset(row[0] for row in await asked.all(query, (tag,)))
+    return frozenset(row[0] for row in await file.all(query, (tag,)))

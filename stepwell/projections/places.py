@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from stepwell.log.urls import DEFAULT_URL
-from stepwell.log.urls import VARIABLE as LOG_VARIABLE
+from stepwell.log.address import chosen_url, parse
 
 VARIABLE: Final = "STEPWELL_VIEWS"
 
@@ -22,23 +21,19 @@ def views_directory(url: str | None) -> Path:
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).expanduser()
-    return path_for(url, ".views", elsewhere=Path(".stepwell"))
+    return path_for(url, ".views", directory=Path(".stepwell"))
 
 
-def path_for(url: str | None, suffix: str, *, elsewhere: Path) -> Path:
+def path_for(url: str | None, suffix: str, *, directory: Path) -> Path:
     """Where something is kept that belongs to a log: beside its file; for Kafka, in a directory of this machine.
 
     Args:
         url: The log's; as ``open_log`` takes it.
         suffix: How its name ends, after the log's own.
-        elsewhere: The directory for logs that are no files.
+        directory: The directory for logs that are no files.
     """
-    url = url or os.environ.get(LOG_VARIABLE) or DEFAULT_URL
-    scheme, _, rest = url.partition(":")
-    place, _, query = rest.partition("?")
-    if scheme == "file":
-        path = re.sub(r"^//[^/]*", "", place)
-        return Path(f"{path}{suffix}").expanduser()
-    namespace = re.search(r"(?:^|&)namespace=([^&]*)", query)
-    name = f"{place.strip('/')}-{namespace[1] if namespace else 'stepwell'}"
-    return elsewhere / f"kafka-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}{suffix}"
+    found = parse(chosen_url(url))
+    if found.scheme == "file":
+        return Path(f"{found.path}{suffix}").expanduser()
+    name = f"{found.brokers}-{dict(found.options).get('namespace', 'stepwell')}"
+    return directory / f"kafka-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}{suffix}"

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from stepwell.consumers.reading.cleanups import read_cleanup
 from stepwell.consumers.reading.events import EventReader, place
+from stepwell.consumers.reading.pending import progress_at
 from stepwell.consumers.reading.snapshots import load_snapshot
-from stepwell.consumers.reading.undecided import place_at
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.fold.acceptance import AHEAD, KIND, STARTED, TRANSITION, Acceptance, read_stamp
-from stepwell.core.fold.partition import PartitionState, Place
+from stepwell.core.fold.partition import PartitionState, Progress
 from stepwell.core.fold.state import InstanceState
 from stepwell.errors import LogCorruptedError
 from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, REFUSALS, Log, Record
@@ -82,7 +82,7 @@ class Projector:
         self.path = store.path
         self._readers: dict[int, EventReader] = {}
         self.positions: dict[int, Position] = {}
-        self._places: dict[int, Place] = {}
+        self._progress: dict[int, Progress] = {}
         self._hand: OrderedDict[str, Tracked] = OrderedDict()
         self._steps = 0
         self._ended: set[str] = set()
@@ -97,7 +97,7 @@ class Projector:
         """
         self._forget()
         self.positions = await self._store.positions()
-        self._places = await self._store.places()
+        self._progress = await self._store.progress()
         await self._check(DEFINITIONS, 0, self.positions.get(DEFINITIONS_PARTITION, Position()))
         await self._check(CLEANUPS, 0, self.positions.get(CLEANUPS_PARTITION, Position()))
         await self._check(REFUSALS, 0, self.positions.get(REFUSALS_PARTITION, Position()))
@@ -111,8 +111,8 @@ class Projector:
             reader.acceptance = Acceptance(position.epoch, position.number)
             if reader.acceptance == _IN_THE_MIDDLE:
                 await self._look_in_the_middle(partition)
-            if position.offset and partition not in self._places:  # the file is of a time when this was not noted
-                self._places[partition] = await place_at(self._log, partition, position.offset)
+            if position.offset and partition not in self._progress:  # the file is of a time when this was not noted
+                self._progress[partition] = await progress_at(self._log, partition, position.offset)
 
     def _forget(self) -> None:
         self._hand.clear()
@@ -163,13 +163,13 @@ class Projector:
             records = [record for record in records if record.offset <= middle.snapshot.covers]
         accepted: list[tuple[Record, Transition]] = []
         at = before.at
-        former = place = self._places.get(partition, Place())
+        former = progress = self._progress.get(partition, Progress())
         for record in records:
             if reader.take(record) if middle is None else middle.counts(record):
                 transition = reader.decode(record)
                 accepted.append((record, transition))
                 at = transition.at
-                place = _followed(place, record)
+                progress = _followed(progress, record)
         if middle is None:
             reader.refused.clear()  # only histories need them
         else:
@@ -183,8 +183,10 @@ class Projector:
                 changes = await self._fold(partition, accepted)
                 if middle is not None and ends:
                     await self._take_over(changes, middle)
-                    place = middle.state.place
-                await self._store.write(changes, partition, before, after, place=place if place != former else None)
+                    progress = middle.state.progress
+                await self._store.write(
+                    changes, partition, before, after, progress=progress if progress != former else None
+                )
         except OvertakenError:
             await self.begin()
             return
@@ -194,7 +196,7 @@ class Projector:
             reader.acceptance = Acceptance(before.epoch, before.number)
             raise
         self.positions[partition] = after
-        self._places[partition] = place
+        self._progress[partition] = progress
         if middle is not None and ends:
             del self._middles[partition]
         self._let_go()
@@ -389,12 +391,12 @@ class Projector:
             self._steps -= _size(tracked.state)
 
 
-def _followed(place: Place, record: Record) -> Place:
+def _followed(progress: Progress, record: Record) -> Progress:
     """How far the engines had come behind a transition that counts."""
     headers = record.headers
-    if AHEAD not in headers and int(headers.get(STARTED, -1)) < place.start:
-        return place  # almost always: it is no start's
-    return replace(place.after(read_stamp(headers)), command=0)  # commands are nobody's question here
+    if AHEAD not in headers and int(headers.get(STARTED, -1)) < progress.start:
+        return progress  # almost always: it is no start's
+    return replace(progress.after(read_stamp(headers)), command=0)  # commands are nobody's question here
 
 
 def _size(state: InstanceState | None) -> int:

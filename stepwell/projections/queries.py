@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,6 @@ from stepwell.projections.connections import Connecting, Connection, connect, in
 from stepwell.projections.counting import HOUR, OF_WORKERS
 from stepwell.projections.filters import (
     MOST_ON_A_PAGE,
-    PENDING,
     Cursor,
     FilterError,
     InstanceFilter,
@@ -26,12 +25,13 @@ from stepwell.projections.filters import (
     read_cursor,
     write_cursor,
 )
-from stepwell.projections.finding import Finder, Found, phrase
+from stepwell.projections.finding import Finder, FoundRows, phrase
 from stepwell.projections.folding import input_hash
 from stepwell.projections.pending import Waiting
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics, statistics_of
 from stepwell.projections.store import check_version
+from stepwell.schemas.records.statuses import PENDING, WorkStatus
 from stepwell.suggest import suggest
 
 _slots = msgspec.json.Decoder(dict[int, int]).decode
@@ -39,7 +39,7 @@ MOST_WORKERS: Final = 50  # every process that ran steps was one, each `stepwell
 _ATTEMPTS: Final = tables.columns_of(tables.ATTEMPT_COLUMNS, "a")
 
 
-WORK: Final = ("ready", "running", "waiting")
+WORK: Final[tuple[str, ...]] = get_args(WorkStatus)
 """The statuses of what is under way."""
 
 
@@ -184,11 +184,11 @@ class Queries:
 
     async def _find(
         self, wanted: InstanceFilter, order: str, cursor: Cursor | None, limit: int, *, exact: bool
-    ) -> Found:
+    ) -> FoundRows:
         if wanted.status:
             begun = tuple(status for status in wanted.status if status != PENDING)
             if not begun:
-                return Found([], 0, True)
+                return FoundRows([], 0, True)
             wanted = msgspec.structs.replace(wanted, status=begun)
         try:
             return await self._finder.find(wanted, order, cursor, limit, exact=exact)

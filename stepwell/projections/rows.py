@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.core.fold.state import UNDER_WAY, InstanceState, StepState, WorkflowStatus
+from stepwell.core.fold.state import InstanceState, StepState
 from stepwell.schemas.records.events import (
     ErrorInfo,
     Event,
@@ -27,6 +27,7 @@ from stepwell.schemas.records.events import (
     StepStarted,
     StepSucceeded,
     StepWaiting,
+    TimersMoved,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowEnding,
@@ -34,6 +35,7 @@ from stepwell.schemas.records.events import (
     WorkflowPaused,
     WorkflowResumed,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, AttemptStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
 
 LONGEST_TEXT: Final = 2_000  # characters of an error's message in a row; all of it is in the history
@@ -167,6 +169,7 @@ Attempts = dict[int, AttemptRow]
 """The attempts of an instance that are under way, by run."""
 
 _Ended = StepSucceeded | StepFailed | StepRetryScheduled | StepCancelled | StepCompensated
+_PATIENT: Final = ("approval", "child")  # what a pause has time stand still for
 _STANDS_STILL: Final = (WorkflowPaused, IncidentRaised)
 _GIVES_UP: Final = (
     WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowEnding, WorkflowResumed, RollbackStarted,
@@ -194,20 +197,22 @@ def follow_attempts(
             rows.append(_next_attempt(rows[0], sequence, at))
             attempts[rows[0].run] = rows[-1]
         return rows
+    elif kind is TimersMoved:
+        return _moved(attempts, after)
     elif kind in _STANDS_STILL:
         return _standing(attempts)
     elif kind in _GIVES_UP:
         moved = _moved(attempts, after) if kind is WorkflowResumed else []
-        return [*_given_up(attempts, after, at), *moved]
+        return [*_cancelled(attempts, after, at), *moved]
     elif kind is StepSkipped:
-        return [*_given_up(attempts, after, at), _skipped(event, sequence, at)]  # type: ignore[arg-type]
+        return [*_cancelled(attempts, after, at), _skipped(event, sequence, at)]  # type: ignore[arg-type]
     elif kind in _WAITS:
         row = _waiting(attempts, event, sequence, at)  # type: ignore[arg-type]
     elif kind is StepStarted and event.run in attempts:  # type: ignore[union-attr]
         known = attempts[event.run]  # type: ignore[union-attr]
         row = replace(
             known,
-            status="running",
+            status=_RUNNING,
             worker=event.worker,  # type: ignore[union-attr]
             started_at=at,
             due=event.due,  # type: ignore[union-attr]
@@ -215,7 +220,7 @@ def follow_attempts(
         )
     elif kind is StepReturned and event.run in attempts:  # type: ignore[union-attr]
         known = attempts[event.run]  # type: ignore[union-attr]
-        row = replace(known, status="waiting", waits_for="worker", due=event.due, error=event.reason)  # type: ignore[union-attr]
+        row = replace(known, status=_WAITING, waits_for="worker", due=event.due, error=event.reason)  # type: ignore[union-attr]
     else:
         return []
     attempts[row.run] = row
@@ -223,18 +228,19 @@ def follow_attempts(
 
 
 def _standing(attempts: Attempts) -> list[AttemptRow]:
-    """Gates for which time stands still from now on: they are due at no time."""
-    rows = [replace(row, due=None) for row in attempts.values() if row.waits_for == "approval" and row.due]
+    """Waits for people and for children, for which time stands still from now on: they are due at no time."""
+    rows = [replace(row, due=None) for row in attempts.values() if row.waits_for in _PATIENT and row.due]
     attempts.update((row.run, row) for row in rows)
     return rows
 
 
 def _moved(attempts: Attempts, after: InstanceState) -> list[AttemptRow]:
-    """Gates for which time stood still during a pause."""
+    """Those whose timers are due at another time: somebody has moved them, or time stood still during a pause."""
+    paused = after.status is WorkflowStatus.PAUSED
     rows = [
         replace(row, due=after.timers[row.step_id])
         for row in attempts.values()
-        if row.waits_for == "approval" and after.timers.get(row.step_id, row.due) != row.due
+        if after.timers.get(row.step_id, row.due) != row.due and not (paused and row.waits_for in _PATIENT)
     ]
     attempts.update((row.run, row) for row in rows)
     return rows
@@ -266,7 +272,7 @@ def _ready(event: StepReady, known: AttemptRow | None, sequence: int, at: int) -
         event.step_type,
         event.handler,
         event.queue,
-        "ready",
+        _READY,
         # Routed again: it has been ready since the first time. A further attempt is ready once it is due.
         ready_at=at if known is None or known.waits_for == "retry" else known.ready_at,
     )
@@ -287,7 +293,7 @@ def _waiting(
         step_type,
         "",
         "",
-        "waiting",
+        _WAITING,
         waits_for=word,
         ready_at=at if known is None else known.ready_at,  # a further level of an approval
         due=event.due,
@@ -366,7 +372,7 @@ def _next_attempt(failed: AttemptRow, sequence: int, at: int) -> AttemptRow:
         failed.step_type,
         failed.handler,
         failed.queue,
-        "waiting",
+        _WAITING,
         waits_for="retry",
         ready_at=at,
         due=failed.due,
@@ -375,17 +381,17 @@ def _next_attempt(failed: AttemptRow, sequence: int, at: int) -> AttemptRow:
 
 def _skipped(event: StepSkipped, sequence: int, at: int) -> AttemptRow:
     return AttemptRow(
-        sequence, event.step_id, 0, 0, 0, "run", "", "", "", "skipped",
+        sequence, event.step_id, 0, 0, 0, "run", "", "", "", _SKIPPED,
         ready_at=at, finished_at=at, error=event.reason[:LONGEST_TEXT], output_at=sequence,
     )  # fmt: skip
 
 
-def _given_up(attempts: Attempts, after: InstanceState, at: int) -> list[AttemptRow]:
+def _cancelled(attempts: Attempts, after: InstanceState, at: int) -> list[AttemptRow]:
     """Whatever is under way no more, without an event of its own."""
     ended = [row for run, row in attempts.items() if not _is_under_way(after, row.step_id, run)]
     for row in ended:
         del attempts[row.run]
-    return [replace(row, status="cancelled", waits_for="", finished_at=at, due=None) for row in ended]
+    return [replace(row, status=_CANCELLED, waits_for="", finished_at=at, due=None) for row in ended]
 
 
 def _is_under_way(state: InstanceState, step_id: str, run: int) -> bool:
@@ -395,12 +401,18 @@ def _is_under_way(state: InstanceState, step_id: str, run: int) -> bool:
     return any(step is not None and step.run == run and step.status in UNDER_WAY for step in found)
 
 
+# As texts, and looked up once: rows are stored as they are, and there is one for nearly every event.
+_READY: Final = AttemptStatus.READY.value
+_RUNNING: Final = AttemptStatus.RUNNING.value
+_WAITING: Final = AttemptStatus.WAITING.value
+_SKIPPED: Final = AttemptStatus.SKIPPED.value
+_CANCELLED: Final = AttemptStatus.CANCELLED.value
 _ENDS: Final[dict[type[Event], str]] = {
-    StepSucceeded: "succeeded",
-    StepFailed: "failed",
-    StepRetryScheduled: "retried",
-    StepCancelled: "cancelled",
-    StepCompensated: "compensated",
+    StepSucceeded: AttemptStatus.SUCCEEDED.value,
+    StepFailed: AttemptStatus.FAILED.value,
+    StepRetryScheduled: AttemptStatus.RETRIED.value,
+    StepCancelled: AttemptStatus.CANCELLED.value,
+    StepCompensated: AttemptStatus.COMPENSATED.value,
 }
 _WAITS: Final[dict[type[Event], tuple[str, str]]] = {
     StepWaiting: ("time", "wait"),

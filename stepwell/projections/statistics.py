@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from stepwell.projections.counting import percentiles
+from stepwell.schemas.records.statuses import FINISHED, AttemptStatus, WorkflowStatus
 
 SHARES = (0.5, 0.95, 0.99)
 
@@ -139,22 +140,23 @@ def statistics_of(counts: Iterable[tuple[str, str, str, str, dict[int, int]]]) -
 
 def _workflow(workflow: str, version: str, steps: Mapping[str, _Slots]) -> WorkflowStatistics:
     own = steps.get("", {})
-    gone = {status: _count(own, f"archived:{status}") for status in ("completed", "failed", "cancelled")}
-    ended = {status: _count(own, f"status:{status}") + gone[status] for status in gone}
+    gone = {status: _count(own, f"archived:{status}") for status in FINISHED}
+    now = {status: _count(own, f"status:{status}") for status in WorkflowStatus}
+    ended = {status: now[status] + gone[status] for status in FINISHED}
     finished = sum(ended.values())
     took = durations(own)
     return WorkflowStatistics(
         workflow=workflow,
         version=version,
         total=_count(own, "total") + sum(gone.values()),
-        running=_count(own, "status:running"),
-        paused=_count(own, "status:paused"),
-        completed=ended["completed"],
-        failed=ended["failed"],
-        cancelled=ended["cancelled"],
+        running=now[WorkflowStatus.RUNNING],
+        paused=now[WorkflowStatus.PAUSED],
+        completed=ended[WorkflowStatus.COMPLETED],
+        failed=ended[WorkflowStatus.FAILED],
+        cancelled=ended[WorkflowStatus.CANCELLED],
         archived=sum(gone.values()),
         incidents=_count(own, "incidents"),
-        success_rate=round(100 * ended["completed"] / finished, 1) if finished else None,
+        success_rate=round(100 * ended[WorkflowStatus.COMPLETED] / finished, 1) if finished else None,
         avg_duration_seconds=took.average,
         duration=took,
         steps=[_step(step_id, slots) for step_id, slots in sorted(steps.items()) if step_id],
@@ -162,7 +164,8 @@ def _workflow(workflow: str, version: str, steps: Mapping[str, _Slots]) -> Workf
 
 
 def _step(step_id: str, slots: _Slots) -> StepStatistics:
-    succeeded, failed, retried = (_count(slots, word) for word in ("succeeded", "failed", "retried"))
+    succeeded = _count(slots, AttemptStatus.SUCCEEDED)
+    failed, retried = _count(slots, AttemptStatus.FAILED), _count(slots, AttemptStatus.RETRIED)
     attempts = succeeded + failed + retried
     return StepStatistics(
         step_id=step_id,
@@ -170,9 +173,9 @@ def _step(step_id: str, slots: _Slots) -> StepStatistics:
         succeeded=succeeded,
         failed=failed,
         retried=retried,
-        skipped=_count(slots, "skipped"),
-        cancelled=_count(slots, "cancelled"),
-        compensated=_count(slots, "compensated"),
+        skipped=_count(slots, AttemptStatus.SKIPPED),
+        cancelled=_count(slots, AttemptStatus.CANCELLED),
+        compensated=_count(slots, AttemptStatus.COMPENSATED),
         failure_rate=(failed + retried) / attempts if attempts else None,
         cpu_seconds=_count(slots, "cpu") / 1000,
         duration=durations(slots),

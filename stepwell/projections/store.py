@@ -18,7 +18,7 @@ import msgspec
 
 from stepwell import errors
 from stepwell.consumers.registry.definitions import RegisteredVersion
-from stepwell.core.fold.partition import Place
+from stepwell.core.fold.partition import Progress
 from stepwell.core.fold.state import decode_instance, encode_instance
 from stepwell.private_files import make_directory, make_file, tell_if_open
 from stepwell.projections import tables
@@ -59,21 +59,21 @@ class Position(NamedTuple):
     proof: str = ""
 
 
-PLACES: Final = "SELECT name, value FROM meta WHERE name >= 'place:' AND name < 'place;'"
-"""What ``read_places`` reads."""
+PROGRESS: Final = "SELECT name, value FROM meta WHERE name >= 'place:' AND name < 'place;'"
+"""What ``read_progress`` reads."""
 
-encode_place: Final = msgspec.json.Encoder().encode
-_decode_place: Final = msgspec.json.Decoder(Place).decode
+encode_progress: Final = msgspec.json.Encoder().encode
+_decode_progress: Final = msgspec.json.Decoder(Progress).decode
 
 
-def place_name(partition: int) -> str:
-    """Under which a partition's place is noted."""
+def progress_key(partition: int) -> str:
+    """Under which name a partition's progress is noted; older files have it, too."""
     return f"place:{partition}"
 
 
-def read_places(rows: Iterable[tuple[str, bytes]]) -> dict[int, Place]:
-    """The places in rows of ``PLACES``."""
-    return {int(name.partition(":")[2]): _decode_place(value) for name, value in rows}
+def read_progress(rows: Iterable[tuple[str, bytes]]) -> dict[int, Progress]:
+    """The progress of each partition, from rows of ``PROGRESS``."""
+    return {int(name.partition(":")[2]): _decode_progress(value) for name, value in rows}
 
 
 class Store:
@@ -134,9 +134,9 @@ class Store:
         rows = await self.all("SELECT partition, offset, epoch, number, at, proof FROM positions")
         return {row[0]: Position(*row[1:]) for row in rows}
 
-    async def places(self) -> dict[int, Place]:
+    async def progress(self) -> dict[int, Progress]:
         """How far the engines of each partition had come there, as far as that was noted."""
-        return read_places(await self.all(PLACES))
+        return read_progress(await self.all(PROGRESS))
 
     def new_number(self) -> int:
         """The number of an instance that is new."""
@@ -203,13 +203,13 @@ class Store:
         before: Position,
         after: Position,
         definitions: Iterable[RegisteredVersion] | None = None,
-        place: Place | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Write, within a transaction, what a batch changes, and where its partition stands afterwards.
 
         Args:
             before: Where it stood.
-            place: How far the partition's engines had come there, where that has changed.
+            progress: How far the partition's engines had come there, where that has changed.
             definitions: All that are registered, where that has changed.
 
         Raises:
@@ -221,10 +221,10 @@ class Store:
             "INSERT OR REPLACE INTO positions(partition, offset, epoch, number, at, proof) VALUES (?, ?, ?, ?, ?, ?)",
             (partition, *after),
         )
-        if place is not None:
-            value = encode_place(place)
+        if progress is not None:
+            value = encode_progress(progress)
             await self.connection.execute(
-                "INSERT OR REPLACE INTO meta(name, value) VALUES (?, ?)", (place_name(partition), value)
+                "INSERT OR REPLACE INTO meta(name, value) VALUES (?, ?)", (progress_key(partition), value)
             )
         await self._put(changes)
         if definitions is not None:

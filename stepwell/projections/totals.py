@@ -10,13 +10,13 @@ from msgspec import Struct
 
 from stepwell.projections.counting import OF_WORKERS, bucket_of
 from stepwell.projections.queries import Queries
+from stepwell.schemas.records.statuses import FINISHED, WorkflowStatus
 
 BOUNDS: Final = (
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0,
 )  # fmt: skip
 """Upper bounds of a histogram of durations, in seconds."""
 
-_ENDS: Final = ("completed", "failed", "cancelled")
 _slots = msgspec.json.Decoder(dict[int, int]).decode
 
 
@@ -76,9 +76,8 @@ def _totals(
     def count(measure: str) -> int:
         return measures.get(measure, {}).get(0, 0)
 
-    gone = {status: count(f"archived:{status}") for status in _ENDS}
-    statuses = {status: count(f"status:{status}") for status in ("running", "paused")}
-    statuses |= {status: count(f"status:{status}") + gone[status] for status in _ENDS}
+    gone = {status.value: count(f"archived:{status}") for status in FINISHED}
+    statuses = {status.value: count(f"status:{status}") + gone.get(status, 0) for status in WorkflowStatus}
     return Totals(
         workflow=workflow,
         version=version,

@@ -36,6 +36,7 @@ from stepwell.consumers.worker.handlers import Handlers, registered
 from stepwell.consumers.worker.worker import Worker
 from stepwell.log.simulated.log import SimulatedLog, SimulatedStorage
 from stepwell.schemas.definitions.model import Definition
+from stepwell.tasks import cancel_and_wait
 from stepwell.testing.loop import VirtualLoop, run
 from stepwell.testing.views import MomentaryReadModels, own_directory
 
@@ -101,9 +102,7 @@ class World:
             self._process = None
             self.crashes += 1
             await self._storage.crash(log)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(*tasks)
 
     async def crash_when(self, happens: str | Callable[[EventRecord], bool]) -> EventRecord:
         """Crash as soon as an event is accepted, and start another process; return the event.
@@ -147,9 +146,7 @@ class World:
     async def shut(self) -> None:
         """End everything."""
         if self._process is not None:
-            for task in self._process[1]:
-                task.cancel()
-            await asyncio.gather(*self._process[1], return_exceptions=True)
+            await cancel_and_wait(*self._process[1])
         await self.client.close()
         await self._storage.close()
 

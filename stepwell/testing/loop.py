@@ -87,7 +87,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nobody sleeps who would have to be woken."""
 
-    def _cancel_all(self) -> None:
+    def cancel_all(self) -> None:
         """Cancel what is left, in the order in which it was made: ``asyncio.all_tasks`` is a set."""
         left = sorted(asyncio.all_tasks(self), key=_number)
         for task in left:
@@ -116,7 +116,7 @@ def run(main: Coroutine[Any, Any, T], *, loop: VirtualLoop | None = None) -> T:
         return loop.run_until_complete(main)
     finally:
         try:
-            loop._cancel_all()  # noqa: SLF001 - ours
+            loop.cancel_all()
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()

@@ -10,7 +10,7 @@ import pytest
 from stepwell.cli.environment import read_env_file, take_env_file, tell_unused
 from stepwell.cli.session import UsageError
 from stepwell.consumers.worker import settings
-from stepwell.consumers.worker.heartbeats import SignsOfLife
+from stepwell.consumers.worker.heartbeats import Heartbeats
 from stepwell.errors import StepwellError
 from stepwell.logs import _level
 
@@ -114,7 +114,7 @@ def test_a_level_is_what_the_environment_says(monkeypatch, said, level):
 def test_heartbeats_come_as_seldom_as_the_environment_says(monkeypatch):
     monkeypatch.setenv(settings.HEARTBEAT, "5.0")
     assert settings.heartbeat_seconds() == 5
-    assert SignsOfLife(lambda _: None, 1, "w")._every == 5
+    assert Heartbeats(lambda _: None, 1, "w")._every == 5
     for wrong in ("0", "soon", "nan", "1e9"):
         monkeypatch.setenv(settings.HEARTBEAT, wrong)
         with pytest.raises(StepwellError, match=r"WORKER_HEARTBEAT_INTERVAL: .* is no number of seconds"):

@@ -176,7 +176,7 @@ async def test_processes_come_and_go_are_killed_and_wake_as_zombies_and_every_wo
         assert "stopped" in told
         views = await asyncio.gather(*(client.wait(i, lambda state: not state.live, timeout=HANG) for i in ids))
         assert {view.status for view in views} == {"completed"}
-        crew = await client.crew()
+        crew = await client.live_members()
         assert not crew.unowned
         assert sorted(partition for engine in crew.engines for partition in engine.partitions) == list(range(8))
     for process in list(fleet.alive):

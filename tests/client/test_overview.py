@@ -6,7 +6,7 @@ import time
 import pytest
 
 from stepwell.client.client import Client
-from stepwell.consumers.reading.live_members import Crew, LiveWorker
+from stepwell.consumers.reading.live_members import LiveMembers, LiveWorker
 from stepwell.diagnosis.overview import _observations, _workers, alerts_of, health_of, overview_of
 from stepwell.log.port import EVENTS, NewRecord
 from stepwell.projections.filters import FilterError
@@ -92,10 +92,10 @@ def test_time_is_measured_against_what_is_usual_and_slots_against_what_is_used()
     took = Durations(count=200, average=2.0, p50=2.0, p95=3.0, p99=4.0)
     all_time = WorkflowStatistics(workflow="w", version="1", total=200, completed=200, duration=took)
     lately = Recent(completed=4, milliseconds=24_000, attempts=10, errors=1, durations=[4.0, 5.0, 7.0, 8.0])
-    crew = Crew([], [LiveWorker("x", "x", ["default"], 8, [], [])], 1, [0])
+    members = LiveMembers([], [LiveWorker("x", "x", ["default"], 8, [], [])], 1, [0])
     now = 1_000_000
     busy = {("w", "1"): UnderWay(running=6, ready=3, late=2, oldest=now - 30_000)}
-    (seen,) = _observations([all_time], {("w", "1"): lately}, busy, crew, now)
+    (seen,) = _observations([all_time], {("w", "1"): lately}, busy, members, now)
     assert (seen.expected_seconds, seen.p50_seconds, seen.p95_seconds, seen.mean_seconds) == (2.0, 5.0, 8.0, 6.0)
     assert (seen.slots, seen.slots_used, seen.waiting, seen.oldest_ready_seconds) == (8, 6, 2, 30.0)
     assert (seen.step_runs, seen.step_errors) == (10, 1)
@@ -105,14 +105,14 @@ def test_time_is_measured_against_what_is_usual_and_slots_against_what_is_used()
     )
     few = _observations(
         [WorkflowStatistics(workflow="w", version="1", total=3, duration=Durations(count=3, p50=1.0))],
-        {("w", "1"): lately}, {}, crew, now,
+        {("w", "1"): lately}, {}, members, now,
     )  # fmt: skip
     assert few[0].expected_seconds == 0, "of three instances nobody knows what is usual"
 
 
 async def test_versions_that_neither_ran_lately_nor_are_live_have_no_score():
     old = WorkflowStatistics(workflow="w", version="1", total=5, completed=5)
-    assert _observations([old], {}, {}, Crew([], [], 1, []), 0) == []
+    assert _observations([old], {}, {}, LiveMembers([], [], 1, []), 0) == []
 
 
 @pytest.mark.rows("O5", "O7")
@@ -226,7 +226,7 @@ async def test_steps_in_the_hands_of_workers_are_counted_against_their_slots(log
 
 @pytest.mark.rows("O8")
 def test_a_step_in_the_hands_of_a_worker_that_died_is_critical_while_no_worker_is_live():
-    nobody = Crew([], [], 1, [])
+    nobody = LiveMembers([], [], 1, [])
     found = _workers(nobody, {("w", "1"): UnderWay(running=1)})
     assert (found.level, found.code) == ("critical", "no_worker")
     assert found.words == "none is live, and steps are in the hands of workers that are gone: 1"

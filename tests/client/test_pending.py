@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from stepwell.consumers.engine.engine import Engine
-from stepwell.consumers.reading.undecided import WaitingStarts
-from stepwell.core.fold.partition import Place
+from stepwell.consumers.reading.pending import WaitingStarts
+from stepwell.core.fold.partition import Progress
 from stepwell.diagnosis.diagnosing import diagnose
 from stepwell.diagnosis.overview import overview_of
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
@@ -159,6 +159,6 @@ async def test_asking_again_reads_only_what_has_come_since(alone, log):
 async def test_of_more_than_is_kept_at_hand_the_number_is_known(alone, log):
     await send(log, *(start(f"i{n}") for n in range(5_000)), topic=STARTS)
     starts = WaitingStarts(log, most=100)
-    found = [await starts.in_partition(partition, Place()) for partition in range(log.partitions)]
+    found = [await starts.in_partition(partition, Progress()) for partition in range(log.partitions)]
     assert sum(len(kept) + beyond for kept, beyond in found) == 5_000
-    assert [one.instance_id for one in await starts.of("i4999", Place())] == ["i4999"]
+    assert [one.instance_id for one in await starts.of("i4999", Progress())] == ["i4999"]

@@ -7,7 +7,7 @@ from stepwell.errors import CommandRejectedError
 from tests.workbench import client_on, running, stage, until, workflow
 
 GATE = workflow({"id": "ask", "type": "approval_gate"})
-VERBS = ("approve", "reject", "cancel", "pause", "resume", "rollback")
+VERBS = ("approve", "reject", "cancel", "pause", "resume", "reschedule", "rollback")
 ENDS = {"approve": "completed", "reject": "failed", "cancel": "cancelled", "pause": "paused"}
 
 

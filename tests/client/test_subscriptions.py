@@ -15,7 +15,7 @@ from stepwell.errors import LogFullError, PositionError, PositionGoneError, Step
 from stepwell.log.local.log import LocalLog
 from stepwell.log.port import EVENTS, SUBSCRIPTIONS
 from stepwell.schemas.records.events import StepHeartbeat
-from stepwell.schemas.records.positions import WHOLE, Place, position_text, read_position
+from stepwell.schemas.records.positions import WHOLE, PartitionPosition, position_text, read_position
 from tests.client.subscribing import Scribe, by_partition, take
 from tests.patience import HANG
 from tests.workbench import client_on, ends, handlers_of, stage, steps, until, workflow
@@ -44,14 +44,23 @@ async def written(log, rng, count):
 def test_a_position_is_short_text_and_read_back_as_it_was(rng):
     for _ in range(200):
         places = [
-            rng.choice((Place(), Place(rng.randrange(10**12)), Place(rng.randrange(99), rng.randrange(9))))
+            rng.choice(
+                (
+                    PartitionPosition(),
+                    PartitionPosition(rng.randrange(10**12)),
+                    PartitionPosition(rng.randrange(99), rng.randrange(9)),
+                )
+            )
             for _ in range(rng.randrange(1, 6))
         ]
         text = position_text(places)
         assert read_position(text, len(places)) == places
         assert set(text) <= set("0123456789-.x")
-    assert position_text([Place(12), Place(30, 2), Place(), Place(5)]) == "12-30.2-x-5"
-    assert Place(5, 1) < Place(5, WHOLE) < Place(6, 0)
+    assert (
+        position_text([PartitionPosition(12), PartitionPosition(30, 2), PartitionPosition(), PartitionPosition(5)])
+        == "12-30.2-x-5"
+    )
+    assert PartitionPosition(5, 1) < PartitionPosition(5, WHOLE) < PartitionPosition(6, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stepwell import own_files
 from stepwell.consumers.worker.builtin import BUILTIN
 from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.failures import describe
@@ -20,6 +21,8 @@ def root(tmp_path, monkeypatch):
     made.mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("STEPWELL_FILE_ROOTS", str(made))
+    # Each operation looks at all that Stepwell has opened in this process: thousands of logs, after as many tests.
+    monkeypatch.setattr(own_files, "_claimed", {})
     return made
 
 

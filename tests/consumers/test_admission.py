@@ -11,7 +11,7 @@ import pytest
 from stepwell.client.client import MOST_UNANSWERED
 from stepwell.consumers.engine.admission import PATIENCE, PLENTY, Admission
 from stepwell.consumers.engine.engine import Engine
-from stepwell.core.fold.partition import Place
+from stepwell.core.fold.partition import Progress
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, STARTS, NewRecord
 from stepwell.schemas.records.codec import encode
@@ -133,7 +133,7 @@ async def test_an_instance_whose_start_waits_is_started_for_whoever_steers_it(lo
     await log.append(STARTS, partition, [NewRecord("late", encode(start("late")))])
     await log.append(COMMANDS, partition, [NewRecord("late", encode(command))])
     async with running(claimant.run()):
-        await until(lambda: claimant.confirmed.place == Place(1, 1))
+        await until(lambda: claimant.confirmed.progress == Progress(1, 1))
         assert len(claimant.confirmed.instances) + len(claimant.confirmed.finished) == 1
     told = [transition.events for _, transition in await accepted(log, partition)]
     assert [type(events[0]).__name__ for events in told][:1] == ["WorkflowStarted"]
@@ -154,12 +154,12 @@ async def test_a_start_taken_ahead_is_not_taken_again_when_its_turn_comes(log):
     await log.append(COMMANDS, partition, [NewRecord("b", encode(CancelWorkflow("b", command_id="x")))])
     async with running(claimant.run()):
         await until(lambda: "b" in claimant.confirmed.finished)
-        assert claimant.confirmed.place.ahead == (1,)
+        assert claimant.confirmed.progress.ahead == (1,)
     other = Claimant(log, partition)
     async with running(other.run()):
         await other.idle()
         assert sorted(other.confirmed.instances) == ["a", "c"]
-        assert other.confirmed.place.start == 3
+        assert other.confirmed.progress.start == 3
     started = [t.instance_id for _, t in await accepted(log, partition) if t.sequence == 1]
     assert sorted(started) == ["a", "b", "c"]
 

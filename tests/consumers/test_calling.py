@@ -210,7 +210,7 @@ async def test_whatever_a_handler_does_each_attempt_ends_once_and_its_place_is_f
         view = await outcome(client)
         assert (view.status, view.error.type) == ("failed", kind)
         assert runs == [1, 2]
-        await until(lambda: worker._busy == 0)
+        await until(lambda: worker._intake.busy == 0)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ async def test_a_coroutine_that_swallows_its_cancellation_and_returns_has_timed_
     async with stage(log, None, one_step(timeout_seconds=0.05)) as client, running(worker.run()):
         view = await outcome(client)
         assert (view.status, view.error.type) == ("failed", "StepTimeout")
-        await until(lambda: worker._busy == 0)
+        await until(lambda: worker._intake.busy == 0)
 
 
 async def test_a_coroutine_that_never_ends_is_given_up_and_keeps_its_place_until_it_does(log, monkeypatch):
@@ -356,10 +356,10 @@ async def test_a_coroutine_that_never_ends_is_given_up_and_keeps_its_place_until
     async with stage(log, None, definition) as client, running(worker.run()):
         view = await outcome(client)
         assert (view.status, view.steps["a"].error.type) == ("completed", "StepTimeout")
-        assert worker._busy == 1
+        assert worker._intake.busy == 1
         assert not asyncio.all_tasks() & {*children}, "who ends a loop waits for all tasks that it knows of"
         release.set()
-        await until(lambda: worker._busy == 0)
+        await until(lambda: worker._intake.busy == 0)
 
 
 async def test_a_function_that_was_done_in_time_is_not_late_because_the_loop_was(log):

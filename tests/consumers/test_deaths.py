@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.consumers.engine.engine import Engine
-from stepwell.consumers.engine.owner import PartitionOwner
+from stepwell.consumers.engine.ledger import Ledger
 from stepwell.core.decide.deaths import MOST_DEATHS, deaths_over, died_over
 from stepwell.log.local.log import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, STARTS
@@ -185,8 +185,8 @@ async def test_a_process_that_stumbles_again_and_again_over_a_decision_and_lives
             if len(claims) <= MOST_DEATHS + 2:
                 raise OSError("the log is away")
 
-    claim = PartitionOwner._claim
-    monkeypatch.setattr(PartitionOwner, "_claim", stumbling)
+    claim = Ledger.claim
+    monkeypatch.setattr(Ledger, "claim", stumbling)
     async with client_on(log) as client:
         await client.register(workflow(*steps("a")))
         await send(log, start("one"))

@@ -64,10 +64,10 @@ async def test_finished_instances_leave_memory_and_their_ids_stay(log):
     async with running(claimant.run()):
         await send(log, *(start(f"i{number}", "instant") for number in range(1_000)))
         await claimant.idle()
-        assert len(claimant.owner.speculative.instances) == len(claimant.confirmed.instances) == 0
+        assert len(claimant.ledger.speculative.instances) == len(claimant.confirmed.instances) == 0
         assert len(claimant.confirmed.finished) == 1_000
-        assert claimant.owner._timers.next() is None
-        assert not claimant.owner._continuing
+        assert claimant.owner.tenure._timers.next() is None
+        assert not claimant.owner.tenure._continuing
 
 
 async def test_only_the_last_finished_ids_are_remembered_and_older_instances_can_still_be_reopened(log, monkeypatch):
@@ -362,7 +362,7 @@ async def test_who_waits_is_told_when_the_embedded_engine_stops_by_itself(tmp_pa
         await client.register(workflow({"id": "z", "type": "wait", "config": {"seconds": 60}}))
         run = await client.start("w", id="one")
         waiting = asyncio.ensure_future(run.result())
-        monkeypatch.setattr("stepwell.consumers.engine.owner.PartitionOwner._follow", full)
+        monkeypatch.setattr("stepwell.consumers.engine.tenure.Tenure._follow", full)
         with pytest.raises(LogFullError):
             await client.cancel("one")
         with pytest.raises(LogFullError):

@@ -9,8 +9,8 @@ from file_steps import context, do, names, refusal, root
 
 from stepwell import own_files
 from stepwell.consumers.worker.builtin import OF_SERVICES
-from stepwell.consumers.worker.builtin._allowed import check_roots
 from stepwell.consumers.worker.builtin._errors import FileSettingsError, PathRefused
+from stepwell.consumers.worker.builtin.allowed_roots import check_roots
 
 __all__ = ["root"]  # a fixture
 

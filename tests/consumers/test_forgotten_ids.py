@@ -1,14 +1,14 @@
 """An id that is used again after its partition has forgotten it."""
 
 import pytest
+from msgspec.structs import replace
 
-from stepwell.consumers.engine import deciding
 from stepwell.consumers.reading.histories import events_of
 from stepwell.core.fold import finished
 from stepwell.core.fold.finished import FinishedWindow
-from stepwell.core.fold.state import WorkflowStatus
 from stepwell.log.port import EVENTS, STARTS
 from stepwell.schemas.records.feed import FeedHead, attributes
+from stepwell.schemas.records.statuses import WorkflowStatus
 from tests.patience import HANG
 from tests.workbench import handlers_of, send, stage, start, steps, until, workflow
 
@@ -58,7 +58,8 @@ async def test_on_the_file_log_a_forgotten_id_is_looked_up(log, short_memory):
 async def test_where_ids_cannot_be_looked_up_a_second_life_has_keys_and_events_of_its_own(
     log, short_memory, monkeypatch
 ):
-    monkeypatch.setattr(deciding, "FindsKeys", type("Nobody", (), {}))
+    about = replace(log.describe(), finds_keys=False)
+    monkeypatch.setattr(type(log), "describe", lambda _: about)
     async with stage(log, handlers_of(work=work), workflow(*steps("a"))) as client:
         await (await client.start("w", {"n": 1}, id="one")).result(timeout=HANG)
         await fill(client, 24)

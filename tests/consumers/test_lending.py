@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.consumers.reading.live_members import live_crew
+from stepwell.consumers.reading.live_members import live_members
 from stepwell.consumers.worker import heartbeats
 from stepwell.consumers.worker.remote import lending as lending_module
 from stepwell.consumers.worker.remote.lending import Lending
@@ -107,7 +107,7 @@ async def test_two_workers_get_different_steps_of_one_queue(log):
             await client.start("w", id=f"i{number}")
         found = await asyncio.gather(*polls)
         assert sorted(step.instance_id for step in found) == ["i0", "i1", "i2", "i3"]
-        crew = await client.crew()
+        crew = await client.live_members()
         assert sorted((worker.name, *worker.queues, *worker.handlers) for worker in crew.workers) == [
             (name, "node", "work") for name in ("n1", "n2", "n3")
         ]
@@ -358,7 +358,7 @@ async def test_steps_whose_handler_a_worker_does_not_name_are_left_to_those_who_
 
 
 async def _two_workers(log):
-    return len((await live_crew(log)).workers) == 2
+    return len((await live_members(log)).workers) == 2
 
 
 async def test_a_step_that_nobody_can_run_is_handed_back_for_people_to_see(log):
@@ -392,7 +392,7 @@ async def test_a_step_of_a_remote_worker_never_runs_in_the_server(log):
 
 async def test_a_worker_is_live_while_it_polls_or_has_steps_and_for_a_moment_after(log):
     async def names():
-        return [(worker.name, worker.concurrency) for worker in (await client.crew()).workers]
+        return [(worker.name, worker.concurrency) for worker in (await client.live_members()).workers]
 
     async with stage(log, None, ONE) as client, lender(log, linger=0.05) as lending:
         await client.start("w")

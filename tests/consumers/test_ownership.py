@@ -139,7 +139,7 @@ async def test_a_zombie_that_wakes_up_after_its_partition_moved_changes_nothing(
         await until(lambda: "one" in zombie.confirmed.instances)
         log.hold()
         await send(successor.log, start("two"), start("three"))
-        await until(lambda: len(zombie.owner.speculative.instances) == 3)
+        await until(lambda: len(zombie.ledger.speculative.instances) == 3)
         assert list(zombie.confirmed.instances) == ["one"]
         async with running(successor.run()):
             await until(lambda: len(successor.confirmed.instances) == 3)

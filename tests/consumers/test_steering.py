@@ -108,3 +108,38 @@ async def test_a_rollback_that_undoes_steps_is_listed_as_paused_once_it_pauses_t
         assert undone == ["b", "a"]
         found, total = await client.instances(status="paused")
         assert ([summary.instance_id for summary in found], total) == (["one"], 1)
+
+
+async def test_a_pause_reaches_the_children_and_theirs_and_so_does_going_on(log):
+    gate = Gate()
+    leaf = workflow(*steps("a", "b"), name="leaf")
+    middle = workflow({"id": "sub", "type": "workflow_trigger", "config": {"workflow": "leaf"}}, name="middle")
+    top = workflow({"id": "sub", "type": "workflow_trigger", "config": {"workflow": "middle"}}, name="top")
+    family = ("one", "one.sub.1", "one.sub.1.sub.1")
+    async with stage(log, handlers_of(work=gate), leaf, middle, top) as client:
+        await client.start("top", {"n": 0}, id="one")
+        await until(lambda: gate.runs[family[2], "a"])
+        await client.pause("one", "lunch")
+        for name in family[1:]:
+            view = await client.wait(name, lambda state: state.status == "paused", timeout=HANG)
+            assert view.reason == f"{name.rpartition('.sub.')[0]} is paused"
+        gate.open.set()
+        await client.wait(family[2], lambda state: "a" in state.steps and state.steps["a"].settled, timeout=HANG)
+        assert gate.runs[family[2], "b"] == 0
+        await client.resume("one")
+        views = await ends(client, *family)
+        assert [view.status for view in views] == ["completed"] * 3
+        assert gate.runs[family[2], "a"] == 1
+
+
+async def test_a_timer_is_moved_and_fires(log):
+    late = workflow({"id": "a", "type": "wait", "config": {"seconds": 3_000}})
+    async with stage(log, None, late) as client:
+        await client.start("w", {}, id="one")
+        assert (await client.reschedule("one")).noted == "no timer of it is due later than if its wait began now"
+        for delay in (-1, float("nan")):
+            with pytest.raises(CommandRejectedError, match="delay_seconds"):
+                await client.reschedule("one", "a", delay_seconds=delay)
+        assert (await client.reschedule("one", "a", delay_seconds=0)).decided
+        (view,) = await ends(client, "one")
+        assert view.status == "completed"

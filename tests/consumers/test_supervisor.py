@@ -202,9 +202,11 @@ async def test_a_process_on_standby_decides_only_while_nobody_else_does(open_log
         crew = await until(lambda: _settled(client))
         assert [engine.partitions for engine in crew.engines] == [[0, 1, 2, 3]]
         assert crew.engines[0].name != "first"
+        with pytest.warns(DeprecationWarning, match="live_members"):
+            assert await client.crew() == crew
         await runtime.stop()
 
 
 async def _settled(client):
-    crew = await client.crew()
+    crew = await client.live_members()
     return crew if crew.engines and not crew.unowned else None

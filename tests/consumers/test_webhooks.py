@@ -15,7 +15,7 @@ from http_server import Answer, Server
 
 from stepwell.consumers.outbound import webhooks
 from stepwell.consumers.outbound.webhook_file import Webhook, read_webhooks
-from stepwell.consumers.outbound.webhooks import Delivery, Webhooks
+from stepwell.consumers.outbound.webhooks import WebhookDelivery, Webhooks
 from stepwell.consumers.reading.bookmarks import Bookmarks
 from stepwell.errors import DefinitionError, PositionGoneError
 from stepwell.log.local.log import LocalLog
@@ -387,4 +387,4 @@ def test_a_file_that_is_no_list_of_webhooks_is_refused(tmp_path, text):
 
 def test_a_receiver_whose_secret_is_gone_is_not_delivered_to():
     with pytest.raises(ValueError, match="is not set"):
-        Delivery(None, Webhook(name="x", url="https://x/", events=("*",), secret_env="NOT_THERE"), SOURCE)
+        WebhookDelivery(None, Webhook(name="x", url="https://x/", events=("*",), secret_env="NOT_THERE"), SOURCE)

@@ -223,7 +223,7 @@ async def test_a_run_cancelled_before_its_task_began_keeps_no_place(log):
         async with running(worker.run()):
             run = await client.start("w", id="one")
             await until(lambda: worker._begin == begin and not worker._runs)
-            assert worker._busy == 0
+            assert worker._intake.busy == 0
             assert (await outcome(client)).status == "completed"
             await run.cancel()
 
@@ -284,7 +284,7 @@ class UnspeakableProgress:
 async def test_progress_that_cannot_be_shown_harms_nobody(log, progress):
     async def long(data, ctx):
         ctx.heartbeat(progress)
-        await until(lambda: any(run.heard for run in worker._signs._runs.values()))
+        await until(lambda: any(run.heard for run in worker._heartbeats._runs.values()))
         return "done"
 
     worker = Worker(log, handlers_of(work=long))

@@ -152,4 +152,4 @@ async def test_whatever_a_handler_raises_is_a_failure_of_its_step(log, raised, s
             view = await outcome(client)
             assert (view.status, view.error.type) == ("failed", type(raised).__name__)
             assert view.error.message == shown
-        assert worker._busy == 0
+        assert worker._intake.busy == 0

@@ -1,6 +1,7 @@
 """What every log has to do, written once against the port.
 
-Each implementation's tests subclass ``LogContract`` and give the fixture ``storage`` (``contract_tools.Storage``).
+Each implementation's tests subclass ``LogContract`` and give the fixtures ``storage`` (``contract_tools.Storage``)
+and ``description``.
 What is opened through it is closed after the test.
 """
 
@@ -20,7 +21,18 @@ from tests.patience import HANG
 
 
 class LogContract(RecordContract, QueueContract, GroupContract):
-    """All of it, and how a log closes. Subclass it as ``TestXyzLog``."""
+    """All of it, what a log says of itself, and how it closes. Subclass it as ``TestXyzLog``.
+
+    The fixture ``description`` is what the first log object on a storage must say.
+    """
+
+    async def test_a_log_describes_itself_and_stays_what_it_is(self, log, storage, description):
+        about = log.describe()
+        assert about == description
+        assert about.path is None or (about.path.is_absolute() and about.path.is_file())
+        assert (await storage.open()).describe().kind == about.kind
+        await log.close()
+        assert log.describe() == about, "for messages about what was closed"
 
     async def test_close_finishes_what_was_appended(self, log, storage):
         futures = [log.append(EVENTS, 0, records(str(number))) for number in range(100)]
@@ -56,5 +68,11 @@ class LogContract(RecordContract, QueueContract, GroupContract):
             await log.read(EVENTS, 0, 0)
         with pytest.raises(LogClosedError):
             await log.end(EVENTS, 0)
+        with pytest.raises(LogClosedError):
+            await log.known_keys(EVENTS, 0, ["a"])
+        with pytest.raises(LogClosedError):
+            await log.is_there(EVENTS)
+        with pytest.raises(LogClosedError):
+            await log.free_space()
         with pytest.raises(LogClosedError):
             await log.join("engines")

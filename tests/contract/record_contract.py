@@ -10,7 +10,7 @@ import pytest
 from contract_tools import OnStorage, read_all, records, values
 
 from stepwell.errors import LogError, RecordTooLargeError
-from stepwell.log.port import COMMANDS, CONTROL, DEFINITIONS, EVENTS, Log, NewRecord, Record
+from stepwell.log.port import COMMANDS, CONTROL, DEFINITIONS, EVENTS, FEED, Log, NewRecord, Record
 from tests.patience import HANG
 
 
@@ -259,6 +259,26 @@ class RecordContract(OnStorage):
             *(str(n) for n in range(total - 50, total) if n % 97 == 5),
             "last",
         ]
+
+    async def test_known_keys_are_those_of_which_there_are_records(self, log):
+        for topic in (EVENTS, COMMANDS):
+            await log.append(topic, 1, records("a", key="one") + records("b", key="two") + records("c", key="one"))
+            await log.append(topic, 2, records("d", key="elsewhere"))
+            assert await log.known_keys(topic, 1, ["two", "one", "none", "elsewhere"]) == {"one", "two"}
+            assert await log.known_keys(topic, 1, []) == set()
+            assert await log.known_keys(topic, 3, ["one"]) == set()
+
+    async def test_freeing_space_loses_nothing(self, log):
+        await log.append(EVENTS, 0, [NewRecord("k", bytes(10_000))] * 50 + records("last"))
+        await log.delete_before(EVENTS, 0, 50)
+        await log.free_space()
+        assert values(await log.read(EVENTS, 0, 50)) == ["last"]
+        assert await log.end(EVENTS, 0) == 51
+
+    async def test_a_topic_that_every_log_has_is_there(self, log):
+        assert await log.is_there(EVENTS)
+        if await log.is_there(FEED):  # which Kafka does without until somebody has made it
+            assert await log.end(FEED, 0) == 0
 
     async def test_read_key_works_without_an_index(self, log):
         await log.append(COMMANDS, 0, [*records("a", key="x"), *records("b", key="y"), *records("c", key="x")])

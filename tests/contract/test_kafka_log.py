@@ -8,7 +8,7 @@ import pytest
 from log_contract import LogContract
 
 from stepwell.log.kafka.log import KafkaLog
-from stepwell.log.port import Log
+from stepwell.log.port import Description, Log
 from tests.kafka_broker import forget, settings_for
 from tests.patience import HANG
 
@@ -40,3 +40,8 @@ class TestKafkaLog(LogContract):
     @pytest.fixture
     async def storage(self, kafka_broker):
         return KafkaStorage(kafka_broker)
+
+    @pytest.fixture
+    def description(self, storage):
+        settings = storage.settings
+        return Description("kafka", f"kafka://{settings.bootstrap}?namespace={settings.namespace}")

@@ -8,7 +8,7 @@ import pytest
 from log_contract import LogContract
 
 from stepwell.log.local.log import LocalLog
-from stepwell.log.port import Log
+from stepwell.log.port import Description, Log
 from tests.patience import HANG
 
 
@@ -39,3 +39,7 @@ class TestLocalLog(LogContract):
     @pytest.fixture
     async def storage(self, tmp_path):
         return LocalStorage(tmp_path / "log.db")
+
+    @pytest.fixture
+    def description(self, storage):
+        return Description("file", str(storage.path), storage.path, finds_keys=True)

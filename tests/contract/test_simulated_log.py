@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from log_contract import LogContract
 
+from stepwell.log.port import Description
 from stepwell.log.simulated.log import SimulatedStorage
 from stepwell.testing import VirtualLoop
 
@@ -16,3 +17,7 @@ class TestSimulatedLog(LogContract):
     async def storage(self, request):
         assert isinstance(asyncio.get_running_loop(), VirtualLoop)
         return SimulatedStorage(request.param)
+
+    @pytest.fixture
+    def description(self):
+        return Description("simulated", "simulated:p0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepwell.core.fold.state import UNDER_WAY, WORKFLOW_TIMER, InstanceState, StepState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import WORKFLOW_TIMER, InstanceState, StepState
 from stepwell.core.plan.compile import Plan
 from stepwell.schemas.records.events import (
     Event,
@@ -18,7 +18,9 @@ from stepwell.schemas.records.events import (
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    WorkflowResumed,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 _WAITS = ("time", "approval", "child")
@@ -63,6 +65,7 @@ class Watch:
         self._timers(after)
         self._arrivals(after)
         self._end(before, event)
+        self._held(before, event, after)
         if isinstance(event, (*_BEGIN, StepSucceeded, StepFailed, StepCompensated)):
             self._run(before, event)
         if isinstance(event, StepSkipped) and event.step_id in self.gates and before is not None:
@@ -86,6 +89,16 @@ class Watch:
             isinstance(event, WorkflowCancelled) and before.ending is not None and before.ending.how == "cancelled"
         )
         assert not handling or (again and event.command_id), handling
+
+    def _held(self, before: InstanceState | None, event: Event, after: InstanceState) -> None:
+        """A parent holds its child alone, and lets go of nothing that anybody else has paused."""
+        if after.held:
+            assert after.parent is not None
+            assert after.status is WorkflowStatus.PAUSED
+            assert not after.incident
+        if isinstance(event, WorkflowResumed) and ":release:" in event.command_id:
+            assert before is not None
+            assert before.held
 
     def _counts(self, state: InstanceState) -> None:
         under_way = [step_id for step_id, step in state.steps.items() if step.status in UNDER_WAY]
@@ -149,6 +162,10 @@ class Watch:
             if not (isinstance(event, StepReady) and event.purpose == "compensate"):
                 self._beginning(before, event.step_id)
             return
+        if before.status is WorkflowStatus.PAUSED and isinstance(event, StepFailed):
+            waited = before.steps.get(event.step_id)
+            if waited is not None and waited.child is not None:  # it stands still, too
+                assert event.error.type != "StepTimeout"
         assert event.run not in self.settled_runs
         self.settled_runs.add(event.run)
         if fresh:  # decided at once

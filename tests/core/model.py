@@ -33,10 +33,13 @@ from stepwell.schemas.records.commands import (
     FailStep,
     FireTimer,
     HeartbeatStep,
+    HoldWorkflow,
     PauseWorkflow,
     QuarantineInstance,
     RejectStep,
+    ReleaseWorkflow,
     ReportStarted,
+    RescheduleTimers,
     ResumeWorkflow,
     ReturnStep,
     RollbackWorkflow,
@@ -46,10 +49,12 @@ from stepwell.schemas.records.events import (
     EVENTS_VERSION,
     ErrorInfo,
     Event,
+    TimersMoved,
     Transition,
     WorkflowReopened,
     WorkflowResumed,
 )
+from stepwell.schemas.records.step_waits import Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 from tests.core.invariants import is_at_rest
 
@@ -471,7 +476,7 @@ class Engine:
 
     def _arm(self, transition: Transition, state: InstanceState) -> None:
         for event in transition.events:
-            if isinstance(event, (WorkflowResumed, WorkflowReopened)):
+            if isinstance(event, (WorkflowResumed, WorkflowReopened, TimersMoved)):
                 self.armed += [(due, timer) for timer, due in state.timers.items()]
             elif tag_of(event) in SETS_TIMER and event.due is not None:  # type: ignore[union-attr]
                 self.armed.append((event.due, getattr(event, "step_id", "")))  # type: ignore[union-attr]
@@ -545,9 +550,12 @@ def tag_of(event: Event) -> str:
 # --- chaos ------------------------------------------------------------------------------------------------------
 
 
+_PARENT = Parent("p", "s", 1)
+
+
 def play(engine: Engine, rnd: Random, *, commands: int = 60, quarantine: bool = True) -> Iterator[Any]:
     """Send random commands, the likely ones and the silly ones; gives each one after it was decided."""
-    engine.start()
+    engine.start(parent=rnd.choice((None, _PARENT)))
     number = 0
     for _ in range(commands):
         number += 1
@@ -608,6 +616,11 @@ def client_command(engine: Engine, rnd: Random, command_id: str) -> Any:
         lambda: PauseWorkflow(engine.id, "lunch", command_id),
         lambda: ResumeWorkflow(engine.id, rnd.choice(("retry", "skip")), command_id),
         lambda: ResumeWorkflow(engine.id, rnd.choice(("retry", "skip")), command_id),
+        lambda: HoldWorkflow(engine.id, parent=_PARENT, command_id=command_id),
+        lambda: ReleaseWorkflow(engine.id, parent=_PARENT, command_id=f"{engine.id}:release:{command_id}"),
+        lambda: RescheduleTimers(
+            engine.id, rnd.choice(("", *sorted(latest.timers))), rnd.choice((None, None, 0, 30.0)), command_id
+        ),
         lambda: RollbackWorkflow(engine.id, rnd.choice(targets), rnd.random() < 0.3, command_id),
         lambda: CancelWorkflow(engine.id, "enough", command_id) if rnd.randrange(3) == 0 else None,
         lambda: StartWorkflow(engine.id, workflow="random", command_id=rnd.choice(("start", command_id))),
@@ -650,5 +663,8 @@ def nonsense(engine: Engine, rnd: Random) -> Any:
         FireTimer(i, rnd.choice(("", step_id))),
         ContinueWorkflow(i),
         RollbackWorkflow(i, rnd.choice(odd)),
+        RescheduleTimers(i, step_id, rnd.choice((None, 0, 1e308, 1e-9))),
+        HoldWorkflow(i, parent=Parent(step_id, step_id, run)),
+        ReleaseWorkflow(i, parent=Parent(step_id, step_id, run)),
         StartWorkflow(i, workflow=rnd.choice(("", "randm", "random")), version=rnd.choice((None, "0")), input=output),
     ))  # fmt: skip

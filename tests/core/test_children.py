@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stepwell.core.decide.gates import end_id_of
 from stepwell.schemas.definitions.model import Compensation
 from stepwell.schemas.records.commands import (
     CancelWorkflow,
@@ -14,7 +15,7 @@ from stepwell.schemas.records.commands import (
 )
 from stepwell.schemas.records.events import ErrorInfo
 from stepwell.schemas.records.step_waits import LONGEST_ID, ChildRequested, Parent
-from tests.core.build import started, statuses, step
+from tests.core.build import in_hand, started, statuses, step, workflow
 from tests.core.model import Engine
 
 pytestmark = pytest.mark.rows("O2", "R17")
@@ -100,7 +101,9 @@ def test_word_of_its_end_counts_once_and_only_from_this_very_child():
 def test_a_parent_that_no_longer_waits_cancels_its_child(give_up):
     engine = started(trigger(timeout=30.0), step("work"))
     give_up(engine)
-    assert engine.told[-1] == CancelWorkflow("i.sub.1", "i no longer waits for it", "i.sub.1:end")
+    assert engine.told[-1] == CancelWorkflow(
+        "i.sub.1", "i no longer waits for it", "i.sub.1:end", Parent("i", "sub", 1)
+    )
     assert ended(engine).note
 
 
@@ -203,3 +206,102 @@ def test_a_long_id_makes_no_longer_one():
         (start,) = engine.told
         assert len(start.instance_id) <= LONGEST_ID
         assert start.instance_id.startswith("x" * 150)
+
+
+# --- a parent that waits no longer, while an error handler is at a failure that is to be undone -------------------
+
+
+def handled(then="rollback", *, other=None):
+    undo = Compensation("undo")
+    made = workflow(
+        step("book", compensate=undo), step("pay", "book"), step("beside"), step("tell"),
+        *(() if other is None else (step("second", "book"), step("tell-second"))),
+        on_error={"pay": ("tell", then), **({} if other is None else {"second": ("tell-second", other)})},
+    )  # fmt: skip
+    engine = Engine(made)
+    engine.start(parent=PARENT)
+    engine.complete("book")
+    engine.fail("pay")
+    assert "tell" in in_hand(engine)
+    return engine
+
+
+def let_go(engine):
+    return engine.send(CancelWorkflow(engine.id, "p no longer waits for it", end_id_of(engine.id)))
+
+
+def test_what_a_failure_would_undo_after_its_handler_is_undone_though_the_parent_waits_no_longer():
+    engine = handled()
+    let_go(engine)
+    assert statuses(engine)["beside"] == "cancelled", "everything else is given up at once"
+    assert let_go(engine).note, "a repeat"
+    engine.complete("tell")
+    assert in_hand(engine) == ["book"]
+    engine.complete("book")
+    assert (engine.latest.status, engine.latest.failed_step) == ("failed", "pay")
+
+
+def test_a_handler_that_fails_undoes_nothing_then_either():
+    engine = handled()
+    let_go(engine)
+    engine.fail("tell")
+    assert (engine.latest.status, in_hand(engine)) == ("failed", [])
+
+
+@pytest.mark.parametrize("then", ["fail", "continue"])
+def test_where_nothing_is_to_be_undone_the_parents_word_cancels_it_after_its_handlers(then):
+    engine = handled(then)
+    let_go(engine)
+    engine.complete("tell")
+    assert (engine.latest.status, in_hand(engine)) == ("cancelled", [])
+
+
+@pytest.mark.parametrize("order", [("tell", "tell-second"), ("tell-second", "tell")])
+def test_one_handler_of_several_is_enough_to_undo(order):
+    engine = handled("rollback", other="continue")
+    engine.fail("second")
+    let_go(engine)
+    for handler in order:
+        engine.complete(handler)
+    assert in_hand(engine) == ["book"]
+
+
+def test_a_persons_word_is_stronger_and_the_parents_is_no_second_one():
+    engine = handled()
+    let_go(engine)
+    engine.send(CancelWorkflow(engine.id, "enough", "ann"))
+    assert let_go(engine).note
+    assert "tell" in in_hand(engine), "its handler is not cut short"
+    engine.complete("tell")
+    assert (engine.latest.status, in_hand(engine)) == ("cancelled", [])
+
+
+# --- a child that was refused -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_failure", ["fail", "continue"])
+def test_a_child_whose_start_was_refused_is_cancelled_in_case_a_repeat_of_its_start_is_not(on_failure):
+    engine = started(trigger(on_failure="fail") if on_failure == "fail" else _going_on(), step("beside"))
+    ended(engine, "rejected", error=ErrorInfo("unknown_workflow", "no workflow other"))
+    assert engine.told[-1] == CancelWorkflow(
+        "i.sub.1", "i no longer waits for it", "i.sub.1:end", Parent("i", "sub", 1)
+    )
+
+
+def _going_on():
+    return step("sub", type="workflow_trigger", config={"workflow": "other", "on_failure": "continue"})
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_a_child_that_has_ended_itself_is_told_nothing_more(status):
+    for made in (trigger(), _going_on()):
+        engine = started(made, step("beside"))
+        met = ErrorInfo("ChildWorkflowFailed", "its own was refused", kinds=("ChildNotStarted", "unknown_workflow"))
+        ended(engine, status, error=None if status == "completed" else met)
+        assert [type(one).__name__ for one in engine.told] == ["StartWorkflow"]
+
+
+def test_the_error_of_a_refused_child_can_be_told_from_others():
+    engine = started(trigger(), step("beside"))
+    ended(engine, "rejected", error=ErrorInfo("unknown_workflow", "no workflow other"))
+    assert engine.latest.steps["sub"].error.kinds == ("ChildNotStarted", "unknown_workflow")

@@ -20,7 +20,7 @@ from stepwell.core.fold.acceptance import Stamp
 from stepwell.core.fold.evolve import evolve, fold
 from stepwell.core.fold.partition import PartitionState, follow
 from stepwell.core.fold.snapshots import decode_partition, encode_partition
-from stepwell.core.fold.state import InstanceState, StepStatus, decode_instance, encode_instance, progress
+from stepwell.core.fold.state import InstanceState, decode_instance, encode_instance, progress
 from stepwell.schemas.records.commands import (
     CancelWorkflow,
     FailStep,
@@ -32,6 +32,7 @@ from stepwell.schemas.records.commands import (
     RollbackWorkflow,
 )
 from stepwell.schemas.records.events import ErrorInfo, RollbackStarted, Transition, WorkflowReopened
+from stepwell.schemas.records.statuses import StepStatus
 from tests.core.invariants import Watch
 from tests.core.model import Engine, definition, examples, fixed_fate, good_fate, moody_fate, nonsense, play
 

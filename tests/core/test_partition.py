@@ -4,7 +4,7 @@ import pytest
 
 from stepwell.core.fold import finished
 from stepwell.core.fold.acceptance import Stamp
-from stepwell.core.fold.partition import PartitionState, Place, follow
+from stepwell.core.fold.partition import PartitionState, Progress, follow
 from stepwell.core.fold.snapshots import CHUNK_BYTES, decode_partition, encode_partition
 from stepwell.schemas.records.commands import CancelWorkflow, PauseWorkflow, ResumeWorkflow
 from stepwell.schemas.records.events import CommandRejected, Transition
@@ -23,7 +23,7 @@ def ended(instance_id):
 def folded(transitions, state=None):
     state = state or PartitionState()
     for transition in transitions:
-        state = follow(state, transition, Stamp(0, 1, source=state.place.command))
+        state = follow(state, transition, Stamp(0, 1, source=state.progress.command))
     return state
 
 
@@ -31,38 +31,38 @@ def test_a_live_instance_is_held_and_a_finished_one_is_only_remembered():
     started, cancelled = ended("i")
     state = follow(PartitionState(), started, Stamp(0, 1, source=7))
     assert state.instances["i"].status == "running"
-    assert (state.place.command, state.at) == (8, 1_000_000)
+    assert (state.progress.command, state.at) == (8, 1_000_000)
     state = follow(state, cancelled, Stamp(0, 1, source=9))
     assert not state.instances
     kept = state.finished.get("i")
     assert (kept.status, kept.sequence, kept.command_id) == ("cancelled", 3, "start i")
-    assert state.place.command == 10
+    assert state.progress.command == 10
 
 
 def test_a_place_moves_on_and_never_back():
-    place = Place().after(Stamp(0, 1, source=4, started=1))
-    assert place == Place(5, 2)
-    assert place.after(Stamp(0, 2, source=3, started=0)) == place
-    assert place.after(Stamp(0, 2)) == place
+    progress = Progress().after(Stamp(0, 1, source=4, started=1))
+    assert progress == Progress(5, 2)
+    assert progress.after(Stamp(0, 2, source=3, started=0)) == progress
+    assert progress.after(Stamp(0, 2)) == progress
 
 
 def test_a_start_taken_ahead_of_its_turn_is_passed_over_when_its_turn_comes():
-    place = Place()
+    progress = Progress()
     for ahead in (5, 3, 5):
-        place = place.after(Stamp(0, 1, ahead=ahead))
-    assert place == Place(0, 0, (3, 5))
-    place = place.after(Stamp(0, 2, started=1))
-    assert place == Place(0, 2, (3, 5))
-    place = place.after(Stamp(0, 3, started=2))
-    assert place == Place(0, 4, (5,))
-    assert place.after(Stamp(0, 4, started=6)) == Place(0, 7)
-    assert Place().after(Stamp(0, 1, ahead=0)) == Place(0, 1)
+        progress = progress.after(Stamp(0, 1, ahead=ahead))
+    assert progress == Progress(0, 0, (3, 5))
+    progress = progress.after(Stamp(0, 2, started=1))
+    assert progress == Progress(0, 2, (3, 5))
+    progress = progress.after(Stamp(0, 3, started=2))
+    assert progress == Progress(0, 4, (5,))
+    assert progress.after(Stamp(0, 4, started=6)) == Progress(0, 7)
+    assert Progress().after(Stamp(0, 1, ahead=0)) == Progress(0, 1)
 
 
 def test_an_answer_for_an_instance_that_is_not_live_is_no_history():
     answer = Transition(2, 5, "i", 0, (CommandRejected("PauseWorkflow", "unknown_instance", "there is none"),))
     state = follow(PartitionState(), answer, Stamp(0, 1, source=3))
-    assert (dict(state.instances), state.place.command, state.at) == ({}, 4, 5)
+    assert (dict(state.instances), state.progress.command, state.at) == ({}, 4, 5)
 
 
 def test_a_reopened_instance_is_live_again_and_finishes_again():

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from stepwell.core.decide.scope import Scope
 from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.core.expressions.templates import compile_template
-from stepwell.core.fold.state import ContextValue, StepState, StepStatus
+from stepwell.core.fold.state import ContextValue, StepState
+from stepwell.schemas.records.statuses import StepStatus
 from tests.core.build import started, step
 
 

@@ -272,6 +272,29 @@ async def test_a_pause_names_who_asked_for_it_from_where_and_why(log):
     assert commands(found)[0] == "stepwell resume one"
 
 
+async def test_a_held_child_names_its_parent_and_the_wait_for_it_what_is_left(log):
+    sub = {"id": "sub", "type": "workflow_trigger", "timeout_seconds": 600, "config": {"workflow": "child"}}
+    child = workflow(APPROVAL, name="child")
+    async with stage(log, None, workflow(sub), child) as client:
+        await begun(client)
+        await client.wait("one.sub.1", lambda state: "ask" in state.steps, timeout=HANG)
+        await client.pause("one", "price is being checked")
+        await client.wait("one.sub.1", lambda state: state.held, timeout=HANG)
+        held, parent, shown = (
+            await diagnose(client, "one.sub.1"),
+            await diagnose(client, "one"),
+            await client.get("one"),
+        )
+    assert codes(held) == ["paused", "approval"]
+    assert held.words == "it stands still because one, which waits for it, does, and goes on with it"
+    assert commands(held)[:2] == ["stepwell debug one", "stepwell resume one.sub.1"]
+    assert codes(parent) == ["paused", "child"]
+    waits = parent.findings[1]
+    assert waits.words.startswith('step "sub" waits for one.sub.1; time stands still while it is paused, ')
+    assert " are left" in waits.words
+    assert (waits.due, shown.steps["sub"].due) == (None, None)
+
+
 async def test_a_step_that_pauses_on_failure_is_an_incident_with_its_error_and_input(log):
     step = {"id": "a", "handler": "fails", "on_failure": "pause"}
     async with stage(log, handlers_of(fails=fails), workflow(step)) as client:
@@ -394,7 +417,7 @@ async def test_a_worker_that_is_gone_is_told_and_who_could_take_over(log):
 
 
 async def _no_workers(client):
-    return not (await client.crew()).workers
+    return not (await client.live_members()).workers
 
 
 async def test_all_slots_taken_is_told_once_a_step_has_waited_for_long(log, monkeypatch):

@@ -69,7 +69,7 @@ async def test_a_workflow_whose_steps_all_run_in_node(client):
         view = await run.result(timeout=HANG)
         assert (view.output["summary"], view.output["doubled"]) == (SUMMARY, ["four four"])
         assert view.context == {"digest": view.output["digest"]}
-        (worker,) = (await client.crew()).workers
+        (worker,) = (await client.live_members()).workers
         assert (worker.queues, set(worker.handlers)) == (["node"], set(compile_plan(DEFINITION).handlers))
         failed = await client.start("proof", {"text": " "})
         view = await client.wait(failed.id, lambda state: not state.live, timeout=HANG)

@@ -76,7 +76,7 @@ def test_an_event_is_read_and_written_as_ever(name):
     assert encode(decode_transition(golden(name), name)) == golden(name)
 
 
-OLDER = {**values.FROM_V1, **values.FROM_V2, **values.FROM_OLD_V2}
+OLDER = {**values.FROM_V1, **values.FROM_V2, **values.FROM_V3, **values.FROM_OLD_V2}
 
 
 @pytest.mark.parametrize("name", OLDER)
@@ -138,7 +138,7 @@ def test_a_definition_keeps_its_bytes_and_so_its_hash(name):
 
 
 def test_a_history_folds_to_the_same_state():
-    for name in ("events/history.jsonl", "events/history-3.jsonl"):
+    for name in ("events/history.jsonl", "events/history-3.jsonl", "events/history-4.jsonl"):
         history = [decode_transition(line, "a test") for line in golden(name).splitlines()]
         assert history == values.HISTORY
     assert encode_instance(fold(history)) == golden(_newest("states/rolling-back-"))

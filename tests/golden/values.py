@@ -13,13 +13,14 @@ from msgspec.structs import replace
 
 from stepwell.core.fold.acceptance import Stamp
 from stepwell.core.fold.evolve import fold
-from stepwell.core.fold.partition import PartitionState, Place, follow
+from stepwell.core.fold.partition import PartitionState, Progress, follow
 from stepwell.core.fold.snapshots import encode_partition
-from stepwell.core.fold.state import InstanceState, WorkflowStatus, encode_instance
+from stepwell.core.fold.state import InstanceState, encode_instance
 from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step, encode_definition
 from stepwell.schemas.records import commands as c
 from stepwell.schemas.records import events as e
 from stepwell.schemas.records.codec import encode
+from stepwell.schemas.records.statuses import WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 
@@ -97,7 +98,7 @@ def as_written(version: int, value: e.Transition) -> bytes:
     return encode(replace(value, version=version))
 
 
-# Events and fields that came with version 3, or after it: add further ones here.
+# Events and fields that came with version 3.
 _SINCE_V3: dict[str, e.Event] = {
     "workflow.started-3": e.WorkflowStarted(
         workflow="order", version="7", definition="0123456789abcdef", command_id="c-1", life=AT
@@ -117,7 +118,19 @@ _SINCE_V3: dict[str, e.Event] = {
     ),
 }
 
+# Events and fields that came with version 4, or after it: add further ones here.
+_SINCE_V4: dict[str, e.Event] = {
+    "timers.moved": e.TimersMoved({"": AT + 90_000, "charge": AT + 8_000}, "c-10"),
+    "workflow.paused-2": e.WorkflowPaused("order-0 is paused", "order-0.sub.3:hold:9", held=True),
+}
+
 TRANSITIONS = {
+    f"events/v4/{name}.json": transition(event, sequence=12)
+    for name, event in {**_EVENTS, **_SINCE_V3, **_SINCE_V4}.items()
+}
+
+# What version 3 wrote, in the shapes that version 4 has, too.
+FROM_V3 = {
     f"events/v3/{name}.json": transition(event, sequence=12) for name, event in {**_EVENTS, **_SINCE_V3}.items()
 }
 
@@ -187,6 +200,9 @@ COMMANDS: dict[str, c.Command] = {
         c.CancelWorkflow("order-1", "enough", "c-2"),
         c.PauseWorkflow("order-1", "lunch", "c-3"),
         c.ResumeWorkflow("order-1", "skip", "c-4"),
+        c.HoldWorkflow("order-0.sub.3", parent=PARENT, command_id="order-0.sub.3:hold:9"),
+        c.ReleaseWorkflow("order-0.sub.3", parent=PARENT, command_id="order-0.sub.3:release:11"),
+        c.RescheduleTimers("order-1", "charge", 30.0, "c-10"),
         c.RollbackWorkflow("order-1", "paid", pause=True, command_id="c-5"),
         c.CompleteStep("order-1", "charge", 3, {"receipt": "ä"}, {"total": 12.5}),
         c.FailStep("order-1", "charge", 3, ERROR),
@@ -204,6 +220,9 @@ COMMANDS: dict[str, c.Command] = {
 COMMANDS |= {
     "commands/CompleteStep-2.json": c.CompleteStep(
         "order-1", "charge", 3, {"receipt": "ä"}, worker="worker-1", took=1_250, cpu=730
+    ),
+    "commands/CancelWorkflow-2.json": c.CancelWorkflow(
+        "order-0.sub.3", "order-0 no longer waits for it", "order-0.sub.3:end", PARENT
     ),
     "commands/FailStep-2.json": c.FailStep("order-1", "charge", 3, ERROR, "worker-1", 1_250, 730),
 }
@@ -280,11 +299,11 @@ INSTANCE = fold(HISTORY)
 EARLIER = fold(HISTORY, to=11)
 assert INSTANCE is not None
 assert EARLIER is not None
-STATES: dict[str, InstanceState] = {"states/rolling-back-6.json": INSTANCE, "states/running-6.json": EARLIER}
+STATES: dict[str, InstanceState] = {"states/rolling-back-7.json": INSTANCE, "states/running-7.json": EARLIER}
 # Written before states had further fields; read as the same ones.
 OLD_STATES: dict[str, InstanceState] = {
-    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2, 3, 4, 5)},
-    **{f"states/running-{number}.json": EARLIER for number in (1, 2, 3, 4, 5)},
+    **{f"states/rolling-back-{number}.json": INSTANCE for number in (1, 2, 3, 4, 5, 6)},
+    **{f"states/running-{number}.json": EARLIER for number in (1, 2, 3, 4, 5, 6)},
 }
 
 _ended = follow(
@@ -295,24 +314,26 @@ _ended = follow(
 PARTITION = PartitionState(
     instances=Map({"order-1": INSTANCE, "order-0": replace(EARLIER, id="order-0")}),
     finished=_ended.finished.add("order-8", WorkflowStatus.FAILED, 9, ""),
-    place=Place(17),
+    progress=Progress(17),
     at=AT + 4_000,
 )
 PARTITIONS = {
-    "states/partition-11.jsonl": PARTITION,
-    "states/partition-12.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-13.jsonl": PARTITION,
+    "states/partition-14.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
 }
 OLD_PARTITIONS = {
+    "states/partition-11.jsonl": PARTITION,
+    "states/partition-12.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-9.jsonl": PARTITION,
-    "states/partition-10.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-10.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-7.jsonl": PARTITION,
-    "states/partition-8.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-8.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-5.jsonl": PARTITION,
-    "states/partition-6.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-6.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-3.jsonl": PARTITION,
-    "states/partition-4.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-4.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
     "states/partition-1.jsonl": PARTITION,
-    "states/partition-2.jsonl": replace(PARTITION, place=Place(17, 5, (7, 9))),
+    "states/partition-2.jsonl": replace(PARTITION, progress=Progress(17, 5, (7, 9))),
 }
 
 
@@ -320,9 +341,11 @@ def files() -> dict[str, bytes]:
     """Every golden file and what today's code writes into it."""
     made = {name: encode(value) for name, value in {**TRANSITIONS, **V1, **OLD_V2, **COMMANDS, **OTHERS}.items()}
     made |= {name: as_written(2, value) for name, value in FROM_V2.items()}
+    made |= {name: as_written(3, value) for name, value in FROM_V3.items()}
     made |= {name: encode_definition(value) for name, value in DEFINITIONS.items()}
     made |= {name: encode_instance(value) for name, value in STATES.items()}
     made |= {name: b"".join(encode_partition(value)) for name, value in PARTITIONS.items()}
     made["events/history.jsonl"] = b"\n".join(as_written(2, one) for one in HISTORY)
-    made["events/history-3.jsonl"] = b"\n".join(encode(one) for one in HISTORY)
+    made["events/history-3.jsonl"] = b"\n".join(as_written(3, one) for one in HISTORY)
+    made["events/history-4.jsonl"] = b"\n".join(encode(one) for one in HISTORY)
     return made

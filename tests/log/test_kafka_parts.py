@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.errors import LogError
+from stepwell.log.address import parse
 from stepwell.log.kafka import positions
 from stepwell.log.kafka.exchange import Note, Wants
-from stepwell.log.kafka.settings import KafkaSettings, read_url
+from stepwell.log.kafka.settings import KafkaSettings, read_settings
 from stepwell.log.kafka.shares import Says, share_out
 from stepwell.log.kafka.topics import Topics
 from stepwell.log.urls import open_log
@@ -21,11 +22,11 @@ from stepwell.log.urls import open_log
 
 def test_what_was_lost_stands_beside_who_has_what_and_older_programs_take_it_for_nobodys():
     text, _ = positions.encode(5, [7], {9: "w-1"}, 3, {6: 1, 9: 4, 11: 1})
-    assert positions.decode(5, text) == positions.Position(5, frozenset({7}), {9: "w-1"}, 3, {6: 1, 9: 4, 11: 1})
+    assert positions.decode(5, text) == positions.QueuePosition(5, frozenset({7}), {9: "w-1"}, 3, {6: 1, 9: 4, 11: 1})
 
 
 def test_a_url_says_what_there_is_to_choose():
-    found = read_url("kafka://a:9092,b:9093?namespace=shop&partitions=8&session_timeout=2.5", {})
+    found = read_settings(parse("kafka://a:9092,b:9093?namespace=shop&partitions=8&session_timeout=2.5"), {})
     assert found == KafkaSettings("a:9092,b:9093", namespace="shop", partitions=8, session_timeout=2.5)
 
 
@@ -35,7 +36,7 @@ def test_the_environment_says_the_rest_and_the_url_goes_first():
         "STEPWELL_KAFKA_SASL_PASSWORD": "p",
         "STEPWELL_KAFKA_NAMESPACE": "n",
     }
-    found = read_url("kafka://a:1?namespace=m", variables)
+    found = read_settings(parse("kafka://a:1?namespace=m"), variables)
     assert (found.namespace, found.sasl_username, found.sasl_password) == ("m", "u", "p")
     assert found.security_protocol == "SASL_SSL", "no password in the clear unless it was asked for"
 
@@ -65,7 +66,7 @@ def test_the_environment_says_the_rest_and_the_url_goes_first():
 )
 def test_what_a_url_cannot_say(url, why):
     with pytest.raises(LogError, match=why) as caught:
-        read_url(url, {})
+        read_settings(parse(url), {})
     assert caught.value.remedy
     assert "secret" not in str(caught.value)
 
@@ -123,8 +124,8 @@ def test_what_does_not_fit_is_said_to_be_left_out():
 
 
 def test_a_strangers_text_says_nothing():
-    assert positions.decode(7, "") == positions.Position(7)
-    assert positions.decode(7, "offset of somebody else") == positions.Position(7)
+    assert positions.decode(7, "") == positions.QueuePosition(7)
+    assert positions.decode(7, "offset of somebody else") == positions.QueuePosition(7)
 
 
 # --- shares -------------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ async def test_what_is_in_hand_stays_in_hand_wherever_its_partition_goes(opened)
     assert set(seen.values()) == {1}
     await worker.settle(mine, [Outgoing(COMMANDS, 0, [NewRecord("k", one.value) for one in mine])])
     for other in rest:
-        await other.settle([one for one in theirs if (one.queue, one.token) in other._bench.hand])
+        await other.settle([one for one in theirs if (one.queue, one.token) in other._assignment.hand])
     for other in rest:
         await other.close()
     await nothing_more(worker)
@@ -111,11 +111,11 @@ async def test_what_somebody_else_has_settled_meanwhile_can_be_settled_all_the_s
     worker = await log.consume(["q"], prefetch=20)
     await log.enqueue("q", records(1))
     (mine,) = await take(worker, 1)
-    spot = worker._bench.hand[mine.queue, mine.token].spot
-    shelf = worker._bench.shelf(spot)
+    spot = worker._assignment.hand[mine.queue, mine.token].spot
+    state = worker._assignment.state_of(spot)
     # Somebody who was taken for dead had it, too, and says so when he has done it.
     await log.append(HANDS, 0, [encode(Note("somebody", done=[spot]))])
-    await until(lambda: shelf.settled(spot[2]) and not shelf.dirty)
+    await until(lambda: state.settled(spot[2]) and not state.dirty)
     async with asyncio.timeout(HANG):
         await worker.settle([mine])
 

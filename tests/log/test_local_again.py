@@ -99,13 +99,13 @@ async def test_what_lies_ready_and_was_settled_elsewhere_is_not_taken_any_more(o
     if settled:
         await elsewhere.settle(taken)
         await elsewhere.close()  # else it may take the next one, too
-    log.hands.write()
+    log._handover.write()
     await first  # has been looked for in the file
     if settled:
         assert worker.room == 1
         last = log.enqueue("q", [sent("b")])
         assert [one.value for one in await worker.take(5)] == [b"b"]
-        log.hands.write()
+        log._handover.write()
         await last
     else:
         assert [one.value for one in await worker.take(5)] == [b"a"]

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from stepwell.errors import LogError
+from stepwell.log.address import parse, without_password
 from stepwell.log.local.log import LocalLog
-from stepwell.log.urls import open_log, without_password
+from stepwell.log.urls import open_log
+from stepwell.projections.places import views_directory
 
 
 async def opened(url: str | None) -> tuple[Path, int]:
@@ -99,3 +101,31 @@ async def test_an_unknown_kind_of_log_is_answered_with_both_kinds():
         await open_log("sqlite:x")
     assert "file:PATH" in caught.value.remedy
     assert "kafka://HOST:PORT" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("file:some/my%20log.db?partitions=2", ("file", "", "some/my log.db", (("partitions", "2"),))),
+        ("file:///a/log.db", ("file", "", "/a/log.db", ())),
+        ("file://host/a?b=1&b=2&c=", ("file", "host", "/a", (("b", "1"), ("b", "2"), ("c", "")))),
+        ("file://host", ("file", "host", "", ())),
+        ("some/log.db", ("", "", "some/log.db", ())),
+    ],
+)
+def test_a_url_is_taken_apart_in_one_way(url, parts):
+    found = parse(url)
+    assert (found.scheme, found.host, found.path, found.options) == parts
+    assert found.text == url
+
+
+def test_a_kafka_url_names_brokers_and_is_shown_without_its_options():
+    found = parse("kafka://a:1,b:2/?namespace=n%20m&sasl_password=secret")
+    assert (found.scheme, found.brokers, found.bare) == ("kafka", "a:1,b:2", "kafka://a:1,b:2/")
+    assert found.options == (("namespace", "n m"), ("sasl_password", "secret"))
+
+
+def test_read_models_stand_beside_the_file_that_the_url_names(tmp_path, monkeypatch):
+    monkeypatch.delenv("STEPWELL_VIEWS", raising=False)
+    assert views_directory(f"file://localhost{tmp_path}/my%20log.db?partitions=2") == tmp_path / "my log.db.views"
+    assert views_directory("kafka://a:1,b:2?namespace=shop") == Path(".stepwell/kafka-a-1-b-2-shop.views")

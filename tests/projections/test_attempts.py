@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.worker.worker import Worker
 from stepwell.projections.filters import FilterError
+from stepwell.projections.rows import follow_attempts
+from tests.core import model
 from tests.patience import HANG
 from tests.workbench import client_on, handlers_of, running, stage, until, work, workflow
 
@@ -87,3 +91,27 @@ async def test_questions_of_a_wrong_kind_are_refused(log, question, place):
         with pytest.raises(FilterError) as refused:
             await client.instances(**question)
         assert refused.value.place == place
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_an_attempt_is_due_when_its_timer_is_and_at_no_time_while_that_stands_still(seed):
+    rnd = random.Random(seed)
+    engine = model.Engine(model.definition(rnd), model.moody_fate(rnd))
+    attempts, sequence = {}, 0
+
+    def follow(_before, event, after):
+        nonlocal sequence
+        sequence += 1
+        follow_attempts(attempts, event, sequence, engine.now, after)
+        stands_still = ("approval", "child") if after.status == "paused" else ()
+        shown = {row.step_id: row.due for row in attempts.values() if row.waits_for and row.due}
+        told = {
+            row.step_id: after.timers[row.step_id]
+            for row in attempts.values()
+            if row.waits_for and row.waits_for not in stands_still and row.step_id in after.timers
+        }
+        assert shown == told, (seed, event)
+
+    engine.watch = follow
+    for _ in model.play(engine, rnd):
+        pass

@@ -10,7 +10,8 @@ from stepwell.cli.session import UsageError, parse_input
 from stepwell.cli.views import fields_of
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions.blueprint import instantiate, read_blueprint
-from stepwell.schemas.definitions.json_text import JsonError, read_json, value_of
+from stepwell.schemas.definitions.json_text import JsonError, parse_json, read_json, value_of
+from stepwell.schemas.definitions.text import parse_text
 
 TEXTS = [
     "NaN",
@@ -101,3 +102,17 @@ BLUEPRINT = read_blueprint(
 def test_a_template_s_parameter_that_json_cannot_hold_is_refused(value):
     with pytest.raises(DefinitionError, match='parameter "m": '):
         instantiate(BLUEPRINT, {"m": value})
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"), [("&a ", "is no JSON"), ("[" * 100_000, "is no JSON"), (", " + "[" * 100_000, "is no JSON")]
+)
+def test_what_stands_behind_a_key_that_is_given_twice_is_read_before_it_is_told(rest, told):
+    with pytest.raises(JsonError, match=told):
+        parse_json('{"a": 1, "a": 2}' + rest)
+    with pytest.raises(JsonError, match=r"nested too deeply|no JSON"):
+        parse_json('{"a": {"b": 1, "b": 2}, "c": ' + "[" * 100_000)
+    with pytest.raises(JsonError, match="given twice"):
+        parse_json('[{"a": 1, "a": 2}, ' + "9" * 10_000 + "]")
+    with pytest.raises(DefinitionError):
+        parse_text('{"name": "w",\n"name": "v", "steps": []}' + rest, "w.json")

@@ -204,3 +204,10 @@ def test_files_that_are_not_there_or_no_text_are_told(tmp_path):
             load_definition(tmp_path / name)
         assert caught.value.problems == [expected]
         assert caught.value.place == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("key", ["\ud800name", "na\udfffme"])
+def test_half_a_surrogate_pair_in_a_text_hides_no_line_of_what_is_wrong(key):
+    with pytest.raises(DefinitionError) as caught:
+        load_definition('{\n"' + key + '": "w",\n"steps": [{"id": "a", "handlr": "h"}]}', place="w.json")
+    assert "line 3" in str(caught.value)

@@ -119,7 +119,7 @@ async def test_what_is_not_there_cannot_be_looked_at(http, path):
     assert told["type"] == "urn:stepwell:problem:unknown_instance"
 
 
-@pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "rollback", "approve", "reject"])
+@pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "reschedule", "rollback", "approve", "reject"])
 async def test_what_is_not_there_cannot_be_steered(http, verb):
     problem(await http.post(f"/v1/instances/nothing/{verb}"), 404, code="unknown_instance", place="nothing")
     problem(await http.post(f"/v1/instances/nothing/{verb}", json={"unknown": 1}), 400)
@@ -143,6 +143,17 @@ async def test_an_instance_is_paused_resumed_rolled_back_and_cancelled(http, gat
     assert fine(await http.get("/v1/instances/one/result"))["status"] == "cancelled"
     problem(await http.post("/v1/instances/one/pause"), 409, code="already_finished")
     gate.open.set()
+
+
+async def test_a_timer_is_moved(http):
+    await registered(http, workflow({"id": "a", "type": "wait", "config": {"seconds": 3_000}}))
+    fine(await http.post("/v1/instances", json={"workflow": "w", "id": "one"}), 201)
+    fine(await http.post("/v1/instances/one/reschedule"))
+    assert fine(await http.get("/v1/instances/one"))["status"] == "running"
+    problem(await http.post("/v1/instances/one/reschedule", json={"step_id": "b"}), 409, code="no_timer")
+    problem(await http.post("/v1/instances/one/reschedule", json={"step_id": "a", "delay_seconds": -1}), 400)
+    fine(await http.post("/v1/instances/one/reschedule", json={"step_id": "a", "delay_seconds": 0}))
+    assert fine(await http.get("/v1/instances/one/result", params={"wait": 20}))["status"] == "completed"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.client.client import Client
 from stepwell.consumers.engine.engine import Engine
+from stepwell.consumers.engine.ledger import Ledger
 from stepwell.consumers.engine.owner import PartitionOwner
 from stepwell.consumers.engine.takeover import Possession
+from stepwell.consumers.engine.tenure import Tenure
 from stepwell.consumers.reading.events import Accepted, EventReader
 from stepwell.consumers.reading.histories import accepted_of
 from stepwell.consumers.reading.snapshots import SurpriseError
@@ -36,6 +38,7 @@ from stepwell.schemas.records.commands import (
     CancelWorkflow,
     PauseWorkflow,
     RejectStep,
+    RescheduleTimers,
     ResumeWorkflow,
     RollbackWorkflow,
     StartWorkflow,
@@ -122,23 +125,29 @@ class WatchedOwner(PartitionOwner):
                 self.world.violated(error if isinstance(error, ViolationError) else f"an owner ended with {error!r}")
             raise
         finally:
-            if hasattr(self, "confirmed"):
-                self._compare()
+            if self.tenure is not None:
+                self.tenure.ledger.compare()  # type: ignore[attr-defined]
 
-    def _begin(self, possession: Possession, *args: Any) -> None:
+    def _begin(self, possession: Possession, *args: Any) -> Tenure:
         world = self.world
         world.say(f"owner of {self.partition} took over at {possession.epoch}")
         world.guarded(world.oracle.took_over, self.partition, possession.epoch, possession.state)
-        super()._begin(possession, *args)
+        return super()._begin(possession, *args)
+
+
+class WatchedLedger(Ledger):
+    """A ledger whose beliefs are compared with the truth."""
+
+    world: World
 
     def _confirm(self, *args: Any) -> None:
         super()._confirm(*args)
         if self.world.side_dice.random() < 0.15:
-            self._compare()
+            self.compare()
 
-    def _compare(self) -> None:
-        oracle = self.world.oracle
-        self.world.guarded(oracle.confirmed, self.partition, self._proved, self.confirmed)
+    def compare(self) -> None:
+        """What it believes to be proved is."""
+        self.world.guarded(self.world.oracle.confirmed, self.partition, self.proved, self.confirmed)
 
 
 class Skew:
@@ -260,6 +269,8 @@ class Visitor:
         dice, world = self.dice, self.world
         known = sorted(world.started)
         kind = dice.random()
+        if world.bias.watching and dice.random() < world.bias.watching:
+            kind = 1.0
         if not known or (kind < 0.3 and len(known) < world.most_instances):
             await self._start(client, world.make_id(), f"start-{world.make_id()}")
         elif kind < 0.4:  # again: what was answered already, by the same command or another one
@@ -267,7 +278,8 @@ class Visitor:
             command_id = world.started[instance_id] if dice.random() < 0.5 else world.make_id()
             await self._start(client, instance_id, command_id)
         elif kind < 0.75:
-            await self._insist(client, self._steer(dice.choice(known)))
+            children = {*world.oracle.live()}.difference(known)
+            await self._insist(client, self._steer(dice.choice([*known, *sorted(children)])))
         elif kind < 0.78:
             await self._misplace(client, dice.choice(known))
         elif kind < 0.82:
@@ -324,10 +336,14 @@ class Visitor:
                 named, asked = dice.choice(("", *gates)), state.steps[dice.choice(gates)].gate
                 may = ("ann", "bob") if asked is None else asked.approvers
                 return kind(instance_id, named, dice.choice((*may, *may, "eve")), "", command_id)
+            timers = sorted(timer for timer in state.timers if timer)
+            if timers and dice.random() < 0.2:
+                return RescheduleTimers(instance_id, dice.choice(timers), dice.choice((0.0, 2.0)), command_id)
         return dice.choice((
             lambda: PauseWorkflow(instance_id, "lunch", command_id),
             lambda: ResumeWorkflow(instance_id, dice.choice(("retry", "skip")), command_id),
             lambda: ResumeWorkflow(instance_id, dice.choice(("retry", "skip")), command_id),
+            lambda: RescheduleTimers(instance_id, "", None, command_id),
             lambda: RollbackWorkflow(instance_id, dice.choice(targets), dice.random() < 0.2, command_id),
             lambda: CancelWorkflow(instance_id, "enough", command_id),
         ))()  # fmt: skip
@@ -389,7 +405,8 @@ class Person:
                 lost = world.oracle.unanswered()
                 raise ViolationError(f"{len(live)} instances never end: {stuck}; commands lost: {lost}")
             for instance_id, state in world.oracle.live().items():
-                if state.status == "paused":
+                # What a parent holds goes on with it, and with nobody else's word.
+                if state.status == "paused" and not state.held:
                     asked[instance_id] = count = asked.get(instance_id, 0) + 1
                     require(count < 80, f"{instance_id}: paused again and again: {state.incident}")
                     if count > 20 and world.oracle.instances[instance_id].is_shut:

@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from stepwell.consumers.engine import deciding, inbox, owner, snapshotting, start_order
+from stepwell.consumers.engine import deciding, inbox, owner, snapshotting, start_order, tenure
 from stepwell.consumers.engine import engine as engine_module
 from stepwell.consumers.engine.deciding import Decider
 from stepwell.consumers.worker import heartbeats, worker
 from stepwell.core.decide.decision import BUDGET
 from stepwell.core.fold import snapshots
 from stepwell.logs import Logger
-from tests.simulation.actors import WatchedOwner
+from tests.simulation.actors import WatchedLedger, WatchedOwner
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -43,7 +43,10 @@ def miniature(world: World) -> Iterator[None]:
     class Owner(WatchedOwner):
         pass
 
-    Owner.world = world
+    class WorldsLedger(WatchedLedger):
+        pass
+
+    Owner.world = WorldsLedger.world = world
     settings: list[tuple[Any, str, Any]] = [
         (snapshotting, "SMALLEST_TAIL", tail),
         (snapshotting, "FACTOR", dice.choice((0.1, 1, 4))),
@@ -53,13 +56,14 @@ def miniature(world: World) -> Iterator[None]:
         (inbox, "BATCH", dice.choice((1, 4, 200))),
         (start_order, "TURN_EVERY", dice.choice((2, 10))),
         (start_order, "WINDOW", dice.choice((2, 20_000))),
-        (owner, "MOST_AHEAD", dice.choice((1, 3, 1_000))),
-        (owner, "BATCH", dice.choice((1, 4, 200))),
-        (owner, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),
+        (tenure, "MOST_AHEAD", dice.choice((1, 3, 1_000))),
+        (tenure, "BATCH", dice.choice((1, 4, 200))),
+        (tenure, "MAX_UNPROVED", dice.choice((1, 5, 4_000))),
         (worker, "REMEMBERED", dice.choice((1, 5, 10_000))),
         (worker, "PASS_ON_EVERY", 0.5),
         (heartbeats, "SWEEP_EVERY", 0.5),
         (engine_module, "PartitionOwner", Owner),
+        (owner, "Ledger", WorldsLedger),
         (Logger, "warning", quiet),
         (Logger, "info", quiet),
         (Logger, "debug", quiet),

@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers.engine import care, deciding, delivering, owner, takeover
+from stepwell.consumers.engine import care, deciding, delivering, due, ledger, owner, takeover
 from stepwell.consumers.engine.care import Care
 from stepwell.consumers.engine.clock import PartitionClock
 from stepwell.consumers.engine.delivering import Deliveries
+from stepwell.consumers.engine.due import DueTimers
 from stepwell.consumers.engine.engine import Engine
-from stepwell.consumers.engine.misrouted import Strays
-from stepwell.consumers.engine.owner import PartitionOwner
+from stepwell.consumers.engine.ledger import Ledger
+from stepwell.consumers.engine.misrouted import MisroutedCommands
 from stepwell.consumers.engine.snapshotting import Covered
+from stepwell.consumers.engine.tenure import Tenure
 from stepwell.consumers.reading import snapshots
 from stepwell.consumers.reading.events import EventReader
 from stepwell.consumers.reading.subscriber import Subscriber
@@ -29,16 +31,19 @@ from stepwell.consumers.worker import outbox, worker
 from stepwell.consumers.worker.outbox import Outbox
 from stepwell.consumers.worker.repeats import Repeats, _Partition
 from stepwell.core.decide import decide as deciding_core
-from stepwell.core.decide import ending, outcomes, people
+from stepwell.core.decide import effects as effects_module
+from stepwell.core.decide import ending, outcomes, pausing, people
 from stepwell.core.decide.decision import Decision
 from stepwell.core.decide.effects import effects
 from stepwell.core.fold import evolve as evolving
 from stepwell.core.fold import evolve_steps, evolve_waits
 from stepwell.core.fold.acceptance import CLAIM, EPOCH, INDEX, KIND, Acceptance
-from stepwell.core.fold.state import UNDER_WAY, InstanceState
+from stepwell.core.fold.state import InstanceState
 from stepwell.log.port import COMMANDS, Outgoing
 from stepwell.log.simulated.log import STORMY
-from stepwell.schemas.records.commands import FireTimer
+from stepwell.schemas.records.commands import FireTimer, HoldWorkflow, ReleaseWorkflow
+from stepwell.schemas.records.events import TimersMoved
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from tests.simulation.world import Bias, simulate
 
 Patch = tuple[Any, str, Any]
@@ -93,18 +98,18 @@ def _reads(counts: Callable[[Acceptance, int, int], bool]) -> Callable[..., Any]
     return read
 
 
-def _too_early(self: PartitionOwner, batch: Any) -> None:
+def _too_early(self: Ledger, batch: Any) -> None:
     """Effects leave as soon as they are decided."""
     for head in self._unproved:
         if head.at.offset > self.__dict__.get("leaked_up_to", 0) and head.decided is not None:
             self.__dict__["leaked_up_to"] = head.at.offset
             found = effects(None, head.decided.transition, head.decided.after)
             sending = delivering._Sending(head.at, self.confirmed)
-            self._deliveries._send(found, sending, again=False)
+            self.deliveries._send(found, sending, again=False)
     _append(self, batch)
 
 
-_append = PartitionOwner._append
+_append = Ledger._append
 
 
 def _releases_too_much(self: Deliveries) -> None:
@@ -119,63 +124,63 @@ _settle_deliveries = Deliveries._settle
 # --- snapshots and taking over ----------------------------------------------------------------------------------
 
 
-def _takes_the_steering_command_with_it(self: PartitionOwner, ahead: int = -1) -> Any:
+def _takes_the_steering_command_with_it(self: Ledger, ahead: int = -1) -> Any:
     """A start ahead of its turn is stamped with the place of the command that it makes way for."""
     stamp = _stamp(self, ahead)
-    return replace(stamp, source=self._source) if ahead >= 0 else stamp
+    return replace(stamp, source=self.source) if ahead >= 0 else stamp
 
 
-_stamp = PartitionOwner._stamp
+_stamp = Ledger._stamp
 
 
-async def _forgets_who_asked(
-    self: PartitionOwner, *args: Any, asked: Any = None, ahead: int = -1, **more: Any
-) -> None:
+async def _forgets_who_asked(self: Tenure, *args: Any, asked: Any = None, ahead: int = -1, **more: Any) -> None:
     await _decide(self, *args, asked={} if ahead >= 0 or asked is None else asked, ahead=ahead, **more)
 
 
-_decide = PartitionOwner._decide
+_decide = Tenure._decide
 
 
-def _snapshot_of(state: str) -> Callable[[PartitionOwner], None]:
-    def maybe(self: PartitionOwner) -> None:
-        if self._snapshots.due(getattr(self, state).at):
-            at = Acceptance(self.epoch, self.index) if state == "speculative" else self._proved
+def _snapshot_of(state: str) -> Callable[[Ledger], None]:
+    def maybe(self: Ledger) -> None:
+        if self.snapshots.due(getattr(self, state).at):
+            at = Acceptance(self.epoch, self.index) if state == "speculative" else self.proved
             covers = Covered(getattr(self, state), at)
-            self._snapshots.start(covers, self._append_snapshot, self._stumble)
+            self.snapshots.start(covers, self._append_snapshot, self.stumble)
 
     return maybe
 
 
-def _covers_too_much(self: PartitionOwner, snapshot: Any) -> None:
+def _covers_too_much(self: Ledger, snapshot: Any) -> None:
     _append_snapshot(self, replace(snapshot, covers=snapshot.covers + 1, index=snapshot.index + 1))
 
 
-_append_snapshot = PartitionOwner._append_snapshot
+_append_snapshot = Ledger._append_snapshot
 
 
-def _one_too_far(self: PartitionOwner, *args: Any) -> None:
-    _begin(self, *args)
+def _one_too_far(self: Tenure, *args: Any, **more: Any) -> None:
+    _begin(self, *args, **more)
     self._inbox._commands.position += 1
 
 
-def _one_start_too_far(self: PartitionOwner, *args: Any) -> None:
-    _begin(self, *args)
+def _one_start_too_far(self: Tenure, *args: Any, **more: Any) -> None:
+    _begin(self, *args, **more)
     self._inbox._starts.position += 1
 
 
-def _forgets_timers(self: PartitionOwner, *args: Any) -> None:
-    self._timers.arm = lambda *_, **__: None  # type: ignore[method-assign]
-    _begin(self, *args)
-    del self._timers.arm  # type: ignore[method-assign]
+def _arms_no_old_timers(self: DueTimers, instance: InstanceState, *, old: bool = False) -> None:
+    if not old:
+        _arm(self, instance)
 
 
-def _forgets_what_was_deferred(self: PartitionOwner, *args: Any) -> None:
-    _begin(self, *args)
+_arm = DueTimers.arm
+
+
+def _forgets_what_was_deferred(self: Tenure, *args: Any, **more: Any) -> None:
+    _begin(self, *args, **more)
     self._continuing.clear()
 
 
-_begin = PartitionOwner._begin
+_begin = Tenure.__init__
 
 
 async def _resends_nothing(*args: Any) -> Any:
@@ -209,10 +214,10 @@ _history = EventReader.history
 # --- what is not decided where it lies -----------------------------------------------------------------------------
 
 
-def _does_not_wait_for(chosen: Callable[[Any], bool]) -> Callable[[Strays, Any], Any]:
+def _does_not_wait_for(chosen: Callable[[Any], bool]) -> Callable[[MisroutedCommands, Any], Any]:
     """The place of what is copied is covered whether the copy is safe or not."""
 
-    async def bring(self: Strays, asked: Any) -> None:
+    async def bring(self: MisroutedCommands, asked: Any) -> None:
         hasty = asyncio.ensure_future(_bring(self, [one for one in asked if chosen(one)]))
         hasty.add_done_callback(lambda done: done.cancelled() or done.exception())
         await _bring(self, [one for one in asked if not chosen(one)])
@@ -220,13 +225,13 @@ def _does_not_wait_for(chosen: Callable[[Any], bool]) -> Callable[[Strays, Any],
     return bring
 
 
-_bring = Strays.bring_to_safety
+_bring = MisroutedCommands.bring_to_safety
 
 
 # --- what processes die over ---------------------------------------------------------------------------------
 
 
-async def _names_nothing(self: PartitionOwner, *_: Any) -> None:
+async def _names_nothing(self: Ledger, *_: Any) -> None:
     """What is decided next is not said before."""
 
 
@@ -400,7 +405,31 @@ async def _follows_from_the_end(self: Subscriber, partition: int) -> Any:
 
 _follow = Subscriber.follow
 
+
+def _holds_alone(*args: Any) -> list[Any]:
+    return [effect for effect in _standing(*args) if isinstance(effect, HoldWorkflow)]
+
+
+_standing = effects_module._standing
+
+
+def _does_not_keep_its_order(self: Deliveries, *args: Any) -> None:
+    self._kept = None
+    _send_new(self, *args)
+
+
+_send_new = Deliveries.send
+
+
+def _releases_anything(decision: Decision, command: ReleaseWorkflow) -> None:
+    if decision.state is not None and decision.state.status is WorkflowStatus.PAUSED:
+        pausing._go_on(decision, "retry", command.command_id)
+    else:
+        decision.note = "it is not paused"
+
+
 _REFUSED = Bias(rates=STORMY._replace(refused=0.05, doubt=0.05))
+_FAMILIES = Bias(instances=10, families=1.0)
 _DEADLY = Bias(deadly=0.1)
 _REPEATS = Bias(chaos=("kill", "mistake"), every=0.5, rates=STORMY._replace(forgetful=0.2))
 _SNAPSHOTS = Bias(tail=500)
@@ -423,31 +452,29 @@ MUTATIONS: dict[str, Mutation] = {
             (Acceptance, "read", _reads(lambda known, _, index: index == known.index + 1)),
         ]
     ),
-    "no proof by offsets": Mutation([(owner, "proves", lambda *_: True)]),
-    "effects before they are confirmed": Mutation([(PartitionOwner, "_append", _too_early)]),
+    "no proof by offsets": Mutation([(ledger, "proves", lambda *_: True)]),
+    "effects before they are confirmed": Mutation([(Ledger, "_append", _too_early)]),
     "released before it has arrived": Mutation([(Deliveries, "_settle", _releases_too_much)]),
     "a snapshot of the speculative state": Mutation(
-        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("speculative"))], bias=_SNAPSHOTS
+        [(Ledger, "maybe_snapshot", _snapshot_of("speculative"))], bias=_SNAPSHOTS
     ),
     "a snapshot of what is not delivered": Mutation(
-        [(PartitionOwner, "_maybe_snapshot", _snapshot_of("confirmed"))],
+        [(Ledger, "maybe_snapshot", _snapshot_of("confirmed"))],
         200,
         _SNAPSHOTS._replace(rates=STORMY._replace(straggler=0.3, doubt=0.03)),
     ),
-    "a snapshot that covers one too far": Mutation(
-        [(PartitionOwner, "_append_snapshot", _covers_too_much)], bias=_SNAPSHOTS
-    ),
-    "position one too far after take-over": Mutation([(PartitionOwner, "_begin", _one_too_far)]),
-    "one start too far after take-over": Mutation([(PartitionOwner, "_begin", _one_start_too_far)]),
+    "a snapshot that covers one too far": Mutation([(Ledger, "_append_snapshot", _covers_too_much)], bias=_SNAPSHOTS),
+    "position one too far after take-over": Mutation([(Tenure, "__init__", _one_too_far)]),
+    "one start too far after take-over": Mutation([(Tenure, "__init__", _one_start_too_far)]),
     "a start ahead takes the next command with it": Mutation(
-        [(PartitionOwner, "_stamp", _takes_the_steering_command_with_it)],
+        [(Ledger, "_stamp", _takes_the_steering_command_with_it)],
         400,
         Bias(instances=20, rates=STORMY._replace(crash=0.03, refused=0.03)),
     ),
-    "a start ahead forgets who asked for it": Mutation([(PartitionOwner, "_decide", _forgets_who_asked)]),
-    "timers not armed after take-over": Mutation([(PartitionOwner, "_begin", _forgets_timers)], 200, _DEATHS),
+    "a start ahead forgets who asked for it": Mutation([(Tenure, "_decide", _forgets_who_asked)]),
+    "timers not armed after take-over": Mutation([(DueTimers, "arm", _arms_no_old_timers)], 200, _DEATHS),
     "deferred steps forgotten after take-over": Mutation(
-        [(PartitionOwner, "_begin", _forgets_what_was_deferred)], 250, Bias(instances=20, chaos=("kill",), every=0.15)
+        [(Tenure, "__init__", _forgets_what_was_deferred)], 250, Bias(instances=20, chaos=("kill",), every=0.15)
     ),
     "nothing sent again after take-over": Mutation([(owner, "take_over", _resends_nothing)]),
     "time goes back after take-over": Mutation([(owner, "take_over", _goes_on_with_the_last)], bias=_ZOMBIES),
@@ -475,6 +502,19 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "an end does not wait for error handlers": Mutation([(ending, "_handlers_left", lambda _: ())], 400),
     "gates decide themselves while paused": Mutation([(deciding_core._DECIDE, FireTimer, _fires_while_paused)], 400),
+    "children are held and never released": Mutation([(effects_module, "_standing", _holds_alone)], bias=_FAMILIES),
+    "a parent resumes what a person has paused": Mutation(
+        [(deciding_core._DECIDE, ReleaseWorkflow, _releases_anything)], 400, _FAMILIES
+    ),
+    "what is told overtakes what is told again": Mutation(
+        [(Deliveries, "send", _does_not_keep_its_order)], 400, _FAMILIES
+    ),
+    "a child that was refused may be started for nobody": Mutation(
+        [(effects_module, "_never_started", lambda _: False)], 400, _FAMILIES._replace(deadly=0.1)
+    ),
+    "timers that were moved are not armed": Mutation(
+        [(due, "_MAY_MOVE_ALL", due._MAY_MOVE_ALL - {TimersMoved})], 400, Bias(chaos=("jump",), every=1.0)
+    ),
     "deliveries settled before their outcomes": Mutation(
         [(Outbox, "flush", _settles_first)], 400, _DEATHS._replace(rates=STORMY._replace(crash=0.03, refused=0.03))
     ),
@@ -492,15 +532,16 @@ MUTATIONS: dict[str, Mutation] = {
         [(_Partition, "_read_commands", _looks_at_events_alone)], 400, _REPEATS
     ),
     "nobody claims after a surprise": Mutation([(Engine, "_own", _owns_once)]),
-    "timers fire only when a command comes": Mutation([(PartitionOwner, "_until_next_timer", lambda _: None)]),
+    "timers fire only when a command comes": Mutation([(Tenure, "_until_next_timer", lambda _: None)]),
     "the clock goes back": Mutation([(PartitionClock, "now", lambda self: self._clock.wall())], bias=_ZOMBIES),
     "a stray is noted before its copy is safe": Mutation(
-        [(Strays, "bring_to_safety", _does_not_wait_for(lambda one: one.command is not None))], bias=_REFUSED
+        [(MisroutedCommands, "bring_to_safety", _does_not_wait_for(lambda one: one.command is not None))],
+        bias=_REFUSED,
     ),
     "a dead letter is not waited for": Mutation(
-        [(Strays, "bring_to_safety", _does_not_wait_for(lambda one: one.command is None))], bias=_REFUSED
+        [(MisroutedCommands, "bring_to_safety", _does_not_wait_for(lambda one: one.command is None))], bias=_REFUSED
     ),
-    "what is decided is not named before": Mutation([(PartitionOwner, "_claim", _names_nothing)], bias=_DEADLY),
+    "what is decided is not named before": Mutation([(Ledger, "claim", _names_nothing)], bias=_DEADLY),
     "nothing is ever decided alone": Mutation([(Care, "_begin", _only_batches)], bias=_DEADLY),
     "the living are taken for dead": Mutation(
         [(owner, "died_over", _takes_the_living_for_dead)], 400, _ZOMBIES._replace(rates=STORMY._replace(doubt=0.05))
@@ -510,7 +551,9 @@ MUTATIONS: dict[str, Mutation] = {
         [(PartitionClock, "now", _behind_the_clock)], bias=Bias(chaos=("jump",), every=1.0)
     ),
     "a subscriber goes on from the end": Mutation(
-        [(Subscriber, "follow", _follows_from_the_end)], 400, Bias(chaos=(), rates=STORMY._replace(read_error=0.05))
+        [(Subscriber, "follow", _follows_from_the_end)],
+        200,
+        Bias(chaos=(), rates=STORMY._replace(read_error=0.05), watching=0.6),
     ),
 }
 

@@ -14,7 +14,7 @@ from stepwell.consumers.worker.handlers import Handlers
 from stepwell.core.plan.compile import Plan
 from stepwell.errors import DefinitionError
 from stepwell.language import compile_plan, load_definition
-from stepwell.schemas.definitions.model import Definition
+from stepwell.schemas.definitions.model import Definition, Step
 from tests.core.model import definition as random_definition
 from tests.simulation.oracle import Oracle
 
@@ -29,13 +29,20 @@ class ValidationError(Exception):
     """One that no second attempt would help."""
 
 
-def definitions(dice: random.Random, count: int) -> list[Plan]:
-    """Random definitions, small enough for thousands of runs."""
+def definitions(dice: random.Random, count: int, families: float) -> list[Plan]:
+    """Random definitions, small enough for thousands of runs.
+
+    Args:
+        families: How many of those that could begin with a child that is waited for do.
+    """
     plans: list[Plan] = []
     while len(plans) < count:
         made = random_definition(dice, most_steps=dice.choice((2, 4, 8)))
         child = dice.choice(("nowhere", *(plan.definition.name for plan in plans)))  # never itself: it would not end
         steps = [replace(step, config=_shortened(step.config, child)) for step in made.steps]
+        if plans and dice.random() < families:
+            first = Step("family", type="workflow_trigger", config={"workflow": plans[-1].definition.name})
+            steps.insert(0, first)
         limit = None if made.default_timeout_seconds is None else dice.choice((5.0, 40.0))
         name = f"wf{len(plans)}"
         try:

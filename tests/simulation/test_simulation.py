@@ -40,7 +40,7 @@ def test_a_larger_world_with_more_trouble_keeps_the_laws_too():
 
 
 def test_everything_that_may_go_wrong_does():
-    counts = run(range(1_000, 1_060))
+    counts = run(range(1_000, 1_120))
     for kind in (
         "crash: append in time", "crash: append late", "crash: append never", "delivered again",
         "deliveries reordered", "delivery delayed", "doubt: late", "doubt: late twice", "doubt: lost answer",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,8 @@ from stepwell.cli.session import UsageError
 from stepwell.cli.verbs.histories import print_events
 from stepwell.cli.verbs.show import print_instance, print_json
 from stepwell.cli.views import asking, caught_up, local_time, time_of
+from stepwell.process import now_ms
+from stepwell.schemas.records.statuses import FINISHED
 
 if TYPE_CHECKING:
     from stepwell.archiving.cleaning import CleanupReport
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
     from stepwell.archiving.reading import Archive, ArchivedInstance
 
 HELD_BACK = 1  # exit status of a cleanup that has found old ones, none of which can go yet
-_STATUSES = ("completed", "failed", "cancelled")
 
 
 def _before(older_than: str) -> int:
     before = time_of(older_than, "--older-than")
-    if before is None or before > time.time() * 1000:
+    if before is None or before > now_ms():
         raise UsageError("is in the future", place="--older-than", remedy="Give an age, 90d, or a time that is over.")
     return before
 
@@ -46,9 +46,9 @@ async def archive(
 ) -> int:
     """Write finished instances to a file."""
     for one in status:
-        if one not in _STATUSES:
+        if one not in FINISHED:
             raise UsageError(
-                f"is no status of a finished one; there are {', '.join(_STATUSES)}", place=f"--status {one}"
+                f"is no status of a finished one; there are {', '.join(FINISHED)}", place=f"--status {one}"
             )
     before = _before(older_than)
     async with asking(log) as client:

@@ -12,6 +12,7 @@ from stepwell.cli.session import at, client_of
 from stepwell.cli.verbs.show import print_json
 from stepwell.cli.views import local_time, table
 from stepwell.errors import visible
+from stepwell.schemas.records.statuses import PENDING, AttemptStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ def _lines(found: Diagnosis, here: str) -> list[str]:
     todo = dict.fromkeys((remedy.words, remedy.command) for one in found.findings for remedy in one.remedies)
     lines += ["", "What to do:"] if todo else []
     lines += table(("", ""), [(f"{words}{':' if command else '.'}", command) for words, command in todo], indent=2)
-    if found.status not in ("pending", "rejected"):
+    if found.status not in (PENDING, "rejected"):
         lines += ["", visible(f"All that happened: stepwell history {shlex.quote(found.instance_id)}{here}")]
     return lines
 
@@ -111,10 +112,10 @@ def attempt_lines(rows: Sequence[AttemptRow], *, steps: bool = True, indent: int
     cells = [
         (
             *((row.step_id,) if steps else ()),
-            "" if row.status == "skipped" else _numbered(row),
+            "" if row.status == AttemptStatus.SKIPPED else _numbered(row),
             f"{_sign(row)} {row.status}" + (f" for {row.waits_for}" if row.waits_for else ""),
             local_time(row.started_at or row.ready_at),
-            seconds(row.duration / 1000) if row.finished_at and row.status != "skipped" else "",
+            seconds(row.duration / 1000) if row.finished_at and row.status != AttemptStatus.SKIPPED else "",
             row.worker,
             short(row.error, 160),
         )
@@ -130,7 +131,8 @@ def _numbered(row: AttemptRow) -> str:
 
 
 _PURPOSES = {"compensate": "undoing, ", "handle": "handling, "}
+_ENDS = {AttemptStatus.RETRIED.value: "✘", AttemptStatus.COMPENSATED.value: "↶"}  # which steps have no sign for
 
 
 def _sign(row: AttemptRow) -> str:
-    return {"retried": "✘", "compensated": "↶"}.get(row.status) or SIGNS[row.status][0]
+    return _ENDS.get(row.status) or SIGNS[row.status][0]

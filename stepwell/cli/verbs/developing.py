@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +15,6 @@ from stepwell.cli.output import print
 from stepwell.cli.session import UsageError, client_of, paths_of
 from stepwell.cli.verbs.registering import DEFAULT_DIRECTORY, tell_passed_over
 from stepwell.errors import LogError
-from stepwell.log.urls import VARIABLE, without_password
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -60,8 +58,7 @@ async def dev(
         await runtime.start()
         watching = asyncio.ensure_future(_watch(client, directory))
         telling = asyncio.ensure_future(_tell(client))
-        where = getattr(client.log, "path", None) or without_password(log or os.environ.get(VARIABLE, ""))
-        _say(f"works on {where}; Ctrl-C stops, and nothing is lost")
+        _say(f"works on {client.log.describe().where}; Ctrl-C stops, and nothing is lost")
         try:
             await asyncio.wait((runtime.failed, watching, telling), return_when=asyncio.FIRST_COMPLETED)
             for done in (runtime.failed, watching, telling):

@@ -44,14 +44,15 @@ def _tell(partitions: frozenset[int]) -> None:
 async def asyncapi(log: str | None, *, as_yaml: bool, as_json: bool) -> int:
     """Print the description."""
     from stepwell import __version__  # noqa: PLC0415 - start-up time
-    from stepwell.log.kafka.settings import read_url  # noqa: PLC0415
+    from stepwell.log.address import parse  # noqa: PLC0415
+    from stepwell.log.kafka.settings import read_settings  # noqa: PLC0415
     from stepwell.schemas.records.asyncapi import describe  # noqa: PLC0415
 
     if as_yaml and as_json:
         raise UsageError("it is one or the other", place="--yaml --json")
     namespace, brokers = "stepwell", list[str]()
-    if log is not None and log.startswith("kafka:"):
-        settings = read_url(log, os.environ)
+    if log is not None and (url := parse(log)).scheme == "kafka":
+        settings = read_settings(url, os.environ)
         namespace, brokers = settings.namespace, settings.bootstrap.split(",")
     document = describe(version=__version__, namespace=namespace, brokers=brokers)
     if as_yaml:

@@ -13,6 +13,7 @@ from stepwell.cli.session import UsageError, at, client_of, parse_input
 from stepwell.cli.verbs.show import print_json
 from stepwell.cli.views import age, asking, caught_up, local_time, split_version, table
 from stepwell.errors import visible
+from stepwell.schemas.records.statuses import WorkflowStatus
 from stepwell.suggest import suggest
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _print_page(page: InstancePage, total: int) -> None:
 
 def _why(row: InstanceRow) -> str:
     """What there is to say of an instance besides its status."""
-    if row.status == "failed":
+    if row.status == WorkflowStatus.FAILED:
         where = f"{row.failed_step}: " if row.failed_step else ""
         return short(where + row.error, 80)
     return short(row.reason, 80)

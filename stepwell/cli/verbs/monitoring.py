@@ -19,6 +19,7 @@ from stepwell.cli.verbs.statistics import LEVEL_SIGNS, alert_lines
 from stepwell.cli.views import age, caught_up, local_time, table
 from stepwell.errors import UnknownInstanceError, visible
 from stepwell.process import now_ms
+from stepwell.schemas.records.statuses import PENDING, WorkflowStatus
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -165,7 +166,7 @@ def _figures(overview: Overview) -> str:
 
 
 def _statuses(overview: Overview) -> list[tuple[str, int]]:
-    return [*([("pending", overview.pending)] if overview.pending else []), *overview.statuses.items()]
+    return [*([(PENDING, overview.pending)] if overview.pending else []), *overview.statuses.items()]
 
 
 def _steps(overview: Overview) -> list[tuple[str, int]]:
@@ -198,7 +199,7 @@ def screen(overview: Overview, room: int) -> list[str]:
         )
         for one in busy[:room]
     ]  # fmt: skip
-    titles = ("workflow", "running", "paused", "completed", "failed", "cancelled", "score")
+    titles = ("workflow", *WorkflowStatus, "score")
     lines += ["", *table(titles, rows, right=range(1, 7))]
     if len(busy) > room:
         lines.append(f"… {count(len(busy) - room, 'more version')}")

@@ -23,6 +23,7 @@ from stepwell.core.plan.step_configs import has_template
 from stepwell.errors import HandlerError, UnknownInstanceError, visible
 from stepwell.ids import new_id
 from stepwell.process import now_ms
+from stepwell.schemas.records.statuses import PENDING, WorkflowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -111,7 +112,7 @@ async def run(
         else:
             await client.registry.catch_up()
             look_at(existing)
-            data = existing.input if existing.status == "pending" else data
+            data = existing.input if existing.status == PENDING else data
             plan = client.registry.resolve(existing.workflow, existing.version)
         if plan is None:
             raise UnknownInstanceError(f"the definition of {named!r} is not in the log", place=str(file))
@@ -281,7 +282,7 @@ async def _to_the_end(
     look_at: Callable[[InstanceView], None],
     priority: int,
 ) -> Over:
-    if existing is None or existing.status == "pending":  # asked for again, its answer tells whether it begins
+    if existing is None or existing.status == PENDING:  # asked for again, its answer tells whether it begins
         definition = plan.definition
         started = await client.start(
             definition.name, data, id=instance_id, version=definition.version, priority=priority, if_exists="use"
@@ -298,7 +299,7 @@ def report(over: Over, *, as_json: bool, again: str, log: str | None, already: b
         print_json(result_object(view))
     else:
         _print_result(over, again, log, already=already)
-    if view.status == "completed":
+    if view.status == WorkflowStatus.COMPLETED:
         return COMPLETED
     return FAILED if view.finished else WAITING
 
@@ -334,16 +335,16 @@ def _print_result(over: Over, again: str, log: str | None, *, already: bool) -> 
     if already:
         ended = datetime.fromtimestamp((view.finished_at or 0) / 1000).astimezone()
         print(f"finished already, {ended:%Y-%m-%d %H:%M:%S}: {headline(view, now_ms())}", file=sys.stderr)
-    elif view.status == "completed":
+    elif view.status == WorkflowStatus.COMPLETED:
         print(f"completed in {took}: {view.instance_id}", file=sys.stderr)
     elif view.finished:
         print(headline(view, now_ms()), file=sys.stderr)
-    if view.status == "completed":
+    if view.status == WorkflowStatus.COMPLETED:
         print(msgspec.json.format(msgspec.json.encode(view.output), indent=2).decode())
     elif not view.finished:
         for held in over.held:
             _print_held(held, again, log)
-    elif view.status == "failed":
+    elif view.status == WorkflowStatus.FAILED:
         undone = "\n  rolled back: what has a compensation was undone" if is_undone(view) else ""
         print(
             f"  {failure(view)}{undone}\n"
@@ -361,7 +362,7 @@ def _resume(view: InstanceView, again: str, log: str | None) -> str:
 
 def _print_held(view: InstanceView, again: str, log: str | None) -> None:
     """Why an instance does not go on by itself, and what people can do."""
-    if view.status == "running":
+    if view.status == WorkflowStatus.RUNNING:
         _print_approvals(view, again, log)
     else:
         reason = short(view.reason or "on request", 300)

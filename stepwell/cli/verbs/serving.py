@@ -37,13 +37,14 @@ from stepwell.errors import (
     StepwellError,
     is_plain,
 )
+from stepwell.log.address import chosen_url, without_password
 from stepwell.log.port import WORKERS, Log
-from stepwell.log.urls import DEFAULT_URL, VARIABLE, open_log, without_password
+from stepwell.log.urls import open_log
 from stepwell.own_files import claim
 from stepwell.supervision import OutOfPatienceError, Trouble, open_patiently, supervise
 
 if TYPE_CHECKING:
-    from stepwell.consumers.reading.live_members import Crew
+    from stepwell.consumers.reading.live_members import LiveMembers
     from stepwell.projections.statistics import WorkerStatistics
 
 STOPPED, AWAY = 0, 75  # 75: EX_TEMPFAIL of sysexits.h; whoever restarts services may try again
@@ -116,7 +117,7 @@ async def worker(
     from stepwell.consumers.registry.folder import Folder  # noqa: PLC0415
     from stepwell.consumers.worker import settings  # noqa: PLC0415
     from stepwell.consumers.worker.builtin import OF_SERVICES  # noqa: PLC0415
-    from stepwell.consumers.worker.builtin._allowed import check_roots  # noqa: PLC0415
+    from stepwell.consumers.worker.builtin.allowed_roots import check_roots  # noqa: PLC0415
     from stepwell.consumers.worker.handlers import Handlers, registered  # noqa: PLC0415
     from stepwell.consumers.worker.worker import Worker  # noqa: PLC0415
     from stepwell.process import process_name  # noqa: PLC0415
@@ -178,7 +179,7 @@ async def serve(
     from stepwell.projections.places import views_directory  # noqa: PLC0415 - start-up time
     from stepwell.server.http.remembering import remembered  # noqa: PLC0415
 
-    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    url = chosen_url(log)
     claim(views_directory(url))  # others may keep them, and steps of ours are to stay away
     remembered(url)  # as from the access tokens of a server
     logger = logs.Logger(f"stepwell.{role}")
@@ -304,15 +305,15 @@ async def show_crew(*, done: bool = False, as_json: bool, log: str | None) -> in
     did: list[WorkerStatistics] = []
     live: set[str] = set()
     async with client_of(log) as client:
-        crew = await client.crew()
+        members = await client.live_members()
         if done:
             await caught_up(client)
-            live = {worker.name for worker in crew.workers}
+            live = {worker.name for worker in members.workers}
             did = await client.views.workers(first=live, limit=max(MOST_SHOWN, len(live)), fresh=False)
     if as_json:
-        print_json({**msgspec.to_builtins(crew), "done": did} if done else crew)
+        print_json({**msgspec.to_builtins(members), "done": did} if done else members)
         return 0
-    _print_crew(crew, log)
+    _print_members(members, log)
     if done:
         rows = [
             (
@@ -336,11 +337,11 @@ def _is_live(yes: bool) -> str:
     return "live" if yes else "has left"
 
 
-def _print_crew(crew: Crew, log: str | None) -> None:
+def _print_members(members: LiveMembers, log: str | None) -> None:
     rows = [
-        ("engine", engine.name, f"partitions {_spans(engine.partitions) or 'none yet'}") for engine in crew.engines
+        ("engine", engine.name, f"partitions {_spans(engine.partitions) or 'none yet'}") for engine in members.engines
     ]
-    for worker in crew.workers:
+    for worker in members.workers:
         able = ", ".join(_own(worker.handlers, worker.prefixes)) or "built-in step types only"
         rows.append((
             "worker", worker.name, f"queues {', '.join(worker.queues)}  concurrency {worker.concurrency}  runs {able}"
@@ -349,11 +350,11 @@ def _print_crew(crew: Crew, log: str | None) -> None:
     for kind, name, what in rows:
         print(f"{kind}  {name:<{width}}  {what}")
     here = at(log)
-    if not crew.engines:
+    if not members.engines:
         print(f"no engine is live: nothing is decided. `stepwell engine{here}` starts one.")
-    elif crew.unowned:
-        print(f"partitions {_spans(crew.unowned)} have no live owner yet: what is theirs waits.")
-    if not crew.workers:
+    elif members.unowned:
+        print(f"partitions {_spans(members.unowned)} have no live owner yet: what is theirs waits.")
+    if not members.workers:
         print(f"no worker is live: steps wait. `stepwell worker --handlers MODULE{here}` starts one.")
 
 

@@ -27,6 +27,7 @@ from stepwell.cli.session import UsageError, at, client_of, import_handlers
 from stepwell.cli.sources import definition_of, given, is_python
 from stepwell.errors import UnknownInstanceError, visible
 from stepwell.process import now_ms
+from stepwell.schemas.records.statuses import PENDING, WorkflowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,20 +176,19 @@ async def status(
         from stepwell.cli.verbs.debugging import attempt_lines  # noqa: PLC0415 - start-up time
 
         print("\n" + ("\n".join(attempt_lines(rows)) if rows else "no attempts yet"))
-    if shown.status == "pending":
+    if shown.status == PENDING:
         print("  Its start is in the log and has not been decided yet.")
     if not replayed and not shown.finished and not live:
         here = at(log)
         name = shlex.quote(instance_id)
         asked = any(step.note.startswith("waits for approval") for step in shown.steps.values())
-        if shown.status == "paused" or asked:
-            wait = (
-                f"`stepwell resume {name}{here}`" if shown.status == "paused" else f"`stepwell approve {name}{here}`"
-            )
+        paused = shown.status == WorkflowStatus.PAUSED
+        if paused or asked:
+            wait = f"`stepwell {'resume' if paused else 'approve'} {name}{here}`"
             print(visible(f"  It waits for a person: {wait}; `stepwell debug {name}{here}` tells more."))
             print(visible(f"  No engine works on this log now: `stepwell engine{here}` goes on with it after that."))
             return 0
-        begins = "decides and runs" if shown.status == "pending" else "goes on with"
+        begins = "decides and runs" if shown.status == PENDING else "goes on with"
         run = f"stepwell run FILE --id {name}"
         print(visible(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it."))
     return 0
@@ -216,7 +216,7 @@ async def shown_instance(client: Client, instance_id: str, to: int | None, *, re
         else:
             shown = await client.get(instance_id)
     except UnknownInstanceError:
-        await client.undecided.find(instance_id)  # tells more of a start that was rejected
+        await client.pending.find(instance_id)  # tells more of a start that was rejected
         raise
     if to is not None and not 0 < to <= shown.sequence:
         there = (

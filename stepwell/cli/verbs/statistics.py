@@ -12,6 +12,7 @@ from stepwell.cli.session import client_of
 from stepwell.cli.verbs.listing import registered
 from stepwell.cli.verbs.show import print_json
 from stepwell.cli.views import asking, caught_up, table
+from stepwell.schemas.records.statuses import WorkflowStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ async def stats(name: str | None, *, steps: bool, as_json: bool, log: str | None
 
 def _workflow_table(found: list[WorkflowStatistics]) -> list[str]:
     titles = (
-        "workflow", "total", "running", "paused", "completed", "failed", "cancelled", "success",
+        "workflow", "total", *WorkflowStatus, "success",
         "average", "p50", "p95", "p99",
     )  # fmt: skip
     rows = [

@@ -17,6 +17,7 @@ from stepwell.cli.sources import given, is_python
 from stepwell.cli.verbs.show import print_json
 from stepwell.errors import CommandRejectedError, StepwellError
 from stepwell.log.port import WORKERS
+from stepwell.schemas.records.statuses import WorkflowStatus
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -191,7 +192,7 @@ async def _rolling_back(client: Client, shown: InstanceView, log: str | None) ->
     if not left:  # all that was to be undone has been since we looked
         return "rolled back"
     waiting = count(len(left), "compensation")
-    if shown.status == "paused":
+    if shown.status == WorkflowStatus.PAUSED:
         return f"its rollback is paused before {waiting}: {short(shown.reason or 'on request', 300)}"
     if await client.log.members(WORKERS):
         return f"is being rolled back: {waiting} to run"

@@ -17,8 +17,8 @@ from stepwell.cli.session import UsageError, paths_of
 from stepwell.cli.verbs.interop import MissingExtraError
 from stepwell.cli.verbs.show import print_json
 from stepwell.errors import LogError, LogLostError, StepwellError
+from stepwell.log.address import chosen_url, without_password
 from stepwell.log.port import DEFINITIONS
-from stepwell.log.urls import DEFAULT_URL, VARIABLE, without_password
 
 if TYPE_CHECKING:
     from stepwell.client.client import Client
@@ -68,7 +68,7 @@ async def serve(
     from stepwell.server.http.connections import Connections, limits_here  # noqa: PLC0415
     from stepwell.server.http.listening import check_exposure, listen, serving, url_of  # noqa: PLC0415
 
-    url = log or os.environ.get(VARIABLE) or DEFAULT_URL
+    url = chosen_url(log)
     access = Access(_known_tokens(tokens, url, open_=open_), origins)
     check_exposure(host, access)
     if http_only and (modules or apart):
@@ -160,7 +160,7 @@ async def _run_parts(
 ) -> LocalRuntime:
     from stepwell.client.embedded import LocalRuntime  # noqa: PLC0415
     from stepwell.consumers.worker.builtin import OF_SERVICES  # noqa: PLC0415 - start-up time
-    from stepwell.consumers.worker.builtin._allowed import check_roots  # noqa: PLC0415
+    from stepwell.consumers.worker.builtin.allowed_roots import check_roots  # noqa: PLC0415
 
     check_roots()
     runtime = LocalRuntime(

@@ -55,7 +55,7 @@ def serve(
     http_only: Annotated[
         bool, typer.Option("--http-only", help="No engine and no worker: they run elsewhere.")
     ] = False,
-    child_process: Annotated[
+    apart: Annotated[
         bool, typer.Option("--apart", help="Engine and worker in a process of their own, so that two cores are used.")
     ] = False,
     workflows: Workflows = None,
@@ -94,7 +94,7 @@ def serve(
             open_=open_,
             origins=cors_origin or [],
             http_only=http_only,
-            apart=child_process,
+            apart=apart,
             workflows=workflows,
             modules=handlers or [],
             strict=strict_handlers,

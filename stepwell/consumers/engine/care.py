@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from stepwell.consumers.engine.due import DueTimer
-from stepwell.consumers.engine.misrouted import Asked
+from stepwell.consumers.engine.misrouted import InboxRecord
 from stepwell.core.decide.deaths import MOST_DEATHS, deaths_over, is_same
 from stepwell.log.port import COMMANDS, STARTS
 from stepwell.schemas.records.commands import Command, ContinueWorkflow, InternalCommand
@@ -26,7 +26,7 @@ def place_of(topic: str, offset: int) -> str:
     return f"{topic}@{offset}"
 
 
-class Ends(NamedTuple):
+class InboxEnds(NamedTuple):
     """What may have been decided before: what lies below these.
 
     Attributes:
@@ -52,7 +52,7 @@ class Care:
     """
 
     def __init__(
-        self, until: Ends, deaths: Sequence[PartitionOwned], *, continuing: int, most: int = MOST_DEATHS
+        self, until: InboxEnds, deaths: Sequence[PartitionOwned], *, continuing: int, most: int = MOST_DEATHS
     ) -> None:
         self._until = until
         self._deaths = deaths
@@ -61,7 +61,7 @@ class Care:
         self.alone = False
         self.continuing = continuing
 
-    def of_commands(self, asked: Sequence[Asked], source: int, started: int) -> Deciding | None:
+    def of_commands(self, asked: Sequence[InboxRecord], source: int, started: int) -> Deciding | None:
         """Before some commands: what is to be named of all of them.
 
         Args:

@@ -18,7 +18,7 @@ from stepwell.core.expressions.meter import MAX_MADE
 from stepwell.core.fold.evolve import fold
 from stepwell.core.fold.partition import PartitionState
 from stepwell.core.fold.state import InstanceState
-from stepwell.log.port import EVENTS, FindsKeys, Log
+from stepwell.log.port import EVENTS, Log
 from stepwell.logs import Logger
 from stepwell.schemas.records.codec import encode
 from stepwell.schemas.records.commands import (
@@ -74,7 +74,7 @@ class Decider:
         """
         if anew:
             self._recalled = {}
-        if not state.finished.forgets or not isinstance(self._log, FindsKeys):
+        if not state.finished.forgets or not self._log.describe().finds_keys:
             return
         unknown = {one for one in ids if one not in state.instances and one not in state.finished}
         for instance_id in sorted(await self._log.known_keys(EVENTS, self._partition, unknown)) if unknown else ():
@@ -205,7 +205,7 @@ def _quarantine(
         command=type(command).__name__,
         command_id=id_to_answer(command),
         reason=reason,
-        parent=getattr(command, "parent", None) if instance is None else None,
+        parent=command.parent if isinstance(command, StartWorkflow) and instance is None else None,
     )
 
 

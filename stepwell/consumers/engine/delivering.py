@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stepwell.core.decide.effects import Effect
+from stepwell.core.decide.effects import Effect, Message
 from stepwell.core.fold.acceptance import Acceptance
 from stepwell.core.fold.partition import PartitionState
 from stepwell.log.partitioner import partition_for
@@ -67,6 +67,9 @@ class Deliveries:
         self._sendings = deque([self._first])
         self.state: PartitionState | None = None
         self.released = released
+        # What instances tell each other keeps its order: until what the owners before have told is told again,
+        # nothing new is. A child would be cancelled before it is started otherwise, and run on for nobody.
+        self._kept: list[tuple[list[Effect], _Sending]] | None = []
 
     @property
     def under_way(self) -> bool:
@@ -77,6 +80,12 @@ class Deliveries:
         """Send the effects of the transitions up to ``at``, which add up to ``state``."""
         sending = _Sending(at, state)
         self._sendings.append(sending)
+        if self._kept is not None:
+            messages: list[Effect] = [effect for effect in found if isinstance(effect, Message)]
+            if messages:
+                sending.outstanding += 1
+                self._kept.append((messages, sending))
+                found = [effect for effect in found if not isinstance(effect, Message)]
         self._send(found, sending, again=False)
 
     def send_again(self, found: Sequence[Effect]) -> None:
@@ -84,8 +93,12 @@ class Deliveries:
 
         They may have arrived before, and be settled by the time that a worker meets the repeat.
         """
+        kept, self._kept = self._kept or [], None
         self._first.outstanding -= 1
         self._send(found, self._first, again=True)
+        for messages, sending in kept:
+            sending.outstanding -= 1
+            self._send(messages, sending, again=False)
 
     def _send(self, found: Sequence[Effect], sending: _Sending, *, again: bool) -> None:
         work: dict[str, list[NewRecord]] = {}

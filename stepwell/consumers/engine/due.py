@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from stepwell.core.fold.state import QUARANTINED, InstanceState
-from stepwell.schemas.records.events import (
-    StepRetryScheduled,
-    StepReturned,
-    StepStarted,
-    StepWaiting,
-    Transition,
-    WorkflowReopened,
-    WorkflowResumed,
-    WorkflowStarted,
-)
-from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
+from stepwell.schemas.records.events import Event, Transition, WorkflowReopened
 
-_SETS_TIMER: Final = (
-    WorkflowStarted, StepRetryScheduled, StepWaiting, StepReturned, StepStarted, ApprovalRequired, ChildRequested,
-)  # fmt: skip
-_RESUMES: Final = (WorkflowResumed, WorkflowReopened)
+
+def _with(field: str) -> frozenset[type[Event]]:
+    return frozenset(kind for kind in get_args(Event) if field in kind.__struct_fields__)
+
+
+# What an event says of timers is in its own fields: when the timer of its step is due, or that of the instance where
+# it names no step; or when several are due. What is reopened brings all that it has.
+_SETS_ONE: Final = _with("due")
+_MAY_MOVE_ALL: Final = _with("dues") | {WorkflowReopened}
 
 
 class DueTimer(NamedTuple):
@@ -58,11 +53,12 @@ class DueTimers:
     def note(self, transition: Transition, after: InstanceState) -> None:
         """Note those that a transition has set."""
         for event in transition.events:
-            if isinstance(event, _RESUMES):
+            kind = type(event)
+            if kind in _MAY_MOVE_ALL:
                 self.arm(after)
-            elif isinstance(event, _SETS_TIMER) and event.due is not None:
+            elif kind in _SETS_ONE and event.due is not None:  # type: ignore[union-attr]
                 timer = getattr(event, "step_id", "")
-                heapq.heappush(self._heap, DueTimer(event.due, after.id, timer))
+                heapq.heappush(self._heap, DueTimer(event.due, after.id, timer))  # type: ignore[union-attr]
 
     def take(self, now: int, most: int, instances: Mapping[str, InstanceState]) -> list[DueTimer]:
         """Those that are due, in order, so many at most."""

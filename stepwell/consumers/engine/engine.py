@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from stepwell.backoff import Backoff
 from stepwell.consumers.engine.admission import MOST_RUNS, Admission
 from stepwell.consumers.engine.clock import Clock
 from stepwell.consumers.engine.owner import PartitionOwner
@@ -19,12 +20,12 @@ from stepwell.log.port import DEFINITIONS, ENGINES, Log, Membership
 from stepwell.logs import Logger
 from stepwell.process import THIS_PROCESS, now_ms, process_name
 from stepwell.supervision import FATAL, STEADY_AFTER, OutOfPatienceError, Trouble
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.engine")
 
 _FIRST_PAUSE: Final = 0.05  # seconds; doubled for each further surprise, so that two owners never fight hot
 _LONGEST_PAUSE: Final = 2.0
-_WELL_AFTER: Final = 10.0
 
 
 _PROCESS: Final = "process"  # what an engine says of itself, so that others know that it lives
@@ -107,10 +108,7 @@ class Engine:
         except LogClosedError:
             pass
         finally:
-            tasks = [follow, tail, *self._owners.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(follow, tail, *self._owners.values())
             self._owners.clear()
             if not self._fatal.cancel():
                 self._fatal.exception()  # asked for, so that asyncio does not complain where we were cancelled
@@ -130,9 +128,7 @@ class Engine:
             given = await self._membership.changed(given)
 
     async def _give_up(self, partition: int) -> None:
-        task = self._owners[partition]
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_and_wait(self._owners[partition])
         self._stopped.discard(partition)
         del self._owners[partition]  # not before: where we are cancelled meanwhile, somebody must wait for it
         _logger.info("gave up", partition=partition)
@@ -140,7 +136,7 @@ class Engine:
     async def _own(self, partition: int) -> None:
         """Own a partition for as long as the group says so, claiming it anew after every surprise."""
         loop = asyncio.get_running_loop()
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, well_after=STEADY_AFTER)
         trouble = Trouble(f"partition {partition}", self._retry_for)
         while True:
             began = loop.time()
@@ -183,10 +179,7 @@ class Engine:
                 _logger.info("somebody else wrote; claiming anew", partition=partition, reason=str(surprise))
             except Exception as error:
                 _logger.warning("claiming the partition anew", partition=partition, error=str(error), exc_info=True)
-            if loop.time() - began > _WELL_AFTER:  # it went well for a while
-                pause = _FIRST_PAUSE
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(backoff.next(loop.time() - began))
 
     def _give_out(self, error: LogError) -> None:
         if not self._fatal.done():

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from stepwell.consumers.engine.admission import Admission
 from stepwell.consumers.engine.start_order import StartOrder
-from stepwell.core.fold.partition import Place
+from stepwell.core.fold.partition import Progress
 from stepwell.log.port import COMMANDS, STARTS, Log, Record
 
 # Records of one topic decided before the owner looks at acknowledgements and timers again: some milliseconds of work.
@@ -77,16 +77,16 @@ class Inbox:
     """Both topics of one partition.
 
     Args:
-        place: Where to go on.
+        progress: Where to go on.
         admission: Says when starts are taken.
     """
 
-    def __init__(self, log: Log, partition: int, place: Place, admission: Admission) -> None:
+    def __init__(self, log: Log, partition: int, progress: Progress, admission: Admission) -> None:
         self._loop = asyncio.get_running_loop()
         self._admission = admission
-        self._commands = _Lane(log, COMMANDS, partition, place.command, self._wake)
-        self._starts = _Lane(log, STARTS, partition, place.start, self._wake)
-        self._waiting = StartOrder(log, partition, place.start)
+        self._commands = _Lane(log, COMMANDS, partition, progress.command, self._wake)
+        self._starts = _Lane(log, STARTS, partition, progress.start, self._wake)
+        self._waiting = StartOrder(log, partition, progress.start)
         self._log = log
         self._partition = partition
         self._waiter: asyncio.Future[None] | None = None

@@ -34,7 +34,7 @@ _logger = Logger("stepwell.owner")
 FORWARDED: Final = "forwarded-from"  # header of a copy: where its sender had put it
 
 
-class Asked(NamedTuple):
+class InboxRecord(NamedTuple):
     """A record of the inbox.
 
     Attributes:
@@ -48,18 +48,18 @@ class Asked(NamedTuple):
     problem: str = ""
 
 
-def read_commands(topic: str, records: Sequence[Record]) -> list[Asked]:
+def read_commands(topic: str, records: Sequence[Record]) -> list[InboxRecord]:
     """Decode what has arrived."""
     found = []
     for record in records:
         try:
-            found.append(Asked(topic, record, decode_command(record.value)))
+            found.append(InboxRecord(topic, record, decode_command(record.value)))
         except ValueError as error:  # msgspec's errors are ValueErrors
-            found.append(Asked(topic, record, None, str(error)))
+            found.append(InboxRecord(topic, record, None, str(error)))
     return found
 
 
-class Strays:
+class MisroutedCommands:
     """Sends on what belongs elsewhere, and puts aside what nobody can read."""
 
     def __init__(self, log: Log, partition: int) -> None:
@@ -67,14 +67,14 @@ class Strays:
         self._partition = partition
         self._told = False
 
-    def is_stray(self, command: Command) -> bool:
+    def is_misrouted(self, command: Command) -> bool:
         """Whether a command's instance lives in another partition."""
         return partition_for(command.instance_id, self._log.partitions) != self._partition
 
-    async def bring_to_safety(self, asked: Sequence[Asked]) -> None:
+    async def bring_to_safety(self, asked: Sequence[InboxRecord]) -> None:
         """Copy what is not decided here, and return once the copies are durable.
 
-        Strays go to where they belong, what cannot be decoded to the dead letters.
+        Misrouted commands go to where they belong, what cannot be decoded to the dead letters.
 
         Raises:
             LogError: Nothing is known about the copies: claim the partition anew, and they are sent again.
@@ -83,7 +83,7 @@ class Strays:
         for one in asked:
             if one.command is None:
                 copies.setdefault((DEAD_LETTERS, self._partition), []).extend(self._letters(one))
-            elif self.is_stray(one.command):
+            elif self.is_misrouted(one.command):
                 value = self._copy(one)
                 if len(value) <= self._log.max_record_bytes:
                     instance_id = one.command.instance_id
@@ -93,8 +93,8 @@ class Strays:
         if copies:
             await asyncio.gather(*(self._log.append(*place, records) for place, records in copies.items()))
 
-    def note(self, one: Asked, command: Command, at: int) -> Decided:
-        """What the partition says of a stray: the transition that covers its place."""
+    def note(self, one: InboxRecord, command: Command, at: int) -> Decided:
+        """What the partition says of a misrouted command: the transition that covers its place."""
         name, owner = type(command).__name__, partition_for(command.instance_id, self._log.partitions)
         why = (
             f"arrived at {self._place(one)} under the key {_short(one.record.key)}, but its instance lives in "
@@ -109,17 +109,17 @@ class Strays:
         transition = Transition(EVENTS_VERSION, at, command.instance_id, 0, (event,))
         return Decided(transition, encode(transition), None)
 
-    def _letters(self, one: Asked) -> list[NewRecord]:
+    def _letters(self, one: InboxRecord) -> list[NewRecord]:
         headers = {"reason": one.problem, "topic": one.topic, "offset": str(one.record.offset)}
         _logger.warning("undecodable command put aside", partition=self._partition, **headers)
         return letters_of(one.record.key, one.record.value, headers, self._log.max_record_bytes)
 
-    def _copy(self, one: Asked) -> bytes:
+    def _copy(self, one: InboxRecord) -> bytes:
         if getattr(one.command, "command_id", None) != "":
             return one.record.value
         return encode(replace(one.command, command_id=f"from-{self._place(one)}"))  # type: ignore[type-var]
 
-    def _place(self, one: Asked) -> str:
+    def _place(self, one: InboxRecord) -> str:
         return f"{one.topic}[{self._partition}]@{one.record.offset}"
 
 

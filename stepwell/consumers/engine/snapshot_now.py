@@ -22,6 +22,7 @@ from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import LogUnavailableError
 from stepwell.log.port import EVENTS, Log
 from stepwell.process import THIS_PROCESS, now_ms, process_name
+from stepwell.tasks import cancel_and_wait
 
 _TRIES: Final = 10  # an engine may claim the partition before the snapshot counts
 _PATIENCE: Final = 30.0  # seconds for one
@@ -91,8 +92,7 @@ async def _take(log: Log, partition: int, definitions: Definitions, clock: Calla
         except (SurpriseError, TimeoutError):
             await asyncio.sleep(_PAUSE)
         finally:
-            owning.cancel()
-            await asyncio.gather(owning, return_exceptions=True)
+            await cancel_and_wait(owning)
     raise LogUnavailableError(
         f"no snapshot of partition {partition} could be taken: engines kept claiming it",
         remedy="Try again while less goes on; or wait until the engines take theirs, within a day.",

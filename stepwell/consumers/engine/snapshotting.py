@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from stepwell.consumers.reading.events import EventReader
 from stepwell.core.fold.acceptance import Acceptance
-from stepwell.core.fold.partition import PartitionState, Place
+from stepwell.core.fold.partition import PartitionState, Progress
 from stepwell.core.fold.snapshots import encode_partition
 from stepwell.errors import LogClosedError
 from stepwell.log.port import COMMANDS, SNAPSHOTS, STARTS, Log, NewRecord
@@ -25,7 +25,7 @@ SMALLEST_TAIL: Final = 4 * 1024 * 1024
 LONGEST_TAIL: Final = 24 * 60 * 60 * 1000
 
 
-class Tail(NamedTuple):
+class SinceSnapshot(NamedTuple):
     """The transitions since the newest snapshot.
 
     Attributes:
@@ -55,7 +55,7 @@ class Snapshots:
         at: Offset of the newest accepted snapshot record; -1 before the first.
     """
 
-    def __init__(self, log: Log, partition: int, reader: EventReader, tail: Tail, *, owner: str) -> None:
+    def __init__(self, log: Log, partition: int, reader: EventReader, tail: SinceSnapshot, *, owner: str) -> None:
         self._log = log
         self._owner = owner
         self._partition = partition
@@ -64,7 +64,7 @@ class Snapshots:
         self._tail = tail.size
         self._since = tail.since
         self._task: asyncio.Task[None] | None = None
-        self._taken: tuple[PartitionSnapshotted, Place] | None = None
+        self._taken: tuple[PartitionSnapshotted, Progress] | None = None
         self.at = reader.snapshot_at
 
     def grew(self, size: int, at: int) -> None:
@@ -124,24 +124,24 @@ class Snapshots:
             refused=self._refused,
             owner=self._owner,
         )
-        self._taken = (snapshot, covered.state.place)
+        self._taken = (snapshot, covered.state.progress)
         append(snapshot)
 
     def accepted(self, offset: int) -> None:
         """The snapshot's record counts: what it supersedes may go."""
         if self._taken is None:
             return
-        snapshot, place = self._taken
+        snapshot, progress = self._taken
         self._taken = None
         self.at, self._size = offset, snapshot.size
-        self._task = asyncio.ensure_future(self._forget(snapshot.first, place))
+        self._task = asyncio.ensure_future(self._forget(snapshot.first, progress))
         self._task.add_done_callback(lambda task: _report(task, lambda _: None))
 
-    async def _forget(self, first: int, place: Place) -> None:
+    async def _forget(self, first: int, progress: Progress) -> None:
         await self._log.delete_before(SNAPSHOTS, self._partition, first)
         # Commands below were decided, and what they led to is in the events for good.
-        await self._log.delete_before(COMMANDS, self._partition, place.command)
-        await self._log.delete_before(STARTS, self._partition, place.start)
+        await self._log.delete_before(COMMANDS, self._partition, progress.command)
+        await self._log.delete_before(STARTS, self._partition, progress.start)
 
     def stop(self) -> None:
         """Give up what is under way."""

@@ -43,7 +43,7 @@ def _entry(priority: int, offset: int) -> int:
     return (100 - priority) << _OFFSET_BITS | offset
 
 
-class Chosen(NamedTuple):
+class NextStarts(NamedTuple):
     """What is taken next.
 
     Attributes:
@@ -91,10 +91,11 @@ class StartOrder:
             wanted = _decode(record.value)
         except ValueError:  # it is put aside in its turn
             return
-        if partition_for(wanted.instance_id, self._log.partitions) == self._partition:  # strays have time, too
+        # Misrouted ones have time, too: where they belong they are put in order.
+        if partition_for(wanted.instance_id, self._log.partitions) == self._partition:
             heapq.heappush(self._heap, _entry(wanted.priority, record.offset))
 
-    def choose(self, most: int, in_turn: Sequence[int], ahead: int) -> Chosen:
+    def choose(self, most: int, in_turn: Sequence[int], ahead: int) -> NextStarts:
         """Choose what is taken next.
 
         Args:
@@ -102,7 +103,7 @@ class StartOrder:
             in_turn: Offsets of those whose turn it is, as far as they have been read.
             ahead: How many may be taken out of turn.
         """
-        found = Chosen(0, [])
+        found = NextStarts(0, [])
         turn = 0
         while turn < len(in_turn) and turn + len(found.ahead) < most:
             head = in_turn[turn]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from stepwell.core.fold.state import InstanceState, WorkflowStatus
+from stepwell.core.fold.state import InstanceState
 from stepwell.logs import Logger
+from stepwell.schemas.records.statuses import WorkflowStatus
 
 _LONGEST: Final = 200  # characters of an error
 

@@ -23,6 +23,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from stepwell.backoff import Backoff
 from stepwell.consumers.reading.events import EventReader, place, read_range
 from stepwell.consumers.reading.names import Names
 from stepwell.consumers.reading.snapshots import SurpriseError, load_snapshot
@@ -32,7 +33,8 @@ from stepwell.log.port import EVENTS, FEED, Log, Membership, NewRecord
 from stepwell.logs import Logger
 from stepwell.schemas.records.events import Transition
 from stepwell.schemas.records.feed import FeedHead, FeedPosition, feed_headers, feed_position, feed_value
-from stepwell.supervision import FATAL
+from stepwell.supervision import FATAL, STEADY_AFTER
+from stepwell.tasks import cancel_and_wait
 
 FEEDERS: Final = "feed"  # the group that shares out the partitions
 
@@ -42,7 +44,6 @@ _TRANSITIONS: Final = 200  # read at once: what is published by one append, and 
 _TAIL: Final = 500  # records of the feed to look at for the newest position: more than one append has, as a rule
 _FIRST_PAUSE: Final = 0.05  # seconds; doubled for each further surprise
 _LONGEST_PAUSE: Final = 2.0
-_WENT_WELL: Final = 10.0  # seconds after which trouble is new trouble
 
 
 class FeedSession:
@@ -186,8 +187,7 @@ async def _newest_position(log: Log, partition: int, end: int) -> FeedPosition |
 
 async def newest_published(log: Log, partition: int) -> int | None:
     """The offset of the newest event that the feed has published; None where there is no feed."""
-    is_there = getattr(log, "is_there", None)  # in Kafka, a topic that nobody has made cannot be asked for its end
-    if is_there is not None and not await is_there(FEED):
+    if not await log.is_there(FEED):
         return None
     newest = await _newest_position(log, partition, await log.end(FEED, partition))
     return None if newest is None else newest.offset
@@ -227,10 +227,7 @@ class Feeder:
         except LogClosedError:
             pass
         finally:
-            tasks = [follow, *self._tasks.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(follow, *self._tasks.values())
             self._fatal.cancel()
             await self._membership.leave()
 
@@ -238,9 +235,7 @@ class Feeder:
         given = await self._membership.assignment()
         while True:
             for partition in sorted(self._tasks.keys() - given):
-                task = self._tasks.pop(partition)
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await cancel_and_wait(self._tasks.pop(partition))
             for partition in sorted(given):
                 if partition not in self._tasks:
                     self._tasks[partition] = asyncio.ensure_future(self._feed(partition))
@@ -250,7 +245,7 @@ class Feeder:
 
     async def _feed(self, partition: int) -> None:
         """Publish a partition for as long as the group says so, with a new session after every surprise."""
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, well_after=STEADY_AFTER)
         clock = asyncio.get_running_loop().time
         while True:
             began = clock()
@@ -269,7 +264,4 @@ class Feeder:
                 _logger.info("somebody else published; looking again", partition=partition, reason=str(surprise))
             except Exception as error:
                 _logger.warning("beginning anew where the feed ends", partition=partition, error=str(error))
-            if clock() - began > _WENT_WELL:
-                pause = _FIRST_PAUSE
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(backoff.next(clock() - began))

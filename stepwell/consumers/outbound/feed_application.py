@@ -23,12 +23,13 @@ from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 from stepwell import __version__
 from stepwell.consumers.outbound.feed import Feeder
 from stepwell.errors import LogError
+from stepwell.log.address import chosen_url, parse
 from stepwell.log.kafka.log import KafkaLog
-from stepwell.log.kafka.settings import KafkaSettings, read_url
+from stepwell.log.kafka.settings import KafkaSettings, read_settings
 from stepwell.log.port import FEED
-from stepwell.log.urls import DEFAULT_URL, VARIABLE
 from stepwell.schemas.records.asyncapi import describe
 from stepwell.schemas.records.feed import feed_source
+from stepwell.tasks import cancel_and_wait
 
 _SASL: Final[dict[str, type[SASLPlaintext | SASLScram256 | SASLScram512]]] = {
     "PLAIN": SASLPlaintext,
@@ -91,16 +92,16 @@ class FeedApplication(FastStream):
     feeding: asyncio.Task[None]
 
     def __init__(self, url: str | None = None, told: Callable[[frozenset[int]], None] | None = None) -> None:
-        url = url or os.environ.get(VARIABLE) or DEFAULT_URL
-        if not url.startswith("kafka:"):
+        chosen = parse(chosen_url(url))
+        if chosen.scheme != "kafka":
             raise LogError(
                 "the feed is for Kafka: nobody but Stepwell reads a file log",
-                place=url,
+                place=chosen.text,
                 remedy="Name a log by --log kafka://HOST:PORT. On a file log, `stepwell history` and "
                 "client.subscribe() show the same events.",
             )
         self._told = told
-        self.settings = settings = read_url(url, os.environ)
+        self.settings = settings = read_settings(chosen, os.environ)
         broker = KafkaBroker(settings.bootstrap.split(","), security=_security(settings))
         description: Any = _Description(settings.namespace, settings.bootstrap.split(","))
         super().__init__(broker, lifespan=self._lifespan, specification=description)
@@ -141,8 +142,7 @@ class FeedApplication(FastStream):
             try:
                 yield
             finally:
-                self.feeding.cancel()
-                await asyncio.wait([self.feeding])
+                await cancel_and_wait(self.feeding)
             if not self.feeding.cancelled():
                 self.feeding.result()  # what ended it, for whoever runs the application
         finally:

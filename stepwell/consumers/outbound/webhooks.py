@@ -22,7 +22,6 @@ import base64
 import hashlib
 import hmac
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -30,6 +29,7 @@ from urllib.parse import quote
 import httpx
 
 from stepwell import __version__
+from stepwell.backoff import Backoff
 from stepwell.consumers.outbound.webhook_file import Webhook, secrets_of
 from stepwell.consumers.reading.dead_letters import letters_of
 from stepwell.consumers.reading.histories import EventRecord
@@ -38,7 +38,9 @@ from stepwell.consumers.worker.retry_after import retry_after_seconds
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import DEAD_LETTERS, Log
 from stepwell.logs import Logger
+from stepwell.process import now_ms
 from stepwell.schemas.records.feed import CONTENT_TYPE, FeedHead, attributes, feed_value
+from stepwell.tasks import cancel_and_wait
 
 WEBHOOKS: Final = "webhooks"  # the group that shares out the receivers
 
@@ -53,7 +55,7 @@ _PLAIN: Final = (
 )  # CloudEvents over HTTP, 3.1.3.2
 
 
-class Trouble(NamedTuple):
+class FailedPost(NamedTuple):
     """Why an attempt failed.
 
     Attributes:
@@ -79,7 +81,7 @@ def signature(secrets: Iterable[bytes], event_id: str, timestamp: int, body: byt
     return " ".join(f"v1,{base64.b64encode(one).decode()}" for one in made)
 
 
-class Delivery:
+class WebhookDelivery:
     """Delivers to one receiver until cancelled.
 
     Args:
@@ -117,7 +119,7 @@ class Delivery:
         said = attributes(head, event.event, f"{event.offset}.{event.number}", self._source)
         headers = {f"ce-{name}": quote(value, safe=_PLAIN) for name, value in said.items()}
         body = feed_value(head, event.event)
-        began, delay, attempt = clock(), _FIRST_DELAY, 1
+        began, backoff, attempt = clock(), Backoff(_FIRST_DELAY, _LONGEST_DELAY), 1
         while True:
             trouble = await self._attempt(client, headers, body)
             if trouble is None:
@@ -128,17 +130,18 @@ class Delivery:
             if self._well:
                 _logger.warning("webhook fails", webhook=hook.name, to=hook.host, reason=trouble.reason)
             self._well = False
-            wait = max(delay * random.uniform(0.8, 1.2), trouble.retry_after)  # noqa: S311 - not all at one moment
+            spread = random.uniform(0.8, 1.2)  # noqa: S311 - not all at one moment
+            wait = max(backoff.next() * spread, trouble.retry_after)
             late = clock() + wait - began > hook.give_up_seconds
             if trouble.final or attempt >= hook.max_attempts or late:
                 await self._give_up(event, said, body, trouble, attempt)
                 return False
             await asyncio.sleep(wait)
-            delay, attempt = min(delay * 2, _LONGEST_DELAY), attempt + 1
+            attempt += 1
 
-    async def _attempt(self, client: httpx.AsyncClient, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    async def _attempt(self, client: httpx.AsyncClient, headers: Mapping[str, str], body: bytes) -> FailedPost | None:
         """Post an event once; None where it was taken."""
-        hook, event_id, now = self._hook, headers["ce-id"], int(time.time())
+        hook, event_id, now = self._hook, headers["ce-id"], now_ms() // 1000
         sent = {
             **headers,
             "content-type": CONTENT_TYPE,
@@ -159,20 +162,20 @@ class Delivery:
                     if size > _ANSWER_BYTES:
                         break
         except (TimeoutError, httpx.TimeoutException):
-            return Trouble(f"no whole answer within {hook.timeout_seconds:g} s")
+            return FailedPost(f"no whole answer within {hook.timeout_seconds:g} s")
         except httpx.ConnectError:
-            return Trouble("it takes no connections, or its certificate is not valid")
+            return FailedPost("it takes no connections, or its certificate is not valid")
         except (httpx.HTTPError, httpx.StreamError) as error:
-            return Trouble(f"the connection failed ({type(error).__name__})")
+            return FailedPost(f"the connection failed ({type(error).__name__})")
         finally:
             client.cookies.clear()
         if response.is_success:
             return None
         asked = retry_after_seconds(response.headers.get("retry-after", ""))
-        return Trouble(f"answered {response.status_code}", asked or 0.0, response.status_code == _GONE)
+        return FailedPost(f"answered {response.status_code}", asked or 0.0, response.status_code == _GONE)
 
     async def _give_up(
-        self, event: EventRecord, said: Mapping[str, str], body: bytes, trouble: Trouble, attempts: int
+        self, event: EventRecord, said: Mapping[str, str], body: bytes, trouble: FailedPost, attempts: int
     ) -> None:
         headers = {
             "reason": trouble.reason,
@@ -231,9 +234,7 @@ class Webhooks:
         finally:
             tasks: list[asyncio.Task[Any]] = [*self._tasks.values(), *([changed] if changed is not None else [])]
             self._tasks = {}
-            for one in tasks:
-                one.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(*tasks)
             await membership.leave()
 
     async def _share(self, given: frozenset[int]) -> None:
@@ -241,11 +242,9 @@ class Webhooks:
             hook.name: hook for hook in self._hooks if partition_for(hook.name, self._log.partitions) in given
         }  # fmt: skip
         for name in [name for name in self._tasks if name not in ours]:
-            task = self._tasks.pop(name)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_and_wait(self._tasks.pop(name))
         fresh = [name for name in ours if name not in self._tasks]
         for name in fresh:
-            self._tasks[name] = asyncio.ensure_future(Delivery(self._log, ours[name], self._source).run())
+            self._tasks[name] = asyncio.ensure_future(WebhookDelivery(self._log, ours[name], self._source).run())
         if self._told is not None:
             self._told(sorted(ours))

@@ -50,7 +50,7 @@ async def accepted_of(log: Log, instance_id: str) -> list[Accepted]:
     return (await look_up(log, instance_id)).whole
 
 
-class Found(NamedTuple):
+class InstanceRecords(NamedTuple):
     """What the log holds of an id.
 
     Attributes:
@@ -71,13 +71,13 @@ class Found(NamedTuple):
         )
 
 
-async def look_up(log: Log, instance_id: str) -> Found:
+async def look_up(log: Log, instance_id: str) -> InstanceRecords:
     """Read what the log holds of an id now."""
     reader = EventReader(log, partition_for(instance_id, log.partitions))
     await reader.seek_snapshot()
     await reader.catch_up()
     left = await reader.left_of(instance_id)
-    return Found(reader, left, whole(left))
+    return InstanceRecords(reader, left, whole(left))
 
 
 async def _known(log: Log, instance_id: str) -> list[Accepted]:

@@ -9,6 +9,7 @@ from stepwell.consumers.reading.subscriber import Subscriber, Watch
 from stepwell.log.partitioner import partition_for
 from stepwell.schemas.records.events import Transition
 from stepwell.schemas.records.step_waits import ChildRequested
+from stepwell.tasks import cancel_and_wait
 
 
 class Family:
@@ -79,8 +80,6 @@ class Family:
 
     async def end(self) -> None:
         """Follow them no more."""
-        for following in self._following:
-            following.cancel()
-        await asyncio.gather(*self._following, return_exceptions=True)
+        await cancel_and_wait(*self._following)
         for instance_id in list(self._watches):
             self._leave(instance_id)

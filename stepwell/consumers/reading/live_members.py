@@ -48,7 +48,7 @@ class LiveWorker(Struct, frozen=True):
     prefixes: list[str]
 
 
-class Crew(Struct, frozen=True):
+class LiveMembers(Struct, frozen=True):
     """All that are live on a log.
 
     Attributes:
@@ -62,7 +62,7 @@ class Crew(Struct, frozen=True):
     unowned: list[int]
 
 
-async def live_crew(log: Log) -> Crew:
+async def live_members(log: Log) -> LiveMembers:
     """Look who is there.
 
     Raises:
@@ -71,7 +71,7 @@ async def live_crew(log: Log) -> Crew:
     engines, workers = await log.members(ENGINES), await log.members(WORKERS)
     owners = [await last_owner(log, partition) for partition in range(log.partitions)]
     names = {engine.about.get("name") or engine.id for engine in engines}
-    return Crew(
+    return LiveMembers(
         [
             LiveEngine(
                 engine.id,

@@ -11,7 +11,7 @@ from stepwell.consumers.reading.events import EventReader, accepted_or_claim, pl
 from stepwell.core.fold.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Acceptance, read_stamp
 from stepwell.errors import PositionError, PositionGoneError
 from stepwell.log.port import EVENTS, Log, Record
-from stepwell.schemas.records.positions import START, WHOLE, Place
+from stepwell.schemas.records.positions import START, WHOLE, PartitionPosition
 
 _BATCH = 2_000
 
@@ -51,7 +51,7 @@ async def _stand_in_the_middle(log: Log, reader: EventReader, first: Record) -> 
         reader.acceptance = Acceptance(stamp.epoch, stamp.index - 1)
 
 
-async def stand_at_end(log: Log, partition: int) -> tuple[EventReader, Place]:
+async def stand_at_end(log: Log, partition: int) -> tuple[EventReader, PartitionPosition]:
     """A reader behind everything that is there now, and how far that is."""
     end = await log.end(EVENTS, partition)
     reader = EventReader(log, partition)
@@ -66,10 +66,10 @@ async def stand_at_end(log: Log, partition: int) -> tuple[EventReader, Place]:
         for record in records:
             if accepted_or_claim(reader, record)[1]:
                 newest = record.offset
-    return reader, Place(newest)
+    return reader, PartitionPosition(newest)
 
 
-async def stand_behind(log: Log, partition: int, where: Place) -> EventReader:
+async def stand_behind(log: Log, partition: int, where: PartitionPosition) -> EventReader:
     """A reader that goes on behind a place: before the record itself, where not all of its events were read.
 
     Raises:

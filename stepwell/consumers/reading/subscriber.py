@@ -14,6 +14,7 @@ from stepwell.errors import LogClosedError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import Log
 from stepwell.schemas.records.events import Event, Transition
+from stepwell.tasks import cancel_and_wait
 
 Listener = Callable[[Transition], None]
 Condition = Callable[[InstanceState], bool]
@@ -291,6 +292,4 @@ class Subscriber:
     async def close(self) -> None:
         """Stop following; whoever still waits is told."""
         self.fail(LogClosedError("the client was closed"))
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await cancel_and_wait(*self._tasks.values())

@@ -29,7 +29,8 @@ from stepwell.log.port import EVENTS, Log, Record
 from stepwell.logs import Logger
 from stepwell.process import now_ms
 from stepwell.schemas.records.feed import event_type
-from stepwell.schemas.records.positions import START, Place, position_text, read_position
+from stepwell.schemas.records.positions import START, PartitionPosition, position_text, read_position
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.subscriptions")
 
@@ -42,7 +43,7 @@ Endings = Callable[[Callable[[BaseException], None]], Callable[[], None]]
 class _Follower:
     """One partition, as far as it was read."""
 
-    def __init__(self, log: Log, reader: EventReader, place: Place) -> None:
+    def __init__(self, log: Log, reader: EventReader, place: PartitionPosition) -> None:
         self._log = log
         self.reader = reader
         self.place = place  # everything up to here is finished
@@ -85,8 +86,8 @@ class _Flow:
         self._bookmarks = Bookmarks(log)
         self._clock = clock
         self._followers: dict[int, _Follower] = {}
-        self._places: list[Place] = []  # of all partitions, those too that are not followed
-        self._given: tuple[int, Place] | None = None  # what the event stands at that is being processed
+        self._places: list[PartitionPosition] = []  # of all partitions, those too that are not followed
+        self._given: tuple[int, PartitionPosition] | None = None  # what the event stands at that is being processed
         self._stored = ""
         self._due = 0.0
         self._opened = False
@@ -110,7 +111,11 @@ class _Flow:
         stored = await self._bookmarks.of(self._name) if self._name is not None else None
         since = self._since if stored is None else stored
         log, everywhere = self._log, range(self._log.partitions)
-        given = [Place()] * len(everywhere) if since in {None, START} else read_position(str(since), len(everywhere))
+        given = (
+            [PartitionPosition()] * len(everywhere)
+            if since in {None, START}
+            else read_position(str(since), len(everywhere))
+        )
         self._places = given
         followed: Sequence[int] = everywhere
         if self._instance_id is not None and self._name is None:
@@ -132,7 +137,7 @@ class _Flow:
             self._stored = self.position
         self._due = asyncio.get_running_loop().time() + _STORE_EVERY
 
-    async def _stand_at_instance(self, partition: int, instance_id: str) -> tuple[EventReader, Place]:
+    async def _stand_at_instance(self, partition: int, instance_id: str) -> tuple[EventReader, PartitionPosition]:
         """A reader right before the first event of an instance; at the end where there is none yet."""
         end = await stand_at_end(self._log, partition)
         history = await accepted_of(self._log, instance_id)
@@ -141,7 +146,7 @@ class _Flow:
         first = history[0].record
         reader, stamp = EventReader(self._log, partition), read_stamp(first.headers)
         reader.position, reader.acceptance = first.offset, Acceptance(stamp.epoch, stamp.index - 1)
-        return reader, Place()
+        return reader, PartitionPosition()
 
     def _end(self, error: BaseException) -> None:
         if not self._ended.done():
@@ -166,7 +171,7 @@ class _Flow:
                                 self.finish()
                                 await self._store()
                         if counts:
-                            self._reach(follower.reader.partition, Place(record.offset))
+                            self._reach(follower.reader.partition, PartitionPosition(record.offset))
                     await self._store()
         except LogClosedError:
             return
@@ -196,7 +201,7 @@ class _Flow:
                 return found
             await self._store()
 
-    async def _wanted(self, follower: _Follower, record: Record) -> list[tuple[Place, EventRecord]]:
+    async def _wanted(self, follower: _Follower, record: Record) -> list[tuple[PartitionPosition, EventRecord]]:
         """The wanted events of a record, each with the place after it."""
         partition, offset = follower.reader.partition, record.offset
         transition = follower.reader.decode(record)
@@ -214,7 +219,7 @@ class _Flow:
             kind = event_type(event)
             if number <= behind or kind not in self._types:
                 continue
-            place = Place(offset) if number == last else Place(offset, number)
+            place = PartitionPosition(offset) if number == last else PartitionPosition(offset, number)
             position = position_text([*self._places[:partition], place, *self._places[partition + 1 :]])
             found.append((
                 place,
@@ -240,7 +245,7 @@ class _Flow:
             self._reach(*self._given)
             self._given = None
 
-    def _reach(self, partition: int, place: Place) -> None:
+    def _reach(self, partition: int, place: PartitionPosition) -> None:
         self._followers[partition].place = self._places[partition] = place
 
     # --- what is remembered ---------------------------------------------------------------------------------
@@ -270,10 +275,8 @@ class _Flow:
     async def close(self) -> None:
         """Stop reading, and store what is finished. Closing again does nothing."""
         reads = [follower.reading for follower in self._followers.values() if follower.reading is not None]
-        for read in reads:
-            read.cancel()
         try:
-            await asyncio.gather(*reads, return_exceptions=True)
+            await cancel_and_wait(*reads)
             await self.settle()
         except LogClosedError:
             pass  # the client has stored it before it closed the log

@@ -7,10 +7,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.core.fold.state import InstanceState, StepState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import InstanceState, StepState, stands_still_since
 from stepwell.core.plan.compile import Plan
 from stepwell.errors import WorkflowFailedError
 from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.statuses import FINISHED, UNSUCCESSFUL, StepStatus
 from stepwell.schemas.records.step_waits import ApprovalRequired
 
 
@@ -85,7 +86,7 @@ class InstanceView(Struct, frozen=True, gc=False):
     @property
     def finished(self) -> bool:
         """Whether it has come to an end."""
-        return self.status in ("completed", "failed", "cancelled")
+        return self.status in FINISHED
 
     def raise_for_status(self) -> InstanceView:
         """Itself, if it completed.
@@ -93,7 +94,7 @@ class InstanceView(Struct, frozen=True, gc=False):
         Raises:
             WorkflowFailedError: It failed or was cancelled.
         """
-        if self.status in ("failed", "cancelled"):
+        if self.status in UNSUCCESSFUL:
             error = self.error or ErrorInfo(type="Cancelled", message=self.reason)
             raise WorkflowFailedError(
                 f"{self.status}: {error.type}: {error.message}",
@@ -147,10 +148,12 @@ def _step(state: InstanceState, plan: Plan | None, step_id: str) -> StepView:
         return _view(rollback.current, state.timers.get(step_id), "being undone")  # type: ignore[arg-type]
     due = state.timers.get(step_id)
     shown = _view(step, due, _note(step))
-    if step.gate is None or due is None or state.status is not WorkflowStatus.PAUSED or not state.paused_at:
+    since = stands_still_since(state, step_id)
+    if due is None or not since:
         return shown
-    left = max(0, due - state.paused_at)
-    return replace(shown, due=None, remaining_ms=left, approval=replace(step.gate, due=None))
+    if step.gate is None:
+        return replace(shown, due=None)
+    return replace(shown, due=None, remaining_ms=max(0, due - since), approval=replace(step.gate, due=None))
 
 
 def _note(step: StepState) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from stepwell.schemas.definitions.json_text import without_bom
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.definitions.text import parse_text
 from stepwell.schemas.records.sender import NOBODY, Sender
+from stepwell.suggest import near_words
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 _HASH: Final = 8  # digits of a content's hash in a version
@@ -92,7 +92,7 @@ def holds_definition(path: Path) -> bool:
 
 
 def _is_sign(key: str) -> bool:
-    return key in _SIGNS or bool(difflib.get_close_matches(key, _SIGNS, n=1, cutoff=0.8))
+    return key in _SIGNS or bool(near_words(key, _SIGNS, cutoff=0.8))
 
 
 _SHORT: Final = 10_000  # characters that are parsed in any case

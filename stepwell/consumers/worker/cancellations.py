@@ -17,7 +17,7 @@ REMEMBERED: Final = 10_000  # instances; their steps may wait in a queue for as 
 _RANGES: Final = 16  # of one instance: each timeout of a step adds one
 
 
-class GivenUp:
+class Cancellations:
     """Remembers what was cancelled lately, also while nobody worked."""
 
     def __init__(self, log: Log) -> None:

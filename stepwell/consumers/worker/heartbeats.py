@@ -1,4 +1,4 @@
-"""Signs of life: steps that take longer than a moment are reported as started, and so is how far they are."""
+"""Heartbeats: steps that take longer than a moment are reported as started, and so is how far they are."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HEARTBEAT_EVERY: Final = 1.0  # seconds between two heartbeats with progress, at
 SWEEP_EVERY: Final = 0.25  # seconds; how exact the two above are
 
 
-class _Signs:
-    """What is known of one run."""
+class _RunReports:
+    """What a run has said of itself, and what of that was reported."""
 
     __slots__ = ("heard", "item", "progress", "reported", "since")
 
@@ -35,7 +35,7 @@ class _Signs:
         self.reported = False
 
 
-class SignsOfLife:
+class Heartbeats:
     """Tells the engine of a worker's runs while they last.
 
     Args:
@@ -49,47 +49,47 @@ class SignsOfLife:
         self._limit = limit
         self._name = name
         self._every = settings.heartbeat_seconds()  # None: as often as ever
-        self._runs: dict[Hashable, _Signs] = {}
+        self._runs: dict[Hashable, _RunReports] = {}
         self._news = asyncio.Event()  # a run has begun, or has said how far it is
 
     def expect(self, key: Hashable, item: WorkItem, ctx: StepContext) -> None:
         """A run begins."""
         loop = asyncio.get_running_loop()
-        signs = self._runs[key] = _Signs(item, loop.time())
-        ctx.report_to(lambda progress: loop.call_soon_threadsafe(self._heard, signs, progress))
+        run = self._runs[key] = _RunReports(item, loop.time())
+        ctx.report_to(lambda progress: loop.call_soon_threadsafe(self._heard, run, progress))
         self._news.set()
 
     def lost_before(self, key: Hashable, deliveries: int) -> Command:
         """It was in the hands of workers that have died: gives what is to be told of that before it begins."""
-        signs = self._runs[key]
-        signs.reported = True
-        item, step = signs.item, signs.item.step
+        run = self._runs[key]
+        run.reported = True
+        item, step = run.item, run.item.step
         return ReportStarted(item.instance_id, step.step_id, step.run, worker=self._name, deliveries=deliveries)
 
     def forget(self, key: Hashable) -> None:
         """It has ended."""
         self._runs.pop(key, None)
 
-    def _heard(self, signs: _Signs, progress: Any) -> None:
-        signs.progress = [progress]
+    def _heard(self, run: _RunReports, progress: Any) -> None:
+        run.progress = [progress]
         self._news.set()
 
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            if all(signs.reported and not signs.progress for signs in self._runs.values()):
+            if all(run.reported and not run.progress for run in self._runs.values()):
                 self._news.clear()  # nothing to report, however long what runs may take
                 await self._news.wait()
             await asyncio.sleep(SWEEP_EVERY)
             now = asyncio.get_running_loop().time()
-            for signs in list(self._runs.values()):
-                item, step = signs.item, signs.item.step
-                if not signs.reported and now - signs.since >= REPORT_AFTER:
-                    signs.reported = True
+            for run in list(self._runs.values()):
+                item, step = run.item, run.item.step
+                if not run.reported and now - run.since >= REPORT_AFTER:
+                    run.reported = True
                     self._say(ReportStarted(item.instance_id, step.step_id, step.run, worker=self._name))
-                if signs.reported and signs.progress and now - signs.heard >= (self._every or HEARTBEAT_EVERY):
-                    signs.heard = now
-                    self._say(self._heartbeat(item, signs.progress.pop()))
+                if run.reported and run.progress and now - run.heard >= (self._every or HEARTBEAT_EVERY):
+                    run.heard = now
+                    self._say(self._heartbeat(item, run.progress.pop()))
 
     def _heartbeat(self, item: WorkItem, progress: Any) -> HeartbeatStep:
         """A heartbeat with its progress, if that can be shown at all."""

@@ -13,7 +13,7 @@ from stepwell.log.port import WORKERS, Log
 LEAVE_FOR: Final = 3.0  # seconds for which steps are left to others before one looks whether they are still there
 
 
-class Elsewhere:
+class Peers:
     """The other live workers of some queues.
 
     Args:

@@ -17,13 +17,14 @@ from typing import Any, Final
 from stepwell.consumers.reading.dead_letters import letters_of
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.calling import Call, contain
-from stepwell.consumers.worker.cancellations import GivenUp, covers
+from stepwell.consumers.worker.cancellations import Cancellations, covers
 from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.failures import describe, worker_lost
 from stepwell.consumers.worker.handlers import Handler, Handlers
-from stepwell.consumers.worker.heartbeats import SignsOfLife
+from stepwell.consumers.worker.heartbeats import Heartbeats
+from stepwell.consumers.worker.intake import Intake, Slots
 from stepwell.consumers.worker.outbox import Outbox, place
-from stepwell.consumers.worker.peers import Elsewhere
+from stepwell.consumers.worker.peers import Peers
 from stepwell.consumers.worker.repeats import Repeats
 from stepwell.consumers.worker.reports import OUTCOME_SHARE, Outcome, completed, effort, failed, returned, timed_out
 from stepwell.consumers.worker.results import as_json
@@ -38,6 +39,7 @@ from stepwell.process import process_name
 from stepwell.schemas.records.codec import decode_work, encode
 from stepwell.schemas.records.commands import Command
 from stepwell.schemas.records.work import WorkItem
+from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.worker")
 
@@ -45,6 +47,10 @@ PASS_ON_EVERY: Final = 0.25  # seconds between two looks at what is at hand and 
 REMEMBERED: Final = 10_000  # runs and cancellations that a worker remembers, to know repeats
 
 _Key = tuple[str, int, int]  # instance, when it began, run
+
+Ended = Callable[[StepContext, Command | None, asyncio.Future[None] | None], object]
+"""Hears of a run that has left its worker's hands. It is given the run's context; what is reported, or None if nobody
+waits for it any more; and a future that is done once that is in the log, or None if the step was given back."""
 
 
 class Worker:
@@ -60,6 +66,8 @@ class Worker:
         name: Who it is, for people; without one, host and process id.
         max_deliveries: How often a run is handed out to workers that die before it counts as an attempt that failed;
             without it, what the environment says (``settings``).
+        intake: Says how many steps it has at once and when it takes the next; without it, ``concurrency`` does.
+        ended: Called for every run that leaves this worker's hands; see ``Ended``.
     """
 
     def __init__(
@@ -73,27 +81,29 @@ class Worker:
         hand_back: bool = True,
         name: str = "",
         max_deliveries: int | None = None,
+        intake: Intake | None = None,
+        ended: Ended | None = None,
     ) -> None:
         self._max_deliveries = max_deliveries or settings.max_deliveries()
         self._log = log
         self._handlers = handlers
         self._queues = settings.listed(queues)
         self.concurrency = concurrency or settings.concurrency()
+        self._intake = intake or Slots(self.concurrency)
+        self._ended = ended
         self._only = only
         self._hand_back = hand_back
         self._name = name or process_name()
         self._asking: set[asyncio.Task[None]] = set()
         self._runs: dict[_Key, Run] = {}
-        self._busy = 0  # runs and threads under way
         self._settled: OrderedDict[_Key, None] = OrderedDict()
-        self._given_up = GivenUp(log)
+        self._cancellations = Cancellations(log)
         self._repeats = Repeats(log)
         self._limit = int(log.max_record_bytes * OUTCOME_SHARE)
-        self._signs = SignsOfLife(self._say, self._limit, self._name)
+        self._heartbeats = Heartbeats(self._say, self._limit, self._name)
         self._stopping = False
-        self._room = asyncio.Event()
         self._threads: Threads | None = None
-        self._elsewhere: Elsewhere
+        self._peers: Peers
         self._queue: WorkQueue
         self._outbox: Outbox
         self._failure: asyncio.Future[None]
@@ -119,15 +129,16 @@ class Worker:
             "handlers": ",".join(self._handlers.names()),
             "prefixes": ",".join(self._handlers.prefixes),
         }
-        self._elsewhere = Elsewhere(self._log, self._queues, about)
-        await self._given_up.catch_up()  # before the first step is taken: it may be cancelled already
-        prefetch = self._prefetch()
+        self._peers = Peers(self._log, self._queues, about)
+        await self._cancellations.catch_up()  # before the first step is taken: it may be cancelled already
+        prefetch = self._intake.prefetch
         self._queue = await self._log.consume(self._queues, prefetch=prefetch, accepts=self._accepts, about=about)
+        self._intake.open(self._queue)
         self._outbox = Outbox(self._log, self._queue, self._reported)
         if at_work is not None:
             at_work()
-        taking = asyncio.ensure_future(self._take(self._queue))
-        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._signs.run())]
+        taking = asyncio.ensure_future(self._take())
+        tasks = [taking, asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._heartbeats.run())]
         try:
             await asyncio.wait((*tasks, self._failure), return_when=asyncio.FIRST_COMPLETED)
             for done in (self._failure, *tasks):
@@ -137,12 +148,9 @@ class Worker:
             pass
         finally:
             self._stopping = True
-            taking.cancel()
-            await asyncio.gather(taking, return_exceptions=True)
+            await cancel_and_wait(taking)
             await self._let_finish(grace)  # what runs is listened to, and told of, to its end
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(*tasks)
             await self._stop()
             if not self._failure.cancel():
                 self._failure.exception()  # asked for, so that asyncio does not complain where we were cancelled
@@ -161,8 +169,7 @@ class Worker:
         try:
             await asyncio.wait(running, timeout=grace)
         finally:
-            giving.cancel()
-            await asyncio.gather(giving, return_exceptions=True)
+            await cancel_and_wait(giving)
 
     async def _give_back(self) -> None:
         """Let others have at once what was at hand and has not begun."""
@@ -175,9 +182,7 @@ class Worker:
         for run in runs:
             run.stopped = True
             run.give_up()
-        for task in self._asking:
-            task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await cancel_and_wait(*self._asking)
         if waiting := [run.over for run in runs if run.call is not None]:
             await asyncio.wait(waiting)
         self._outbox.flush()
@@ -188,10 +193,6 @@ class Worker:
 
     # --- taking ---------------------------------------------------------------------------------------------
 
-    def _prefetch(self) -> int:
-        # What is at hand already goes before what is more urgent, so a worker of one step has nothing at hand.
-        return self.concurrency + self.concurrency // 2
-
     def _accepts(self, delivery: Delivery) -> bool:
         if self._stopping:
             return False
@@ -200,14 +201,11 @@ class Worker:
         handler = delivery.headers.get("handler", "")
         if self._handlers.knows("python", handler) or self._handlers.knows(handler, ""):
             return True
-        return self._hand_back and not self._elsewhere.is_left(handler)
+        return self._hand_back and not self._peers.is_left(handler)
 
-    async def _take(self, queue: WorkQueue) -> None:
+    async def _take(self) -> None:
         while True:
-            while self._busy >= self.concurrency:
-                self._room.clear()
-                await self._room.wait()
-            for delivery in await queue.take(self.concurrency - self._busy):
+            for delivery in await self._intake.take():
                 self._begin(delivery)
 
     def _begin(self, delivery: Delivery) -> None:
@@ -222,7 +220,7 @@ class Worker:
         # forget the record before its outcome is safe.
         if (at_work and place(delivery) == place(at_work.delivery)) or self._outbox.is_repeat(delivery):
             return
-        if at_work or key in self._settled or self._given_up.covers(item):
+        if at_work or key in self._settled or self._cancellations.covers(item):
             self._outbox.settle(delivery, None)
             return
         try:
@@ -232,8 +230,8 @@ class Worker:
             self._ask(self._pass_on(delivery, item, describe(error).message))
             return
         run = self._runs[key] = Run(item, delivery)
-        self._busy += 1
-        self._signs.expect(key, item, run.ctx)
+        self._intake.begin()
+        self._heartbeats.expect(key, item, run.ctx)
         if AGAIN in delivery.headers or delivery.deliveries > 1:
             self._ask(self._call_if_wanted(run, found))
         elif found is not None:
@@ -249,11 +247,11 @@ class Worker:
     async def _pass_on(self, delivery: Delivery, item: WorkItem, reason: str) -> None:
         """Leave a step whose handler this worker lacks to those that have it; hand it back where there are none."""
         name = item.step.handler or item.step.step_type
-        if await self._elsewhere.knows(name):
-            if self._elsewhere.is_left(name):
+        if await self._peers.knows(name):
+            if self._peers.is_left(name):
                 await asyncio.sleep(PASS_ON_EVERY)  # some logs deliver what is not accepted: let it not go round hot
             else:
-                self._elsewhere.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
+                self._peers.leave(name, lambda: self._release([]))  # so that what was passed over is looked at
             self._release([delivery])
         else:
             self._outbox.settle(delivery, returned(item, reason))
@@ -276,14 +274,14 @@ class Worker:
         if not await self._repeats.is_wanted(run.item):
             run.cancelled = True  # it was settled before
         elif handler is not None and deliveries > 1:
-            await self._said(self._signs.lost_before(_key(run.item), deliveries))  # should this one die as well
+            await self._said(self._heartbeats.lost_before(_key(run.item), deliveries))  # should this one die as well
         self._call(run, handler)
 
     def _call(self, run: Run, handler: Handler | None) -> None:
         """Call its handler; None where it was handed out too often."""
         if run.cancelled or handler is None:
             self._over(run)
-            self._freed()
+            self._intake.end()
             return
         step = run.item.step
         run.call = Call(
@@ -294,14 +292,14 @@ class Worker:
             threads=self._pool,
             finish=partial(as_json, updates=run.ctx.updates),
             over=partial(self._over, run),
-            ended=self._freed,
+            ended=self._intake.end,
         )
 
     def _over(self, run: Run) -> None:
         """The handler is done, or nobody waits for it any more."""
         key = _key(run.item)
         self._runs.pop(key, None)
-        self._signs.forget(key)
+        self._heartbeats.forget(key)
         run.over.set_result(None)
         try:
             self._conclude(run)
@@ -315,7 +313,8 @@ class Worker:
         came = None if call is None else call.came
         if call is not None and ((run.stopped and call.left) or (came is not None and came.back)):
             self._release([run.delivery], lost=came is not None and came.lost)  # somebody else shall run it
-            self._ended(run.ctx, None, None)
+            if self._ended is not None:
+                self._ended(run.ctx, None, None)
             return
         self._remember(run.item)
         outcome: Outcome | None = None  # where nobody waits for one
@@ -324,7 +323,8 @@ class Worker:
         elif call is not None and not run.cancelled:
             outcome = self._outcome(run.item, call)
         sent = self._outbox.settle(run.delivery, outcome)
-        self._ended(run.ctx, None if outcome is None else outcome[0], sent)
+        if self._ended is not None:
+            self._ended(run.ctx, None if outcome is None else outcome[0], sent)
 
     def _outcome(self, item: WorkItem, call: Call) -> Outcome:
         came = call.came
@@ -337,14 +337,6 @@ class Worker:
         output, context = came.result
         return completed(item, output, context, made, self._limit)
 
-    def _ended(self, ctx: StepContext, outcome: Command | None, sent: asyncio.Future[None] | None) -> None:
-        """A run has left this worker's hands.
-
-        Args:
-            outcome: What is reported; None if nobody waits for it any more.
-            sent: Done once that is in the log; None if the step was given back instead.
-        """
-
     def _pool(self) -> Threads:
         if self._threads is None:
             self._threads = Threads(self.concurrency)
@@ -354,11 +346,6 @@ class Worker:
         self._settled[_key(item)] = None
         if len(self._settled) > REMEMBERED:
             self._settled.popitem(last=False)
-
-    def _freed(self) -> None:
-        """A handler's code has ended: a thread that was given up keeps its place until then."""
-        self._busy -= 1
-        self._room.set()
 
     # --- reporting ------------------------------------------------------------------------------------------
 
@@ -378,7 +365,7 @@ class Worker:
 
     async def _listen(self) -> None:
         while True:
-            for cancel in await self._given_up.next():
+            for cancel in await self._cancellations.next():
                 for run in list(self._runs.values()):
                     if covers(cancel, run.item):
                         run.cancelled = True

@@ -4,9 +4,9 @@
 never refuses to answer: a command leads to events, or to one rejection that says why, or (where it was followed
 before) to nothing at all, so that delivering it twice changes nothing.
 
-One function for each command, in the table at the end: ``requests`` holds those for what clients ask,
-``people`` those for approvals and child workflows, ``outcomes`` those for what workers report and what the clock
-brings.
+One function for each command, in the table at the end: ``requests`` holds those for what clients ask, ``pausing``
+those for standing still and going on, ``timers`` those for moving timers, ``people`` those for approvals and child
+workflows, ``outcomes`` those for what workers report and what the clock brings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stepwell.core.decide import outcomes, people, requests
+from stepwell.core.decide import outcomes, pausing, people, requests, timers
 from stepwell.core.decide.decision import Circumstances, Decision
 from stepwell.core.fold.state import InstanceState
 from stepwell.schemas.records.commands import (
@@ -27,11 +27,14 @@ from stepwell.schemas.records.commands import (
     FailStep,
     FireTimer,
     HeartbeatStep,
+    HoldWorkflow,
     InternalCommand,
     PauseWorkflow,
     QuarantineInstance,
     RejectStep,
+    ReleaseWorkflow,
     ReportStarted,
+    RescheduleTimers,
     ResumeWorkflow,
     ReturnStep,
     RollbackWorkflow,
@@ -66,9 +69,12 @@ def decide(state: InstanceState | None, command: Command | InternalCommand, circ
 _DECIDE: dict[type, Callable[[Decision, Any], None]] = {
     StartWorkflow: requests.start,
     CancelWorkflow: requests.cancel,
-    PauseWorkflow: requests.pause,
-    ResumeWorkflow: requests.resume,
+    PauseWorkflow: pausing.pause,
+    ResumeWorkflow: pausing.resume,
+    HoldWorkflow: pausing.hold,
+    ReleaseWorkflow: pausing.release,
     RollbackWorkflow: requests.rollback,
+    RescheduleTimers: timers.reschedule,
     CompleteStep: outcomes.complete,
     FailStep: outcomes.fail,
     ReportStarted: outcomes.report_started,

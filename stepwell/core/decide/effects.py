@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from stepwell.core.decide.gates import end_id_of
+from stepwell.core.decide.gates import end_id_of, word_id_of
 from stepwell.core.decide.load import runs_of
-from stepwell.core.decide.retry import STEP_TIMEOUT
-from stepwell.core.fold.state import QUARANTINED, UNDER_WAY, InstanceState, StepState, WorkflowStatus
-from stepwell.schemas.records.commands import CancelWorkflow, ChildEnded, StartWorkflow
+from stepwell.core.decide.retry import CHILD_NOT_STARTED, STEP_TIMEOUT
+from stepwell.core.fold.state import QUARANTINED, InstanceState, StepState
+from stepwell.schemas.records.commands import CancelWorkflow, ChildEnded, HoldWorkflow, ReleaseWorkflow, StartWorkflow
 from stepwell.schemas.records.events import (
     CommandRejected,
     ErrorInfo,
@@ -30,11 +30,12 @@ from stepwell.schemas.records.events import (
     WorkflowFailed,
     WorkflowResumed,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from stepwell.schemas.records.step_waits import ChildRequested, Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 
-Message = StartWorkflow | CancelWorkflow | ChildEnded
-"""What instances tell each other: a parent starts and cancels a child, a child tells its end."""
+Message = StartWorkflow | CancelWorkflow | HoldWorkflow | ReleaseWorkflow | ChildEnded
+"""What instances tell each other: a parent starts, holds, releases and cancels a child, a child tells its end."""
 
 Effect = WorkItem | CancelRuns | Message
 
@@ -58,9 +59,9 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
         elif kind in _GIVES_UP and before is not None and (before.active or before.rollback):
             found.append(CancelRuns(transition.instance_id, 1, before.runs, before.started_at))
         elif kind in (WorkflowResumed, WorkflowEnding) and before is not None:
-            given_up = runs_of(before) - runs_of(after)
+            cancelled = runs_of(before) - runs_of(after)
             began = before.started_at
-            found += [CancelRuns(transition.instance_id, run, run, began) for run in sorted(given_up)]
+            found += [CancelRuns(transition.instance_id, run, run, began) for run in sorted(cancelled)]
         elif kind in _MAY_TIME_OUT and event.error.type == STEP_TIMEOUT:  # type: ignore[union-attr]
             run = event.run  # type: ignore[union-attr]
             began = before.started_at if before is not None else 0
@@ -73,6 +74,8 @@ def effects(before: InstanceState | None, transition: Transition, after: Instanc
             found.append(_ended(event.parent, transition.instance_id, "rejected", error=error))  # type: ignore[union-attr]
     if before is not None and before.active:
         found += _orphans(before, transition, after)
+    if after is not None and after.active:
+        found += _standing(before, transition, after)
     if after is not None and after.parent is not None and not after.live and (before is None or before.live):
         found.append(_ended(after.parent, after.id, after.status.value, output=after.output, error=after.error))
     return found
@@ -96,25 +99,73 @@ def _start(parent_id: str, event: ChildRequested) -> StartWorkflow:
 
 
 def _orphans(before: InstanceState, transition: Transition, after: InstanceState | None) -> list[Effect]:
-    """Children that their parent has stopped waiting for, but not because they have ended."""
+    """Children that their parent has stopped waiting for, but not because they have ended.
+
+    One whose start was refused is among them: whoever takes the parent's partition over may send its start again, and
+    it may be accepted by then. What ends it comes behind that.
+    """
     let_go: list[str] = []
     told = set()  # runs whose children have said themselves that they have ended
     for event in transition.events:
-        if isinstance(event, (StepSucceeded, StepFailed)) and not _timed_out(event):
-            told.add(event.run)
-        if type(event) in _GIVES_UP or isinstance(event, WorkflowEnding):
+        kind = type(event)
+        if kind is StepSucceeded or kind is StepFailed:
+            step = before.steps.get(event.step_id)  # type: ignore[union-attr]
+            if step is None or step.child is None:  # almost always
+                continue
+            if _never_started(event) or _timed_out(event):
+                let_go.append(event.step_id)  # type: ignore[union-attr]
+            else:
+                told.add(event.run)  # type: ignore[union-attr]
+        elif kind in _GIVES_UP or kind is WorkflowEnding:
             let_go += sorted(before.steps)
         elif isinstance(event, WorkflowResumed):
             let_go += event.reset
-        elif _timed_out(event):
-            let_go.append(event.step_id)  # type: ignore[union-attr]
+    if not let_go:
+        return []
     children = [before.steps[step_id].child for step_id in dict.fromkeys(let_go) if step_id in before.steps]
     reason = f"{before.id} no longer waits for it"
     return [
-        CancelWorkflow(child.child_id, reason=reason, command_id=end_id_of(child.child_id))
+        CancelWorkflow(
+            child.child_id,
+            reason=reason,
+            command_id=end_id_of(child.child_id),
+            parent=Parent(before.id, child.step_id, child.run, child.depth),
+        )
         for child in children
         if child is not None and child.run not in told and not _waits_for(after, child.step_id, child.run)
     ]
+
+
+def _standing(before: InstanceState | None, transition: Transition, after: InstanceState) -> list[Effect]:
+    """Where an instance stands still, or goes on: the same for the children that it waits for.
+
+    One that is asked for by the very transition that has it stand still, or stand still again, is told so, too. Each
+    word has an id, so that a repeat after a take-over changes nothing; all come in order.
+    """
+    stood = before is not None and before.status is WorkflowStatus.PAUSED
+    stands = after.status is WorkflowStatus.PAUSED
+    if stood is stands and not (stands and any(isinstance(event, ChildRequested) for event in transition.events)):
+        return []
+    said = HoldWorkflow if stands else ReleaseWorkflow
+    found: list[Effect] = []
+    for step_id, step in sorted(after.steps.items()):
+        if step.child is None or step.status not in UNDER_WAY:
+            continue
+        is_new = not _waits_for(before, step_id, step.run)
+        if is_new if stood is stands else stands or not is_new:
+            child_id = step.child.child_id
+            word = word_id_of(child_id, transition.sequence, hold=stands)
+            found.append(
+                said(child_id, parent=Parent(after.id, step_id, step.run, step.child.depth), command_id=word)
+            )
+    return found
+
+
+def _never_started(event: Event) -> bool:
+    if isinstance(event, StepFailed):
+        return CHILD_NOT_STARTED in event.error.kinds
+    output = event.output if isinstance(event, StepSucceeded) else None
+    return isinstance(output, dict) and output.get("status") == "rejected"
 
 
 def _timed_out(event: Event) -> bool:

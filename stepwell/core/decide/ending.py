@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from stepwell.core.decide.decision import START_OF_HISTORY, Decision
 from stepwell.core.decide.rollback import roll_back
-from stepwell.core.fold.state import UNDER_WAY
+from stepwell.schemas.records.commands import CancelWorkflow
 from stepwell.schemas.records.events import ErrorInfo, WorkflowCancelled, WorkflowEnding, WorkflowFailed
+from stepwell.schemas.records.statuses import UNDER_WAY
 
 _STRENGTH: Final = {"failed": 0, "rollback": 1, "cancelled": 2}
 
@@ -34,6 +35,32 @@ def end_cancelled(decision: Decision, reason: str, command_id: str) -> None:
         decision.emit(WorkflowCancelled(reason, command_id=command_id))
     else:
         _end(decision, WorkflowEnding("cancelled", reason=reason, command_id=command_id))
+
+
+def end_by_parent(decision: Decision, command: CancelWorkflow) -> str:
+    """The parent waits no longer, so the workflow is cancelled; but what is to be undone is undone.
+
+    That is where a rollback is under way or noted, and where the error handler of a failure is under way after which
+    the definition rolls back: then the instance ends by that failure, as it would have done.
+
+    Returns:
+        Why nothing changes: it comes to its end by itself. Empty where an event says what comes of it.
+    """
+    state, handlers = decision.instance(), decision.plan().definition.error_handlers
+    if state.rollback is not None and state.rollback.then == "fail":
+        return "it is being undone, and ends after that"
+    if state.ending is not None and state.ending.how != "failed":
+        return "it ends already, after its error handlers"
+    left = _handlers_left(decision)
+    for failed in state.failures:
+        if failed in handlers and handlers[failed].step in left and handlers[failed].then == "rollback":
+            if state.ending is not None:
+                return "it ends already, after its error handlers"
+            error = state.steps[failed].error or ErrorInfo(type="Error")
+            _end(decision, WorkflowEnding("failed", error, failed, command.reason, command.command_id))
+            return ""
+    end_cancelled(decision, command.reason, command.command_id)
+    return ""
 
 
 def end_if_handled(decision: Decision) -> None:

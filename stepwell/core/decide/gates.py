@@ -88,7 +88,7 @@ def due_in(decision: Decision, seconds: float | None) -> int | None:
     return None if seconds is None else decision.now + math.ceil(seconds * 1000)
 
 
-_DIGITS: Final = 16  # of a hash in place of what is too long
+_DIGITS: Final = 16  # of a hash in place of what is too long; no sequence has as many
 
 
 def child_id_of(instance_id: str, step_id: str, run: int) -> str:
@@ -103,3 +103,21 @@ def child_id_of(instance_id: str, step_id: str, run: int) -> str:
 def end_id_of(child_id: str) -> str:
     """The id of the command by which a parent says that it waits for a child no longer."""
     return f"{child_id}:end"
+
+
+def word_id_of(child_id: str, at: int, *, hold: bool) -> str:
+    """The id of the command by which a parent holds or releases a child.
+
+    Args:
+        at: Sequence of the parent's transition: later words have higher ones.
+    """
+    return f"{child_id}:{'hold' if hold else 'release'}:{at}"
+
+
+def word_at(child_id: str, command_id: str) -> int:
+    """The sequence in an id that ``word_id_of`` has made; -1 for any other command's."""
+    for word in ("hold", "release"):
+        rest = command_id.removeprefix(f"{child_id}:{word}:")
+        if rest != command_id and rest.isdecimal() and len(rest) < _DIGITS:
+            return int(rest)
+    return -1

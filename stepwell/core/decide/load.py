@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stepwell.core.fold.state import UNDER_WAY, InstanceState, StepState
+from stepwell.core.fold.state import InstanceState, StepState
 from stepwell.schemas.records.events import (
     Event,
     StepFailed,
@@ -16,6 +16,7 @@ from stepwell.schemas.records.events import (
     Transition,
     WorkflowStarted,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 

@@ -17,15 +17,7 @@ from stepwell.core.decide.scope import NOTHING, Scope, failure_scope, step_input
 from stepwell.core.decide.settling import fail_attempt, fail_step, succeed
 from stepwell.core.decide.starting import settle_up
 from stepwell.core.fold.attempts import LONGEST_WORKER, Effort
-from stepwell.core.fold.state import (
-    QUARANTINED,
-    UNDER_WAY,
-    WORKFLOW_TIMER,
-    InstanceState,
-    StepState,
-    StepStatus,
-    WorkflowStatus,
-)
+from stepwell.core.fold.state import QUARANTINED, WORKFLOW_TIMER, InstanceState, StepState
 from stepwell.errors import ExpressionError
 from stepwell.schemas.records.commands import (
     CompleteStep,
@@ -45,6 +37,7 @@ from stepwell.schemas.records.events import (
     StepReturned,
     StepStarted,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, StepStatus, WorkflowStatus
 
 NO_HANDLER: Final = "no_handler"
 
@@ -204,8 +197,8 @@ def _step_due(decision: Decision, state: InstanceState, step_id: str) -> None:
         decision.note = "it is quarantined; resume it to run its steps anew"
     elif step.waits_for == "time":
         _waited(decision, step_id, step)
-    elif step.waits_for == "approval" and state.status is WorkflowStatus.PAUSED:
-        decision.note = "time stands still for approvals while it is paused"
+    elif step.waits_for in ("approval", "child") and state.status is WorkflowStatus.PAUSED:
+        decision.note = "time stands still for approvals and children while it is paused"
     elif step.waits_for in ("approval", "child"):
         time_is_over(decision, step_id, step)
     elif not step.waits_for:

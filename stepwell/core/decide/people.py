@@ -7,13 +7,14 @@ from msgspec.structs import replace
 from stepwell.core.decide.answers import ALREADY_FINISHED, note, reject
 from stepwell.core.decide.decision import Decision
 from stepwell.core.decide.gates import due_in
-from stepwell.core.decide.retry import STEP_TIMEOUT
+from stepwell.core.decide.retry import CHILD_NOT_STARTED, STEP_TIMEOUT
 from stepwell.core.decide.settling import fail_step, succeed
 from stepwell.core.decide.starting import settle_up
-from stepwell.core.fold.state import InstanceState, StepState, StepStatus
+from stepwell.core.fold.state import InstanceState, StepState
 from stepwell.core.plan.compile import Plan
 from stepwell.schemas.records.commands import ApproveStep, ChildEnded, RejectStep
 from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.statuses import StepStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired
 from stepwell.suggest import suggest
 
@@ -191,9 +192,10 @@ def child_ended(decision: Decision, command: ChildEnded) -> None:
         succeed(decision, plan_step, step.run, step.attempt, output)
     else:
         message = f"{command.child_id} {_ENDED.get(command.status, command.status)}"
-        kinds: tuple[str, ...] = ()
+        kinds: tuple[str, ...] = (CHILD_NOT_STARTED,) if command.status == "rejected" else ()
         if error is not None:
-            kinds = tuple(dict.fromkeys((error.type, *error.kinds)))
+            its_own = (kind for kind in error.kinds if kind != CHILD_NOT_STARTED)  # not what a child of it met
+            kinds = tuple(dict.fromkeys((*kinds, error.type, *its_own)))
             # Of a child whose own child has failed, what is told is which one it was.
             message = error.message if error.type == CHILD_FAILED else f"{message}: {error.type}: {error.message}"
         failure = ErrorInfo(type=CHILD_FAILED, message=message, kinds=kinds, retryable=False)

@@ -1,44 +1,24 @@
-"""Deciding what clients ask for: start, cancel, pause, resume, roll back."""
+"""Deciding what clients ask for: start, cancel, roll back."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Final
 
-from stepwell.core.decide.answers import ALREADY_FINISHED, note, reject
+from stepwell.core.decide.answers import is_too_long, note, reject, reject_not_live
 from stepwell.core.decide.decision import START_OF_HISTORY, Decision
-from stepwell.core.decide.ending import end_cancelled
+from stepwell.core.decide.ending import end_by_parent, end_cancelled
 from stepwell.core.decide.gates import end_id_of
-from stepwell.core.decide.outcomes import NO_HANDLER
-from stepwell.core.decide.people import was_not_let_through
-from stepwell.core.decide.rollback import compensate, next_compensation, roll_back
+from stepwell.core.decide.pausing import go_on, reopened
+from stepwell.core.decide.rollback import roll_back
 from stepwell.core.decide.starting import settle_up
-from stepwell.core.fold.state import (
-    QUARANTINED,
-    UNDER_WAY,
-    WORKFLOW_TIMER,
-    InstanceState,
-    StepStatus,
-    WorkflowStatus,
-    instance_to_plain,
-)
+from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan
 from stepwell.errors import NOT_PLAIN, is_plain, visible
 from stepwell.schemas.definitions.model import LONGEST_SECONDS
-from stepwell.schemas.records.commands import (
-    CancelWorkflow,
-    PauseWorkflow,
-    ResumeWorkflow,
-    RollbackWorkflow,
-    StartWorkflow,
-)
-from stepwell.schemas.records.events import (
-    StepSkipped,
-    WorkflowPaused,
-    WorkflowReopened,
-    WorkflowResumed,
-    WorkflowStarted,
-)
+from stepwell.schemas.records.commands import CancelWorkflow, RollbackWorkflow, StartWorkflow
+from stepwell.schemas.records.events import WorkflowStarted
+from stepwell.schemas.records.statuses import StepStatus, WorkflowStatus
 from stepwell.suggest import suggest
 
 INACTIVE_VERSION: Final = "inactive_version"
@@ -117,161 +97,25 @@ def _plan_to_start(decision: Decision, command: StartWorkflow) -> Plan | None:
     return None
 
 
-LONGEST_REASON: Final = 10_000  # characters
-
-
-def _too_long(decision: Decision, command: CancelWorkflow | PauseWorkflow) -> bool:
-    """Answer that a reason is longer than what is kept, if it is: its event might not fit a record."""
-    found = len(command.reason)
-    if found > LONGEST_REASON:
-        message = f"a reason of {found:,} characters; at most {LONGEST_REASON:,} are kept"
-        reject(decision, command, "too_long", message)
-    return found > LONGEST_REASON
-
-
 def cancel(decision: Decision, command: CancelWorkflow) -> None:
     """End an instance. A parent that waits no longer does not cut short what ends by itself once it is undone."""
-    if _too_long(decision, command):
-        return
-    state = decision.state
-    undone = None if state is None else state.rollback
-    if undone is not None and undone.then == "fail" and command.command_id == end_id_of(command.instance_id):
-        note(decision, command, "it is being undone, and ends after that")
-    elif state is not None:
-        end_cancelled(decision, command.reason, command.command_id)
-        settle_up(decision)
-    else:
-        _not_live(decision, command, WorkflowStatus.CANCELLED)
-
-
-def pause(decision: Decision, command: PauseWorkflow) -> None:
-    """Start no further step."""
-    if _too_long(decision, command):
+    if is_too_long(decision, command):
         return
     if decision.state is None:
-        _not_live(decision, command)
-    elif decision.state.status is WorkflowStatus.PAUSED:
-        note(decision, command, "it is paused already")
-    else:
-        decision.emit(WorkflowPaused(command.reason, command_id=command.command_id))
-
-
-def _not_live(decision: Decision, command: Any, wanted: WorkflowStatus | None = None) -> None:
-    finished = decision.circumstances.finished
-    archived = decision.circumstances.archived
-    status = finished.status if finished else archived.status if archived else None
-    if status is None:
-        reject(decision, command, "unknown_instance", f'there is no instance "{command.instance_id}"')
-    elif status is wanted:
-        note(decision, command, f"it is {status} already")
-    else:
-        reject(decision, command, ALREADY_FINISHED, f"it has finished: {status}")
-
-
-def resume(decision: Decision, command: ResumeWorkflow) -> None:
-    """Go on with a paused instance, or with an ended one at the step that failed.
-
-    Who skips what failed goes on without it; but a gate opens by nothing but its people's word, so it asks anew.
-    """
-    if not _reopened(decision, command):
+        reject_not_live(decision, command, WorkflowStatus.CANCELLED)
         return
-    state = decision.instance()
-    if state.status is WorkflowStatus.RUNNING:
-        note(decision, command, "it is running already")
+    if command.parent is not None and command.parent != decision.state.parent:
+        decision.note = "it is no child of this step"
         return
-    if state.rollback is not None:
-        _resume_rollback(decision, command)
-        return
-    skip = command.failed_steps == "skip"
-    ended = not state.live
-    steps, handlers = decision.plan().steps, decision.plan().definition.error_handlers
-    # A failure that an error handler is at is dealt with already, unless the end came first.
-    # Where the end is noted, only the error handlers go on.
-    failed = [s for s in state.failures if not steps[s].handles and (ended or s not in handlers) and not state.ending]
-    skipped = tuple(s for s in failed if skip and not was_not_let_through(state, decision.plan(), s))
-    again = [s for s in failed if s not in skipped]
-    again += [handlers[s].step for s in failed if s in handlers and handlers[s].step in state.steps]
-    if ended:
-        again += sorted(step_id for step_id, s in state.steps.items() if s.status is StepStatus.CANCELLED)
-    elif state.incident == QUARANTINED:
-        again += sorted(step_id for step_id, s in state.steps.items() if s.status in UNDER_WAY)
-    elif state.incident == NO_HANDLER:
-        again += sorted(step_id for step_id, s in state.steps.items() if s.waits_for == "worker")
-    reset = tuple(dict.fromkeys(again))
-    dues = _moved(state, decision.now, reset)
-    decision.emit(WorkflowResumed(reset=reset, skipped=skipped, command_id=command.command_id, dues=dues))
-    for step_id in skipped:
-        joins = decision.reach(steps[step_id])
-        decision.emit(StepSkipped(step_id, reason="skipped by a person", joins=joins))
-    if ended:
-        _free_all_that_may_start(decision)
+    if command.command_id == end_id_of(command.instance_id):
+        ends_by_itself = end_by_parent(decision, command)
+        if decision.instance().held:  # nothing that is yet to be done would ever be: no parent releases it any more
+            go_on(decision, "retry", command.command_id if ends_by_itself else "")
+        elif ends_by_itself:
+            note(decision, command, ends_by_itself)
     else:
-        decision.free(reset)
+        end_cancelled(decision, command.reason, command.command_id)
     settle_up(decision)
-
-
-def _moved(state: InstanceState, now: int, reset: tuple[str, ...]) -> dict[str, int]:
-    """When the timers are due for which time stood still: gates' during any pause, the workflow's in an incident."""
-    if state.status is not WorkflowStatus.PAUSED:
-        return {}
-    dues = {}
-    for step_id, step in sorted(state.steps.items()):
-        if step.gate is not None and step_id in state.timers and step_id not in reset and state.paused_at:
-            dues[step_id] = state.timers[step_id] + now - state.paused_at
-    if WORKFLOW_TIMER in state.timers and state.incident_at and state.rollback is None:
-        dues[WORKFLOW_TIMER] = state.timers[WORKFLOW_TIMER] + now - state.incident_at
-    return dues
-
-
-def _free_all_that_may_start(decision: Decision) -> None:
-    """After an end nothing is deferred any more: look at the whole graph for what may start."""
-    decision.freed = []
-    steps = decision.instance().steps
-    settled = {step_id for step_id, step in steps.items() if step.settled}
-    for step_id, plan_step in decision.plan().steps.items():
-        if step_id not in steps and not plan_step.handles and settled.issuperset(plan_step.step.depends_on):
-            decision.free((step_id,))
-
-
-def _resume_rollback(decision: Decision, command: ResumeWorkflow) -> None:
-    state = decision.instance()
-    current = state.rollback.current if state.rollback is not None else None
-    lost = state.incident == QUARANTINED  # its outcome, if it came meanwhile
-    decision.emit(WorkflowResumed(command_id=command.command_id))
-    anew = current is not None and (lost or current.status not in UNDER_WAY or current.waits_for == "worker")
-    if current is not None and current.ready is not None and anew:
-        step_id = current.ready.step_id
-        if current.status is StepStatus.FAILED and command.failed_steps == "skip":
-            decision.emit(StepSkipped(step_id, reason="skipped by a person"))
-        else:
-            compensate(decision, decision.plan().steps[step_id])
-    next_compensation(decision)
-    settle_up(decision)
-
-
-def _reopened(decision: Decision, command: ResumeWorkflow | RollbackWorkflow) -> bool:
-    """Bring a finished instance back into memory; reject the command where there is none."""
-    archived = decision.circumstances.archived
-    if decision.state is not None:
-        return True
-    if archived is None:
-        finished = decision.circumstances.finished
-        if finished is None:
-            _not_live(decision, command)
-        else:
-            message = f"it has finished ({finished.status}), and its history was cleaned away since"
-            reject(decision, command, "archived", message)
-        return False
-    if "" in decision.circumstances.oversized:
-        size = decision.circumstances.oversized[""]
-        message = f"its state makes a record of {size:,} bytes, more than the log takes"
-        reject(decision, command, "payload_too_large", message)
-        return False
-    if archived.status is WorkflowStatus.COMPLETED and isinstance(command, ResumeWorkflow):
-        reject(decision, command, ALREADY_FINISHED, "it has completed; roll it back to run a part anew")
-        return False
-    decision.emit(WorkflowReopened(instance_to_plain(archived)))
-    return True
 
 
 def rollback(decision: Decision, command: RollbackWorkflow) -> None:
@@ -293,7 +137,7 @@ def rollback(decision: Decision, command: RollbackWorkflow) -> None:
             )
             reject(decision, command, "nothing_to_undo", message)
             return
-    if not _reopened(decision, command):
+    if not reopened(decision, command):
         return
     then: Any = "pause" if command.pause else "run"
     roll_back(decision, to, then=then, command_id=command.command_id)

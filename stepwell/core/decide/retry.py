@@ -10,6 +10,7 @@ from stepwell.schemas.definitions.model import LONGEST_SECONDS, MAX_DELAY, Retry
 from stepwell.schemas.records.events import ErrorInfo
 
 WORKER_LOST: Final = "WorkerLost"  # handed out too often without an outcome
+CHILD_NOT_STARTED: Final = "ChildNotStarted"  # a kind of the error of a step whose workflow was refused
 STEP_TIMEOUT: Final = "StepTimeout"
 WORKFLOW_TIMEOUT: Final = "WorkflowTimeout"
 PAYLOAD_TOO_LARGE: Final = "PayloadTooLarge"

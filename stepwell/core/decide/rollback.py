@@ -10,7 +10,7 @@ from stepwell.core.decide.decision import Decision
 from stepwell.core.decide.retry import delay_seconds, evaluation_failed, is_retryable
 from stepwell.core.decide.scope import Extra, Scope
 from stepwell.core.fold.attempts import UNKNOWN, Effort
-from stepwell.core.fold.state import WORKFLOW_TIMER, InstanceState, StepState, StepStatus, WorkflowStatus
+from stepwell.core.fold.state import WORKFLOW_TIMER, InstanceState, StepState
 from stepwell.core.plan.compile import Plan, PlanStep
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions.model import Retry
@@ -24,6 +24,7 @@ from stepwell.schemas.records.events import (
     WorkflowFailed,
     WorkflowRolledBack,
 )
+from stepwell.schemas.records.statuses import StepStatus, WorkflowStatus
 
 
 def retried(

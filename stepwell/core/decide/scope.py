@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from stepwell.core.expressions.meter import Meter
 from stepwell.core.expressions.values import Evaluation
-from stepwell.core.fold.state import InstanceState, StepStatus
+from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan, PlanStep
 from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.statuses import StepStatus
 
 Extra = Mapping[str, Any]
 NOTHING: Extra = {}

@@ -6,9 +6,10 @@ its own failure where ``on_failure`` is ``skip``. A failure that an error handle
 
 from __future__ import annotations
 
-from stepwell.core.fold.state import InstanceState, StepStatus
+from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan, PlanStep
 from stepwell.schemas.definitions.model import Step
+from stepwell.schemas.records.statuses import StepStatus
 
 
 def skipped_before(state: InstanceState, plan: Plan, step: Step) -> str:

@@ -14,7 +14,7 @@ from stepwell.core.decide.scope import NOTHING, Scope, failure_scope, step_input
 from stepwell.core.decide.settling import fail_step, succeed
 from stepwell.core.decide.skips import skipped_before
 from stepwell.core.expressions.values import Evaluation
-from stepwell.core.fold.state import InstanceState, WorkflowStatus
+from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan, PlanStep
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions.model import LONGEST_SECONDS
@@ -27,6 +27,7 @@ from stepwell.schemas.records.events import (
     WorkflowCompleted,
     WorkflowFailed,
 )
+from stepwell.schemas.records.statuses import WorkflowStatus
 
 
 def settle_up(decision: Decision) -> None:

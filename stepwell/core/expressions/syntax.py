@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from stepwell.core.expressions.methods import METHODS, call
 from stepwell.core.expressions.operations import FUNCTIONS, MAX_NODES, OPERATIONS
 from stepwell.core.expressions.values import MISSING, SCALARS, Evaluation, bounded, describe, no_name, shorten
 from stepwell.errors import ExpressionError
+from stepwell.suggest import near_words
 
 MAX_DEPTH: Final = 100
 """Nesting of the source: a Python frame for each level, of the interpreter's usual 1,000."""
@@ -216,7 +216,7 @@ class Compiler:
     def _call(self, node: ast.expr, name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> Evaluator:
         function = FUNCTIONS.get(name)
         if function is None:
-            close = difflib.get_close_matches(name[:64], FUNCTIONS, n=1)
+            close = near_words(name, FUNCTIONS)
             raise self._refused(node, f"the function {name}()", f"Did you mean {close[0]}()? " if close else "")
         if any(word.arg != function.keyword for word in keywords):
             raise self._refused(node, f"this argument of {name}()")
@@ -231,7 +231,7 @@ class Compiler:
     ) -> Evaluator:
         method = METHODS.get(name)
         if method is None:
-            close = difflib.get_close_matches(name[:64], METHODS, n=1)
+            close = near_words(name, METHODS)
             hint = f"Did you mean .{close[0]}()? " if close else ""
             raise self._refused(node, f"the method {shorten(name)}()", hint)
         if keywords or not method.fewest <= len(args) <= method.most:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from stepwell.core.expressions.meter import MAX_MADE, MAX_WORK, Meter
 from stepwell.errors import ExpressionError, LimitError, visible
+from stepwell.suggest import MOST, near_words
 
 MAX_DATA_DEPTH: Final = 200
 """Nesting of data that is compared or returned, so that the answer does not depend on the caller's stack."""
@@ -19,8 +19,6 @@ MAX_INT_BITS: Final = 14_000
 _LONG: Final = 512  # bits of a whole number from which on what it takes is worth counting
 MAX_TEXT: Final = 1_000_000
 """Characters that ``+``, ``str()`` and templates make: about what a log takes as one record."""
-MAX_NEAR: Final = 1_000
-"""Keys that are searched for near matches of a missing one: difflib takes some 10 µs for each."""
 MISSING: Final = object()
 SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -214,13 +212,13 @@ def near(word: str, known: Iterable[Any]) -> str:
         word: What was looked for.
         known: What there is; only texts of at most 64 characters are of use.
     """
-    names = [name for name in islice(known, MAX_NEAR) if isinstance(name, str) and len(name) <= 64]
+    names = [name for name in islice(known, MOST) if isinstance(name, str) and len(name) <= 64]
     dashed = _dashed(word, names)
     if dashed:
         return f"A key with a dash is written in brackets: [{dashed!r}]."
     if word in names:  # a view may list a step before it has an output
         return "It has no value yet."
-    close = difflib.get_close_matches(word[:64], names)
+    close = near_words(word[:64], names, most=3)
     if close:
         return f"Did you mean {' or '.join(map(repr, close))}?"
     more = ", …" if len(names) > 8 else ""
@@ -230,7 +228,7 @@ def near(word: str, known: Iterable[Any]) -> str:
 def no_name(name: str, scope: Mapping[str, Any]) -> ExpressionError:
     """Return the error for a name that the scope does not hold: perhaps an id, or a part of one with a dash."""
     steps = scope.get("step_outputs")
-    ids = list(islice(steps, MAX_NEAR)) if isinstance(steps, Mapping) else []
+    ids = list(islice(steps, MOST)) if isinstance(steps, Mapping) else []
     dashed = _dashed(name, [*scope, *ids])
     if dashed:
         remedy = f"An id with a dash is written in brackets: step_outputs[{dashed!r}]."

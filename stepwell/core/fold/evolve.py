@@ -17,15 +17,7 @@ from msgspec.structs import replace
 from stepwell.core.fold import evolve_steps as steps
 from stepwell.core.fold import evolve_waits as waits
 from stepwell.core.fold.evolve_steps import Changes
-from stepwell.core.fold.state import (
-    REMEMBERED_COMMANDS,
-    UNDER_WAY,
-    WORKFLOW_TIMER,
-    InstanceState,
-    Rollback,
-    WorkflowStatus,
-    instance_from_plain,
-)
+from stepwell.core.fold.state import REMEMBERED_COMMANDS, WORKFLOW_TIMER, InstanceState, Rollback, instance_from_plain
 from stepwell.schemas.records.events import (
     CommandNoted,
     CommandRejected,
@@ -44,6 +36,7 @@ from stepwell.schemas.records.events import (
     StepStarted,
     StepSucceeded,
     StepWaiting,
+    TimersMoved,
     Transition,
     WorkflowCancelled,
     WorkflowCompleted,
@@ -55,6 +48,7 @@ from stepwell.schemas.records.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 
@@ -123,11 +117,20 @@ def _started(event: WorkflowStarted, at: int, instance_id: str) -> InstanceState
     )
 
 
-_GOES_ON: Changes = {"pause_reason": "", "incident": "", "paused_at": 0, "incident_at": 0}
+_GOES_ON: Changes = {"pause_reason": "", "incident": "", "paused_at": 0, "incident_at": 0, "held": False}
 
 
-def _paused(_state: InstanceState, event: WorkflowPaused, at: int) -> Changes:
-    return {"status": WorkflowStatus.PAUSED, "pause_reason": event.reason, "paused_at": at}
+def _paused(state: InstanceState, event: WorkflowPaused, at: int) -> Changes:
+    return {
+        "status": WorkflowStatus.PAUSED,
+        "pause_reason": event.reason,
+        "paused_at": _paused_since(state, at),
+        "held": event.held,
+    }
+
+
+def _paused_since(state: InstanceState, at: int) -> int:
+    return state.paused_at if state.status is WorkflowStatus.PAUSED else at
 
 
 def _incident(state: InstanceState, event: IncidentRaised, at: int) -> Changes:
@@ -135,8 +138,9 @@ def _incident(state: InstanceState, event: IncidentRaised, at: int) -> Changes:
         "status": WorkflowStatus.PAUSED,
         "pause_reason": event.message,
         "incident": event.code,
-        "paused_at": state.paused_at if state.status is WorkflowStatus.PAUSED else at,
+        "paused_at": _paused_since(state, at),
         "incident_at": state.incident_at if state.incident else at,
+        "held": False,
     }
 
 
@@ -155,11 +159,7 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
     rollback = state.rollback
     if rollback is not None and rollback.current is not None:  # its workers get the whole limit anew
         rollback = replace(rollback, current=replace(rollback.current, returned_at=0))
-    for timer, due in event.dues.items():
-        timers = timers.set(timer, due)
-        waits = left.get(timer)
-        if waits is not None and waits.gate is not None:
-            left = left.set(timer, replace(waits, gate=replace(waits.gate, due=due)))
+    left, timers = waits.due_from(left, timers, event.dues)
     return {
         **_GOES_ON,
         "status": WorkflowStatus.RUNNING,
@@ -176,15 +176,20 @@ def _resumed(state: InstanceState, event: WorkflowResumed, _at: int) -> Changes:
     }
 
 
+def _timers_moved(state: InstanceState, event: TimersMoved, _at: int) -> Changes:
+    left, timers = waits.due_from(state.steps, state.timers, event.dues)
+    return {"steps": left, "timers": timers}
+
+
 def _ending(state: InstanceState, event: WorkflowEnding, at: int) -> Changes:
-    changes = steps.given_up(state, at, keeps=event.keeps)
+    changes = steps.cancel_runs(state, at, keeps=event.keeps)
     return {**changes, "timers": steps.without(changes["timers"], WORKFLOW_TIMER), "ending": event}
 
 
 def _ended(state: InstanceState, status: WorkflowStatus, at: int) -> Changes:
     return {
-        **steps.given_up(state, at),
-        "rollback": steps.undoing_given_up(state, at),
+        **steps.cancel_runs(state, at),
+        "rollback": steps.cancel_compensation(state, at),
         **_GOES_ON,
         "ending": None,
         "status": status,
@@ -222,7 +227,7 @@ def _rollback_started(state: InstanceState, event: RollbackStarted, at: int) -> 
         step_id=event.step_id,
     )
     return {
-        **steps.given_up(state, at),
+        **steps.cancel_runs(state, at),
         **_GOES_ON,
         "ending": None,
         "status": WorkflowStatus.RUNNING,
@@ -266,6 +271,7 @@ def _rolled_back(state: InstanceState, event: WorkflowRolledBack, at: int) -> Ch
 _EVOLVE: dict[type, Callable[[InstanceState, Any, int], Changes]] = {
     WorkflowPaused: _paused,
     WorkflowResumed: _resumed,
+    TimersMoved: _timers_moved,
     WorkflowCompleted: _completed,
     WorkflowFailed: _failed,
     WorkflowCancelled: _cancelled,

@@ -9,14 +9,7 @@ from immutables import Map
 from msgspec.structs import replace
 
 from stepwell.core.fold.heap import EMPTY, Heap
-from stepwell.core.fold.state import (
-    UNDER_WAY,
-    ContextValue,
-    InstanceState,
-    Rollback,
-    StepState,
-    StepStatus,
-)
+from stepwell.core.fold.state import ContextValue, InstanceState, Rollback, StepState
 from stepwell.schemas.records.events import (
     StepCancelled,
     StepFailed,
@@ -30,6 +23,7 @@ from stepwell.schemas.records.events import (
     StepSucceeded,
     StepWaiting,
 )
+from stepwell.schemas.records.statuses import UNDER_WAY, StepStatus
 
 Changes = dict[str, Any]
 
@@ -273,7 +267,7 @@ def _put(state: InstanceState, step_id: str, step: StepState) -> Changes:
     return {"steps": state.steps.set(step_id, step)}
 
 
-def undoing_given_up(state: InstanceState, at: int) -> Rollback | None:
+def cancel_compensation(state: InstanceState, at: int) -> Rollback | None:
     """The rollback under way, if any, with its compensation cancelled: a resume runs that anew."""
     rollback = state.rollback
     if rollback is None or rollback.current is None or rollback.current.status not in UNDER_WAY:
@@ -282,7 +276,7 @@ def undoing_given_up(state: InstanceState, at: int) -> Rollback | None:
     return replace(rollback, current=current)
 
 
-def given_up(state: InstanceState, at: int, *, keeps: Iterable[str] = ()) -> Changes:
+def cancel_runs(state: InstanceState, at: int, *, keeps: Iterable[str] = ()) -> Changes:
     """Every run under way is cancelled, but for those of some steps; nothing else waits for its turn any more."""
     steps, timers, kept = state.steps, state.timers, frozenset(keeps)
     active = sequential = idle = 0

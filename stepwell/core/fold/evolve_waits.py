@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from immutables import Map
 from msgspec.structs import replace
 
 from stepwell.core.fold.evolve_steps import Changes, begin, run_of
-from stepwell.core.fold.state import InstanceState, StepState, StepStatus
+from stepwell.core.fold.state import InstanceState, StepState
+from stepwell.schemas.records.statuses import StepStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested
 
 
@@ -33,6 +37,20 @@ def child_requested(state: InstanceState, event: ChildRequested, at: int) -> Cha
         idle=event.idle,
     )  # fmt: skip
     return _waiting(state, event.step_id, step, event.due)
+
+
+def due_from(
+    steps: Map[str, StepState], timers: Map[str, int], dues: Mapping[str, int]
+) -> tuple[Map[str, StepState], Map[str, int]]:
+    """Timers are due at another time; what a gate or a child was asked with says so, too."""
+    for timer, due in dues.items():
+        timers = timers.set(timer, due)
+        step = steps.get(timer)
+        if step is not None and step.gate is not None:
+            steps = steps.set(timer, replace(step, gate=replace(step.gate, due=due)))
+        elif step is not None and step.child is not None:
+            steps = steps.set(timer, replace(step, child=replace(step.child, due=due)))
+    return steps, timers
 
 
 def _waiting(state: InstanceState, step_id: str, step: StepState, due: int | None) -> Changes:

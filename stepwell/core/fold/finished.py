@@ -12,7 +12,7 @@ from typing import Final
 from immutables import Map
 from msgspec import Struct
 
-from stepwell.core.fold.state import WorkflowStatus
+from stepwell.schemas.records.statuses import WorkflowStatus
 
 BLOCK: Final = 1_000
 BLOCKS: Final = 10

@@ -15,7 +15,7 @@ from stepwell.core.fold.state import InstanceState
 from stepwell.schemas.records.events import Transition
 
 
-class Place(Struct, frozen=True, gc=False):
+class Progress(Struct, frozen=True, gc=False):
     """How far a partition's commands have been followed.
 
     Attributes:
@@ -32,8 +32,8 @@ class Place(Struct, frozen=True, gc=False):
         """Whether a record of ``starts`` has had its turn, or was taken out of it."""
         return start < self.start or start in self.ahead
 
-    def after(self, stamp: Stamp) -> Place:
-        """The place after a transition."""
+    def after(self, stamp: Stamp) -> Progress:
+        """The progress after a transition."""
         command, start, ahead = self.command, self.start, self.ahead
         if stamp.source >= command:
             command = stamp.source + 1
@@ -45,7 +45,7 @@ class Place(Struct, frozen=True, gc=False):
         while ahead and ahead[0] <= start:
             start = max(start, ahead[0] + 1)
             ahead = ahead[1:]
-        return Place(command, start, ahead)
+        return Progress(command, start, ahead)
 
 
 class PartitionState(Struct, frozen=True, gc=False):
@@ -54,13 +54,13 @@ class PartitionState(Struct, frozen=True, gc=False):
     Attributes:
         instances: Those that are live. Memory is bounded by them, not by history.
         finished: What is remembered of those that finished last.
-        place: Where to go on among the commands.
+        progress: Where to go on among the commands.
         at: Time of the newest transition, in milliseconds; times never go back within a partition.
     """
 
     instances: Map[str, InstanceState] = Map()
     finished: FinishedWindow = FinishedWindow()
-    place: Place = Place()
+    progress: Progress = Progress()
     at: int = 0
 
 
@@ -74,15 +74,15 @@ def enter(
         stamp: The transition's headers.
         at: Its time.
     """
-    place = state.place.after(stamp)
+    progress = state.progress.after(stamp)
     if instance is None:
-        return replace(state, place=place, at=at)
+        return replace(state, progress=progress, at=at)
     if instance.live:
-        return replace(state, instances=state.instances.set(instance_id, instance), place=place, at=at)
+        return replace(state, instances=state.instances.set(instance_id, instance), progress=progress, at=at)
     instances = state.instances.delete(instance_id) if instance_id in state.instances else state.instances
     command_id = instance.commands[0] if instance.commands else ""
     finished = state.finished.add(instance_id, instance.status, instance.sequence, command_id)
-    return PartitionState(instances, finished, place, at)
+    return PartitionState(instances, finished, progress, at)
 
 
 def follow(state: PartitionState, transition: Transition, stamp: Stamp) -> PartitionState:

@@ -17,7 +17,7 @@ from immutables import Map
 from msgspec import Struct
 
 from stepwell.core.fold.finished import Finished, FinishedWindow
-from stepwell.core.fold.partition import PartitionState, Place
+from stepwell.core.fold.partition import PartitionState, Progress
 from stepwell.core.fold.state import InstanceState, decode_instance, encode_instance
 
 CHUNK_BYTES: Final = 256 * 1024  # far below a record's limit, large enough that few are needed
@@ -66,9 +66,17 @@ def encode_partition(state: PartitionState) -> Iterator[bytes]:
 def _lines(state: PartitionState) -> Iterator[bytes]:
     entries: list[_Finished] = [(kept.number, name, kept) for name, kept in state.finished.entries()]
     oldest = entries[0][0] if entries else state.finished.newest
-    lines, place = -(-len(entries) // _LINE_OF_FINISHED), state.place
+    lines, progress = -(-len(entries) // _LINE_OF_FINISHED), state.progress
     yield _encode(
-        _Frame(place.command, state.at, oldest, state.finished.newest, lines, started=place.start, ahead=place.ahead)
+        _Frame(
+            progress.command,
+            state.at,
+            oldest,
+            state.finished.newest,
+            lines,
+            started=progress.start,
+            ahead=progress.ahead,
+        )
     )
     for first in range(0, len(entries), _LINE_OF_FINISHED):
         yield _encode(entries[first : first + _LINE_OF_FINISHED])
@@ -97,6 +105,6 @@ def decode_partition(chunks: Iterable[bytes]) -> PartitionState:
     return PartitionState(
         instances=Map(instances),
         finished=FinishedWindow.of(finished, frame.newest),
-        place=Place(frame.position, frame.started, frame.ahead),
+        progress=Progress(frame.position, frame.started, frame.ahead),
         at=frame.at,
     )

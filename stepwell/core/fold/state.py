@@ -4,8 +4,8 @@ An instance's state is a frozen struct whose maps are persistent (HAMT): an upda
 however many steps there are, and every earlier version stays valid. The engine leans on that: it decides on a
 *speculative* state and releases effects from an earlier, *confirmed* one.
 
-The states of a workflow and of a step, and what leads from one to the other, are drawn here and nowhere else;
-``evolve`` follows these tables::
+The states of a workflow and of a step are named in ``schemas.records.statuses``. What leads from one to the other is
+drawn here and nowhere else; ``evolve`` follows these tables::
 
     workflow   started ──▶ running ◀──resumed/paused──▶ paused (a person, or an incident)
                              │  ▲                          │
@@ -23,7 +23,6 @@ A step that nothing has happened to is not in the map at all: that is ``pending`
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -32,35 +31,9 @@ from msgspec import Struct
 
 from stepwell.core.fold.heap import EMPTY, Heap
 from stepwell.schemas.records.events import ErrorInfo, StepReady, WorkflowEnding
+from stepwell.schemas.records.statuses import LIVE, StepStatus, WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 from stepwell.schemas.records.upcast import lift_instance
-
-
-class WorkflowStatus(StrEnum):
-    """Where an instance is."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class StepStatus(StrEnum):
-    """Where a step is."""
-
-    PENDING = "pending"
-    READY = "ready"
-    RUNNING = "running"
-    WAITING = "waiting"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-
-
-LIVE: Final = frozenset({WorkflowStatus.RUNNING, WorkflowStatus.PAUSED})
-UNDER_WAY: Final = frozenset({StepStatus.READY, StepStatus.RUNNING, StepStatus.WAITING})
 
 QUARANTINED: Final = "quarantined"  # the incident of what cannot be decided about; its outcomes are refused
 # Incidents whose error is in the step's own event, just before.
@@ -159,6 +132,7 @@ class InstanceState(Struct, frozen=True, gc=False):
         incident_at: The same of the incident.
         ending: How it ends once its error handlers have.
         life: See ``schemas.events.Transition``.
+        held: Whether it is paused because its parent is, and for no other reason.
         idle: Those of the runs under way that take no place under ``max_parallel_steps``.
     """
 
@@ -197,6 +171,7 @@ class InstanceState(Struct, frozen=True, gc=False):
     ending: WorkflowEnding | None = None
     life: int = 0
     idle: int = 0
+    held: bool = False
 
     @property
     def live(self) -> bool:
@@ -207,6 +182,23 @@ class InstanceState(Struct, frozen=True, gc=False):
     def places(self) -> int:
         """The runs that count against ``max_parallel_steps``: those under way, but for what only waits."""
         return self.active - self.idle
+
+
+def stands_still_since(state: InstanceState, timer: str) -> int:
+    """Since when time has stood still for a timer.
+
+    That is what a pause does to those of gates and children, and an incident to the workflow's own.
+
+    Returns:
+        Milliseconds since 1970; 0 where time goes on for it, or where nobody knows.
+    """
+    if state.status is not WorkflowStatus.PAUSED:
+        return 0
+    if timer == WORKFLOW_TIMER:
+        return state.incident_at if state.rollback is None else 0
+    step = state.steps.get(timer)
+    waits = step is not None and (step.gate is not None or step.child is not None)
+    return state.paused_at if waits else 0
 
 
 def progress(state: InstanceState) -> dict[str, Any]:

@@ -7,14 +7,13 @@ import heapq
 from collections.abc import Callable, Iterable
 
 from stepwell.log.kafka.exchange import Spot, place_of
-from stepwell.log.kafka.fetch import Place
-from stepwell.log.kafka.queue_state import Entry, Shelf
-from stepwell.log.port import Delivery
+from stepwell.log.kafka.queue_state import Entry, QueueState
+from stepwell.log.port import Delivery, TopicPartition
 from stepwell.log.wake import Signal
 
 
-class Bench:
-    """The state that the parts of a queue share.
+class Assignment:
+    """What is assigned to one worker, and what it has in hand: the state that the parts of a queue share.
 
     Args:
         name: The worker's name in its group.
@@ -22,19 +21,19 @@ class Bench:
         accepts: Which records it can do anything with; None for all.
 
     Attributes:
-        shelves: Its partitions.
+        partitions: Its partitions, by topic and number.
         hand: What was taken and is not settled, by queue and token.
         given: What others have given to us, and is ready.
         giving: What we are about to give to others.
         passed: What we do not accept.
         arrived: Fires when something may be ready.
-        room: Fires when a shelf is not full any more.
+        room: Fires when a partition is not full any more.
     """
 
     def __init__(self, name: str, prefetch: int, accepts: Callable[[Delivery], bool] | None) -> None:
         self.name = name
         self.prefetch = prefetch
-        self.shelves: dict[Place, Shelf] = {}
+        self.partitions: dict[TopicPartition, QueueState] = {}
         self.hand: dict[tuple[str, int], Entry] = {}
         self.given: dict[Spot, Entry] = {}
         self.giving: dict[Spot, Entry] = {}
@@ -51,14 +50,14 @@ class Bench:
         """How many more records may be taken."""
         return self.prefetch - len(self.hand)
 
-    def shelf(self, spot: Spot) -> Shelf | None:
-        """The shelf that a record is on, if it is ours."""
-        return self.shelves.get(place_of(spot))
+    def state_of(self, spot: Spot) -> QueueState | None:
+        """The state of the partition that a record is in, if it is ours."""
+        return self.partitions.get(place_of(spot))
 
     def waits(self, entry: Entry) -> bool:
         """Whether an entry of ours is nobody's yet."""
-        shelf = self.shelf(entry.spot)
-        return shelf is not None and shelf.waiting.get(entry.spot[2]) is entry and entry.spot not in self.giving
+        state = self.state_of(entry.spot)
+        return state is not None and state.waiting.get(entry.spot[2]) is entry and entry.spot not in self.giving
 
     def put(self, entry: Entry) -> bool:
         """Have an entry ready; or if it is not accepted, aside."""
@@ -93,9 +92,9 @@ class Bench:
             if self.given.get(entry.spot) is entry:
                 del self.given[entry.spot]
             elif self.waits(entry):
-                shelf = self.shelves[place_of(entry.spot)]
-                shelf.take(entry.spot[2], self.name)
-                if not shelf.full:
+                state = self.partitions[place_of(entry.spot)]
+                state.take(entry.spot[2], self.name)
+                if not state.full:
                     self.room.fire()
             else:
                 continue
@@ -135,7 +134,7 @@ class Bench:
 
     def clear(self) -> None:
         """The partitions are shared out anew. What is in hand stays, and what we were given."""
-        self.shelves.clear()
+        self.partitions.clear()
         self.giving.clear()
         self.passed.clear()
         self._ready = [entry for entry in self._ready if entry.spot in self.given]
@@ -143,7 +142,7 @@ class Bench:
 
     def busy(self) -> dict[str, list[int]]:
         """Our partitions by topic, those first that we have most of in hand."""
-        counts = dict.fromkeys(self.shelves, 0)
+        counts = dict.fromkeys(self.partitions, 0)
         for entry in self.hand.values():
             place = place_of(entry.spot)
             if place in counts:

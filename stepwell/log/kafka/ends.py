@@ -6,10 +6,11 @@ import asyncio
 from asyncio import Lock, Task
 from collections import defaultdict
 
-from stepwell.log.kafka.fetch import Fetcher, Place
+from stepwell.log.kafka.fetch import Fetcher
+from stepwell.log.port import TopicPartition
 
 
-class Ends:
+class EndOffsets:
     """Asks for the ends of partitions.
 
     An answer is right for whoever had asked before the question was sent. So who comes while a question is under way
@@ -23,10 +24,10 @@ class Ends:
     def __init__(self, fetcher: Fetcher, within: float) -> None:
         self._fetcher = fetcher
         self._within = within
-        self._next: dict[Place, Task[int]] = {}
-        self._asking: defaultdict[Place, Lock] = defaultdict(Lock)
+        self._next: dict[TopicPartition, Task[int]] = {}
+        self._asking: defaultdict[TopicPartition, Lock] = defaultdict(Lock)
 
-    async def of(self, place: Place) -> int:
+    async def of(self, place: TopicPartition) -> int:
         """The offset that the next record of a partition will get."""
         question = self._next.get(place)
         if question is None:
@@ -34,7 +35,7 @@ class Ends:
             question.add_done_callback(_seen)
         return await asyncio.shield(question)
 
-    async def _ask(self, place: Place) -> int:
+    async def _ask(self, place: TopicPartition) -> int:
         async with self._asking[place]:
             del self._next[place]
             return await self._fetcher.end(place, within=self._within)

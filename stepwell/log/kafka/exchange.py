@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from stepwell.log.kafka.fetch import Place
-from stepwell.log.port import NewRecord, Record
+from stepwell.log.port import NewRecord, Record, TopicPartition
 
 Spot = tuple[str, int, int]  # topic, partition and offset of a record in a queue
 
@@ -103,6 +102,6 @@ class Wants:
         self._wants = {name: want for name, want in self._wants.items() if name in names}
 
 
-def place_of(spot: Spot) -> Place:
+def place_of(spot: Spot) -> TopicPartition:
     """The partition of a record."""
     return spot[0], spot[1]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, NamedTuple, TypeVar
 
 import aiokafka.errors as kafka
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition as BrokerPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import DeleteRecordsRequest
 from aiokafka.protocol.fetch import FetchRequest
@@ -23,7 +23,7 @@ from stepwell.errors import LogCorruptedError, LogError
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, explain
 from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.kafka.topics import Topics
-from stepwell.log.port import EVENTS, NO_HEADERS, Record
+from stepwell.log.port import EVENTS, NO_HEADERS, Record, TopicPartition
 
 _CHUNK: Final = 1024 * 1024  # bytes of one partition in one answer; a larger batch comes whole all the same
 _ANSWER: Final = 16 * 1024 * 1024  # bytes of one answer
@@ -33,10 +33,9 @@ _LATEST: Final = -1
 _PAUSE: Final = 0.1  # seconds between two attempts
 
 _Answer = TypeVar("_Answer")
-Place = tuple[str, int]  # topic and partition
 
 
-class Found(NamedTuple):
+class Fetched(NamedTuple):
     """What a broker has of a partition.
 
     Attributes:
@@ -83,18 +82,18 @@ class Fetcher:
 
     # Where partitions are.
 
-    def leader(self, place: Place) -> int | None:
+    def leader(self, place: TopicPartition) -> int | None:
         """The broker that leads a partition; None where that is not known."""
-        found = self._client.cluster.leader_for_partition(TopicPartition(self._topics.name(place[0]), place[1]))
+        found = self._client.cluster.leader_for_partition(BrokerPartition(self._topics.name(place[0]), place[1]))
         return None if found is None or found < 0 else int(found)
 
-    async def find(self, places: Iterable[Place]) -> None:
+    async def find(self, places: Iterable[TopicPartition]) -> None:
         """Have a fresh look at who leads these partitions."""
         for topic, _ in places:
             self._client.add_topic(self._topics.name(topic))
         await self._client.force_metadata_update()
 
-    async def _leader(self, place: Place) -> int:
+    async def _leader(self, place: TopicPartition) -> int:
         found = self.leader(place)
         if found is None:
             await self.find([place])
@@ -108,7 +107,7 @@ class Fetcher:
 
     # One partition, at once.
 
-    async def now(self, place: Place, offset: int, *, within: float) -> Found:
+    async def now(self, place: TopicPartition, offset: int, *, within: float) -> Fetched:
         """What is there from an offset on; the first records kept where it was deleted.
 
         Args:
@@ -118,7 +117,7 @@ class Fetcher:
             LogError: It did not answer in time, or refused.
         """
 
-        async def ask() -> Found:
+        async def ask() -> Fetched:
             node = await self._leader(place)
             try:
                 answer = await self.fetch(node, {place: offset}, wait=0.0)
@@ -126,12 +125,12 @@ class Fetcher:
             except OutOfRangeError:
                 start, end = await self._bounds(place, node)
                 if offset >= end:
-                    return Found([], start, end, offset)
+                    return Fetched([], start, end, offset)
                 return (await self.fetch(node, {place: start}, wait=0.0))[place]
 
         return await self._patiently(ask, place, "read", within)
 
-    async def end(self, place: Place, *, within: float) -> int:
+    async def end(self, place: TopicPartition, *, within: float) -> int:
         """The offset that the next record will get."""
 
         async def ask() -> int:
@@ -139,7 +138,7 @@ class Fetcher:
 
         return await self._patiently(ask, place, "ask for the end of", within)
 
-    async def delete_before(self, place: Place, offset: int, *, within: float) -> None:
+    async def delete_before(self, place: TopicPartition, offset: int, *, within: float) -> None:
         """Delete the records below an offset."""
         topic, partition = place
         name = self._topics.name(topic)
@@ -153,10 +152,10 @@ class Fetcher:
 
         await self._patiently(ask, place, "forget records of", within)
 
-    async def _bounds(self, place: Place, node: int) -> tuple[int, int]:
+    async def _bounds(self, place: TopicPartition, node: int) -> tuple[int, int]:
         return await self._offset(place, node, _EARLIEST), await self._offset(place, node, _LATEST)
 
-    async def _offset(self, place: Place, node: int, which: int) -> int:
+    async def _offset(self, place: TopicPartition, node: int, which: int) -> int:
         topic, partition = place
         request = OffsetRequest(-1, 0, [(self._topics.name(topic), [(partition, which)])])
         response = await self._send(node, request)
@@ -165,7 +164,7 @@ class Fetcher:
         return int(rest[-1])
 
     async def _patiently(
-        self, ask: Callable[[], Awaitable[_Answer]], place: Place, doing: str, within: float
+        self, ask: Callable[[], Awaitable[_Answer]], place: TopicPartition, doing: str, within: float
     ) -> _Answer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
@@ -182,8 +181,8 @@ class Fetcher:
     # Many partitions.
 
     async def fetch(
-        self, node: int, offsets: dict[Place, int], *, wait: float, line: str = _ASK
-    ) -> dict[Place, Found]:
+        self, node: int, offsets: dict[TopicPartition, int], *, wait: float, line: str = _ASK
+    ) -> dict[TopicPartition, Fetched]:
         """What one broker has.
 
         Args:
@@ -201,7 +200,7 @@ class Fetcher:
         topics = {self._topics.name(topic): topic for topic, _ in offsets}
         request = FetchRequest(int(wait * 1000), 1, _ANSWER, 0, list(asked.items()))
         response = await self._send(node, request, line)
-        found: dict[Place, Found] = {}
+        found: dict[TopicPartition, Fetched] = {}
         outside = []
         for name, partitions in response.topics:
             for partition, code, high, _, start, *_, data in partitions:
@@ -211,12 +210,12 @@ class Fetcher:
                     continue
                 _check(code, name)
                 records, behind = self._decode(place, data, offsets[place])
-                found[place] = Found(records, start, high, behind)
+                found[place] = Fetched(records, start, high, behind)
         if outside:
             raise OutOfRangeError(outside)
         return found
 
-    def _decode(self, place: Place, data: bytes | None, offset: int) -> tuple[list[Record], int]:
+    def _decode(self, place: TopicPartition, data: bytes | None, offset: int) -> tuple[list[Record], int]:
         """The records from an offset on, and the offset behind the last batch."""
         found: list[Record] = []
         behind = offset

@@ -14,21 +14,22 @@ from contextlib import suppress
 from typing import Any, Final
 
 import aiokafka.errors as kafka
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as BrokerPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.structs import OffsetAndMetadata
 
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, explain, explained
-from stepwell.log.kafka.fetch import Place
 from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.kafka.shares import Assignor, Says, decode_says
 from stepwell.log.kafka.topics import Topics
-from stepwell.log.port import Member
+from stepwell.log.port import Member, TopicPartition
 from stepwell.log.wake import Signal
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _LOOK: Final = 1.0  # seconds between two looks at whether aiokafka has met trouble
 _PAUSE: Final = 0.5  # seconds before joining anew after trouble
@@ -68,7 +69,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     ) -> None:
         self.name = secrets.token_hex(6)
         self.group = group
-        self.places: frozenset[Place] = frozenset()
+        self.places: frozenset[TopicPartition] = frozenset()
         self._settings = settings
         self._topics = topics
         self._of = {topics.name(topic): topic for topic in of}
@@ -194,8 +195,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             return
         self._joined = False
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancel_and_wait(self._task, report=True)
         if tidy:
             with suppress(*TROUBLE, KeyError):
                 async with asyncio.timeout(self._settings.session_timeout):
@@ -223,14 +223,14 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     # Positions.
 
-    async def commit(self, positions: Mapping[Place, tuple[int, str]]) -> bool:
+    async def commit(self, positions: Mapping[TopicPartition, tuple[int, str]]) -> bool:
         """Note positions, each with a text; whether they were noted. Not so when the group has moved on.
 
         Raises:
             LogError: Nothing is known about it.
         """
         wanted = {
-            TopicPartition(self._topics.name(topic), number): position
+            BrokerPartition(self._topics.name(topic), number): position
             for (topic, number), position in positions.items()
         }
         try:
@@ -242,7 +242,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             raise explain(error, self._settings.place, "commit positions of workers") from error
         return True
 
-    async def note(self, reached: Mapping[Place, int]) -> None:
+    async def note(self, reached: Mapping[TopicPartition, int]) -> None:
         """Note, for who watches the group, up to where our partitions were read; in topics that it does not share
         out, too. Nothing of it is ever read back.
 
@@ -251,7 +251,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         """
         ours = {number for _, number in self.places}
         wanted = {
-            TopicPartition(self._topics.name(topic), number): OffsetAndMetadata(offset, "")
+            BrokerPartition(self._topics.name(topic), number): OffsetAndMetadata(offset, "")
             for (topic, number), offset in reached.items()
             if number in ours  # else they are another's, who knows better
         }
@@ -265,7 +265,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             raise explain(error, self._settings.place, f"commit positions of {self.group}") from error
 
 
-class Directory:
+class GroupDirectory:
     """Who is in which group, by the broker's word."""
 
     def __init__(self, settings: KafkaSettings, topics: Topics, admin: AIOKafkaAdminClient) -> None:
@@ -315,13 +315,13 @@ class Directory:
                 return frozenset(one.partition for one in places if one.topic == self._topics.name(topic))
         return frozenset()
 
-    async def committed(self, group: str, places: Sequence[Place]) -> dict[Place, tuple[int, str]]:
+    async def committed(self, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
         """The positions that were noted for partitions; nothing for those without.
 
         Raises:
             LogError: They cannot be learnt.
         """
-        names = {TopicPartition(self._topics.name(topic), number): (topic, number) for topic, number in places}
+        names = {BrokerPartition(self._topics.name(topic), number): (topic, number) for topic, number in places}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.append_timeout
         while True:

@@ -1,4 +1,4 @@
-"""Passing records from worker to worker: asking, giving, and hearing of it. See ``_kafka_exchange`` for the words."""
+"""Passing records from worker to worker: asking, giving, and hearing of it. See ``exchange`` for the words."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any, Final
 
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.kafka import exchange
-from stepwell.log.kafka.assigned import Bench
+from stepwell.log.kafka.assigned import Assignment
 from stepwell.log.kafka.exchange import Note, Spot, Wants, place_of
 from stepwell.log.kafka.group import GroupMember
-from stepwell.log.kafka.queue_state import Entry, Shelf
+from stepwell.log.kafka.queue_state import Entry, QueueState
 from stepwell.log.kafka.services import Services
 from stepwell.log.kafka.topics import HANDS
+from stepwell.log.port import TopicPartition
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _PAGE: Final = 500
 _BEFORE_ASKING: Final = 0.02  # seconds that a free hand waits for its own partitions before it asks others
@@ -43,7 +45,7 @@ class Passing:
     def __init__(
         self,
         log: Services,
-        bench: Bench,
+        assignment: Assignment,
         member: GroupMember,
         queues: Mapping[str, str],
         settled: Callable[[], None],
@@ -51,7 +53,7 @@ class Passing:
         self.heard = 0
         self.coming: set[Spot] = set()
         self._log = log
-        self._bench = bench
+        self._assignment = assignment
         self._member = member
         self._queues = queues
         self._settled = settled
@@ -74,7 +76,7 @@ class Passing:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def entry(self, place: tuple[str, int], record: Any) -> Entry:
+    def entry(self, place: TopicPartition, record: Any) -> Entry:
         """An entry of a queue's record."""
         return Entry(place, record, self._queues[place[0]], self._log.topics.count(place[0]))
 
@@ -97,27 +99,27 @@ class Passing:
 
     def ask(self, room: int) -> None:
         """Ask the others for records, unless some come by themselves in a moment."""
-        if not self._asking and self._wants.left(self._bench.name) <= 0 and len(self._member.live) > 1:
+        if not self._asking and self._wants.left(self._assignment.name) <= 0 and len(self._member.live) > 1:
             self._asking = True
             self._loop.call_later(_BEFORE_ASKING, self._ask, room)
 
     def _ask(self, room: int) -> None:
-        room = min(room, self._bench.free - len(self._bench.given), _MOST_WANTED)
-        if self._bench.closed or room <= 0 or not self._bench.arrived:  # nobody waits to take any more
+        room = min(room, self._assignment.free - len(self._assignment.given), _MOST_WANTED)
+        if self._assignment.closed or room <= 0 or not self._assignment.arrived:  # nobody waits to take any more
             self._asking = False
         else:
-            self.say(Note(self._bench.name, want=room, topics=list(self._queues)), failed=self._not_heard)
+            self.say(Note(self._assignment.name, want=room, topics=list(self._queues)), failed=self._not_heard)
 
     def _not_heard(self) -> None:
         self._asking = False
-        self._bench.arrived.fire()  # who waits asks again
+        self._assignment.arrived.fire()  # who waits asks again
 
     def shared_out(self) -> None:
         """The group has been shared out anew: who came does not know what we want, and who went wants nothing."""
-        self._wants.keep(self._member.live - {self._bench.name})
+        self._wants.keep(self._member.live - {self._assignment.name})
         self._promised.clear()
         self._asking = False
-        self._bench.arrived.fire()  # who waits asks again
+        self._assignment.arrived.fire()  # who waits asks again
 
     # Giving.
 
@@ -126,10 +128,10 @@ class Passing:
         hands = sum(
             max(left - self._promised[name], 0)
             for topic in self._queues
-            for name, left in self._wants.of(topic, self._bench.name)
+            for name, left in self._wants.of(topic, self._assignment.name)
         )
         if hands:
-            for entry in self._bench.surplus():
+            for entry in self._assignment.surplus():
                 hands -= self.give(entry)
                 if hands <= 0:
                     return
@@ -137,12 +139,12 @@ class Passing:
     def give(self, entry: Entry) -> bool:
         """Give one to somebody who has asked; False if nobody has."""
         now = self._loop.time()
-        for name, left in self._wants.of(entry.spot[0], self._bench.name):
-            if left > self._promised[name] and entry.refused.get(name, 0.0) < now and self._bench.waits(entry):
+        for name, left in self._wants.of(entry.spot[0], self._assignment.name):
+            if left > self._promised[name] and entry.refused.get(name, 0.0) < now and self._assignment.waits(entry):
                 self._promised[name] += 1
-                self._bench.giving[entry.spot] = entry
+                self._assignment.giving[entry.spot] = entry
                 lost = entry.delivery.deliveries - 1
-                note = Note(self._bench.name, to=name, give=[entry.spot], times=[lost] if lost else ())
+                note = Note(self._assignment.name, to=name, give=[entry.spot], times=[lost] if lost else ())
                 self.say(note, failed=partial(self._keep, [entry.spot], name))
                 return True
         return False
@@ -151,10 +153,10 @@ class Passing:
         """A gift does not count."""
         self._promised[name] -= len(spots)
         for spot in spots:
-            entry = self._bench.giving.pop(spot, None)
-            if entry is not None and self._bench.waits(entry):
-                self._bench.put(entry)
-        self._bench.arrived.fire()
+            entry = self._assignment.giving.pop(spot, None)
+            if entry is not None and self._assignment.waits(entry):
+                self._assignment.put(entry)
+        self._assignment.arrived.fire()
 
     # Hearing.
 
@@ -171,7 +173,7 @@ class Passing:
                 await asyncio.sleep(_REST)
 
     def _hear(self, note: Note) -> None:
-        me = self._bench.name
+        me = self._assignment.name
         counts = self._wants.follow(note)
         void = note.give[len(counts) :]
         if note.by == me:
@@ -179,12 +181,12 @@ class Passing:
             self._promised[note.to] -= min(len(counts), max(self._promised[note.to], 0))
             self._keep(void, note.to)
         for spot in (*counts, *note.done, *note.back):
-            shelf = self._bench.shelf(spot)
-            if shelf is not None:
-                self._follow(shelf, spot, note)
+            state = self._assignment.state_of(spot)
+            if state is not None:
+                self._follow(state, spot, note)
         if note.to == me:
             # What we have no hand for goes back; void gifts too, for who comes later cannot know that they are.
-            room = max(0, self._bench.free - len(self._bench.given) - len(self.coming))
+            room = max(0, self._assignment.free - len(self._assignment.given) - len(self.coming))
             if counts[:room]:
                 self.coming.update(counts[:room])
                 self._spawn(self._receive(list(counts[:room]), dict(zip(note.give, note.times, strict=False))))
@@ -192,44 +194,44 @@ class Passing:
                 self.say(Note(me, back=[*counts[room:], *void]))
         if note.want > 0 and note.by != me:
             self.offer()
-        self._bench.arrived.fire()
+        self._assignment.arrived.fire()
 
-    def _follow(self, shelf: Shelf, spot: Spot, note: Note) -> None:
-        """Note in one of our shelves who has a record."""
+    def _follow(self, state: QueueState, spot: Spot, note: Note) -> None:
+        """Note who has a record of one of our partitions."""
         offset = spot[2]
         if spot in note.done:
-            shelf.settle(offset)
+            state.settle(offset)
             self._settled()
         elif spot in note.back:
-            if note.lost and shelf.holder(offset) == note.by:
-                shelf.lose(offset)
-            entry = shelf.put_back(offset) if shelf.holder(offset) == note.by else None
+            if note.lost and state.holder(offset) == note.by:
+                state.lose(offset)
+            entry = state.put_back(offset) if state.holder(offset) == note.by else None
             if entry is not None:
                 entry.refused[note.by] = self._loop.time() + _NOT_AGAIN_FOR
                 if not self.give(entry):
-                    self._bench.put(entry)
+                    self._assignment.put(entry)
         elif note.to not in self._member.live:
             # He was gone before this was heard: no sharing out is to come that would free what he were to hold.
-            entry = self._bench.giving.pop(spot, None)
-            if entry is not None and self._bench.waits(entry):
-                self._bench.put(entry)
-        elif shelf.holder(offset) != self._bench.name:  # else one who has lost the partition gives what we have
-            self._bench.giving.pop(spot, None)
-            self._bench.passed.pop(spot, None)
-            shelf.take(offset, note.to)
-            self._bench.room.fire()
+            entry = self._assignment.giving.pop(spot, None)
+            if entry is not None and self._assignment.waits(entry):
+                self._assignment.put(entry)
+        elif state.holder(offset) != self._assignment.name:  # else one who has lost the partition gives what we have
+            self._assignment.giving.pop(spot, None)
+            self._assignment.passed.pop(spot, None)
+            state.take(offset, note.to)
+            self._assignment.room.fire()
 
-    async def catch_up(self, shelf: Shelf) -> None:
+    async def catch_up(self, state: QueueState) -> None:
         """Follow, for a partition that we get, what was said since its position was noted."""
-        at = shelf.heard
+        at = state.heard
         while at < self.heard:
             records = await self._log.reader.read((HANDS, 0), at, limit=_PAGE, wait=0)
             for record in records:
                 if record.offset < self.heard:
                     note = exchange.decode(record)
                     for spot in (*note.give, *note.done, *note.back):
-                        if place_of(spot) == shelf.place:
-                            self._follow(shelf, spot, note)
+                        if place_of(spot) == state.place:
+                            self._follow(state, spot, note)
             at = records[-1].offset + 1 if records else self.heard
 
     async def _receive(self, spots: Sequence[Spot], times: Mapping[Spot, int]) -> None:
@@ -252,17 +254,16 @@ class Passing:
                 continue
             entry = self.entry(place_of(spot), found[0])
             entry.count(times.get(spot, 0))
-            known = (entry.delivery.queue, entry.delivery.token) in self._bench.hand or spot in self._bench.given
-            if not known and (self._bench.closed or not self._bench.put_given(entry)):
+            known = (
+                entry.delivery.queue,
+                entry.delivery.token,
+            ) in self._assignment.hand or spot in self._assignment.given
+            if not known and (self._assignment.closed or not self._assignment.put_given(entry)):
                 back.append(spot)
         if back or gone:
-            self.say(Note(self._bench.name, back=back, done=gone))
-        self._bench.arrived.fire()
+            self.say(Note(self._assignment.name, back=back, done=gone))
+        self._assignment.arrived.fire()
 
     async def stop(self) -> None:
         """Hear no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*self._tasks, report=True)

@@ -1,9 +1,9 @@
 """The log in Apache Kafka, for several machines.
 
-What each module beside this one does: ``_kafka_settings`` what can be chosen, ``_kafka_topics`` topics and their
-names, ``_kafka_producer`` appending, ``_kafka_fetch`` and ``_kafka_reader`` reading, ``_kafka_group``,
-``_kafka_membership`` and ``_kafka_shares`` who is there and who takes which partition, ``_kafka_queue`` and the rest
-the workers' queues.
+What each module beside this one does: ``settings`` what can be chosen, ``topics`` topics and their names,
+``producer`` appending, ``fetch`` and ``reader`` reading, ``group``, ``membership`` and ``shares`` who is there and
+who takes which partition, ``queue`` and the rest the workers' queues; ``services`` is what these are given of the
+log.
 
 There are no Kafka transactions: who owns a partition is written in it (see ``stepwell.core.fold.acceptance``), and
 that needs nothing of the broker but order and durability.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 
@@ -23,17 +23,28 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 
+from stepwell.backoff import Backoff
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, HungUpError, explain, explained
 from stepwell.log.kafka.fetch import Fetcher
-from stepwell.log.kafka.group import Directory, GroupMember
+from stepwell.log.kafka.group import GroupDirectory, GroupMember
 from stepwell.log.kafka.membership import KafkaMembership
 from stepwell.log.kafka.producer import Appender, encode
 from stepwell.log.kafka.queue import KafkaQueue
 from stepwell.log.kafka.reader import Reader
 from stepwell.log.kafka.settings import KafkaSettings, check
 from stepwell.log.kafka.topics import ALONE, Topics
-from stepwell.log.port import COMMANDS, NO_HEADERS, PARTITIONED, Delivery, Member, NewRecord, Outgoing, Record
+from stepwell.log.port import (
+    COMMANDS,
+    NO_HEADERS,
+    PARTITIONED,
+    Delivery,
+    Description,
+    Member,
+    NewRecord,
+    Outgoing,
+    Record,
+)
 from stepwell.log.wake import failed_future
 
 # What aiokafka has to say about a broker that is away, ours say too, with place and remedy. It speaks where a program
@@ -53,9 +64,10 @@ class KafkaLog:
         self.settings = settings
         self.partitions = 0
         self.max_record_bytes = settings.max_record_bytes
+        self._description = Description("kafka", settings.place)
         self.topics: Topics
         self.reader: Reader
-        self.directory: Directory
+        self.directory: GroupDirectory
         self._loop = asyncio.get_running_loop()
         self._admin: Any
         self._client: Any
@@ -79,11 +91,12 @@ class KafkaLog:
         check(settings)
         log = cls(settings)
         deadline = log._loop.time() + settings.connect_timeout
-        pause = _PAUSE
+        backoff = Backoff(_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
                 await log._start(create=create)
             except (*TROUBLE, LogError) as error:
+                pause = backoff.next()
                 cause = error.__cause__ if isinstance(error, LogError) else error
                 passing = isinstance(cause, TROUBLE) and not isinstance(cause, HOPELESS)
                 if not passing or log._loop.time() + pause > deadline:
@@ -91,7 +104,6 @@ class KafkaLog:
             else:
                 return log
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _start(self, *, create: bool) -> None:
         options = self.settings.client()
@@ -110,7 +122,7 @@ class KafkaLog:
             fetcher = Fetcher(self.settings, self.topics, self._client)
             await fetcher.find((topic, 0) for topic in PARTITIONED | ALONE)
             self.reader = Reader(self.settings, fetcher)
-            self.directory = Directory(self.settings, self.topics, self._admin)
+            self.directory = GroupDirectory(self.settings, self.topics, self._admin)
             self._appender = Appender(self.settings, self.topics, self.reader.landed)
             with explained(self.settings.place, "start to append"):
                 await self._appender.start()
@@ -138,6 +150,10 @@ class KafkaLog:
                 connection.close()
         kind = HungUpError if hung_up and reasons else kafka.KafkaConnectionError
         raise kind("; ".join(reasons) or "the brokers closed the connection")
+
+    def describe(self) -> Description:
+        """As the port says: no file, and no index of keys."""
+        return self._description
 
     # Records.
 
@@ -175,17 +191,26 @@ class KafkaLog:
 
     async def read_key(self, topic: str, partition: int, key: str, *, offset: int = 0) -> Sequence[Record]:
         """As the port says: Kafka has no index of keys, so all is read."""
+        pages = self._pages(topic, partition, max(offset, 0))
+        return [record async for page in pages for record in page if record.key == key]
+
+    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
+        """As the port says; all is read."""
+        wanted = frozenset(keys)
+        return {
+            record.key async for page in self._pages(topic, partition, 0) for record in page if record.key in wanted
+        }
+
+    async def _pages(self, topic: str, partition: int, offset: int) -> AsyncIterator[Sequence[Record]]:
+        """The records from an offset up to where the partition ends now, some at a time."""
         self._check(topic, partition)
         end = await self.reader.end((topic, partition))
-        found: list[Record] = []
-        offset = max(offset, 0)
         while offset < end:
             records = await self.reader.read((topic, partition), offset, limit=_PAGE, wait=0.0)
             if not records:
                 break
-            found += [record for record in records if record.key == key and record.offset < end]
             offset = records[-1].offset + 1
-        return found
+            yield records if offset <= end else [record for record in records if record.offset < end]
 
     async def end(self, topic: str, partition: int) -> int:
         """As the port says."""
@@ -198,13 +223,13 @@ class KafkaLog:
         await self.reader.delete_before((topic, partition), offset)
 
     async def is_there(self, topic: str) -> bool:
-        """Whether a topic that a log can do without has been made.
-
-        Raises:
-            LogError: The brokers do not say.
-        """
+        """As the port says: a topic that nobody has made cannot be read."""
         self._check_open()
         return await self.topics.is_there(topic)
+
+    async def free_space(self) -> None:
+        """As the port says: the brokers free the room of deleted segments by themselves."""
+        self._check_open()
 
     async def have(self, topic: str) -> None:
         """Have a topic that a log can do without, with as many partitions as the log; made if need be.

@@ -7,12 +7,12 @@ from asyncio import Task
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log.kafka.fetch import Place
-from stepwell.log.kafka.group import Directory, GroupMember
-from stepwell.log.port import COMMANDS
+from stepwell.log.kafka.group import GroupDirectory, GroupMember
+from stepwell.log.port import COMMANDS, TopicPartition
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _ASK_AGAIN: Final = 0.05  # seconds, while a group is being shared out
 _NOTE_AFTER: Final = 1.0  # seconds in which what was reached is gathered, to be noted at once
@@ -25,11 +25,11 @@ class KafkaMembership:
         left: Whether it was given up.
     """
 
-    def __init__(self, member: GroupMember, directory: Directory, place: str) -> None:
+    def __init__(self, member: GroupMember, directory: GroupDirectory, place: str) -> None:
         self._member = member
         self._directory = directory
         self._place = place
-        self._reached: dict[Place, int] = {}
+        self._reached: dict[TopicPartition, int] = {}
         self._noting: Task[None] | None = None
         self._has_warned = False
         self.left = False
@@ -82,8 +82,7 @@ class KafkaMembership:
 
     async def _stop_noting(self) -> None:
         if self._noting is not None:
-            self._noting.cancel()
-            await asyncio.wait([self._noting])
+            await cancel_and_wait(self._noting, report=True)
 
     async def shut(self, *, tidy: bool) -> None:
         """The log closes."""

@@ -13,7 +13,7 @@ LIMIT: Final = 4096  # bytes: the broker's offset.metadata.max.bytes, unless som
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-class Position(NamedTuple):
+class QueuePosition(NamedTuple):
     """A partition, as far as it is settled.
 
     Attributes:
@@ -63,11 +63,11 @@ def encode(
     return f"{head}{''.join(parts)}{hands}", 1 << 62
 
 
-def decode(low: int, text: str) -> Position:
+def decode(low: int, text: str) -> QueuePosition:
     """The other way; a text that is not ours says nothing."""
     version, _, rest = text.partition(";")
     if version != "v1":
-        return Position(low)
+        return QueuePosition(low)
     heard, ranges, *hands = rest.split(";")
     done: set[int] = set()
     at = low
@@ -84,7 +84,7 @@ def decode(low: int, text: str) -> Position:
             lost.update(dict.fromkeys(offsets, int(name.removeprefix(_LOST))))
         else:
             held.update(dict.fromkeys(offsets, name))
-    return Position(low, frozenset(done), held, int(heard, 36), lost)
+    return QueuePosition(low, frozenset(done), held, int(heard, 36), lost)
 
 
 def _ranges(offsets: Iterable[int]) -> Iterable[tuple[int, int]]:

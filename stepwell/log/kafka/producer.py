@@ -24,9 +24,10 @@ from stepwell.errors import LogClosedError, LogError, RecordTooLargeError
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, explain
 from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.kafka.topics import Topics
-from stepwell.log.port import NewRecord, Record
+from stepwell.log.port import NewRecord, Record, TopicPartition
 from stepwell.log.wake import failed_future
 from stepwell.process import now_ms
+from stepwell.tasks import cancel_and_wait
 
 _BATCH: Final = 256 * 1024  # bytes, before compression: several times the throughput of the default 16 KB
 _PAUSE: Final = 0.1  # seconds between two attempts to start a producer
@@ -101,7 +102,7 @@ class Appender:
         self._topics = topics
         self._landed = landed
         self._loop = asyncio.get_running_loop()
-        self._lanes: dict[tuple[str, int], deque[_Append]] = {}
+        self._lanes: dict[TopicPartition, deque[_Append]] = {}
         self._tasks: set[Task[None]] = set()
         self._session: _Session | None = None
         self._starting = asyncio.Lock()
@@ -287,10 +288,7 @@ class Appender:
     async def drop(self, error: LogError) -> None:
         """Stop at once; nothing is known about what was on its way."""
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await cancel_and_wait(*self._tasks, report=True)
         for lane in self._lanes.values():
             for work in lane:
                 if not work.future.done():

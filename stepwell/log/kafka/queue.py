@@ -1,7 +1,7 @@
 """A worker's queues: partitions from a consumer group, records from its own partitions and from others' hands.
 
 A record is in one live worker's hands at most, as far as the log can know. The group gives partitions; what stands in
-their positions (``_kafka_positions``) and in ``hands`` (``_kafka_exchange``) says who has which record, and outlives
+their positions (``positions``) and in ``hands`` (``exchange``) says who has which record, and outlives
 rebalances: a worker keeps what it has in hand even when the partition moves on, and settles it through ``hands``.
 Handlers run at least once all the same: a worker that dies, or is silent for longer than its session, loses what it
 had to others, and between the outcome and the settlement lies a moment in which it can die.
@@ -16,20 +16,20 @@ from contextlib import suppress
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log.kafka.assigned import Bench
+from stepwell.log.kafka.assigned import Assignment
 from stepwell.log.kafka.exchange import Note, place_of
-from stepwell.log.kafka.fetch import Place
 from stepwell.log.kafka.group import GroupMember
 from stepwell.log.kafka.handover import Passing
-from stepwell.log.kafka.positions import Position, decode
-from stepwell.log.kafka.queue_state import MOST_WAITING, Shelf
+from stepwell.log.kafka.positions import QueuePosition, decode
+from stepwell.log.kafka.queue_state import MOST_WAITING, QueueState
 from stepwell.log.kafka.services import Services
 from stepwell.log.kafka.settling import Settling
-from stepwell.log.port import WORKERS, Delivery, Outgoing
+from stepwell.log.port import WORKERS, Delivery, Outgoing, TopicPartition
 from stepwell.log.wake import failed_future
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _PAGE: Final = 500
 _REST: Final = 0.2  # seconds after trouble
@@ -61,9 +61,9 @@ class KafkaQueue:
             owned=self._owned,
             counted=self._counted,
         )
-        self._bench = Bench(self.member.name, prefetch, accepts)
-        self._settling = Settling(log, self._bench, self.member)
-        self._passing = Passing(log, self._bench, self.member, names, self._settling.stir)
+        self._assignment = Assignment(self.member.name, prefetch, accepts)
+        self._settling = Settling(log, self._assignment, self.member)
+        self._passing = Passing(log, self._assignment, self.member, names, self._settling.stir)
         self._busy: dict[str, list[int]] = {}
         self._arranging: Task[None] | None = None
         self._readers: list[Task[None]] = []
@@ -75,7 +75,7 @@ class KafkaQueue:
     @property
     def closed(self) -> bool:
         """Whether it was left."""
-        return self._bench.closed
+        return self._assignment.closed
 
     async def start(self) -> None:
         """Join the workers, and look at what waits.
@@ -101,32 +101,32 @@ class KafkaQueue:
             LogError: The queues could not be read; taking may be tried again.
         """
         while True:
-            if self._bench.closed:
+            if self._assignment.closed:
                 raise self._closed_error()
             if self._trouble is not None:
                 error, self._trouble = self._trouble, None
                 raise error
             if not self.member.is_counted:  # others have what we would take
-                await self._bench.arrived.wait()
+                await self._assignment.arrived.wait()
                 continue
-            taken = self._bench.take(max(limit, 1))
+            taken = self._assignment.take(max(limit, 1))
             if taken:
                 await self._note(taken)
-                if self._bench.free <= 0:
+                if self._assignment.free <= 0:
                     self._passing.offer()
                 return taken
-            if self._bench.free > 0:
-                self._passing.ask(min(limit, self._bench.free))
-            await self._bench.arrived.wait()
+            if self._assignment.free > 0:
+                self._passing.ask(min(limit, self._assignment.free))
+            await self._assignment.arrived.wait()
 
     async def _note(self, taken: Sequence[Delivery]) -> None:
         """Note who has what others may have died of, before he gets it."""
-        spots = [self._bench.hand[one.queue, one.token].spot for one in taken]
-        noted = {shelf for spot in spots if (shelf := self._bench.shelf(spot)) and spot[2] < shelf.noting}
+        spots = [self._assignment.hand[one.queue, one.token].spot for one in taken]
+        noted = {state for spot in spots if (state := self._assignment.state_of(spot)) and spot[2] < state.noting}
         if not noted:
             return
-        for shelf in noted:
-            shelf.dirty = True
+        for state in noted:
+            state.dirty = True
         try:
             async with asyncio.timeout(self._log.settings.session_timeout):
                 await self._settling.flush()
@@ -141,53 +141,53 @@ class KafkaQueue:
 
         Errors as in ``append``; where outcomes are refused or in doubt, the records stay in hand.
         """
-        if self._bench.closed:
+        if self._assignment.closed:
             return failed_future(self._loop, self._closed_error())
         try:
             for outgoing in outcomes:
                 self._log.check(outgoing)
         except LogError as error:
             return failed_future(self._loop, error)
-        future = self._settling.settle(self._bench.drop(deliveries), outcomes)
-        self._bench.arrived.fire()
+        future = self._settling.settle(self._assignment.drop(deliveries), outcomes)
+        self._assignment.arrived.fire()
         return future
 
     def release(self, deliveries: Sequence[Delivery], *, lost: bool = False) -> Future[None]:
         """As the port says. Who has asked for records gets them first; what was not accepted is looked at again."""
         done: Future[None] = self._loop.create_future()
-        if self._bench.closed:
+        if self._assignment.closed:
             done.set_result(None)
             return done
-        self._bench.look_again()
+        self._assignment.look_again()
         back = []
-        for entry in self._bench.drop(deliveries):
-            shelf = self._bench.shelf(entry.spot)
-            if shelf is None:
+        for entry in self._assignment.drop(deliveries):
+            state = self._assignment.state_of(entry.spot)
+            if state is None:
                 back.append(entry.spot)
                 continue
             if lost:
-                shelf.lose(entry.spot[2])
+                state.lose(entry.spot[2])
                 self._settling.stir()
             # Another object than ours, where we were given the record before its partition.
-            waiting = shelf.put_back(entry.spot[2])
+            waiting = state.put_back(entry.spot[2])
             if waiting is not None and not self._passing.give(waiting):
-                self._bench.put(waiting)
+                self._assignment.put(waiting)
         self._passing.offer()
-        self._bench.arrived.fire()
+        self._assignment.arrived.fire()
         if not back:
             done.set_result(None)
             return done
-        said = self._passing.say(Note(self._bench.name, back=back, lost=lost))
+        said = self._passing.say(Note(self._assignment.name, back=back, lost=lost))
         return asyncio.ensure_future(self._said(said))
 
     def resize(self, prefetch: int) -> None:
         """As the port says."""
-        self._bench.prefetch = prefetch
-        if self._bench.free <= 0:
+        self._assignment.prefetch = prefetch
+        if self._assignment.free <= 0:
             self._passing.offer()
-            back = self.release(self._bench.decline())
+            back = self.release(self._assignment.decline())
             back.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard when we leave, at last
-        self._bench.arrived.fire()
+        self._assignment.arrived.fire()
 
     @staticmethod
     async def _said(said: Future[Sequence[int]]) -> None:
@@ -201,28 +201,25 @@ class KafkaQueue:
     async def _losing(self) -> None:
         """The group is about to be shared out anew: note all that others have to know of our partitions."""
         await self._stop_reading()
-        self._busy = self._bench.busy()
+        self._busy = self._assignment.busy()
         try:
             # No longer than the others wait for us.
             async with asyncio.timeout(self._log.settings.session_timeout):
                 await self._settling.flush(everything=True)
         except (LogError, TimeoutError) as error:
             _logger.warning("positions could not be noted before a rebalance; steps may run twice", error=str(error))
-        self._bench.clear()
+        self._assignment.clear()
 
     async def _stop_reading(self) -> None:
         tasks = [*self._readers, *([self._arranging] if self._arranging else [])]
         self._readers = []
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*tasks, report=True)
 
     def _counted(self) -> None:
-        self._bench.arrived.fire()
+        self._assignment.arrived.fire()
 
     def _gained(self) -> None:
-        if self._bench.closed:  # a round that we are just leaving
+        if self._assignment.closed:  # a round that we are just leaving
             return
         self._arranging = self._loop.create_task(self._arrange(), name="stepwell-queue-arrange")
 
@@ -249,7 +246,7 @@ class KafkaQueue:
         for place, end in zip(places, ends, strict=True):
             there: Future[None] = self._loop.create_future()
             starts.append(there)
-            self._readers.append(self._loop.create_task(self._read(self._bench.shelves[place], end, there)))
+            self._readers.append(self._loop.create_task(self._read(self._assignment.partitions[place], end, there)))
         self._settling.stir()
         self._passing.shared_out()
         if starts:
@@ -265,53 +262,57 @@ class KafkaQueue:
             self._begun.set_exception(error)
             self._begun.exception()  # perhaps nobody waits for it any more
 
-    async def _add(self, place: Place, position: Position) -> None:
-        shelf = Shelf(place, position)
+    async def _add(self, place: TopicPartition, position: QueuePosition) -> None:
+        state = QueueState(place, position)
         if self._somebody_went:
-            shelf.noting = position.low + MOST_WAITING
-        await self._passing.catch_up(shelf)
-        # From here to the end without waiting: what is said from now on is followed on the bench.
-        me, live = self._bench.name, self.member.live
-        mine = {entry.spot for entry in self._bench.hand.values()} | self._bench.given.keys() | self._passing.coming
+            state.noting = position.low + MOST_WAITING
+        await self._passing.catch_up(state)
+        # From here to the end without waiting: what is said from now on is followed in the assignment.
+        me, live = self._assignment.name, self.member.live
+        mine = (
+            {entry.spot for entry in self._assignment.hand.values()}
+            | self._assignment.given.keys()
+            | self._passing.coming
+        )
         ours = {spot[2] for spot in mine if place_of(spot) == place}
-        shelf.free(
+        state.free(
             lambda offset, name: (
                 name not in live or (name == me and offset not in ours and not self._settling.has((*place, offset)))
             ),
             lambda name: name not in live,
         )
         for offset in ours:
-            shelf.take(offset, me)
-        self._settling.overlay(shelf)
-        self._bench.shelves[place] = shelf
+            state.take(offset, me)
+        self._settling.overlay(state)
+        self._assignment.partitions[place] = state
 
-    async def _read(self, shelf: Shelf, end: int, there: Future[None]) -> None:
-        """Read a partition ahead of need, as far as there is room on its shelf."""
+    async def _read(self, state: QueueState, end: int, there: Future[None]) -> None:
+        """Read a partition ahead of need, as far as there is room."""
         try:
             while True:
-                if (shelf.position >= end or shelf.full) and not there.done():
+                if (state.position >= end or state.full) and not there.done():
                     there.set_result(None)
-                while shelf.full:
-                    await self._bench.room.wait()
+                while state.full:
+                    await self._assignment.room.wait()
                 try:
-                    start = shelf.position
+                    start = state.position
                     wait = None if there.done() else 0.0
-                    records = await self._log.reader.read(shelf.place, start, limit=_PAGE, wait=wait)
+                    records = await self._log.reader.read(state.place, start, limit=_PAGE, wait=wait)
                 except LogClosedError:
                     return
                 except LogError as error:
                     self._trouble = error
-                    self._bench.arrived.fire()
+                    self._assignment.arrived.fire()
                     await asyncio.sleep(_REST)
                     continue
                 if not records:  # all that was before us when we began has been deleted
                     there.set_result(None)
                     continue
-                entries = [self._passing.entry(shelf.place, record) for record in records]
-                for entry in shelf.read(entries, start, records[-1].offset + 1):
-                    self._bench.put(entry)
+                entries = [self._passing.entry(state.place, record) for record in records]
+                for entry in state.read(entries, start, records[-1].offset + 1):
+                    self._assignment.put(entry)
                 self._passing.offer()
-                self._bench.arrived.fire()
+                self._assignment.arrived.fire()
         finally:
             if not there.done():
                 there.set_result(None)
@@ -324,11 +325,11 @@ class KafkaQueue:
 
     async def shut(self, *, tidy: bool) -> None:
         """Leave, or without ``tidy`` go as a process does that was killed."""
-        bench = self._bench
-        if bench.closed:
+        assignment = self._assignment
+        if assignment.closed:
             return
-        bench.closed = True
-        bench.arrived.fire()
+        assignment.closed = True
+        assignment.arrived.fire()
         if tidy:
             await self._give_back()
         await self._stop_reading()
@@ -341,23 +342,25 @@ class KafkaQueue:
         if tidy:
             await self._settling.finish()
             self._settling.fail(error)
-        bench.clear()
+        assignment.clear()
 
     async def _give_back(self) -> None:
         """Finish what is being settled, and let the others have the rest."""
-        bench = self._bench
+        assignment = self._assignment
         await self._settling.close()
         back = [
-            entry.spot for entry in (*bench.hand.values(), *bench.given.values()) if bench.shelf(entry.spot) is None
+            entry.spot
+            for entry in (*assignment.hand.values(), *assignment.given.values())
+            if assignment.state_of(entry.spot) is None
         ]
-        for entry in bench.hand.values():
-            shelf = bench.shelf(entry.spot)
-            if shelf is not None:
-                shelf.put_back(entry.spot[2])
+        for entry in assignment.hand.values():
+            state = assignment.state_of(entry.spot)
+            if state is not None:
+                state.put_back(entry.spot[2])
         with suppress(LogError):  # they find out when we are gone
             if back:
-                await self._passing.say(Note(bench.name, back=back))
+                await self._passing.say(Note(assignment.name, back=back))
             await self._settling.flush(everything=True)
-            for shelf in bench.shelves.values():
-                if shelf.low > shelf.trimmed:
-                    self._settling.trim(shelf)
+            for state in assignment.partitions.values():
+                if state.low > state.trimmed:
+                    self._settling.trim(state)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from stepwell.log.kafka.exchange import Spot
-from stepwell.log.kafka.fetch import Place
-from stepwell.log.kafka.positions import Position, encode
-from stepwell.log.port import Delivery, Record
+from stepwell.log.kafka.positions import QueuePosition, encode
+from stepwell.log.port import Delivery, Record, TopicPartition
 from stepwell.log.sharing import priority_of
 
 MOST_WAITING: Final = 2000  # records of a partition that are looked at ahead of need: what priorities can order
@@ -24,7 +23,7 @@ class Entry:
 
     __slots__ = ("delivery", "order", "refused", "spot")
 
-    def __init__(self, place: Place, record: Record, queue: str, partitions: int) -> None:
+    def __init__(self, place: TopicPartition, record: Record, queue: str, partitions: int) -> None:
         topic, partition = place
         token = record.offset * partitions + partition
         self.spot: Spot = (topic, partition, record.offset)
@@ -42,8 +41,8 @@ class Entry:
         return self.order < other.order
 
 
-class Shelf:
-    """One partition.
+class QueueState:
+    """One partition of a queue, as far as its worker knows.
 
     Attributes:
         position: Offset of the next record to read.
@@ -54,7 +53,7 @@ class Shelf:
             was lost, should that be what workers die of.
     """
 
-    def __init__(self, place: Place, position: Position) -> None:
+    def __init__(self, place: TopicPartition, position: QueuePosition) -> None:
         self.place = place
         self.low = self.position = self.trimmed = position.low
         self.heard = position.heard

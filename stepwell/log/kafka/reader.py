@@ -1,4 +1,4 @@
-"""Reading: runs of records in memory, and long polls for what is to come.
+"""Reading: buffers of records in memory, and long polls for what is to come.
 
 Whoever reads at the end of a partition *follows* it: long polls, one request for many partitions, bring what arrives
 before it is asked for. What this process appends itself is put there at once. Who reads elsewhere asks the broker
@@ -17,21 +17,23 @@ from typing import Final
 
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from stepwell.backoff import Backoff
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log.kafka.ends import Ends
+from stepwell.log.kafka.ends import EndOffsets
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, explain
-from stepwell.log.kafka.fetch import Fetcher, OutOfRangeError, Place
+from stepwell.log.kafka.fetch import Fetcher, OutOfRangeError
 from stepwell.log.kafka.settings import KafkaSettings
-from stepwell.log.port import Record
+from stepwell.log.port import Record, TopicPartition
 from stepwell.log.wake import Arrivals
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _AHEAD: Final = 8192  # records that nobody has read yet, before a partition is followed no further
-_MOST_RECORDS: Final = 4096  # of a run that were read and are kept for others; both may double for a moment
+_MOST_RECORDS: Final = 4096  # of a buffer that were read and are kept for others; both may double for a moment
 _MOST_BYTES: Final = 4 * 1024 * 1024
-_ELSEWHERE: Final = 4  # runs of a partition besides the followed one
+_MOST_OTHERS: Final = 4  # buffers of a partition besides the followed one
 _FORGET_AFTER: Final = 60.0  # seconds without a reader
 _SHORT_POLL: Final = 0.02  # seconds: who comes newly waits for a poll under way no longer
 _LONG_POLL: Final = 0.5
@@ -44,8 +46,8 @@ _LONGEST_PAUSE: Final = 2.0
 _offset_of = attrgetter("offset")
 
 
-class Run:
-    """Consecutive records of a partition.
+class RecordBuffer:
+    """Consecutive records of a partition that were read, and are kept for others who will read them.
 
     Attributes:
         start: Their first offset; what lies between it and the first record, retention has deleted.
@@ -110,18 +112,18 @@ class Reader:
     def __init__(self, settings: KafkaSettings, fetcher: Fetcher) -> None:
         self._settings = settings
         self._fetcher = fetcher
-        self._ends = Ends(fetcher, settings.append_timeout)
+        self._ends = EndOffsets(fetcher, settings.append_timeout)
         self._loop = asyncio.get_running_loop()
-        self._followed: dict[Place, Run] = {}
-        self._elsewhere: dict[Place, list[Run]] = {}
-        self._covered: set[Place] = set()  # being polled now
+        self._followed: dict[TopicPartition, RecordBuffer] = {}
+        self._others: dict[TopicPartition, list[RecordBuffer]] = {}
+        self._covered: set[TopicPartition] = set()  # being polled now
         self._pollers: dict[int, list[Task[None]]] = {}
         self._stirred: dict[int, asyncio.Event] = {}
         self._arrivals = Arrivals(self._loop)
         self._lost: Task[None] | None = None
         self._closed: LogError | None = None
 
-    async def read(self, place: Place, offset: int, *, limit: int, wait: float | None) -> Sequence[Record]:
+    async def read(self, place: TopicPartition, offset: int, *, limit: int, wait: float | None) -> Sequence[Record]:
         """As the port says."""
         deadline = None if wait is None else self._loop.time() + wait
         offset = max(offset, 0)
@@ -140,24 +142,26 @@ class Reader:
                 await self._arrivals.wait(place, offset, left)
         return []
 
-    def _have(self, place: Place, offset: int, limit: int) -> list[Record]:
+    def _have(self, place: TopicPartition, offset: int, limit: int) -> list[Record]:
         followed = self._followed.get(place)
-        runs: list[Run] = self._elsewhere.get(place, [])
-        for run in runs if followed is None else [followed, *runs]:
-            if run.start <= offset < run.end:
-                found = run.read(offset, limit)
-                run.used = self._loop.time()
-                if run is followed:
+        buffers: list[RecordBuffer] = self._others.get(place, [])
+        for buffer in buffers if followed is None else [followed, *buffers]:
+            if buffer.start <= offset < buffer.end:
+                found = buffer.read(offset, limit)
+                buffer.used = self._loop.time()
+                if buffer is followed:
                     self._stir(place)  # it may have been too far ahead
                 return found
         return []
 
-    def _follows(self, place: Place, offset: int) -> bool:
+    def _follows(self, place: TopicPartition, offset: int) -> bool:
         """Whether what will be at ``offset`` is on its way."""
-        run = self._followed.get(place)
-        return run is not None and run.end <= offset and self._is_behind(run)
+        buffer = self._followed.get(place)
+        return buffer is not None and buffer.end <= offset and self._is_behind(buffer)
 
-    async def _ask(self, place: Place, offset: int, limit: int, left: float | None) -> tuple[Sequence[Record], int]:
+    async def _ask(
+        self, place: TopicPartition, offset: int, limit: int, left: float | None
+    ) -> tuple[Sequence[Record], int]:
         """Ask the broker. Where it has nothing there yet, begin to follow the partition.
 
         Returns:
@@ -169,65 +173,65 @@ class Reader:
         found = await self._fetcher.now(place, offset, within=within)
         now = self._loop.time()
         if not found.records:
-            run = self._followed.get(place)
-            if run is None or run.end < found.end:
-                run = self._followed[place] = Run(found.end, now)
-            run.used = now
-            run.seen = run.end  # there is one who has come so far; who has not will ask for himself
-            run.trim()
+            buffer = self._followed.get(place)
+            if buffer is None or buffer.end < found.end:
+                buffer = self._followed[place] = RecordBuffer(found.end, now)
+            buffer.used = now
+            buffer.seen = buffer.end  # there is one who has come so far; who has not will ask for himself
+            buffer.trim()
             return [], found.next
-        run = Run(min(offset, found.records[0].offset), now)
-        run.add(found.records)
+        buffer = RecordBuffer(min(offset, found.records[0].offset), now)
+        buffer.add(found.records)
         followed = self._followed.get(place)
-        if followed is None or (followed.end <= run.end and now - followed.used > 1.0):
-            if run.end >= found.end:
-                self._followed[place] = run
-                self._arrivals.fire(place, run.end)
-                return run.read(offset, limit), offset
-        elif followed.end == run.end and followed.start <= run.start:
-            return run.read(offset, limit), offset
-        others = self._elsewhere.setdefault(place, [])
-        others[:] = [other for other in others if other.end != run.start][-_ELSEWHERE + 1 :]
-        others.append(run)
-        return run.read(offset, limit), offset
+        if followed is None or (followed.end <= buffer.end and now - followed.used > 1.0):
+            if buffer.end >= found.end:
+                self._followed[place] = buffer
+                self._arrivals.fire(place, buffer.end)
+                return buffer.read(offset, limit), offset
+        elif followed.end == buffer.end and followed.start <= buffer.start:
+            return buffer.read(offset, limit), offset
+        others = self._others.setdefault(place, [])
+        others[:] = [other for other in others if other.end != buffer.start][-_MOST_OTHERS + 1 :]
+        others.append(buffer)
+        return buffer.read(offset, limit), offset
 
-    async def end(self, place: Place) -> int:
+    async def end(self, place: TopicPartition) -> int:
         """As the port says."""
         if self._closed is not None:
             raise self._closed
         return await self._ends.of(place)
 
-    async def delete_before(self, place: Place, offset: int) -> None:
+    async def delete_before(self, place: TopicPartition, offset: int) -> None:
         """As the port says."""
         if self._closed is not None:
             raise self._closed
         end = await self._ends.of(place)
         await self._fetcher.delete_before(place, min(offset, end), within=self._settings.append_timeout)
-        others = self._elsewhere.get(place, [])
-        others[:] = [run for run in others if run.start >= offset]
+        others = self._others.get(place, [])
+        others[:] = [buffer for buffer in others if buffer.start >= offset]
         followed = self._followed.get(place)
         if followed is not None and followed.start < offset:
             followed.forget(offset)
 
     def landed(self, topic: str, partition: int, first: int, records: Callable[[], Sequence[Record]]) -> None:
         """Show those who follow what this process itself has appended; most of it nobody here follows."""
-        run = self._followed.get((topic, partition))
-        if run is not None and run.end == first and self._is_behind(run):
-            self._arrived((topic, partition), run, records())
+        buffer = self._followed.get((topic, partition))
+        if buffer is not None and buffer.end == first and self._is_behind(buffer):
+            self._arrived((topic, partition), buffer, records())
 
-    def _arrived(self, place: Place, run: Run, records: Sequence[Record]) -> None:
-        if run.add(records):
-            run.trim()
-            self._arrivals.fire(place, run.end)
+    def _arrived(self, place: TopicPartition, buffer: RecordBuffer, records: Sequence[Record]) -> None:
+        if buffer.add(records):
+            buffer.trim()
+            self._arrivals.fire(place, buffer.end)
 
     # Following.
 
     @staticmethod
-    def _is_behind(run: Run) -> bool:
+    def _is_behind(buffer: RecordBuffer) -> bool:
         """Whether its readers keep up well enough to read ahead of them."""
-        return run.end - run.seen < _AHEAD and run.bytes < 4 * _MOST_BYTES
+        return buffer.end - buffer.seen < _AHEAD and buffer.bytes < 4 * _MOST_BYTES
 
-    def _stir(self, place: Place) -> None:
+    def _stir(self, place: TopicPartition) -> None:
         """See to it that a partition is polled."""
         if place in self._covered:
             return
@@ -243,27 +247,30 @@ class Reader:
             ]
         self._stirred[node].set()
 
-    async def _find(self, place: Place) -> None:
+    async def _find(self, place: TopicPartition) -> None:
         while self._fetcher.leader(place) is None:
             await self._fetcher.find([place])
             await asyncio.sleep(_PAUSE)
         self._loop.call_soon(self._stir, place)
 
-    def _wanted(self, node: int) -> dict[Place, int]:
+    def _wanted(self, node: int) -> dict[TopicPartition, int]:
         """What a poll of this broker is to ask for."""
         forgotten = self._loop.time() - _FORGET_AFTER
         awaited = set(self._arrivals.awaited())
-        for place in [one for one, run in self._followed.items() if run.used < forgotten and one not in awaited]:
+        for place in [
+            one for one, buffer in self._followed.items() if buffer.used < forgotten and one not in awaited
+        ]:
             del self._followed[place]
-            self._elsewhere.pop(place, None)
+            self._others.pop(place, None)
         return {
-            place: run.end
-            for place, run in self._followed.items()
-            if place not in self._covered and self._is_behind(run) and self._fetcher.leader(place) == node
+            place: buffer.end
+            for place, buffer in self._followed.items()
+            if place not in self._covered and self._is_behind(buffer) and self._fetcher.leader(place) == node
         }
 
     async def _poll(self, node: int, line: str) -> None:
-        wait, before, pause = _SHORT_POLL, frozenset[Place](), _PAUSE
+        wait, before = _SHORT_POLL, frozenset[TopicPartition]()
+        backoff = Backoff(_PAUSE, _LONGEST_PAUSE)
         while True:
             wanted = self._wanted(node)
             if not wanted:
@@ -284,29 +291,28 @@ class Reader:
                 self._refuse(wanted, explain(error, self._settings.place, "read"))
             except TROUBLE as error:
                 tell = _logger.debug
-                if pause == _PAUSE and isinstance(error, UnknownTopicOrPartitionError):
+                if backoff.is_fresh and isinstance(error, UnknownTopicOrPartitionError):
                     tell = _logger.warning  # somebody has deleted a topic; that does not pass by itself
                 tell("reading goes on when what is read is there again", error=repr(error), node=node)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(backoff.next())
                 await self._fetcher.find(wanted)
                 for place in wanted:  # another broker may lead it now
                     self._loop.call_soon(self._stir, place)
             except Exception as error:  # whatever it is: nobody must wait for a poll that has stopped
                 self._refuse(wanted, explain(error, self._settings.place, "read"))
             else:
-                pause = _PAUSE
+                backoff.reset()
                 for place, (records, _, _, behind) in found.items():
-                    run = self._followed.get(place)
-                    if run is not None and run.end >= wanted[place]:
-                        self._arrived(place, run, records)
-                        run.skip(behind)
+                    buffer = self._followed.get(place)
+                    if buffer is not None and buffer.end >= wanted[place]:
+                        self._arrived(place, buffer, records)
+                        buffer.skip(behind)
                 if sum(len(records) for records, *_ in found.values()) >= _FLOW:
                     await asyncio.sleep(_BREATH)
             finally:
                 self._covered.difference_update(wanted)
 
-    def _refuse(self, places: Iterable[Place], error: LogError) -> None:
+    def _refuse(self, places: Iterable[TopicPartition], error: LogError) -> None:
         """Tell those who wait; who asks again will ask the broker itself."""
         for place in places:
             self._followed.pop(place, None)
@@ -319,8 +325,5 @@ class Reader:
         tasks = [task for pollers in self._pollers.values() for task in pollers]
         if self._lost is not None:
             tasks.append(self._lost)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*tasks, report=True)
         await self._fetcher.close()

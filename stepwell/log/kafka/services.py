@@ -6,7 +6,7 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import Protocol
 
-from stepwell.log.kafka.group import Directory
+from stepwell.log.kafka.group import GroupDirectory
 from stepwell.log.kafka.reader import Reader
 from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.kafka.topics import Topics
@@ -19,7 +19,7 @@ class Services(Protocol):
     settings: KafkaSettings
     topics: Topics
     reader: Reader
-    directory: Directory
+    directory: GroupDirectory
 
     def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> Future[Sequence[int]]:
         """Append records."""

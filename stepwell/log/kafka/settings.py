@@ -7,12 +7,12 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from msgspec import Struct
 from msgspec.structs import fields, replace
 
 from stepwell.errors import LogError
+from stepwell.log.address import LogUrl
 
 PREFIX: Final = "STEPWELL_KAFKA_"  # of the variables that hold what is not for a URL, passwords above all
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -98,14 +98,13 @@ class KafkaSettings(Struct, frozen=True):
         return context
 
 
-def read_url(url: str, environment: Mapping[str, str]) -> KafkaSettings:
+def read_settings(url: LogUrl, environment: Mapping[str, str]) -> KafkaSettings:
     """What a URL says, and for what it does not say, the environment (``STEPWELL_KAFKA_SASL_PASSWORD`` and so on).
 
     Raises:
         LogError: It says something that means nothing, or that cannot be.
     """
-    bare, _, query = url.partition("?")
-    bootstrap = bare.removeprefix("kafka:").strip("/")
+    bare, bootstrap = url.bare, url.brokers
     addresses = bootstrap.split(",")
     if "@" in bootstrap:
         raise LogError(
@@ -122,7 +121,7 @@ def read_url(url: str, environment: Mapping[str, str]) -> KafkaSettings:
     kinds = {field.name: type(field.default) for field in fields(KafkaSettings)}
     del kinds["bootstrap"]
     said = {name: environment[PREFIX + name.upper()] for name in kinds if environment.get(PREFIX + name.upper())}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in url.options:
         if name not in kinds:
             raise LogError(f"{name} means nothing to a Kafka log", place=bare, remedy=f"It knows {', '.join(kinds)}.")
         said[name] = value

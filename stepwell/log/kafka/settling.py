@@ -8,16 +8,17 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log.kafka.assigned import Bench
+from stepwell.log.kafka.assigned import Assignment
 from stepwell.log.kafka.exchange import Note, Spot, place_of
 from stepwell.log.kafka.group import GroupMember
 from stepwell.log.kafka.handover import Passing
-from stepwell.log.kafka.queue_state import Entry, Shelf
+from stepwell.log.kafka.queue_state import Entry, QueueState
 from stepwell.log.kafka.services import Services
 from stepwell.log.port import Outgoing
 from stepwell.logs import Logger
+from stepwell.tasks import cancel_and_wait
 
-_logger = Logger("stepwell.log.kafka.log")
+_logger = Logger("stepwell.log.kafka")
 
 _REST: Final = 0.2  # seconds after trouble
 _TRIM: Final = 20_000  # settled records of a partition that are deleted together
@@ -41,9 +42,9 @@ class _Settlement:
 class Settling:
     """All settlements of one worker."""
 
-    def __init__(self, log: Services, bench: Bench, member: GroupMember) -> None:
+    def __init__(self, log: Services, assignment: Assignment, member: GroupMember) -> None:
         self._log = log
-        self._bench = bench
+        self._assignment = assignment
         self._member = member
         self._passing: Passing
         self._loop = asyncio.get_running_loop()
@@ -86,7 +87,7 @@ class Settling:
         if error is None:
             self._note(entries, settlement)
         else:
-            self._bench.keep(entries)
+            self._assignment.keep(entries)
             if not settlement.future.done():
                 settlement.future.set_exception(error)
 
@@ -97,11 +98,11 @@ class Settling:
             self._pending[entry.spot] = settlement
         self._stirred.set()
 
-    def overlay(self, shelf: Shelf) -> None:
+    def overlay(self, state: QueueState) -> None:
         """Tell a partition that we got (back) what we know better than its position does."""
         for spot in self._pending:
-            if place_of(spot) == shelf.place:
-                shelf.settle(spot[2])
+            if place_of(spot) == state.place:
+                state.settle(spot[2])
 
     def has(self, spot: Spot) -> bool:
         """Whether a record is on its way to being settled."""
@@ -132,28 +133,28 @@ class Settling:
             LogError: Not all of it may be settled.
         """
         async with self._committing:
-            elsewhere = []
+            others = []
             for spot in list(self._pending):
-                shelf = self._bench.shelf(spot)
-                if shelf is not None:
-                    shelf.settle(spot[2])
-                    shelf.dirty = True  # also where others have settled it before: who settles waits for a word
-                elif self._bench.shelves or not everything:
-                    elsewhere.append(spot)
-            dirty = [shelf for shelf in self._bench.shelves.values() if shelf.dirty or everything]
+                state = self._assignment.state_of(spot)
+                if state is not None:
+                    state.settle(spot[2])
+                    state.dirty = True  # also where others have settled it before: who settles waits for a word
+                elif self._assignment.partitions or not everything:
+                    others.append(spot)
+            dirty = [state for state in self._assignment.partitions.values() if state.dirty or everything]
             if dirty:
                 await self._commit(dirty)
-            if elsewhere:
-                await self._passing.say(Note(self._bench.name, done=elsewhere))
-                self._resolve(elsewhere)
+            if others:
+                await self._passing.say(Note(self._assignment.name, done=others))
+                self._resolve(others)
 
-    async def _commit(self, shelves: Sequence[Shelf]) -> None:
+    async def _commit(self, states: Sequence[QueueState]) -> None:
         heard = self._passing.heard
         covered = {}
         positions = {}
-        for shelf in shelves:
-            positions[shelf.place], below = shelf.commit(heard)
-            covered[shelf.place] = (shelf, max(below, shelf.low))
+        for state in states:
+            positions[state.place], below = state.commit(heard)
+            covered[state.place] = (state, max(below, state.low))
         settled = [
             spot
             for spot in self._pending
@@ -164,14 +165,14 @@ class Settling:
         try:
             noted = await self._member.commit(positions)
         except BaseException:
-            for shelf in shelves:
-                shelf.dirty = True
+            for state in states:
+                state.dirty = True
             raise
         if noted:
             self._resolve(settled)
-            for shelf in shelves:
-                if shelf.low - shelf.trimmed >= _TRIM:
-                    self.trim(shelf)
+            for state in states:
+                if state.low - state.trimmed >= _TRIM:
+                    self.trim(state)
 
     def _resolve(self, spots: Iterable[Spot]) -> None:
         for spot in spots:
@@ -179,10 +180,10 @@ class Settling:
             if settlement is not None:
                 settlement.settled(spot)
 
-    def trim(self, shelf: Shelf) -> Task[None]:
+    def trim(self, state: QueueState) -> Task[None]:
         """Delete what is settled: nobody reads it again, and should positions get lost, nobody runs it again."""
-        shelf.trimmed = shelf.low
-        task = self._loop.create_task(self._trim(*shelf.place, shelf.low))
+        state.trimmed = state.low
+        task = self._loop.create_task(self._trim(*state.place, state.low))
         self._trimming.add(task)
         task.add_done_callback(self._trimming.discard)
         return task
@@ -203,10 +204,7 @@ class Settling:
 
     async def _stop(self) -> None:
         tasks = [*self._tasks, *([self._runner] if self._runner else [])]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_and_wait(*tasks, report=True)
 
     async def finish(self) -> None:
         """Wait until what is settled is deleted."""
@@ -215,9 +213,7 @@ class Settling:
 
     async def drop(self, error: LogError) -> None:
         """End at once; who settles learns that nothing is known."""
-        for task in self._trimming:
-            task.cancel()
-        await self.finish()
+        await cancel_and_wait(*self._trimming, report=True)
         await self._stop()
         self.fail(error)
 

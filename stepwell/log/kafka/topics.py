@@ -18,7 +18,7 @@ from stepwell.log.kafka.errors import explained
 from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.port import CLEANUPS, COMMANDS, CONTROL, DEFINITIONS, EVENTS, PARTITIONED, REFUSALS, SUBSCRIPTIONS
 
-HANDS: Final = "hands"  # one partition: what workers pass to each other; see ``_kafka_exchange``
+HANDS: Final = "hands"  # one partition: what workers pass to each other; see ``exchange``
 STEPS: Final = "steps."  # what the topics of workers' queues begin with
 ALONE: Final = frozenset({DEFINITIONS, CONTROL, HANDS, SUBSCRIPTIONS, CLEANUPS, REFUSALS})  # topics of one partition
 

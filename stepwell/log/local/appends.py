@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future
+from asyncio import Future
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from stepwell.errors import LogError
+from stepwell.log.local.services import Services
 from stepwell.log.local.store import EVENTS_NUMBER, TOPIC_SHIFT
 from stepwell.log.local.transaction import Row, Transaction
 
 _DELETE_AT_ONCE: Final = 1000  # records; appends of the same moment wait for no more than that
-
-
-class Landing(Protocol):
-    """What an append needs of its log."""
-
-    loop: AbstractEventLoop
-
-    def landed(self, place: tuple[str, int], first: int, rows: Sequence[Row], now: int) -> None:
-        """Say that rows were committed."""
 
 
 class Append:
@@ -34,7 +26,7 @@ class Append:
 
     durable = True
 
-    def __init__(self, log: Landing, topic: str, partition: int, rows: list[Row]) -> None:
+    def __init__(self, log: Services, topic: str, partition: int, rows: list[Row]) -> None:
         self._log = log
         self._place = (topic, partition)
         self._rows = rows

@@ -1,15 +1,14 @@
-"""A member's place in a group; see ``port.Membership``. The shares are kept in the file (``_members``)."""
+"""A member's place in a group; see ``port.Membership``. The shares are kept in the file (``members``)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import msgspec
 
 from stepwell.log.local.reader import Reader, decode_headers
+from stepwell.log.local.services import Services
 from stepwell.log.port import NO_HEADERS, Member
-from stepwell.log.wake import Signal
 
 
 def encode_about(about: Mapping[str, str]) -> str | None:
@@ -29,20 +28,7 @@ async def list_members(reader: Reader, group: str) -> list[Member]:
     ]
 
 
-class Company(Protocol):
-    """What a membership needs of its log."""
-
-    reader: Reader
-    groups: Signal
-
-    async def bury_the_dead(self) -> None:
-        """Strike off members whose processes have ended."""
-
-    async def strike_off(self, member: int) -> None:
-        """End a membership."""
-
-
-class GroupPlace:
+class LocalMembership:
     """One log object's place in a group.
 
     Args:
@@ -51,7 +37,7 @@ class GroupPlace:
         group: The group's name.
     """
 
-    def __init__(self, log: Company, member: int, group: str) -> None:
+    def __init__(self, log: Services, member: int, group: str) -> None:
         self._log = log
         self._member = member
         self._group = group

@@ -10,15 +10,17 @@ it knows of it still: an engine that dies before derives it again from its event
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future, TimerHandle
+from asyncio import TimerHandle
 from collections.abc import Iterable, Sequence
 from itertools import count, groupby
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Final
 
 from stepwell.errors import LogError
+from stepwell.log.local.batches import Batch
 from stepwell.log.local.resends import tokens_of
-from stepwell.log.local.transaction import Row, Transaction, Work
+from stepwell.log.local.services import Services, Taker
+from stepwell.log.local.transaction import Row, Transaction
 from stepwell.log.port import Delivery
 
 # How long a record may be in hand before it is written: longer than ordinary steps take, even with many before them;
@@ -26,43 +28,6 @@ from stepwell.log.port import Delivery
 LINGER: Final = 0.1
 
 _FIRST: Final = -(2**62)  # tokens of records that are in no row: below any row's, and in the order of handing over
-
-
-class Batch:
-    """One ``enqueue``: done when each of its records is settled, or in the file."""
-
-    def __init__(self, loop: AbstractEventLoop, size: int) -> None:
-        self.future: Future[None] = loop.create_future()
-        self._left = size
-        self.safe(0)
-
-    def safe(self, number: int) -> None:
-        """So many more of its records are settled or written."""
-        self._left -= number
-        if not self._left and not self.future.done():
-            self.future.set_result(None)
-
-    def failed(self, error: LogError) -> None:
-        """One of them is not, as far as we know."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-class Holder(Protocol):
-    """A worker, as far as it matters here.
-
-    Attributes:
-        member: Its number as a member.
-    """
-
-    member: int
-
-    @property
-    def closed(self) -> bool:
-        """Whether it has left."""
-
-    def forget(self, tokens: Sequence[int]) -> None:
-        """Others have settled these: take them no more."""
 
 
 class Handed:
@@ -75,7 +40,7 @@ class Handed:
 
     __slots__ = ("awaited", "batch", "holder", "id", "queue", "row", "token")
 
-    def __init__(self, token: int, queue: str, row: Row, holder: Holder, batch: Batch) -> None:
+    def __init__(self, token: int, queue: str, row: Row, holder: Taker, batch: Batch) -> None:
         self.token = token
         self.queue = queue
         self.row = row
@@ -91,22 +56,10 @@ class Handed:
             self.batch.safe(1)
 
 
-class Store(Protocol):
-    """What is needed of the log."""
-
-    loop: AbstractEventLoop
-
-    def submit(self, work: Work) -> None:
-        """Hand work to the writer."""
-
-    def gave_back(self) -> None:
-        """Say that entries of the queues wait."""
-
-
-class Hands:
+class Handover:
     """All records of one log object that are in hand."""
 
-    def __init__(self, log: Store) -> None:
+    def __init__(self, log: Services) -> None:
         self._log = log
         self._tokens = count(_FIRST)
         self._fresh: dict[int, Handed] = {}  # in no row, and not on the way to one
@@ -114,7 +67,7 @@ class Hands:
         self._written: dict[int, Handed] = {}  # in a row, or on the way to one
         self._timer: TimerHandle | None = None
 
-    def give(self, queue: str, row: Row, delivery: Delivery, holder: Holder, batch: Batch) -> Delivery:
+    def give(self, queue: str, row: Row, delivery: Delivery, holder: Taker, batch: Batch) -> Delivery:
         """Note a record as handed over; return it with its token."""
         handed = Handed(next(self._tokens), queue, row, holder, batch)
         self._fresh[handed.token] = handed
@@ -164,15 +117,15 @@ class Hands:
         if self._older:
             self._timer = self._log.loop.call_later(LINGER, self._look)
 
-    def give_up(self, holder: Holder | None = None) -> None:
+    def give_up(self, holder: Taker | None = None) -> None:
         """A worker (or all of them) ends: what it had in hand is written, for others to take."""
         if holder is None and self._timer is not None:
             self._timer.cancel()
         left = []
-        for hands in (self._older, self._fresh):
-            for token, handed in list(hands.items()):
+        for part in (self._older, self._fresh):
+            for token, handed in list(part.items()):
                 if holder is None or handed.holder is holder:
-                    left.append(hands.pop(token))
+                    left.append(part.pop(token))
         if left:
             self._log.submit(Write(self._log, left, claimed=False))
 
@@ -180,10 +133,10 @@ class Hands:
         """The process ends at once: whoever enqueued learns that nothing is known."""
         if self._timer is not None:
             self._timer.cancel()
-        for hands in (self._older, self._fresh, self._written):
-            for handed in hands.values():
+        for part in (self._older, self._fresh, self._written):
+            for handed in part.values():
                 handed.batch.failed(error)
-            hands.clear()
+            part.clear()
 
 
 class Write:
@@ -195,7 +148,7 @@ class Write:
 
     durable = True
 
-    def __init__(self, log: Store, handed: list[Handed], *, claimed: bool) -> None:
+    def __init__(self, log: Services, handed: list[Handed], *, claimed: bool) -> None:
         self._log = log
         self._handed = sorted(handed, key=attrgetter("queue", "token"))
         self._claimed = claimed

@@ -1,8 +1,9 @@
 """The log in one local file: SQLite in WAL mode, the default when no Kafka is named.
 
-Several processes of one machine can share the file. What each module beside this one does: ``_store`` the file and
-its tables, ``_writer`` and ``_transaction`` group commit, ``_reader``, ``_tail`` and ``_ends`` reading, ``_wake``
-waiting, ``_members`` and ``_groups`` who is alive and who takes which partition, ``_queue`` the workers' queues.
+Several processes of one machine can share the file. What each module beside this one does: ``store`` the file and
+its tables, ``writer`` and ``transaction`` group commit, ``reader``, ``tail`` and ``recent`` reading, ``members`` and
+``groups`` who is alive and who takes which partition, ``queue`` and ``handover`` the workers' queues; ``services``
+is what these are given of each other. What wakes those who wait is in ``stepwell.log.wake``.
 """
 
 from __future__ import annotations
@@ -19,13 +20,23 @@ from typing import Final, Self
 
 from stepwell.errors import LogClosedError, LogError, LogLostError
 from stepwell.log.local.appends import Append, delete_some, free_pages
-from stepwell.log.local.ends import Ends, Place
-from stepwell.log.local.groups import GroupPlace, encode_about, list_members
-from stepwell.log.local.handover import Batch, Hands
-from stepwell.log.local.members import Change, Directory, Lock, bury, enter_group, is_listed, leave_group, register
+from stepwell.log.local.batches import Batch
+from stepwell.log.local.groups import LocalMembership, encode_about, list_members
+from stepwell.log.local.handover import Handover
+from stepwell.log.local.members import (
+    Change,
+    Lock,
+    MembersDirectory,
+    bury,
+    enter_group,
+    is_listed,
+    leave_group,
+    register,
+)
 from stepwell.log.local.queue import Consumer, hand_out
 from stepwell.log.local.queue_works import Enqueue
 from stepwell.log.local.reader import Reader
+from stepwell.log.local.recent import RecentRecords
 from stepwell.log.local.resends import EnqueueAgain
 from stepwell.log.local.store import (
     MAX_PARTITIONS,
@@ -44,21 +55,27 @@ from stepwell.log.port import (
     PARTITIONED,
     WORKERS,
     Delivery,
+    Description,
     Member,
     NewRecord,
     Outgoing,
     Record,
+    TopicPartition,
 )
 from stepwell.log.sharing import priority_of
 from stepwell.log.wake import Doorbell, Signal, failed_future
 from stepwell.own_files import claim
+from stepwell.tasks import cancel_and_wait
 
 _GLANCE: Final = 0.08  # seconds between looks at whether another process has written, should its ring get lost
 _BEAT: Final = 1.0  # seconds between looks at who has died
 
 
 class LocalLog:
-    """The log in one file; see ``port.Log`` for what its methods promise. Made by ``open``."""
+    """The log in one file; see ``port.Log`` for what its methods promise. Made by ``open``.
+
+    What it has beside the port is for the parts of this room: ``services.Services``.
+    """
 
     def __init__(self, path: str, loop: AbstractEventLoop, *, patience: float, max_record_bytes: int) -> None:
         claim(path)
@@ -68,17 +85,18 @@ class LocalLog:
         self.max_record_bytes = max_record_bytes
         self.groups = Signal(loop)
         self.reader: Reader
+        self._description = Description("file", path, Path(path), finds_keys=True)
         self._patience = patience
         self._writer: Writer
-        self._directory = Directory(path, patience)
+        self._directory = MembersDirectory(path, patience)
         self._lock: Lock | None = None
         self._bell: Doorbell
         self._process = 0
         self._watcher: Task[None] | None = None
-        self._ends = Ends(loop, self._check_open)
+        self._recent = RecentRecords(loop, self._check_open)
         self._consumers: list[Consumer] = []
         self._leaving: set[int] = set()
-        self.hands = Hands(self)
+        self._handover = Handover(self)
         self._closed = False
         self._lost: LogLostError | None = None
         self._file = (0, 0)  # device and inode
@@ -174,6 +192,10 @@ class LocalLog:
                 opening.drop(remove=False)
             return opened
 
+    def describe(self) -> Description:
+        """As the port says: a file, with an index of the keys of ``events``."""
+        return self._description
+
     # Records.
 
     def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> Future[Sequence[int]]:
@@ -211,9 +233,9 @@ class LocalLog:
         except (TypeError, ValueError) as error:
             raise explain(error, self.path) from error
 
-    def landed(self, place: Place, first: int, rows: Sequence[Row], now: int) -> None:
+    def landed(self, place: TopicPartition, first: int, rows: Sequence[Row], now: int) -> None:
         """Show what was just committed to those who wait for it or will soon read it."""
-        self._ends.landed(place, first, rows, now)
+        self._recent.landed(place, first, rows, now)
 
     async def read(
         self, topic: str, partition: int, offset: int, *, limit: int = 1000, wait: float | None = 0.0
@@ -225,7 +247,7 @@ class LocalLog:
             LogError: The file cannot be read.
         """
         self._check(topic, partition)
-        return await self._ends.read(self.reader, (topic, partition), max(offset, 0), limit, wait)
+        return await self._recent.read(self.reader, (topic, partition), max(offset, 0), limit, wait)
 
     async def read_key(self, topic: str, partition: int, key: str, *, offset: int = 0) -> Sequence[Record]:
         """As the port says; ``events`` has an index."""
@@ -234,7 +256,7 @@ class LocalLog:
         return await self.reader.read_key(topic, partition, key, max(offset, 0))
 
     async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
-        """As ``port.FindsKeys`` says; ``events`` has an index."""
+        """As the port says; ``events`` has an index."""
         self._check(topic, partition)
         self._check_open()
         return await self.reader.known_keys(topic, partition, keys)
@@ -251,8 +273,13 @@ class LocalLog:
         while await self._change(delete_some(topic, partition, offset)):
             pass
 
-    async def give_back(self) -> None:
-        """Give the pages that are free back to the file system, in steps that appends go between.
+    async def is_there(self, topic: str) -> bool:  # noqa: ARG002 - whatever its name
+        """As the port says: every topic is there, for it need not be made."""
+        self._check_open()
+        return True
+
+    async def free_space(self) -> None:
+        """As the port says: pages that are free go back to the file system, in steps that appends go between.
 
         The file gets smaller at its next checkpoint.
         """
@@ -272,11 +299,11 @@ class LocalLog:
         again = [row for row, record in zip(rows, records, strict=True) if AGAIN in record.headers and row.effect]
         if again:
             # What of it is in hand in memory has to be in the file to be found there.
-            self.hands.write()
+            self._handover.write()
             self._writer.submit(EnqueueAgain(self, queue, again, batch))
             repeated = {row.effect for row in again}
             rows = [row for row in rows if row.effect not in repeated]
-        left = hand_out(self._consumers, self.hands, queue, rows, batch)
+        left = hand_out(self._consumers, self._handover, queue, rows, batch)
         if left:
             self._writer.submit(Enqueue(self, queue, left, batch))
         return batch.future
@@ -297,7 +324,7 @@ class LocalLog:
         """As the port says."""
         self._check_open()
         number = await self._change(enter_group(self._process, WORKERS, encode_about(about), None))
-        worker = Consumer(self, number, queues, max(prefetch, 1), accepts)
+        worker = Consumer(self, self._handover, number, queues, max(prefetch, 1), accepts)
         self._consumers.append(worker)
         return worker
 
@@ -309,11 +336,11 @@ class LocalLog:
             await self._change(leave_group(member, self.partitions))
             self._leaving.discard(member)
 
-    async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> GroupPlace:
+    async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> LocalMembership:
         """As the port says. Partitions stay with whom they are, as far as equal shares allow."""
         self._check_open()
         number = await self._change(enter_group(self._process, group, encode_about(about), self.partitions))
-        return GroupPlace(self, number, group)
+        return LocalMembership(self, number, group)
 
     async def members(self, group: str) -> Sequence[Member]:
         """As the port says."""
@@ -348,7 +375,7 @@ class LocalLog:
         """Another process has written, or may have: wake those whom it may concern."""
         if self._closed:
             return
-        self._ends.look(self.reader)
+        self._recent.look(self.reader)
         self._changed()
 
     async def _watch(self) -> None:
@@ -402,7 +429,7 @@ class LocalLog:
         if self._lost is None and not self._closed:
             self._lost = error
             self._writer.refuse(error)
-            self._ends.close(error)
+            self._recent.close(error)
             self.groups.fire(error)
             for worker in self._consumers:
                 worker.lose(error)
@@ -437,14 +464,13 @@ class LocalLog:
             for worker in self._consumers:
                 worker.shut()
             if tidy:
-                self.hands.give_up()
+                self._handover.give_up()
             else:
-                self.hands.drop(closed)
-            self._ends.close(closed)
+                self._handover.drop(closed)
+            self._recent.close(closed)
             self.groups.fire(closed)
             if self._watcher is not None:
-                self._watcher.cancel()
-                await asyncio.wait([self._watcher])
+                await cancel_and_wait(self._watcher, report=True)
             if tidy:
                 with suppress(LogError):  # whoever comes next finds our lock free, and buries us
                     await self._change(bury([self._process], self.partitions, died=False))

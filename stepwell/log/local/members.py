@@ -110,7 +110,7 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_let_go_in_child)
 
 
-class Directory:
+class MembersDirectory:
     """The directory ``<log file>-members``: a lock file for each open log object, and one for opening.
 
     Args:

@@ -1,7 +1,7 @@
 """Queues of workers: who gets a record, and how it is settled.
 
 A record is claimed by a member in the file, so that no other process takes it. When the worker sits in the process
-that enqueues, has room and no older record waits, the record is handed over in memory (``_hands``). Otherwise a
+that enqueues, has room and no older record waits, the record is handed over in memory (``handover``). Otherwise a
 worker with room looks for records itself, whenever something was added or given back.
 """
 
@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from stepwell.errors import LogClosedError, LogError
-from stepwell.log.local.handover import Batch, Hands
-from stepwell.log.local.queue_works import Claim, Entry, Release, Settle, Store
+from stepwell.log.local.batches import Batch
+from stepwell.log.local.handover import Handover
+from stepwell.log.local.queue_works import ClaimEntries, Release, Settle
 from stepwell.log.local.reader import decode_headers
+from stepwell.log.local.services import Entry, Services
 from stepwell.log.local.transaction import Row
 from stepwell.log.port import NO_HEADERS, Delivery, Outgoing
 from stepwell.log.wake import Signal, failed_future
@@ -38,6 +40,7 @@ class Consumer:
 
     Args:
         log: The log.
+        handover: What is in hand in memory.
         member: Its number as a member of the group ``workers``.
         queues: Which queues it takes from.
         prefetch: How many entries it holds at once.
@@ -46,7 +49,8 @@ class Consumer:
 
     def __init__(
         self,
-        log: Store,
+        log: Services,
+        handover: Handover,
         member: int,
         queues: Sequence[str],
         prefetch: int,
@@ -56,6 +60,7 @@ class Consumer:
         self.queues = tuple(dict.fromkeys(queues))
         self.reserved = 0  # entries on their way to us in a commit
         self._log = log
+        self._handover = handover
         self._prefetch = prefetch
         self._accepts = accepts
         self._passed_over = 0  # how many entries our last look found that are not for us
@@ -111,7 +116,7 @@ class Consumer:
         if waiting:
             self._ready = [entry for entry in self._ready if entry[1] not in tokens]
             heapq.heapify(self._ready)
-            self._log.hands.take_back(waiting)
+            self._handover.take_back(waiting)
             self._free(waiting)
 
     def stir(self) -> None:
@@ -155,7 +160,7 @@ class Consumer:
             encoded = [(outgoing, self._log.rows_of(outgoing)) for outgoing in outcomes]
         except LogError as error:
             return failed_future(self._log.loop, error)
-        work = Settle(self._log, self, tokens, encoded)
+        work = Settle(self._log, self._handover, self, tokens, encoded)
         self._free(tokens)
         self._log.submit(work)
         return work.future
@@ -163,7 +168,7 @@ class Consumer:
     def release(self, deliveries: Sequence[Delivery], *, lost: bool = False) -> Future[None]:
         """As the port says."""
         tokens = [delivery.token for delivery in deliveries]
-        work = Release(self._log, self, tokens, lost=lost)
+        work = Release(self._log, self._handover, self, tokens, lost=lost)
         self._free(tokens)
         self._log.submit(work)
         return work.future
@@ -182,7 +187,7 @@ class Consumer:
         """As the port says."""
         if not self._closed:
             self.shut()
-            self._log.hands.give_up(self)
+            self._handover.give_up(self)
             await self._log.strike_off(self.member)
 
     def shut(self) -> None:
@@ -222,7 +227,7 @@ class Consumer:
         if entries:
             self.reserved += len(entries)
             future: Future[int] = self._log.loop.create_future()
-            self._log.submit(Claim(self, entries, future))
+            self._log.submit(ClaimEntries(self, entries, future))
             if await future < len(entries):
                 self._nothing_waits = False  # others were quicker; there may be more behind those
 
@@ -248,7 +253,9 @@ class Consumer:
         return found
 
 
-def hand_out(consumers: Sequence[Consumer], hands: Hands, queue: str, rows: Sequence[Row], batch: Batch) -> list[Row]:
+def hand_out(
+    consumers: Sequence[Consumer], handover: Handover, queue: str, rows: Sequence[Row], batch: Batch
+) -> list[Row]:
     """Hand new records to those of this process's workers that want them; return what is left."""
     consumers = [consumer for consumer in consumers if queue in consumer.queues]
     left = []
@@ -258,7 +265,7 @@ def hand_out(consumers: Sequence[Consumer], hands: Hands, queue: str, rows: Sequ
             left.append(row)
         else:
             worker, delivery = chosen
-            given = hands.give(queue, row, delivery, worker, batch)
+            given = handover.give(queue, row, delivery, worker, batch)
             worker.receive((-row.priority, given.token, given))
     return left
 

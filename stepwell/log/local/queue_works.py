@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future
-from collections.abc import Sequence
-from typing import Protocol
+from asyncio import Future
 
 from stepwell.errors import LogError
-from stepwell.log.local.handover import Batch, Handed, Hands, write
-from stepwell.log.local.reader import Reader
+from stepwell.log.local.batches import Batch
+from stepwell.log.local.handover import Handed, Handover, write
 from stepwell.log.local.resends import count_lost, tokens_of
+from stepwell.log.local.services import Entry, Services, Taker
 from stepwell.log.local.store import encode_rowids
-from stepwell.log.local.transaction import Row, Transaction, Work
-from stepwell.log.port import Delivery, Outgoing
-
-Entry = tuple[int, int, Delivery]  # minus its priority, its token, itself: the order in which it is taken
-
-
-class Worker(Protocol):
-    """What these works need of a worker.
-
-    Attributes:
-        member: Its number as a member.
-        reserved: How many entries are on their way to it in a commit.
-    """
-
-    member: int
-    reserved: int
-
-    def receive(self, entry: Entry) -> None:
-        """Take in an entry that is claimed for it."""
-
-    def keep(self, tokens: Sequence[int]) -> None:
-        """Hold on to what could not be settled or released."""
-
-
-class Store(Protocol):
-    """What a worker needs of its log."""
-
-    loop: AbstractEventLoop
-    reader: Reader
-    hands: Hands
-
-    def submit(self, work: Work) -> None:
-        """Hand work to the writer."""
-
-    def rows_of(self, outgoing: Outgoing) -> list[Row]:
-        """Check and encode records."""
-
-    def landed(self, place: tuple[str, int], first: int, rows: Sequence[Row], now: int) -> None:
-        """Say that records were committed."""
-
-    def gave_back(self) -> None:
-        """Say that entries of the queues wait again."""
-
-    async def strike_off(self, member: int) -> None:
-        """End a worker's membership."""
+from stepwell.log.local.transaction import Row, Transaction
+from stepwell.log.port import Outgoing
 
 
 class Enqueue:
@@ -70,7 +26,7 @@ class Enqueue:
 
     durable = True
 
-    def __init__(self, log: Store, queue: str, rows: list[Row], batch: Batch) -> None:
+    def __init__(self, log: Services, queue: str, rows: list[Row], batch: Batch) -> None:
         self._log = log
         self._queue = queue
         self._rows = rows
@@ -90,7 +46,7 @@ class Enqueue:
         self._batch.failed(error)
 
 
-class Claim:
+class ClaimEntries:
     """Take waiting entries for a worker; others may be quicker.
 
     Args:
@@ -102,7 +58,7 @@ class Claim:
     durable = False
     size = 0
 
-    def __init__(self, worker: Worker, entries: list[Entry], future: Future[int]) -> None:
+    def __init__(self, worker: Taker, entries: list[Entry], future: Future[int]) -> None:
         self._worker = worker
         self._entries = entries
         self._future = future
@@ -142,6 +98,7 @@ class Settle:
 
     Args:
         log: The log.
+        handover: What is in hand in memory.
         worker: Whose deliveries they are.
         tokens: Which.
         outcomes: What to append, as it was given and encoded.
@@ -150,12 +107,18 @@ class Settle:
     durable = False
 
     def __init__(
-        self, log: Store, worker: Worker, tokens: list[int], outcomes: list[tuple[Outgoing, list[Row]]]
+        self,
+        log: Services,
+        handover: Handover,
+        worker: Taker,
+        tokens: list[int],
+        outcomes: list[tuple[Outgoing, list[Row]]],
     ) -> None:
         self._log = log
+        self._handover = handover
         self._worker = worker
         self._tokens = tokens
-        self._rows, self._handed = log.hands.take_back(tokens)
+        self._rows, self._handed = handover.take_back(tokens)
         self._outcomes = outcomes
         self._firsts: list[int] = []
         self._now = 0
@@ -179,7 +142,7 @@ class Settle:
             self.future.set_result(None)
 
     def failed(self, error: LogError) -> None:
-        self._log.hands.keep(self._handed)
+        self._handover.keep(self._handed)
         self._worker.keep(self._tokens)
         if not self.future.done():
             self.future.set_exception(error)
@@ -190,6 +153,7 @@ class Release:
 
     Args:
         log: The log.
+        handover: What is in hand in memory.
         worker: Who had claimed them.
         tokens: Which.
         lost: They count as handed out and lost.
@@ -197,12 +161,13 @@ class Release:
 
     size = 0
 
-    def __init__(self, log: Store, worker: Worker, tokens: list[int], *, lost: bool) -> None:
+    def __init__(self, log: Services, handover: Handover, worker: Taker, tokens: list[int], *, lost: bool) -> None:
         self._lost = lost
         self._log = log
+        self._handover = handover
         self._worker = worker
         self._tokens = tokens
-        self._rows, self._handed = log.hands.take_back(tokens)
+        self._rows, self._handed = handover.take_back(tokens)
         self._unwritten: list[Handed] = []
         self.durable = bool(self._handed)  # some are perhaps in no row yet
         self.future: Future[None] = log.loop.create_future()
@@ -226,7 +191,7 @@ class Release:
     def failed(self, error: LogError) -> None:
         for one in self._unwritten:
             one.id = None  # the transaction was undone, and the row with it
-        self._log.hands.keep(self._handed)
+        self._handover.keep(self._handed)
         self._worker.keep(self._tokens)
         if not self.future.done():
             self.future.set_exception(error)

@@ -10,35 +10,17 @@ What is sent once, which is nearly everything, costs none of this: nothing is lo
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from stepwell.errors import LogError
+from stepwell.log.local.batches import Batch
+from stepwell.log.local.services import Services
 from stepwell.log.local.transaction import Row, Transaction
 
 KEPT_FOR: Final = 600_000  # milliseconds; a process that is this late with a commit has been struck off
-
-
-class Store(Protocol):
-    """What is needed of the log."""
-
-    def gave_back(self) -> None:
-        """Say that entries of the queues wait."""
-
-
-class Batch(Protocol):
-    """What the records are part of."""
-
-    future: Future[None]
-
-    def safe(self, number: int) -> None:
-        """So many more are in the file."""
-
-    def failed(self, error: LogError) -> None:
-        """One of them is not, as far as we know."""
 
 
 class EnqueueAgain:
@@ -53,7 +35,7 @@ class EnqueueAgain:
 
     durable = True
 
-    def __init__(self, log: Store, queue: str, rows: list[Row], batch: Batch) -> None:
+    def __init__(self, log: Services, queue: str, rows: list[Row], batch: Batch) -> None:
         self._log = log
         self._queue = queue
         self._rows = rows

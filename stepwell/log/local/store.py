@@ -230,7 +230,7 @@ def _connect(path: str, patience: float) -> sqlite3.Connection:
 
 
 def open_writable(path: str, *, partitions: int | None, durability: Durability, patience: float) -> Opened:
-    """Open the log's file for its writer, or make it. The caller holds the lock for opening (``_members``).
+    """Open the log's file for its writer, or make it. The caller holds the lock for opening (``members``).
 
     Args:
         path: The file.

@@ -97,7 +97,7 @@ class Transaction:
         self.shrinks = False  # whether pages became free, which can be given back to the file system
         self.repeats: int | None = None  # when work was last sent again; None: to be looked up
         self._topics: dict[str, int] = {}
-        self._ends: dict[int, int] = {}  # by base: the id that the next record gets
+        self._recent: dict[int, int] = {}  # by base: the id that the next record gets
         self._next_token: int | None = None
         self._records: list[Any] = []
         self._queue: list[Any] = []
@@ -114,7 +114,7 @@ class Transaction:
     def forget(self) -> None:
         """Forget what was remembered of the file: someone else has written, or our own writes were undone."""
         self._topics.clear()
-        self._ends.clear()
+        self._recent.clear()
         self._next_token = None
         self.peers = None
         self.repeats = None
@@ -136,12 +136,12 @@ class Transaction:
 
     def end(self, base: int) -> int:
         """The id that the next record of this partition will get."""
-        end = self._ends.get(base)
+        end = self._recent.get(base)
         if end is None:
             newest = self.connection.execute(
                 "SELECT max(id) FROM records WHERE id >= ? AND id <= ?", (base, base | OFFSET_MASK)
             ).fetchone()[0]
-            end = self._ends[base] = base if newest is None else newest + 1
+            end = self._recent[base] = base if newest is None else newest + 1
         return end
 
     def append(self, topic: str, partition: int, rows: Sequence[Row]) -> int:
@@ -152,7 +152,7 @@ class Transaction:
         for row in rows:
             records += (place, row.key, row.headers, row.value, now)
             place += 1
-        self._ends[base] = place
+        self._recent[base] = place
         return first - base
 
     def enqueue(self, queue: str, rows: Sequence[Row], claims: Sequence[int | None]) -> int:
@@ -204,4 +204,4 @@ class Transaction:
 
     def events_ends(self) -> list[tuple[int, int]]:
         """The partitions of ``events`` that were appended to: base and end."""
-        return [(base, end) for base, end in self._ends.items() if base >> TOPIC_SHIFT == EVENTS_NUMBER]
+        return [(base, end) for base, end in self._recent.items() if base >> TOPIC_SHIFT == EVENTS_NUMBER]

@@ -26,6 +26,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from stepwell.backoff import Backoff
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.local.store import Durability, Opened, explain, is_busy, is_of_the_file
 from stepwell.log.local.transaction import Transaction, Work
@@ -35,6 +36,8 @@ _COMMIT_BYTES: Final = 16 * 1024 * 1024  # so that a flood cannot make one endle
 _GIVE_WAY_AFTER: Final = 0.001  # seconds that the loop goes on while work is on its way; an idle one needs less
 _GIVE_WAY_FOR: Final = 0.0005  # at most, and until the thread is away at the disk, where it needs no lock
 _NAP: Final = 0.00005
+_FIRST_REST: Final = 0.0001  # seconds before one asks again for a file that another process writes to
+_LONGEST_REST: Final = 0.005
 _INDEX_IDLE: Final = 1024  # records of a partition that are not in the index by key: time to index when idle …
 _INDEX_BUSY: Final = 8192  # … and even when busy, because reading a key scans what is not indexed
 _FLUSH_WITHIN: Final = 0.02  # seconds; the transition that follows an outcome comes sooner where an engine is live
@@ -303,7 +306,7 @@ class Writer:
 
     def _begin(self) -> None:
         give_up = time.monotonic() + self._patience
-        pause = 0.0001
+        backoff: Backoff | None = None
         while True:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -311,8 +314,8 @@ class Writer:
                 if not is_busy(error) or time.monotonic() > give_up:
                     raise
                 self._away = True
-                time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - so that two do not keep in step
-                pause = min(pause * 1.2, 0.005)
+                backoff = backoff or Backoff(_FIRST_REST, _LONGEST_REST, factor=1.2)
+                time.sleep(backoff.next() * (0.5 + random.random()))  # noqa: S311 - so that two do not keep in step
             else:
                 self._away = False
                 return

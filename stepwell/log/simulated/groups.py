@@ -99,7 +99,7 @@ class Groups:
         ]
 
 
-class SimulatedPlace:
+class SimulatedMembership:
     """One log object's place in a group; see ``port.Membership``."""
 
     def __init__(self, log: SimulatedLog, member: int) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 from asyncio import Future
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -25,32 +25,34 @@ from stepwell.log.port import (
     PARTITIONED,
     WORKERS,
     Delivery,
+    Description,
     Member,
     NewRecord,
     Outgoing,
     Record,
+    TopicPartition,
 )
 from stepwell.log.simulated.faults import CALM, STORMY, Faults, Rates
-from stepwell.log.simulated.groups import Groups, SimulatedPlace
-from stepwell.log.simulated.process import Bell, Place, SimulatedProcess, fail
+from stepwell.log.simulated.groups import Groups, SimulatedMembership
+from stepwell.log.simulated.process import Bell, SimulatedProcess, fail
 from stepwell.log.simulated.queues import Queues, SimulatedConsumer
 from stepwell.log.wake import failed_future
 
-__all__ = ["CALM", "STORMY", "Faults", "Rates", "SimulatedLog", "SimulatedStorage", "Witness"]
+__all__ = ["CALM", "STORMY", "Faults", "Observer", "Rates", "SimulatedLog", "SimulatedStorage"]
 
 _BEGINNING: Final = 1_750_000_000_000  # milliseconds since 1970 at which virtual time starts: some day
 
 
-class Witness(Protocol):
+class Observer(Protocol):
     """Sees everything that happens in a storage, at the moment when it happens."""
 
     def asked(self, log: SimulatedProcess, what: str) -> None:
         """A process has called."""
 
-    def landed(self, log: SimulatedProcess, place: Place, records: Sequence[Record]) -> None:
+    def landed(self, log: SimulatedProcess, place: TopicPartition, records: Sequence[Record]) -> None:
         """Records are in the log."""
 
-    def sends(self, log: SimulatedProcess, to: Place | str, records: Sequence[NewRecord]) -> None:
+    def sends(self, log: SimulatedProcess, to: TopicPartition | str, records: Sequence[NewRecord]) -> None:
         """A process appends to a partition, or puts records into a queue; they are not there yet."""
 
     def queued(self, queue: str, records: Sequence[NewRecord]) -> None:
@@ -80,7 +82,7 @@ class SimulatedStorage:
     Args:
         seed: Of all chance, unless ``faults`` brings its own.
         faults: What goes wrong; without it, nothing.
-        witness: Sees what happens.
+        observer: Sees what happens.
         beginning: When virtual time starts, in milliseconds since 1970.
 
     Attributes:
@@ -100,20 +102,20 @@ class SimulatedStorage:
         partitions: int = 4,
         max_record_bytes: int = 1_048_576,
         faults: Faults | None = None,
-        witness: Witness | None = None,
+        observer: Observer | None = None,
         beginning: int = _BEGINNING,
     ) -> None:
         self.beginning = beginning
         self.partitions = partitions
         self.max_record_bytes = max_record_bytes
         self.faults = faults or Faults(random.Random(seed))  # noqa: S311 - repeatable on purpose
-        self.witness = witness
+        self.observer = observer
         self.queues = Queues(self)
         self.groups = Groups(partitions)
         self.queued = Bell()  # something about the queues has changed
         self.regrouped = Bell()  # something about the groups has changed
         self.loop = asyncio.get_running_loop()
-        self._partitions: dict[Place, _Partition] = {}
+        self._partitions: dict[TopicPartition, _Partition] = {}
         self._logs: list[SimulatedLog] = []
 
     async def open(self, name: str = "") -> SimulatedLog:
@@ -152,8 +154,8 @@ class SimulatedStorage:
         first = len(found.records)
         added = [Record(offset, new.key, new.value, new.headers, now) for offset, new in enumerate(records, first)]
         found.records += added
-        if self.witness is not None:
-            self.witness.landed(log, (topic, partition), added)
+        if self.observer is not None:
+            self.observer.landed(log, (topic, partition), added)
         found.arrived.fire()
         return list(range(first, first + len(added)))
 
@@ -193,6 +195,11 @@ class SimulatedLog(SimulatedProcess):
         super().__init__(storage, name)
         self.partitions = storage.partitions
         self.max_record_bytes = storage.max_record_bytes
+        self._description = Description("simulated", f"simulated:{name}")
+
+    def describe(self) -> Description:
+        """As the port says: in memory, and without an index of keys."""
+        return self._description
 
     # Records.
 
@@ -203,8 +210,8 @@ class SimulatedLog(SimulatedProcess):
         except LogError as error:
             return failed_future(self.loop, error)
         place, faults = (topic, partition), self.storage.faults
-        if self.storage.witness is not None:
-            self.storage.witness.sends(self, place, checked)
+        if self.storage.observer is not None:
+            self.storage.observer.sends(self, place, checked)
         what = f"append {len(checked)} to {topic}[{partition}]"
         if len(checked) > 1 and faults.strikes("split", faults.rates.split):
             cut = faults.dice.randrange(1, len(checked))
@@ -212,7 +219,7 @@ class SimulatedLog(SimulatedProcess):
         return self.submit(what, [place], lambda: self.storage.land(self, topic, partition, checked))
 
     def _append_apart(
-        self, what: str, place: Place, head: Sequence[NewRecord], tail: Sequence[NewRecord]
+        self, what: str, place: TopicPartition, head: Sequence[NewRecord], tail: Sequence[NewRecord]
     ) -> Future[Sequence[int]]:
         """The records of one append, in two parts; others' may come in between."""
         parts = [
@@ -282,6 +289,24 @@ class SimulatedLog(SimulatedProcess):
         await self.travel()
         return records
 
+    async def known_keys(self, topic: str, partition: int, keys: Collection[str]) -> set[str]:
+        """As the port says; all is looked at."""
+        self._check_place(topic, partition)
+        await self.travel()
+        found = self.storage.partition(topic, partition)
+        known = {record.key for record in found.records[found.start :]}.intersection(keys)
+        await self.travel()
+        return known
+
+    async def is_there(self, topic: str) -> bool:  # noqa: ARG002 - whatever its name
+        """As the port says: every topic is there, for it need not be made."""
+        self.check_open()
+        return True
+
+    async def free_space(self) -> None:
+        """As the port says: there is no disk."""
+        self.check_open()
+
     async def end(self, topic: str, partition: int) -> int:
         """As the port says."""
         self._check_place(topic, partition)
@@ -305,8 +330,8 @@ class SimulatedLog(SimulatedProcess):
             checked = self._own(records)
         except LogError as error:
             return failed_future(self.loop, error)
-        if self.storage.witness is not None:
-            self.storage.witness.sends(self, queue, checked)
+        if self.storage.observer is not None:
+            self.storage.observer.sends(self, queue, checked)
         return self.submit(f"enqueue {len(checked)}", [], lambda: self.storage.queues.add(queue, checked), fence=True)
 
     async def consume(
@@ -324,12 +349,12 @@ class SimulatedLog(SimulatedProcess):
         self.workers.append(worker)
         return worker
 
-    async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> SimulatedPlace:
+    async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> SimulatedMembership:
         """As the port says."""
         await self.travel()
         member = self.storage.groups.enter(self, group, about, shares=True)
         self.storage.regrouped.fire()
-        return SimulatedPlace(self, member)
+        return SimulatedMembership(self, member)
 
     async def members(self, group: str) -> Sequence[Member]:
         """As the port says."""

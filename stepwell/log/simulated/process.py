@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stepwell.errors import LogClosedError, LogError
+from stepwell.log.port import TopicPartition
 
 if TYPE_CHECKING:
     from stepwell.log.simulated.log import SimulatedStorage
     from stepwell.log.simulated.queues import SimulatedConsumer
 
 T = TypeVar("T")
-Place = tuple[str, int]  # topic and partition
 
 _STEP: Final = 1e-6  # seconds between two things that must happen in order
 
@@ -59,15 +59,17 @@ class SimulatedProcess:
         self.lag = 0.0
         self._dead = False
         self._held: list[Callable[[], None]] | None = None  # what happens once it is thawed; None: not frozen
-        self._floors: dict[Place, float] = {}  # when the newest append to a place lands
+        self._floors: dict[TopicPartition, float] = {}  # when the newest append to a place lands
         self._floor = 0.0  # nothing lands before this
-        self._answered: dict[Place, float] = {}  # when the newest append to a place is acknowledged
+        self._answered: dict[TopicPartition, float] = {}  # when the newest append to a place is acknowledged
         self._pending: dict[Future[Any], None] = {}  # appends on their way
         self._waiting: dict[Future[None], None] = {}  # whatever else waits
 
     # What is on its way.
 
-    def submit(self, what: str, places: Sequence[Place], land: Callable[[], T], *, fence: bool = False) -> Future[T]:
+    def submit(
+        self, what: str, places: Sequence[TopicPartition], land: Callable[[], T], *, fence: bool = False
+    ) -> Future[T]:
         """Send something to the log; the future gets what ``land`` gives, or an error.
 
         Args:
@@ -86,8 +88,8 @@ class SimulatedProcess:
         if self.closed:
             fail(future, LogClosedError("the log is closed", place=self.name))
             return future
-        if self.storage.witness is not None:
-            self.storage.witness.asked(self, what)
+        if self.storage.observer is not None:
+            self.storage.observer.asked(self, what)
         self._pending[future] = None
         future.add_done_callback(self._pending.pop)
         floors = self._floors.values() if fence else [self._floors.get(place, 0.0) for place in places]
@@ -102,7 +104,7 @@ class SimulatedProcess:
             self._send(future, places, land, lands)
         return future
 
-    def _send(self, future: Future[T], places: Sequence[Place], land: Callable[[], T], lands: float) -> None:
+    def _send(self, future: Future[T], places: Sequence[TopicPartition], land: Callable[[], T], lands: float) -> None:
         faults = self.storage.faults
         fate = faults.of_append()
         answered = max(lands + faults.latency(), *(self._answered.get(place, 0.0) for place in places), 0.0) + _STEP
@@ -200,8 +202,8 @@ class SimulatedProcess:
             self.loop.call_later(faults.dice.random() * faults.rates.burial, self.storage.bury, self)
         else:
             self.storage.bury(self)
-        if self.storage.witness is not None:
-            self.storage.witness.died(self)
+        if self.storage.observer is not None:
+            self.storage.observer.died(self)
 
     async def close(self) -> None:
         """As the port says."""

@@ -57,8 +57,8 @@ class Queues:
                 visible += faults.late()
                 loop.call_at(visible + 1e-6, self._storage.queued.fire)
             self._entries[self._token] = _Entry(delivery, visible)
-        if self._storage.witness is not None:
-            self._storage.witness.queued(queue, records)
+        if self._storage.observer is not None:
+            self._storage.observer.queued(queue, records)
         self._storage.queued.fire()
 
     def hand_out(self, worker: SimulatedConsumer, most: int) -> list[Delivery]:
@@ -79,8 +79,8 @@ class Queues:
         for entry in chosen:
             entry.holder = worker
         found = [entry.delivery._replace(deliveries=1 + entry.lost) for entry in chosen]
-        if self._storage.witness is not None:
-            self._storage.witness.handed(worker.log, found)
+        if self._storage.observer is not None:
+            self._storage.observer.handed(worker.log, found)
         return found
 
     def forget(self, deliveries: Sequence[Delivery]) -> None:

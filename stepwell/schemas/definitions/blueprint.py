@@ -6,11 +6,10 @@ A template is a YAML or JSON file: ``template`` (its name), ``version``, ``descr
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -24,6 +23,7 @@ from stepwell.schemas.definitions.bounds import not_finite
 from stepwell.schemas.definitions.json_text import JsonError, value_of
 from stepwell.schemas.definitions.substitution import substitute
 from stepwell.schemas.definitions.text import parse_text, read_text
+from stepwell.suggest import choice, suggest
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 OWN_DIRECTORY: Final = Path("templates")
@@ -114,7 +114,7 @@ def read_blueprint(text: str, place: str) -> Blueprint:
             if problem:
                 problems.append(f"{at}.{key}: {problem}")
     problems.extend(
-        f"agents.{name}: there is no such parameter{_near(name, blueprint.parameters)}"
+        f"agents.{name}: there is no such parameter{suggest(name, blueprint.parameters)}"
         for name in blueprint.agents
         if name not in blueprint.parameters
     )
@@ -156,7 +156,7 @@ def find_blueprint(name: str, directory: Path = OWN_DIRECTORY) -> Blueprint:
     known = find_blueprints(directory)
     if name in known:
         return known[name]
-    near = _near(name.replace("-", "_"), known) or f"; there are {', '.join(known)}"
+    near = choice(name.replace("-", "_"), known)
     raise UnknownWorkflowError(
         f"there is no such template{near}", place=name, remedy="stepwell templates lists them."
     )
@@ -198,7 +198,9 @@ def instantiate(blueprint: Blueprint, given: Mapping[str, Any], *, name: str = "
     for key in given:
         if key not in blueprint.parameters:
             known = ", ".join(blueprint.parameters) or "none"
-            problems.append(f'unknown parameter "{key}"{_near(key, blueprint.parameters) or f"; there are {known}"}')
+            problems.append(
+                f'unknown parameter "{key}"{suggest(key, blueprint.parameters) or f"; there are {known}"}'
+            )
     for key, parameter in blueprint.parameters.items():
         if key not in given and parameter.is_required:
             problems.append(f'parameter "{key}" is missing: {parameter.description or _WORDS[parameter.type]}')
@@ -255,7 +257,7 @@ def _problem(parameter: Parameter, value: Any) -> str:
     if place is not None:
         return f"{place}: must be a number that JSON can hold".removeprefix(": ")
     if parameter.choices and value not in parameter.choices:
-        near = _near(str(value), map(str, parameter.choices))
+        near = suggest(str(value), map(str, parameter.choices))
         return f'must be one of {", ".join(map(str, parameter.choices))}, not "{value}"{near}'
     if parameter.is_required and value == "":
         return "is empty"
@@ -279,11 +281,6 @@ def _explained(message: str) -> str:
     if unknown:
         struct = Parameter if path.startswith("parameters") else Blueprint
         keys = [key for key in struct.__struct_fields__ if key != "source"]
-        text = f'unknown key "{unknown["key"]}"{_near(unknown["key"], keys) or "; there are " + ", ".join(keys)}'
+        text = f'unknown key "{unknown["key"]}"{choice(unknown["key"], keys)}'
     text = text.replace("Object missing required field", "missing").replace("`", '"')
     return f"{path}: {text[0].lower()}{text[1:]}" if path else f"{text[0].lower()}{text[1:]}"
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f', did you mean "{near[0]}"?' if near else ""

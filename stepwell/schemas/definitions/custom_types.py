@@ -8,7 +8,6 @@ nowhere else; a package is imported only if one of its types is used.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -19,10 +18,10 @@ import msgspec
 from stepwell.errors import StepTypeError
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.definitions.step_type import StepTypes
+from stepwell.suggest import choice, did_you_mean, near_words
 
 GROUP: Final = "stepwell.step_types"
 _LONGEST_KEY: Final = 100  # characters that are shown of a key, and compared with others
-_MOST_NAMES: Final = 1_000  # that are compared with a mistyped one
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 
 
@@ -145,7 +144,7 @@ def resolve_types(data: dict[str, Any], types: StepTypes) -> list[str]:
         if custom is None:
             near = _near(name, types)
             if near:
-                problems.append(f'steps[{index}].type{named}: unknown type "{name}", did you mean "{near}"?')
+                problems.append(f'steps[{index}].type{named}: unknown type "{name}"{did_you_mean(near)}')
             continue  # else it is told with the rest of the graph
         if step.get("handler") is not None:
             problems.append(f'steps[{index}].handler{named}: a step of type "{name}" takes none')
@@ -163,7 +162,7 @@ def _near(name: str, types: StepTypes) -> str:
     custom = _known.keys() | installed_types().keys()
     if not custom or len(name) > _LONGEST_KEY:
         return ""
-    near = difflib.get_close_matches(name, sorted({*custom, *types.names})[:_MOST_NAMES], n=1)
+    near = near_words(name, sorted({*custom, *types.names}))
     return near[0] if near and near[0] in custom else ""
 
 
@@ -185,10 +184,9 @@ def _misfits(wanted: type[msgspec.Struct], config: Mapping[str, Any]) -> Iterato
     fields = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
     for key in config:
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1) if len(key) <= _LONGEST_KEY else []
-            there = f"; there are {', '.join(fields)}" if fields else "; there are none"
+            hint = choice(key, fields) if fields else "; there are none"
             shown = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}…"
-            yield "", f'unknown key "{shown}"' + (f', did you mean "{near[0]}"?' if near else there)
+            yield "", f'unknown key "{shown}"{hint}'
     missing = [name for name, field in fields.items() if field.required and name not in config]
     for name in missing:
         yield "", f'needs "{name}"'

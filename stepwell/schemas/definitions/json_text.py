@@ -68,11 +68,20 @@ def parse_json(text: str, *, number: Callable[[str], Any] | None = None) -> Any:
     """
     text = without_bom(text)
     try:
-        return json.loads(
-            text, object_pairs_hook=_unique, parse_float=number, parse_int=number, parse_constant=number
-        )
+        return _loads(text, _unique, number, number)
     except _GivenTwiceError:
-        raise _given_twice(text) from None
+        # Once more, to its end: what comes behind the key may be no JSON at all.
+        raise _given_twice(_loads(text, _Pairs, str, None)) from None
+
+
+def _loads(
+    text: str,
+    make: Callable[[list[tuple[str, Any]]], Any],
+    whole: Callable[[str], Any] | None,
+    other: Callable[[str], Any] | None,
+) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=make, parse_int=whole, parse_float=other, parse_constant=other)
     except RecursionError:
         raise JsonError("is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -96,9 +105,9 @@ class _Pairs(list[tuple[str, Any]]):
     """An object with every key that was written."""
 
 
-def _given_twice(text: str) -> JsonError:
-    """Which key of a JSON text is given twice, and where: read once more, for only now somebody wants to know."""
-    left: list[tuple[Any, Any, Any]] = [(json.loads(text, object_pairs_hook=_Pairs, parse_int=str), None, None)]
+def _given_twice(data: Any) -> JsonError:
+    """Which key is given twice, and where."""
+    left: list[tuple[Any, Any, Any]] = [(data, None, None)]
     while left:
         entry = left.pop()
         value = entry[0]

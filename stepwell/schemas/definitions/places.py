@@ -105,7 +105,7 @@ class Lines:
     def _read(self) -> Any:
         if not self._was_read:
             self._was_read = True
-            text = self._text
+            text = self._text.encode(errors="replace").decode()  # half a surrogate pair is told by others
             if text.lstrip().startswith("{"):
                 text = text.replace("\t", " ")  # JSON may be indented by tabs, YAML may not
             loader = self._loader(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -23,6 +22,7 @@ from stepwell.schemas.definitions.model import (
 )
 from stepwell.schemas.definitions.places import Path, Problem
 from stepwell.schemas.records.step_waits import OnChildFailure, OnReject, OnTimeout
+from stepwell.suggest import choice, did_you_mean, near_words
 
 _NESTED: Final[dict[tuple[type, str], type[msgspec.Struct]]] = {
     (Step, "retry"): Retry,
@@ -53,18 +53,16 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1024)  # a key that is wrong once is often wrong everywhere
 def _unknown_key(key: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(key[:64], known, n=1, cutoff=0.6)
     same = [other for group in _SAME if key in group for other in group if other in known]
-    meant = same[:1] or near
-    hint = f', did you mean "{meant[0]}"?' if meant else f"; there are {', '.join(known)}" if known else "; none are"
+    hint = did_you_mean(same[0]) if same else choice(key, known) if known else "; none are"
     return f'unknown key "{key}"{hint}'
 
 
 def unknown_value(value: str, known: Iterable[str], what: str = "value") -> str:
     """What is wrong with a choice among some words."""
     known = list(known)
-    near = difflib.get_close_matches(value[:64], known, n=1)
-    hint = f', did you mean "{near[0]}"? There are' if near else "; there are"
+    near = near_words(value, known)
+    hint = f"{did_you_mean(near[0])} There are" if near else "; there are"
     return f'unknown {what} "{value}"{hint} {", ".join(known)}'
 
 

@@ -12,7 +12,6 @@ So no value can become an expression, a reference or another step. A literal ``$
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import Any, Final
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions.bounds import MOST_BYTES, TooLargeError
 from stepwell.schemas.definitions.literals import literal
+from stepwell.suggest import suggest
 
 
 class _Reads(Enum):
@@ -165,8 +165,7 @@ class _Work:
         if name in self.values:
             self._make(name, at)
             return self.values[name]
-        near = difflib.get_close_matches(name, list(self.values), n=1)
-        hint = f', did you mean "{near[0]}"?' if near else "; write $${ for a literal ${"
+        hint = suggest(name, self.values) or "; write $${ for a literal ${"
         self.problems.append(f'{at}: there is no parameter "{name}"{hint}')
         return ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +23,7 @@ from stepwell.schemas.definitions.json_text import JsonError, parse_json, withou
 from stepwell.schemas.definitions.literals import is_one_template
 from stepwell.schemas.definitions.versions import version_places
 from stepwell.schemas.definitions.yaml_core import MERGE, NUMBERS, TEXT, Loader
+from stepwell.suggest import near_words
 
 _KEYS: Final = (TEXT, MERGE)  # what a key may be
 
@@ -41,7 +41,7 @@ def read_text(path: Path) -> str:
             raise DefinitionError([f"has more than {MOST_BYTES:,} bytes"], place=str(path))
         return without_bom(data.decode())
     except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, _names_beside(path), n=1)
+        near = near_words(path.name, _names_beside(path))
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise DefinitionError([f"there is no such file{hint}"], place=str(path)) from None
     except IsADirectoryError:

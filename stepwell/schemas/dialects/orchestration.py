@@ -26,6 +26,7 @@ from stepwell.schemas.definitions.shapes import unknown_value
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, entries, items, top
 from stepwell.schemas.dialects.settings import settings_of
 from stepwell.schemas.migration.old_conditions import path_of
+from stepwell.schemas.records.statuses import StepStatus
 
 WORDS: Final = Words(
     "task",
@@ -57,7 +58,10 @@ _OPERATORS: Final[Mapping[str, str]] = {
     "gt": ">", ">": ">", "less_than": "<", "lt": "<", "<": "<", "greater_or_equal": ">=", "gte": ">=", ">=": ">=",
     "less_or_equal": "<=", "lte": "<=", "<=": "<=", "in": "in", "not_in": "not in",
 }  # fmt: skip
-_STATUSES: Final = {"completed": "succeeded", "succeeded": "succeeded", "failed": "failed", "skipped": "skipped"}
+_STATUSES: Final = {
+    "completed": StepStatus.SUCCEEDED, "succeeded": StepStatus.SUCCEEDED, "failed": StepStatus.FAILED,
+    "skipped": StepStatus.SKIPPED,
+}  # fmt: skip
 
 
 def compile_document(document: Document) -> Made:

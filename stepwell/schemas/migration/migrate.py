@@ -7,13 +7,13 @@ was given, and refuses whatever the older version cannot say. docs/migration.md 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from stepwell.errors import DefinitionError
 from stepwell.schemas.migration.old_conditions import condition_of, expression_of
+from stepwell.suggest import did_you_mean, near_words
 
 VERSIONS: Final = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
 CURRENT: Final = VERSIONS[-1]
@@ -122,8 +122,8 @@ def _unknown_version(version: str) -> str:
     known = f"there are {', '.join(VERSIONS)}"
     if not version:
         return f"version: there is none, and it tells how to read the rest; {known}"
-    near = difflib.get_close_matches(version, VERSIONS, n=1)
-    hint = f', did you mean "{near[0]}"?' if near else ";"
+    near = near_words(version, VERSIONS)
+    hint = did_you_mean(near[0]) if near else ";"
     return f'version: the schema has no version "{version}"{hint} {known}'
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import keyword
 import re
 from typing import Any, Final
 
 from stepwell.schemas.definitions.literals import literal, read_literal
+from stepwell.suggest import choice
 
 _SIGNS: Final = {
     "equals": "==", "not_equals": "!=", "greater_than": ">", "greater_or_equal": ">=", "less_than": "<",
@@ -45,12 +45,12 @@ def expression_of(condition: Any) -> Any:
         return condition
     for key in condition:
         if key not in _KEYS:
-            raise ValueError(f'unknown key "{key}"{_near(key, _KEYS)}')
+            raise ValueError(f'unknown key "{key}"{choice(key, _KEYS)}')
     operator = condition.get("operator")
     if isinstance(operator, str) and operator in _SHORT:
         return condition
     if not isinstance(operator, str) or operator not in _OPERATORS:
-        raise ValueError(f'unknown operator "{operator}"{_near(str(operator), _OPERATORS)}')
+        raise ValueError(f'unknown operator "{operator}"{choice(str(operator), _OPERATORS)}')
     asking = operator in _ASKING
     if asking == ("value" in condition):
         raise ValueError(f'operator "{operator}" {"takes no" if asking else "needs a"} value')
@@ -89,11 +89,6 @@ def path_of(field: str) -> str:
         return _written(_path({"field": field})) if _FIELD.fullmatch(field) else field
     except ValueError:
         return field
-
-
-def _near(word: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f', did you mean "{near[0]}"?' if near else f"; there are {', '.join(known)}"
 
 
 def _path(condition: dict[str, Any]) -> list[str | int]:

@@ -52,10 +52,15 @@ class StartWorkflow(_Command, frozen=True, omit_defaults=True, tag="StartWorkflo
 
 
 class CancelWorkflow(_Command, frozen=True, omit_defaults=True, tag="CancelWorkflow"):
-    """End an instance; handlers that run are told."""
+    """End an instance; handlers that run are told.
+
+    Attributes:
+        parent: The step that waits for it no longer. Sent by engines; no other instance than its child is meant.
+    """
 
     reason: str = ""
     command_id: str = ""
+    parent: Parent | None = None
 
 
 class PauseWorkflow(_Command, frozen=True, omit_defaults=True, tag="PauseWorkflow"):
@@ -73,6 +78,43 @@ class ResumeWorkflow(_Command, frozen=True, omit_defaults=True, tag="ResumeWorkf
     """
 
     failed_steps: Literal["retry", "skip"] = "retry"
+    command_id: str = ""
+
+
+class HoldWorkflow(_Command, frozen=True, omit_defaults=True, tag="HoldWorkflow", kw_only=True):
+    """The parent is paused: start no further step until it goes on. Sent by engines.
+
+    Attributes:
+        parent: The step that waits for this instance.
+    """
+
+    parent: Parent
+    command_id: str = ""
+
+
+class ReleaseWorkflow(_Command, frozen=True, omit_defaults=True, tag="ReleaseWorkflow", kw_only=True):
+    """The parent goes on, and with it what stands still for its sake alone. Sent by engines.
+
+    Attributes:
+        parent: The step that waits for this instance.
+    """
+
+    parent: Parent
+    command_id: str = ""
+
+
+class RescheduleTimers(_Command, frozen=True, omit_defaults=True, tag="RescheduleTimers"):
+    """Move timers: what is due absurdly late, because a clock was wrong, or one timer that somebody wants earlier.
+
+    Attributes:
+        step_id: Whose timer; empty for all of the instance.
+        delay_seconds: From when it is decided until the timer is due. None moves each only if it is due later than if
+            its wait began now, and then to there: what a wrong clock has put off for years is mended, nothing else
+            changes.
+    """
+
+    step_id: str = ""
+    delay_seconds: Annotated[float, Meta(ge=0)] | None = None
     command_id: str = ""
 
 
@@ -236,6 +278,9 @@ Command = (
     | CancelWorkflow
     | PauseWorkflow
     | ResumeWorkflow
+    | HoldWorkflow
+    | ReleaseWorkflow
+    | RescheduleTimers
     | RollbackWorkflow
     | CompleteStep
     | FailStep

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
 
-EVENTS_VERSION = 3
+EVENTS_VERSION = 4
 
 
 class ErrorInfo(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -64,10 +64,15 @@ class WorkflowStarted(_Event, frozen=True, omit_defaults=True, tag="workflow.sta
 
 
 class WorkflowPaused(_Event, frozen=True, omit_defaults=True, tag="workflow.paused"):
-    """No step starts until the instance is resumed."""
+    """No step starts until the instance is resumed.
+
+    Attributes:
+        held: Whether it stands still because its parent does, and goes on with it.
+    """
 
     reason: str = ""
     command_id: str = ""
+    held: bool = False
 
 
 class WorkflowResumed(_Event, frozen=True, omit_defaults=True, tag="workflow.resumed"):
@@ -76,14 +81,26 @@ class WorkflowResumed(_Event, frozen=True, omit_defaults=True, tag="workflow.res
     Attributes:
         reset: Steps that were failed or cancelled and run anew.
         skipped: Failed steps that the instance goes on without.
-        dues: Timers for which time stood still, and when they are due now: those of gates by their steps' ids, the
-            instance's own under the empty id.
+        dues: Timers for which time stood still, and when they are due now: those of gates and children by their
+            steps' ids, the instance's own under the empty id.
     """
 
     reset: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     command_id: str = ""
     dues: dict[str, int] = {}
+
+
+class TimersMoved(_Event, frozen=True, omit_defaults=True, tag="timers.moved"):
+    """Somebody has moved timers.
+
+    Attributes:
+        dues: When each is due now, in milliseconds since 1970: those of steps by their ids, the instance's own under
+            the empty id.
+    """
+
+    dues: dict[str, int]
+    command_id: str = ""
 
 
 class WorkflowReopened(_Event, frozen=True, omit_defaults=True, tag="workflow.reopened"):
@@ -379,6 +396,7 @@ Event = (
     WorkflowStarted
     | WorkflowPaused
     | WorkflowResumed
+    | TimersMoved
     | WorkflowReopened
     | WorkflowCompleted
     | WorkflowFailed

@@ -28,7 +28,7 @@ _PART: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.(0|[1-9][0-9]{0,8}))?")  # 
 _SHOWN: Final = 60  # characters of a wrong position that a message quotes
 
 
-class Place(NamedTuple):
+class PartitionPosition(NamedTuple):
     """How far a reader has come in one partition; compares as events are ordered.
 
     Attributes:
@@ -45,12 +45,12 @@ class Place(NamedTuple):
         return str(self.offset) if self.number == WHOLE else f"{self.offset}.{self.number}"
 
 
-def position_text(places: Iterable[Place]) -> str:
+def position_text(positions: Iterable[PartitionPosition]) -> str:
     """The position of a reader that has come so far in each partition."""
-    return "-".join(map(str, places))
+    return "-".join(map(str, positions))
 
 
-def read_position(text: str, partitions: int) -> list[Place]:
+def read_position(text: str, partitions: int) -> list[PartitionPosition]:
     """Read a position.
 
     Args:
@@ -73,13 +73,13 @@ def read_position(text: str, partitions: int) -> list[Place]:
             place=repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…"),
             remedy="Is it the log that the position came from?",
         )
-    return [place for place in found if place is not None]
+    return [one for one in found if one is not None]
 
 
-def _read_part(part: str) -> Place | None:
+def _read_part(part: str) -> PartitionPosition | None:
     if part == "x":
-        return Place()
+        return PartitionPosition()
     found = _PART.fullmatch(part)
     if found is None:
         return None
-    return Place(int(found[1]), WHOLE if found[2] is None else int(found[2]))
+    return PartitionPosition(int(found[1]), WHOLE if found[2] is None else int(found[2]))

@@ -42,6 +42,11 @@ def upcast_v2_v3(transition: dict[str, Any]) -> dict[str, Any]:
     return {**transition, "version": 3, "events": events}
 
 
+def upcast_v3_v4(transition: dict[str, Any]) -> dict[str, Any]:
+    """Version 4 has a further event (``timers.moved``); what version 3 wrote means what it meant."""
+    return {**transition, "version": 4}
+
+
 def _with_childs_names(event: dict[str, Any]) -> dict[str, Any]:
     if event["type"] != "child.requested" or "child_workflow" in event:
         return event
@@ -65,7 +70,11 @@ def lift_instance(instance: dict[str, Any]) -> dict[str, Any]:
     return {**instance, "steps": steps}
 
 
-UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: upcast_v1_v2, 2: upcast_v2_v3}
+UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: upcast_v1_v2,
+    2: upcast_v2_v3,
+    3: upcast_v3_v4,
+}
 SAME_SHAPE: Final = 2
 """From this version on whatever today's shapes read is read as it stands: only what they refuse needs lifting."""
 

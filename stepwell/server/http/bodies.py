@@ -228,6 +228,19 @@ class Resume(Struct, frozen=True, forbid_unknown_fields=True):
     skip_failed: bool = False
 
 
+class Reschedule(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which timers to move, and where to.
+
+    Attributes:
+        step_id: The step whose timer is meant; empty for all of the instance.
+        delay_seconds: From now until that timer is due. Without it, what is due later than if its wait began now is
+            due then.
+    """
+
+    step_id: str = ""
+    delay_seconds: Annotated[float, Meta(ge=0)] | None = None
+
+
 class Rollback(Struct, frozen=True, forbid_unknown_fields=True):
     """Where to return to.
 

@@ -42,7 +42,7 @@ class _Note(Struct):
 def note_of(url: str | None) -> Path:
     """Where it is noted, for a log."""
     state = os.environ.get("XDG_STATE_HOME", "") or "~/.local/state"
-    return path_for(url, _SUFFIX, elsewhere=Path(state).expanduser() / "stepwell")
+    return path_for(url, _SUFFIX, directory=Path(state).expanduser() / "stepwell")
 
 
 def remember(url: str | None, tokens: Path) -> None:

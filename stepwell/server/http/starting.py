@@ -97,7 +97,7 @@ async def _run(client: Client, asked: Start, instance_id: str, *, watch: bool, u
 
 
 async def _check_same(client: Client, asked: Start, instance_id: str) -> None:
-    found = await client.undecided.find(instance_id)
+    found = await client.pending.find(instance_id)
     if difference(found, asked.workflow, asked.version, {} if asked.input is None else asked.input):
         raise RefusedError(
             HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -24,6 +24,7 @@ from stepwell.schemas.records.commands import (
     Command,
     PauseWorkflow,
     RejectStep,
+    RescheduleTimers,
     ResumeWorkflow,
     RollbackWorkflow,
 )
@@ -35,6 +36,7 @@ from stepwell.server.http.bodies import (
     BatchEntry,
     Decision,
     History,
+    Reschedule,
     Result,
     Resume,
     Rollback,
@@ -211,6 +213,21 @@ async def resume(
     return await steer(client, command, "resume", again=key is not None)
 
 
+@_steering("reschedule", Role.OPERATOR)
+async def reschedule(
+    client: NamedDependency[Client],
+    instance_id: Id,
+    data: JSONBody[Reschedule | None] = None,
+    key: Key = None,
+) -> Response[Steered]:
+    """Move timers: mend those that are due absurdly late because a clock was wrong, or move one to another time."""
+    asked = data or Reschedule()
+    command = RescheduleTimers(
+        instance_id, asked.step_id, asked.delay_seconds, command_id=_command_id("reschedule", instance_id, key)
+    )
+    return await steer(client, command, "reschedule", again=key is not None)
+
+
 @_steering("rollback", Role.OPERATOR)
 async def rollback(
     client: NamedDependency[Client],
@@ -261,8 +278,8 @@ async def reject(
 router = Router(
     "/",
     route_handlers=[
-        start_one, start_batch, get_one, get_batch, get_result, get_history, replay, cancel, pause, resume, rollback,
-        approve, reject, list_instances,
+        start_one, start_batch, get_one, get_batch, get_result, get_history, replay, cancel, pause, resume,
+        reschedule, rollback, approve, reject, list_instances,
     ],
     tags=["instances"],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from msgspec import Struct
 from stepwell.projections.filters import InstanceFilter, Order
 from stepwell.projections.rows import InstanceRow
 from stepwell.projections.views import Views
+from stepwell.schemas.records.statuses import InstanceStatus
 from stepwell.server.access import Role, requires
 from stepwell.server.http.describing import MORE_PARAMETERS
 from stepwell.server.http.filtering import (
@@ -27,8 +28,6 @@ from stepwell.server.http.filtering import (
 )
 from stepwell.server.http.freshness import LAG_HEADER, LaggingResponse, read_views
 from stepwell.server.http.reading import TAKES_FIELDS
-
-InstanceStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 
 
 class InstanceList(Struct, frozen=True):

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from stepwell.client.client import Client
 from stepwell.errors import StepwellError
 from stepwell.projections.totals import BOUNDS, Totals, totals, work_by_queue
+from stepwell.schemas.records.statuses import FINISHED
 from stepwell.server.access import Role, requires
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4"  # Litestar adds the charset
@@ -108,7 +109,7 @@ class Exporter:
 
     async def _of_log(self, client: Client) -> list[Metric]:
         models = client.views.models
-        crew = await client.crew()
+        members = await client.live_members()
         async with models.asking() as queries:
             found, work = await totals(queries), await work_by_queue(queries)
         lag = await models.lag()
@@ -122,13 +123,13 @@ class Exporter:
             ),
             _gauge("stepwell_read_models_lag_records", "Records that are not followed yet.", [((), lag.records)]),
             _gauge("stepwell_read_models_lag_seconds", "How old the oldest of them is.", [((), lag.seconds)]),
-            _gauge("stepwell_engines", "Live engines.", [((), len(crew.engines))]),
-            _gauge("stepwell_partitions_unowned", "Partitions without a live engine.", [((), len(crew.unowned))]),
-            _gauge("stepwell_workers", "Live workers.", [((), len(crew.workers))]),
+            _gauge("stepwell_engines", "Live engines.", [((), len(members.engines))]),
+            _gauge("stepwell_partitions_unowned", "Partitions without a live engine.", [((), len(members.unowned))]),
+            _gauge("stepwell_workers", "Live workers.", [((), len(members.workers))]),
             _gauge(
                 "stepwell_worker_slots",
                 "Steps that the live workers can run at once.",
-                [((), sum(worker.concurrency for worker in crew.workers))],
+                [((), sum(worker.concurrency for worker in members.workers))],
             ),
         ]
 
@@ -145,7 +146,7 @@ class Exporter:
             [((one.workflow, one.version), one.started) for one in found],
             _VERSION,
         )
-        for end in ("completed", "failed", "cancelled"):
+        for end in FINISHED:
             yield self._counter(
                 f"stepwell_instances_{end}",
                 f"Instances that ended as {end}.",

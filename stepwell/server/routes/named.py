@@ -16,6 +16,7 @@ from stepwell.consumers.registry.definitions import RegisteredVersion
 from stepwell.projections.views import Views
 from stepwell.schemas.records.commands import InstanceId
 from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.statuses import StepStatus
 from stepwell.server.access import Role, requires
 from stepwell.server.http.bodies import IfExists, Start
 from stepwell.server.http.describing import also
@@ -197,7 +198,7 @@ async def workflow_status(
         newest, _ = await views.instances(workflow=workflow_id, limit=1, exact=False, fresh=False)
         instance_id = newest[0].instance_id if newest else workflow_id  # so new, perhaps, that only the log has it
     found = await client.get(instance_id)
-    settled = sum(step.finished_at is not None or step.status == "skipped" for step in found.steps.values())
+    settled = sum(step.finished_at is not None or step.status == StepStatus.SKIPPED for step in found.steps.values())
     return WorkflowStatus(
         workflow_id=found.workflow,
         instance_id=found.instance_id,

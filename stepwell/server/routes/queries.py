@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from litestar import Router, get, post
 from litestar.di import NamedDependency, Provide
@@ -19,6 +19,7 @@ from stepwell.projections.queries import AuditRow, ErrorEntry, Work
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkflowStatistics
 from stepwell.projections.views import Views
+from stepwell.schemas.records.statuses import WorkStatus
 from stepwell.server.access import Role, requires
 from stepwell.server.http.bodies import Name
 from stepwell.server.http.filtering import (
@@ -33,8 +34,6 @@ from stepwell.server.http.filtering import (
 from stepwell.server.http.freshness import LAG_HEADER, LaggingResponse, read_views
 
 _HOUR = 3_600_000  # milliseconds
-
-WorkStatus = Literal["ready", "running", "waiting"]
 
 
 class AttemptList(Struct, frozen=True):

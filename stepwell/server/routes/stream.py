@@ -35,6 +35,7 @@ from stepwell.server.http.discretion import may_see_tracebacks
 from stepwell.server.http.problems import RefusedError, problem_of
 from stepwell.server.http.reading import EVENT_STREAM
 from stepwell.server.http.tickets import TICKET_SECONDS
+from stepwell.tasks import cancel_and_wait
 
 MOST_STREAMS: Final = 256  # of one token; without tokens, of all together
 KEEP_ALIVE: Final = 15.0  # seconds; proxies cut off what is silent for a minute, some for half of it
@@ -83,8 +84,8 @@ class Streams:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
-    def enter(self, name: str) -> Place:
-        """Take a place for one more.
+    def open(self, name: str) -> OpenStream:
+        """Count one more stream of a token.
 
         Raises:
             RefusedError: 429: they have as many as they may.
@@ -97,18 +98,18 @@ class Streams:
                 headers={"Retry-After": "5"},
             )
         self._open[name] += 1
-        return Place(self._open, name)
+        return OpenStream(self._open, name)
 
 
-class Place:
-    """The place of one stream among those of its token."""
+class OpenStream:
+    """One of the streams that a token has open; it counts until it is closed."""
 
     def __init__(self, open_: Counter[str], name: str) -> None:
         self._open: Counter[str] | None = open_
         self._name = name
 
-    def leave(self) -> None:
-        """Give it up; once is enough."""
+    def close(self) -> None:
+        """Count it no more. Closing again does nothing."""
         if self._open is not None:
             self._open[self._name] -= 1
             if not self._open[self._name]:
@@ -203,20 +204,20 @@ async def _streamed(request: Request[Any, Any, Any], access: Access, events: Sub
     """The answer, once it is known that the position can be gone on from: else an error is the answer."""
     stopping: asyncio.Event = request.app.state.stopping
     actor, token = request.state.actor, token_of(request)
-    place = request.app.state.streams.enter(actor.name)
+    counted = request.app.state.streams.open(actor.name)
     try:
         await events.__aenter__()
         is_allowed = _now_and_then(lambda: access.still(token))
-        lines = _lines(events, stopping, is_allowed, place, whole=may_see_tracebacks(actor.role))
+        lines = _lines(events, stopping, is_allowed, counted, whole=may_see_tracebacks(actor.role))
     except BaseException:
-        place.leave()
+        counted.close()
         raise
-    weakref.finalize(lines, place.leave)  # who has gone before the first line does not come to the end of them
+    weakref.finalize(lines, counted.close)  # who has gone before the first line does not come to the end of them
     return Stream(lines, media_type=EVENT_STREAM, headers=_HEADERS)
 
 
 async def _lines(
-    events: Subscription, stopping: asyncio.Event, is_allowed: Callable[[], bool], place: Place, *, whole: bool
+    events: Subscription, stopping: asyncio.Event, is_allowed: Callable[[], bool], counted: OpenStream, *, whole: bool
 ) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     quiet_since = loop.time()
@@ -243,7 +244,7 @@ async def _lines(
         problem, _ = problem_of(error)
         yield b"event: problem\ndata: " + encode(problem) + b"\n\n"
     finally:
-        place.leave()
+        counted.close()
         stopped.cancel()
         # In a task of its own: where the client has gone, whatever is awaited here is cancelled.
         await asyncio.shield(asyncio.ensure_future(_let_go(events, coming)))
@@ -265,8 +266,7 @@ def _now_and_then(is_so: Callable[[], bool]) -> Callable[[], bool]:
 
 async def _let_go(events: Subscription, coming: asyncio.Future[EventRecord] | None) -> None:
     if coming is not None:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        await cancel_and_wait(coming)
     with contextlib.suppress(StepwellError):  # what mattered was told before
         await events.aclose()
 

@@ -29,6 +29,7 @@ from stepwell.core.plan.compile import Plan
 from stepwell.errors import UnknownInstanceError
 from stepwell.language import compile_plan
 from stepwell.schemas.records.events import ErrorInfo
+from stepwell.schemas.records.statuses import StepStatus
 from stepwell.server.access import Role, requires
 from stepwell.server.http.bodies import Start
 from stepwell.server.http.describing import DEFINITION_BODY, also
@@ -41,9 +42,15 @@ _HASH: Final = 8  # digits of a content's hash in a version
 _RANDOM: Final = 62  # bits of an execution id that say nothing
 
 STEP_STATES: Final = {
-    "pending": "PENDING", "ready": "RUNNING", "running": "RUNNING", "waiting": "RUNNING", "succeeded": "COMPLETED",
-    "failed": "FAILED", "skipped": "SKIPPED", "cancelled": "CANCELLED",
-}  # fmt: skip
+    StepStatus.PENDING.value: "PENDING",
+    StepStatus.READY.value: "RUNNING",
+    StepStatus.RUNNING.value: "RUNNING",
+    StepStatus.WAITING.value: "RUNNING",
+    StepStatus.SUCCEEDED.value: "COMPLETED",
+    StepStatus.FAILED.value: "FAILED",
+    StepStatus.SKIPPED.value: "SKIPPED",
+    StepStatus.CANCELLED.value: "CANCELLED",
+}
 """Our words for the state of a step, and those of this API. Ready is in the hands of workers."""
 
 
@@ -167,7 +174,7 @@ async def results(client: NamedDependency[Client], execution_id: FromPath[str]) 
     found = await _found(client, execution_id)
     if isinstance(found, Plan):
         return Results(execution_id, "PENDING", None, {}, None)
-    outputs = {step_id: step.output for step_id, step in found.steps.items() if step.status == "succeeded"}
+    outputs = {step_id: step.output for step_id, step in found.steps.items() if step.status == StepStatus.SUCCEEDED}
     return Results(execution_id, found.status.upper(), found.output, outputs, found.error)
 
 

@@ -28,6 +28,7 @@ from stepwell.schemas.definitions.model import LONGEST_SECONDS
 from stepwell.schemas.records.events import ErrorInfo
 from stepwell.server.access import Role, requires
 from stepwell.server.http.problems import RefusedError
+from stepwell.tasks import cancel_and_wait
 
 _LONGEST_NAME: Final = 200
 
@@ -152,9 +153,7 @@ async def claim(
         if not gone.done():
             return Claimed(working.result())
     finally:
-        for task in (working, gone):
-            task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        await cancel_and_wait(working, gone)
     if not working.cancelled() and working.exception() is None:
         await asyncio.gather(*(lending.release(step.claim) for step in working.result()), return_exceptions=True)
     return Claimed([])  # nobody reads it

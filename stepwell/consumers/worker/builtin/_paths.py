@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Final, Literal
 
-from stepwell.consumers.worker.builtin._settings import nearest
 from stepwell.core.expressions.meter import Meter
 from stepwell.core.expressions.values import kind, shorten
 from stepwell.errors import ExpressionError, LimitError
+from stepwell.suggest import suggest
 
 MAX_PATH: Final = 1_000  # characters; each of its parts takes a Python frame
 
@@ -98,7 +98,7 @@ def missing(holder: Any, key: str | int, at: str) -> RuleError:
     """The error for a part that the data does not have."""
     if isinstance(key, int):
         return RuleError(f"there is no [{key}], only {len(holder)} elements", place=at)
-    return RuleError(f'there is no field "{shorten(key, 60)}"{nearest(key, holder)}', place=at)
+    return RuleError(f'there is no field "{shorten(key, 60)}"{suggest(key, holder)}', place=at)
 
 
 def rows_of(value: Any, at: str) -> list[Any]:

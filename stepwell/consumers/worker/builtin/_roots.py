@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from stepwell.consumers.worker.builtin._allowed import ROOTS, check_no_code, roots
 from stepwell.consumers.worker.builtin._errors import (
     FileAccessDenied,
     FileExists,
@@ -28,6 +27,7 @@ from stepwell.consumers.worker.builtin._errors import (
     PathRefused,
     WrongKindOfFile,
 )
+from stepwell.consumers.worker.builtin.allowed_roots import ROOTS, check_no_code, roots
 from stepwell.own_files import OwnFiles
 
 LONGEST_PATH: Final = 4_000

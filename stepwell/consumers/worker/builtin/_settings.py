@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from stepwell.core.expressions.values import kind
 from stepwell.errors import StepwellError
 from stepwell.suggest import suggest
-
-_NEAR: Final = 1_000  # names searched for one that is near: data may have any number, and difflib takes 10 µs each
 
 
 class Settings:
@@ -36,7 +33,7 @@ class Settings:
         for key in values:
             if key not in known:
                 raise error(
-                    f'unknown setting "{key}"{nearest(str(key), known)}',
+                    f'unknown setting "{key}"{suggest(str(key), known)}',
                     place=place,
                     remedy=f"There are: {', '.join(known)}.",
                 )
@@ -93,7 +90,7 @@ class Settings:
         choices = tuple(choices)
         if value not in choices:
             remedy = f"There are: {', '.join(choices)}."
-            raise self.wrong(key, f'unknown {key} "{value}"{nearest(value, choices)}', remedy)
+            raise self.wrong(key, f'unknown {key} "{value}"{suggest(value, choices)}', remedy)
         return value
 
     def mapping(self, key: str) -> Mapping[str, Any]:
@@ -102,8 +99,3 @@ class Settings:
         if not isinstance(value, Mapping):
             raise self.wrong(key, f"a mapping is needed, not {kind(value)}")
         return value
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``, did you mean "extract"?`` where something known is near; else nothing. Safe on keys of any data."""
-    return suggest(word[:64], [name[:64] for name in islice(known, _NEAR)])

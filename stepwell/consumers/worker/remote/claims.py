@@ -113,7 +113,7 @@ class Claim:
         return word
 
     def end(self, outcome: Command | None, sent: asyncio.Future[None] | None) -> None:
-        """Note how it ends; see ``Worker._ended``."""
+        """Note how it ends; see ``worker.Ended``."""
         if isinstance(outcome, FailStep):
             self.error = outcome.error
         if sent is None:

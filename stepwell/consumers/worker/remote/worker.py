@@ -1,7 +1,7 @@
 """One remote worker, as this process stands in for it: a worker on the log whose hands are somebody else's.
 
 To the log and to the engine it is a worker like any other: it takes steps, keeps their timeouts, hears of
-cancellations, reports signs of life and outcomes. But its handlers only lend the step to whoever polls, and wait for
+cancellations, reports heartbeats and outcomes. But its handlers only lend the step to whoever polls, and wait for
 what is said of it. It has as many hands as there are claims under way and polls that wait for a step, so that no
 step ever lies here that nobody works on.
 """
@@ -20,39 +20,39 @@ from stepwell.consumers.worker.handlers import Handlers
 from stepwell.consumers.worker.remote.claims import Back, Claim, Completed, Failed, Step
 from stepwell.consumers.worker.worker import Worker
 from stepwell.errors import LogClosedError
-from stepwell.log.port import Log, WorkQueue
+from stepwell.log.port import Delivery, Log, WorkQueue
 from stepwell.schemas.records.commands import Command
 from stepwell.supervision import supervise
+from stepwell.tasks import cancel_and_wait
 
 _ALL_AT_HAND: Final = 10_000  # more than there can be: how much comes to hand is said by ``resize``
 
-Ended = Callable[[StepContext, Command | None, asyncio.Future[None] | None], object]
 
+class _OnDemand:
+    """Room for what is wanted just now; see ``intake.Intake``. What there is no room for, its handler gives back."""
 
-class _Lender(Worker):
-    """A worker that has room for what it was last told.
+    prefetch = 1  # until the worker is at work, and told better
 
-    Args:
-        ended: Told of every run that ends; see ``Worker._ended``.
-    """
+    def __init__(self) -> None:
+        self._queue: WorkQueue
 
-    def __init__(self, log: Log, handlers: Handlers, ended: Ended, *, queues: Sequence[str], name: str) -> None:
-        super().__init__(log, handlers, queues=queues, name=name)
-        self._tell = ended
+    def open(self, queue: WorkQueue) -> None:
+        """Take from this queue."""
+        self._queue = queue
 
-    def resize(self, hands: int) -> None:
-        self._queue.resize(hands)
+    def resize(self, count: int) -> None:
+        """Have room for so many steps, claimed ones included. The queue is open."""
+        self._queue.resize(count)
 
-    def _prefetch(self) -> int:
-        return 1  # until it is at work, and told better
+    async def take(self) -> Sequence[Delivery]:
+        """Give whatever comes."""
+        return await self._queue.take(_ALL_AT_HAND)
 
-    async def _take(self, queue: WorkQueue) -> None:
-        while True:  # what there are no hands for any more is given back by its handler
-            for delivery in await queue.take(_ALL_AT_HAND):
-                self._begin(delivery)
+    def begin(self) -> None:
+        """How many there are, those who claim them know."""
 
-    def _ended(self, ctx: StepContext, outcome: Command | None, sent: asyncio.Future[None] | None) -> None:
-        self._tell(ctx, outcome, sent)
+    def end(self) -> None:
+        """Likewise."""
 
 
 class _Poll:
@@ -101,24 +101,32 @@ class Remote:
         self._gone = gone
         self._polls: deque[_Poll] = deque()
         self._claims: dict[StepContext, Claim] = {}
-        self._worker: _Lender | None = None  # while it is at work
+        self._intake: _OnDemand | None = None  # while it is at work
         self._leaving: asyncio.TimerHandle | None = None
         self._work = asyncio.ensure_future(supervise("remote worker", self._attempt))
         self._work.add_done_callback(self._stopped)
 
     async def _attempt(self, at_work: Callable[[], None]) -> None:
-        worker = _Lender(self._log, self._handlers, self._ended, queues=self._queues, name=self._name)
-        worker.concurrency = self._concurrency
+        intake = _OnDemand()
+        worker = Worker(
+            self._log,
+            self._handlers,
+            queues=self._queues,
+            concurrency=self._concurrency,
+            name=self._name,
+            intake=intake,
+            ended=self._ended,
+        )
 
         def begin() -> None:
-            self._worker = worker
+            self._intake = intake
             self._resize()
             at_work()
 
         try:
             await worker.run(begin)
         finally:
-            self._worker = None
+            self._intake = None
 
     def _stopped(self, _work: asyncio.Task[None]) -> None:
         """It is closed, or has met what does not pass."""
@@ -165,8 +173,8 @@ class Remote:
 
     def _resize(self) -> None:
         """Have as many hands as are wanted now; leave if none are for a while."""
-        if self._worker is not None:
-            self._worker.resize(len(self._claims) + sum(poll.open for poll in self._polls))
+        if self._intake is not None:
+            self._intake.resize(len(self._claims) + sum(poll.open for poll in self._polls))
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
@@ -203,5 +211,4 @@ class Remote:
         """Leave: every step that it has goes back to its queue."""
         if self._leaving is not None:
             self._leaving.cancel()
-        self._work.cancel()
-        await asyncio.gather(self._work, return_exceptions=True)
+        await cancel_and_wait(self._work)

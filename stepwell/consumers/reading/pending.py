@@ -1,7 +1,8 @@
 """Instances whose start is in the log, but that no engine has decided about yet: their status is ``pending``.
 
-The truth is the log's: a start waits as long as no accepted transition has taken it (``core.partition.Place``). What
-waits is read once and kept at hand, so that asking again costs no more than what came since.
+The truth is the log's: a start waits as long as no accepted transition has taken it (see
+``core.fold.partition.Progress``). What waits is read once and kept at hand, so that asking again costs no more
+than what came since.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from msgspec import Struct
 
 from stepwell.consumers.reading.cleanups import cleaned_away
 from stepwell.consumers.reading.events import find_back
-from stepwell.consumers.reading.histories import Found, look_up, unknown_instance
+from stepwell.consumers.reading.histories import InstanceRecords, look_up, unknown_instance
 from stepwell.consumers.reading.views import InstanceView, StepView
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.fold.acceptance import SNAPSHOT_AT, Stamp, read_stamp
 from stepwell.core.fold.evolve import fold
-from stepwell.core.fold.partition import Place
+from stepwell.core.fold.partition import Progress
 from stepwell.core.fold.state import InstanceState
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
 from stepwell.log.partitioner import partition_for
@@ -29,6 +30,7 @@ from stepwell.log.port import COMMANDS, EVENTS, STARTS, Log, Record
 from stepwell.schemas.records.codec import decode_command
 from stepwell.schemas.records.commands import COMMANDS_VERSION, InstanceId, Priority, StartWorkflow
 from stepwell.schemas.records.events import CommandRejected
+from stepwell.schemas.records.statuses import PENDING, StepStatus
 from stepwell.schemas.records.step_waits import Parent
 
 MOST_KEPT: Final = 250_000  # waiting starts of all partitions at hand, the oldest ones: some 60 MB
@@ -107,10 +109,10 @@ class WaitingStarts:
         self._most = max(1, most // log.partitions)
         self._lanes: dict[int, _Lane] = {}
 
-    async def _follow(self, partition: int, place: Place) -> _Lane:
+    async def _follow(self, partition: int, progress: Progress) -> _Lane:
         lane = self._lanes.setdefault(partition, _Lane())
         async with lane.lock:
-            first = max(0, place.start - _SLACK)
+            first = max(0, progress.start - _SLACK)
             lane.forget_before(first)
             lane.position = max(lane.position, first)
             while len(lane.waiting) < self._most + _SLACK:
@@ -124,21 +126,21 @@ class WaitingStarts:
                 lane.position = records[-1].offset + 1
         return lane
 
-    async def in_partition(self, partition: int, place: Place) -> tuple[list[WaitingStart], int]:
+    async def in_partition(self, partition: int, progress: Progress) -> tuple[list[WaitingStart], int]:
         """What waits in a partition, the oldest first, and how many starts beyond that were not looked at.
 
         Args:
-            place: How far the partition's engines have come.
+            progress: How far the partition's engines have come.
         """
-        lane = await self._follow(partition, place)
-        found = [start for start in lane.waiting if not place.has_had(start.offset)]
-        return found, await self._log.end(STARTS, partition) - max(lane.position, place.start)
+        lane = await self._follow(partition, progress)
+        found = [start for start in lane.waiting if not progress.has_had(start.offset)]
+        return found, await self._log.end(STARTS, partition) - max(lane.position, progress.start)
 
-    async def of(self, instance_id: str, place: Place) -> list[WaitingStart]:
+    async def of(self, instance_id: str, progress: Progress) -> list[WaitingStart]:
         """The starts of one id that wait, in the order in which they were asked for."""
         partition = partition_for(instance_id, self._log.partitions)
-        lane = await self._follow(partition, place)
-        found = [start for start in lane.by_id.get(instance_id, ()) if not place.has_had(start.offset)]
+        lane = await self._follow(partition, progress)
+        found = [start for start in lane.by_id.get(instance_id, ()) if not progress.has_had(start.offset)]
         if len(lane.waiting) >= self._most:  # there may be more than is kept at hand
             for record in await self._log.read_key(STARTS, partition, instance_id, offset=lane.position):
                 start = _head_of(record, partition)
@@ -174,8 +176,8 @@ def _start_of(record: Record) -> StartWorkflow | None:
     return command if isinstance(command, StartWorkflow) else None
 
 
-class Undecided:
-    """What there is to know of an instance before its first event.
+class PendingInstances:
+    """Finds instances, those included that have no event yet.
 
     Args:
         log: The log.
@@ -231,20 +233,20 @@ class Undecided:
             return found.command_id == command_id
         return command_id in found.commands
 
-    async def _first(self, found: Found, instance_id: str) -> StartWorkflow | None:
+    async def _first(self, found: InstanceRecords, instance_id: str) -> StartWorkflow | None:
         """The start that will be decided first, of those that were not when ``found`` was read."""
         answered = {
             getattr(event, "command_id", "") for accepted in found.left for event in accepted.transition.events
         } - {""}
         taken = {read_stamp(accepted.record.headers).ahead for accepted in found.left}
         reader, partition = found.reader, found.reader.partition
-        place = await place_at(self._log, partition, reader.position, reader.refused)
+        progress = await progress_at(self._log, partition, reader.position, reader.refused)
         # Children are started by `commands`; and what lies there is decided before any start.
-        for record in await self._log.read_key(COMMANDS, partition, instance_id, offset=place.command):
+        for record in await self._log.read_key(COMMANDS, partition, instance_id, offset=progress.command):
             command = _start_of(record)
             if command is not None and command.command_id not in answered:
                 return command
-        for start in await self.starts.of(instance_id, place):
+        for start in await self.starts.of(instance_id, progress):
             if start.offset not in taken and start.command_id not in answered:
                 command = await self.starts.whole(start)
                 if command is not None:
@@ -259,14 +261,14 @@ class Undecided:
             instance_id=start.instance_id,
             workflow=start.workflow,
             version=start.version or "",
-            status="pending",
-            steps={step_id: StepView("pending") for step_id in wanted.steps} if wanted else {},
+            status=PENDING,
+            steps={step_id: StepView(StepStatus.PENDING.value) for step_id in wanted.steps} if wanted else {},
             input=start.input,
             priority=start.priority,
         )
 
 
-async def place_at(log: Log, partition: int, end: int, refused: Collection[int] = ()) -> Place:
+async def progress_at(log: Log, partition: int, end: int, refused: Collection[int] = ()) -> Progress:
     """How far the engines of a partition had come at an offset of ``events``, but for what was taken out of turn.
 
     Args:
@@ -281,4 +283,4 @@ async def place_at(log: Log, partition: int, end: int, refused: Collection[int] 
 
     first = await log.read(EVENTS, partition, 0, limit=1)
     stamp = await find_back(log, partition, end, newest, start=first[0].offset if first else 0)
-    return Place() if stamp is None else Place(stamp.source + 1, stamp.started + 1)
+    return Progress() if stamp is None else Progress(stamp.source + 1, stamp.started + 1)

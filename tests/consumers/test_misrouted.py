@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from stepwell.consumers.engine.misrouted import FORWARDED, Strays, read_commands
+from stepwell.consumers.engine.misrouted import FORWARDED, MisroutedCommands, read_commands
 from stepwell.errors import LogError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import COMMANDS, DEAD_LETTERS, STARTS, NewRecord, Record
@@ -123,10 +123,10 @@ async def test_an_undecodable_command_is_put_aside_wherever_it_lies(open_log):
 
 async def test_an_undecodable_command_larger_than_the_log_takes_is_put_aside_in_parts(open_log):
     log = await open_log(partitions=1)
-    strays = Strays(log, 0)
+    misrouted = MisroutedCommands(log, 0)
     junk = b"\xff" * (2 * log.max_record_bytes + 1)  # as another program with a larger limit may write it
     (asked,) = read_commands(STARTS, [Record(7, "k" * 2 * log.max_record_bytes, junk, {}, 0)])
-    await strays.bring_to_safety([asked])
+    await misrouted.bring_to_safety([asked])
     found = await log.read(DEAD_LETTERS, 0, 0)
     assert b"".join(letter.value for letter in found) == junk
     assert [letter.headers["part"] for letter in found] == ["1/3", "2/3", "3/3"]

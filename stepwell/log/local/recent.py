@@ -10,13 +10,11 @@ from collections.abc import Callable, Sequence
 from stepwell.log.local.reader import Reader
 from stepwell.log.local.tail import Tail
 from stepwell.log.local.transaction import Row
-from stepwell.log.port import Record
+from stepwell.log.port import Record, TopicPartition
 from stepwell.log.wake import Arrivals
 
-Place = tuple[str, int]  # topic and partition
 
-
-class Ends:
+class RecentRecords:
     """The newest records of each partition that somebody reads, and who waits for the next one.
 
     Args:
@@ -28,9 +26,9 @@ class Ends:
         self._loop = loop
         self._check_open = check_open
         self._arrivals = Arrivals(loop)
-        self._tails: dict[Place, Tail] = {}
+        self._tails: dict[TopicPartition, Tail] = {}
 
-    def landed(self, place: Place, first: int, rows: Sequence[Row], now: int) -> None:
+    def landed(self, place: TopicPartition, first: int, rows: Sequence[Row], now: int) -> None:
         """Show what was just committed to those who wait for it or will soon read it."""
         tail = self._tails.get(place)
         if tail is not None:
@@ -38,7 +36,7 @@ class Ends:
         self._arrivals.fire(place, first + len(rows))
 
     async def read(
-        self, reader: Reader, place: Place, offset: int, limit: int, wait: float | None
+        self, reader: Reader, place: TopicPartition, offset: int, limit: int, wait: float | None
     ) -> Sequence[Record]:
         """As the port says.
 
