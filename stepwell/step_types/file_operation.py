@@ -79,6 +79,7 @@ TYPE: Final = StepType(
     name="file_operation",
     config=FileOperationConfig,
     check=_check,
+    unknown_keys_last=True,
     runs="files:file_operation_here",
     runs_for_services="files:file_operation",
     blocking=True,

@@ -117,6 +117,7 @@ TYPE: Final = StepType(
     result=LlmAnswer,
     aliases=("llm_service", "ai"),
     check=_check,
+    unknown_keys_last=True,
     planned=_planned,
     runs="llm:llm",
 )

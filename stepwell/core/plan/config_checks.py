@@ -20,10 +20,13 @@ def config_problems(step: Step, declared: StepType, at: str, schemas: Meter | No
     missing = [key for key in declared.required if key not in step.config]
     if missing:
         yield f'{at}: type "{declared.name}" needs "{missing[0]}"'
-    if declared.closed:
-        yield from unknown_keys(step.config, declared.keys, at)
+    unknown = list(unknown_keys(step.config, declared.keys, at)) if declared.closed else []
+    if not declared.unknown_keys_last:
+        yield from unknown
     if declared.check is not None:
         yield from declared.check(step.config, at, schemas)
+    if declared.unknown_keys_last:
+        yield from unknown
 
 
 def unknown_keys(given: Iterable[str], known: tuple[str, ...], at: str) -> Iterator[str]:

@@ -64,6 +64,7 @@ class StepType(Struct, frozen=True, kw_only=True, gc=False):
         takes_handler: Whether it names a handler.
         check: Yields what is wrong with the literal settings, as ``place: message``. It gets the ``config``, its
             place, and what pays for compiling schemas.
+        unknown_keys_last: Whether keys that are no settings are reported after what ``check`` finds, not before it.
         planned: The ``config`` whose templates are filled in when a step runs, made from the one that is written.
         names_handler: The name of the handler that runs a step, from its queue and its ``config`` filled in.
         credentials: Yields the places within ``config`` of credentials that are written out.
@@ -84,6 +85,7 @@ class StepType(Struct, frozen=True, kw_only=True, gc=False):
     attempts: bool = True
     takes_handler: bool = False
     check: Callable[[Mapping[str, Any], str, Any], Iterator[str]] | None = None
+    unknown_keys_last: bool = False
     planned: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     names_handler: Callable[[str, Mapping[str, Any]], str] | None = None
     credentials: Callable[[Mapping[str, Any]], Iterator[str]] | None = None
