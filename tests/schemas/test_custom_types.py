@@ -113,6 +113,20 @@ async def test_its_function_gets_its_config_as_an_instance(mail, log):
     assert "copies" in failed.error.message
 
 
+async def test_a_type_whose_name_is_built_in_by_now_is_refused_and_its_steps_in_a_log_run_by_a_handler(log):
+    with pytest.raises(StepTypeError, match=r"is built in") as caught:
+        stepwell.step_type("email", config=Mail)
+    assert '@stepwell.handler("email")' in caught.value.remedy
+
+    @stepwell.handler("email")
+    def send(_data, ctx):
+        return {"sent": ctx.config["to"]}
+
+    as_read_before = workflow({"id": "m", "type": "python", "handler": "email", "config": {"to": ["a"]}})
+    async with stage(log, handlers_module.registered, as_read_before) as client:
+        assert (await outcome(client)).output == {"m": {"sent": ["a"]}}
+
+
 def test_names_that_cannot_be_are_refused():
     for name in ("http_request", "ai", "", "a.b", "a b", "x" * 101):
         with pytest.raises(StepTypeError):

@@ -56,7 +56,8 @@ def check_name(name: Any, types: StepTypes, config: Any = None) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise StepTypeError("a name has letters, digits, dashes and underscores, 100 at most", place=place)
     if name in types or name in types.aliases:
-        raise StepTypeError("is built in", place=place, remedy="Give yours another name.")
+        remedy = f'Give yours another name; steps of this one that a log holds run by @stepwell.handler("{name}").'
+        raise StepTypeError("is built in", place=place, remedy=remedy)
     if config is not None and not (isinstance(config, type) and issubclass(config, msgspec.Struct)):
         raise StepTypeError("config must be a class derived from msgspec.Struct", place=place)
 
