@@ -331,7 +331,10 @@ def _types_near(name: str, types: StepTypes) -> str:
         name, (*types.names, *(alias for alias in types.aliases if len(alias) > 2))
     )  # much is near to "ai"
     own = "one of your own is known once its module is imported (--handlers)"
-    return near or f"; there are {', '.join(types.names)}; {own}"
+    if not near:
+        return f"; there are {', '.join(types.names)}; {own}"
+    whole = any(other.endswith(name) for other in types.names)  # "mail" may be a type of somebody's own, not "email"
+    return f"{near} Else: {own}" if whole else near
 
 
 def _told(error: ExpressionError) -> str:
