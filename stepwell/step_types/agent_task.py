@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 from stepwell.step_types.base import literal_of, problems_of, text
 
 
@@ -33,5 +33,15 @@ def agent_handler(queue: str, config: Mapping[str, Any]) -> str:
 
 
 TYPE: Final = StepType(
-    name="agent_task", config=AgentTaskConfig, open=True, check=_check, names_handler=agent_handler
+    name="agent_task",
+    config=AgentTaskConfig,
+    open=True,
+    check=_check,
+    names_handler=agent_handler,
+    call=Call(
+        "Let the agent that serves the queue ``agent_id`` do something, with what ``config`` and ``data`` say.",
+        positional=("agent_id", "data"),
+        needed=("agent_id",),
+        queue="agent_id",
+    ),
 )

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from stepwell.core.plan.gate_config import GateConfig, read_gate
 from stepwell.errors import ExpressionError
-from stepwell.schemas.definitions.step_type import StepType
+from stepwell.schemas.definitions.step_type import Call, StepType
 from stepwell.step_types.base import in_lists
 
 
@@ -64,4 +64,5 @@ TYPE: Final = StepType(
             "properties": {"escalate_to": {"not": {"maxItems": 0, "type": "array"}}},
         },
     },
+    call=Call("Wait for people to decide.", positional=("title",)),
 )

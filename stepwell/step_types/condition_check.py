@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 
 
 class ConditionCheckConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,5 +29,10 @@ class Check(Struct, frozen=True):
 
 
 TYPE: Final = StepType(
-    name="condition_check", config=ConditionCheckConfig, result=Check, way="condition", attempts=False
+    name="condition_check",
+    config=ConditionCheckConfig,
+    result=Check,
+    way="condition",
+    attempts=False,
+    call=Call("Evaluate a condition once, so that several steps can depend on it.", positional=("check",)),
 )

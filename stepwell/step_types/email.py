@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from stepwell.core.expressions.values import kind
 from stepwell.schemas.definitions.model import LONGEST_SECONDS
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 from stepwell.step_types.base import NUMBER_OF_SECONDS, Check, literal_of, number, one_of, problems_of, text
 
 PORTS: Final[Mapping[str, int]] = {"starttls": 587, "tls": 465, "none": 25}
@@ -117,4 +117,5 @@ TYPE: Final = StepType(
     credentials=_credentials,
     runs="email:email",
     runs_for_services="email:email_of_a_service",
+    call=Call("Send a mail by an SMTP server, as text, as HTML, or as both.", positional=("host",)),
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Struct
 
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 from stepwell.step_types.base import Check, flag, literal_of, one_of, problems_of, text
 
 OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -83,4 +83,5 @@ TYPE: Final = StepType(
     runs="files:file_operation_here",
     runs_for_services="files:file_operation",
     blocking=True,
+    call=Call("Work on files, in the directories that the worker allows.", positional=("operation", "path")),
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from msgspec import Struct
 
 from stepwell.core.expressions.values import kind
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 from stepwell.step_types.base import NUMBER_OF_SECONDS, is_template
 from stepwell.suggest import choice
 
@@ -122,4 +122,5 @@ TYPE: Final = StepType(
     adopt=_adopt,
     runs="http:http_request",
     runs_for_services="http:http_request_of_a_service",
+    call=Call("Make one HTTP request; a method other than GET by ``method``.", positional=("url",)),
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from msgspec import Struct
 
 from stepwell.core.expressions.values import kind
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 from stepwell.step_types.base import is_template
 
 _CHECKS: Final = ("schema", "required")
@@ -36,4 +36,12 @@ def _planned(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in config.items() if key not in _CHECKS}
 
 
-TYPE: Final = StepType(name="input", config=InputConfig, way="input", attempts=False, check=_check, planned=_planned)
+TYPE: Final = StepType(
+    name="input",
+    config=InputConfig,
+    way="input",
+    attempts=False,
+    check=_check,
+    planned=_planned,
+    call=Call("Give the workflow's input, with ``data`` laid over it, as a step of its own.", positional=("data",)),
+)

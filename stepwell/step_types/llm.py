@@ -11,7 +11,7 @@ from stepwell.core.expressions.meter import Meter
 from stepwell.core.expressions.values import kind
 from stepwell.core.plan.step_configs import has_template
 from stepwell.schemas.definitions.model import LONGEST_SECONDS
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 from stepwell.step_types.base import (
     NUMBER_OF_SECONDS,
     Check,
@@ -120,4 +120,5 @@ TYPE: Final = StepType(
     unknown_keys_last=True,
     planned=_planned,
     runs="llm:llm",
+    call=Call("Ask a language model; with a ``schema``, for data.", positional=("prompt",)),
 )

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from stepwell.core.expressions.values import kind
 from stepwell.core.plan.config_checks import unknown_keys
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 from stepwell.step_types.base import is_template
 from stepwell.suggest import choice
 
@@ -109,4 +109,14 @@ def _chosen(rule: Mapping[str, Any], key: str, known: Iterable[str], at: str) ->
     return ""
 
 
-TYPE: Final = StepType(name="process", config=ProcessConfig, check=_check, runs="process:process")
+TYPE: Final = StepType(
+    name="process",
+    config=ProcessConfig,
+    check=_check,
+    runs="process:process",
+    call=Call(
+        "Change data by rules: transform, filter, sort, group, join and others.",
+        positional=("data", "rules"),
+        needed=("data", "rules"),
+    ),
+)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from msgspec import Struct
 
 from stepwell.schemas.definitions.model import LONGEST_SECONDS, Seconds
-from stepwell.schemas.definitions.step_type import Setting, StepType
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
 from stepwell.step_types.base import NUMBER_OF_SECONDS, is_template
 
 
@@ -32,4 +32,11 @@ def _check(config: Mapping[str, Any], at: str, _schemas: Any) -> Iterator[str]:
         yield f"{at}.seconds: {seconds!r} is no number of seconds from 0 to ten years"
 
 
-TYPE: Final = StepType(name="wait", config=WaitConfig, way="timer", attempts=False, check=_check)
+TYPE: Final = StepType(
+    name="wait",
+    config=WaitConfig,
+    way="timer",
+    attempts=False,
+    check=_check,
+    call=Call("Let some time pass, and return ``data``.", positional=("seconds", "data")),
+)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from stepwell.core.plan.gate_config import ChildConfig, read_child
 from stepwell.errors import ExpressionError
-from stepwell.schemas.definitions.step_type import StepType
+from stepwell.schemas.definitions.step_type import Call, StepType
 from stepwell.step_types.base import in_lists
 
 
@@ -32,4 +32,13 @@ def _check(config: Mapping[str, Any], at: str, _schemas: Any) -> Iterator[str]:
         yield f"{at}{error.message.removeprefix('config')}"
 
 
-TYPE: Final = StepType(name="workflow_trigger", config=ChildConfig, result=Triggered, way="child", check=_check)
+TYPE: Final = StepType(
+    name="workflow_trigger",
+    config=ChildConfig,
+    result=Triggered,
+    way="child",
+    check=_check,
+    call=Call(
+        "Start another workflow by name, and wait for it unless ``wait`` is false.", positional=("workflow", "data")
+    ),
+)

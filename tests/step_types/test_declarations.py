@@ -13,6 +13,7 @@ from stepwell.builder.recording import OPTIONS
 from stepwell.consumers.worker.builtin import BUILTIN, OF_SERVICES, _find
 from stepwell.schemas.definitions.step_type import fields_of
 from stepwell.step_types.table import BUILT_IN
+from tests.step_types import functions
 
 DOCS = (Path(__file__).parents[2] / "docs" / "definitions.md").read_text()
 BUILT = [one for one in BUILT_IN if not one.takes_handler]  # the others are step functions
@@ -37,6 +38,11 @@ def test_every_setting_has_a_parameter_of_the_builder_under_the_name_that_is_dec
     assert wanted <= parameters
     assert not {field.name for field in fields_of(declared) if not field.setting.parameter} & set(OPTIONS)
     assert parameters - wanted <= {"options", "data"}  # the step's input
+
+
+def test_the_functions_of_the_builder_are_those_that_the_declarations_make():
+    """``just generate`` writes them anew."""
+    assert functions.FILE.read_text() == functions.source()
 
 
 @pytest.mark.parametrize("declared", BUILT, **_ids)

@@ -35,6 +35,23 @@ class Setting(Struct, frozen=True):
     called: tuple[str, ...] = ()
 
 
+class Call(Struct, frozen=True):
+    """The function of a type in ``stepwell.steps``, as far as the settings do not say it.
+
+    Attributes:
+        text: What the function does: the first line of its docstring.
+        positional: The parameters that may be given by position, in their order. ``data`` is the step's input, unless
+            a setting has that parameter.
+        needed: The parameters that must be given besides those of required settings.
+        queue: The parameter that names the step's queue, where the options name none.
+    """
+
+    text: str
+    positional: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    queue: str = ""
+
+
 class Field(NamedTuple):
     """A setting of a step type.
 
@@ -47,6 +64,11 @@ class Field(NamedTuple):
     type: Any
     required: bool
     setting: Setting
+
+    @property
+    def parameter(self) -> str:
+        """Its name in ``stepwell.steps``."""
+        return self.setting.parameter or self.name
 
 
 class StepType(Struct, frozen=True, kw_only=True, gc=False):
@@ -71,9 +93,12 @@ class StepType(Struct, frozen=True, kw_only=True, gc=False):
         adopt: Turns values that other systems write into what the type takes; gets the settings under their own
             names, and changes them in place.
         together: What editors are told besides: JSON Schema of which settings go with which.
-        runs: The function that runs it in a worker: ``module:function`` in ``consumers/worker/builtin``.
+        runs: The function that runs it in a worker: ``module:function``. A module without a dot is one of
+            ``consumers/worker/builtin``; one that needs nothing of a worker but its step's context can be the
+            declaration's own, by its full name.
         runs_for_services: The same for workers that run what others have written; by default ``runs``.
         blocking: Whether that function blocks, and is called in a thread.
+        call: Its function in ``stepwell.steps``; None where it has none.
     """
 
     name: str
@@ -94,6 +119,7 @@ class StepType(Struct, frozen=True, kw_only=True, gc=False):
     runs: str = ""
     runs_for_services: str = ""
     blocking: bool = False
+    call: Call | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:

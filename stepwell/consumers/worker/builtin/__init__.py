@@ -21,7 +21,7 @@ Types = Mapping[str, Function]
 @functools.cache
 def _find(path: str) -> Function:
     module, _, name = path.partition(":")
-    return getattr(import_module(f"{__name__}.{module}"), name)  # type: ignore[no-any-return]
+    return getattr(import_module(module if "." in module else f"{__name__}.{module}"), name)  # type: ignore[no-any-return]
 
 
 def _lazy(path: str, *, blocking: bool) -> Function:
