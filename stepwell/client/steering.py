@@ -228,7 +228,7 @@ class Steering(Looking):
             CommandRejectedError: There is no such live instance, the step has no timer, or ``delay_seconds`` is
                 negative, more than ten years, or names no step's.
         """
-        if delay_seconds is not None and not delay_seconds >= 0:
+        if isinstance(delay_seconds, (int, float)) and not delay_seconds >= 0:  # NaN, too; other types are told below
             raise CommandRejectedError("invalid_command", "delay_seconds: is 0 or more", instance_id=instance_id)
         command = RescheduleTimers(instance_id, step_id, delay_seconds, command_id=self._make_id())
         return await self._steer(command)

@@ -1,5 +1,7 @@
 """Pausing, resuming, cancelling and rolling back, through the client; also what has finished and left memory."""
 
+from datetime import timedelta
+
 import pytest
 
 from stepwell.errors import CommandRejectedError
@@ -140,6 +142,9 @@ async def test_a_timer_is_moved_and_fires(log):
         for delay in (-1, float("nan")):
             with pytest.raises(CommandRejectedError, match="delay_seconds"):
                 await client.reschedule("one", "a", delay_seconds=delay)
+        for wrong in ("5", timedelta(seconds=5), [5]):
+            with pytest.raises(CommandRejectedError, match=r"delay_seconds"):
+                await client.reschedule("one", "a", delay_seconds=wrong)
         assert (await client.reschedule("one", "a", delay_seconds=0)).decided
         (view,) = await ends(client, "one")
         assert view.status == "completed"

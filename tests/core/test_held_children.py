@@ -108,6 +108,16 @@ def test_a_child_that_begins_as_its_parent_comes_to_stand_still_is_held():
     assert len(kinds(engine)) == 2, "it stands still again by the same transition: they are held as they were"
 
 
+def test_a_child_whose_end_is_told_to_a_paused_parent_is_released():
+    """Somebody has reopened it before it heard that it is held: nobody would release it later."""
+    for status in ("completed", "cancelled"):
+        engine = started(trigger(), step("work"))
+        pause(engine)
+        asked = engine.of(ChildRequested)[-1]
+        engine.send(ChildEnded("i", step_id="sub", run=asked.run, child_id=asked.child_id, status=status))
+        assert kinds(engine) == [("HoldWorkflow", "i.sub.1"), ("ReleaseWorkflow", "i.sub.1")]
+
+
 def test_a_child_that_has_ended_is_told_nothing():
     engine = started(trigger(), step("work"))
     asked = engine.of(ChildRequested)[-1]

@@ -120,11 +120,22 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
             let_go += sorted(before.steps)
         elif isinstance(event, WorkflowResumed):
             let_go += event.reset
-    if not let_go:
+    if not let_go and not told:
         return []
     children = [before.steps[step_id].child for step_id in dict.fromkeys(let_go) if step_id in before.steps]
     reason = f"{before.id} no longer waits for it"
-    return [
+    held: list[Effect] = []
+    if told and before.status is WorkflowStatus.PAUSED:  # somebody may have reopened one before it was held
+        held = [
+            ReleaseWorkflow(
+                step.child.child_id,
+                parent=Parent(before.id, step_id, step.run, step.child.depth),
+                command_id=word_id_of(step.child.child_id, transition.sequence, hold=False),
+            )
+            for step_id, step in sorted(before.steps.items())
+            if step.child is not None and step.run in told
+        ]
+    return held + [
         CancelWorkflow(
             child.child_id,
             reason=reason,
