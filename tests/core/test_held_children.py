@@ -339,6 +339,15 @@ def test_what_a_person_has_paused_stays_so_though_its_parent_waits_no_longer():
     assert engine.latest.status == "paused"
 
 
+def test_a_repeat_of_a_hold_does_not_stop_what_was_reopened_after_its_parent_let_it_go():
+    engine = child()
+    lets_go(engine)
+    resume(engine)
+    assert hold(engine).note
+    assert lets_go(engine).note
+    assert engine.latest.status == "running"
+
+
 @pytest.mark.parametrize("parent", [None, Parent("p", "s", 4), Parent("q", "s", 3)])
 def test_a_parent_ends_no_instance_but_its_own_child(parent):
     """Somebody has started an instance under the id that the child would have had, so the child was refused."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from stepwell.core.decide.answers import ALREADY_FINISHED, is_too_long, note, reject, reject_not_live
 from stepwell.core.decide.decision import Decision
-from stepwell.core.decide.gates import word_at
+from stepwell.core.decide.gates import end_id_of, word_at
 from stepwell.core.decide.outcomes import NO_HANDLER
 from stepwell.core.decide.people import was_not_let_through
 from stepwell.core.decide.rollback import compensate, next_compensation
@@ -68,6 +68,8 @@ def release(decision: Decision, command: ReleaseWorkflow) -> None:
 
 def _is_outdated(state: InstanceState, command: HoldWorkflow | ReleaseWorkflow) -> bool:
     """Whether the parent has said something later that was followed: the repeat of that would be dropped."""
+    if isinstance(command, HoldWorkflow) and end_id_of(state.id) in state.commands:  # the last that a parent says
+        return True
     at = word_at(state.id, command.command_id)
     return 0 <= at < max((word_at(state.id, followed) for followed in state.commands), default=-1)
 
