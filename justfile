@@ -32,6 +32,10 @@ fix:
     {{ run }} ruff check --fix .
     {{ run }} ruff format .
 
+# Write stepwell/steps.py anew, from the declarations of step types
+generate:
+    {{ run }} python -m tests.step_types.functions
+
 # Real engines and workers on a simulated log, in worlds drawn from seeds
 simulate *options="--seeds 1000 --jobs 2":
     {{ run }} python -m tests.simulation {{ options }}

@@ -14,8 +14,7 @@ import yaml
 from benchmarks.common import must
 from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.core.expressions.templates import compile_template
-from stepwell.core.plan.compile import compile_plan
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 
 _LAYER: Final = 100
 

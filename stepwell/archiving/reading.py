@@ -28,7 +28,7 @@ from stepwell.consumers.reading.histories import EventRecord, event_records, tim
 from stepwell.consumers.reading.views import InstanceView, view
 from stepwell.core.fold.evolve import fold
 from stepwell.core.fold.state import InstanceState, decode_instance
-from stepwell.core.plan.compile import Plan, compile_plan
+from stepwell.core.plan.compile import Plan
 from stepwell.errors import (
     ArchiveDamagedError,
     ArchiveError,
@@ -36,6 +36,7 @@ from stepwell.errors import (
     DefinitionError,
     UnknownInstanceError,
 )
+from stepwell.language import compile_plan
 from stepwell.schemas.definitions.model import Definition, decode_definition
 from stepwell.schemas.records.codec import decode_transition
 from stepwell.schemas.records.events import Transition

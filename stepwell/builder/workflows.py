@@ -16,8 +16,8 @@ from stepwell.builder.references import Reference, is_plain_value, literal, plai
 from stepwell.consumers.worker.parameters import refuse_no_function, refuse_unknown
 from stepwell.consumers.worker.signatures import readable_hints
 from stepwell.errors import BuildError, StepwellError
+from stepwell.language import load_definition
 from stepwell.schemas.definitions.dump import to_yaml
-from stepwell.schemas.definitions.load import load_definition
 from stepwell.schemas.definitions.model import Definition, WhenSkipped
 
 P = ParamSpec("P")

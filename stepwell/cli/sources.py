@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.exits import UsageError
 from stepwell.cli.imports import import_from, import_handlers, import_module
-from stepwell.core.plan.checked import compile_loaded
-from stepwell.schemas.definitions.load import read_definition
+from stepwell.language import compile_loaded, read_definition
 from stepwell.suggest import suggest
 
 if TYPE_CHECKING:

@@ -21,15 +21,14 @@ from stepwell.consumers.reading.subscriber import Subscriber
 from stepwell.consumers.reading.subscriptions import Subscription
 from stepwell.consumers.registry.children import tell_children
 from stepwell.consumers.registry.definitions import Definitions, RegisteredVersion
-from stepwell.core.plan.checked import compile_loaded
 from stepwell.ids import new_id
+from stepwell.language import compile_loaded, read_definition
 from stepwell.log.port import Log
 from stepwell.process import now_ms
 from stepwell.projections.models import ReadModels
 from stepwell.projections.pending import Pending
 from stepwell.projections.places import views_directory
 from stepwell.projections.views import Time, Views, milliseconds
-from stepwell.schemas.definitions.load import read_definition
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.records.sender import Sender, sender
 

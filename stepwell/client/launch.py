@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.client.embedded import LocalRuntime
 from stepwell.client.waiting import Over, until_over
 from stepwell.consumers.reading.kinship import Family
-from stepwell.core.plan.step_configs import has_template, worker_handler
+from stepwell.core.plan.step_configs import has_template
 from stepwell.errors import HandlerError, UnknownInstanceError
 from stepwell.schemas.records.statuses import PENDING
 from stepwell.tasks import cancel_and_wait
@@ -63,7 +63,8 @@ def check_handlers(plan: Plan, handlers: Handlers) -> None:
     remedies: dict[str, None] = {}  # most have the same: told once, in the order of the steps
     for plan_step in plan.steps.values():
         step = plan_step.step
-        wanted = [(step.type, worker_handler(step, step.config))] if step.type in ("python", "agent_task") else []
+        named = plan_step.handler(step.config)
+        wanted = [(step.type, named)] if named else []
         if has_template(step.config.get("agent_id")):
             wanted = []  # who it is is known only when it runs
         if step.compensate:

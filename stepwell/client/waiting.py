@@ -69,7 +69,7 @@ def _over_but_for_children(registry: Definitions) -> Callable[[InstanceState], b
             return _paused_for_good(state)
         plan = registry.by_hash(state.definition)
         if plan is not None and plan.hash not in waiting:
-            waiting[plan.hash] = tuple(key for key, one in plan.steps.items() if one.step.type in _WAITING_TYPES)
+            waiting[plan.hash] = tuple(key for key, one in plan.steps.items() if one.way in _WAITING)
         steps = [state.steps.get(key) for key in (waiting[plan.hash] if plan is not None else ())]
         held = sum(step is not None and (step.gate is not None or step.child is not None) for step in steps)
         return 0 < held == state.active and state.rollback is None
@@ -77,7 +77,7 @@ def _over_but_for_children(registry: Definitions) -> Callable[[InstanceState], b
     return over
 
 
-_WAITING_TYPES: Final = ("approval_gate", "workflow_trigger")
+_WAITING: Final = ("gate", "child")
 
 
 def _paused_for_good(state: InstanceState) -> bool:

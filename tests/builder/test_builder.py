@@ -16,18 +16,11 @@ import stepwell
 from stepwell import BuildError, DefinitionError, steps
 from stepwell.builder import Reference
 from stepwell.consumers.worker.handlers import Handlers, registered
-from stepwell.core.plan.compile import compile_plan
 from stepwell.core.plan.gate_config import read_child, read_gate
 from stepwell.errors import HandlerError
-from stepwell.schemas.definitions.load import load_definition
-from stepwell.schemas.definitions.model import (
-    CONFIG_KEYS,
-    STEP_TYPES,
-    Definition,
-    Step,
-    encode_definition,
-    hash_definition,
-)
+from stepwell.language import compile_plan, load_definition
+from stepwell.schemas.definitions.model import Definition, Step, encode_definition, hash_definition
+from stepwell.step_types.table import BUILT_IN
 from stepwell.testing import simulate
 from tests.builder.typed_good import Order, Reservation, charge, notify, order, reserve, tested_alone
 
@@ -494,7 +487,7 @@ def test_a_workflow_that_calls_itself_is_its_own_child_and_registered_once():
 
 def test_every_step_type_can_be_built_and_takes_every_setting():
     """``python`` is what step functions are for."""
-    for kind in STEP_TYPES:
+    for kind in BUILT_IN.names:
         if kind != "python":
             assert "options" in inspect.signature(getattr(steps, kind)).parameters, kind
 
@@ -511,7 +504,7 @@ def test_gates_and_children_take_all_their_settings_under_their_names():
 
     made = built(build)
     gate, child = (made[kind]["config"] for kind in ("approval_gate", "workflow_trigger"))
-    assert (set(gate), set(child)) == (set(CONFIG_KEYS["approval_gate"]), set(CONFIG_KEYS["workflow_trigger"]))
+    assert (set(gate), set(child)) == (set(BUILT_IN["approval_gate"].keys), set(BUILT_IN["workflow_trigger"].keys))
     assert msgspec.json.decode(msgspec.json.encode(read_gate(gate))) == gate
     assert msgspec.json.decode(msgspec.json.encode(read_child(child))) == child
 

@@ -7,6 +7,7 @@ import pytest
 import stepwell
 from stepwell import steps
 from stepwell.errors import BuildError
+from stepwell.step_types.table import BUILT_IN
 
 
 @stepwell.step(name="options.reserve")
@@ -32,11 +33,7 @@ def test_workflow_refuses_an_option_that_there_is_none_of():
         stepwell.workflow("named", retry=3)
 
 
-CALLS = {
-    "http_request": ("http://a",), "llm": ("x",), "file_operation": ("read", "a"), "agent_task": ("a",),
-    "approval_gate": ("a",), "input": (), "wait": (1,), "condition_check": ("true",), "process": ([], []),
-    "workflow_trigger": ("w",), "output": (1,),
-}  # fmt: skip
+CALLS = {one.name: steps.__dict__[one.name] for one in BUILT_IN if one.call is not None}
 
 
 def test_every_function_of_a_step_type_is_looked_at():
@@ -52,7 +49,9 @@ def test_every_function_of_a_step_type_is_looked_at():
 def test_a_step_type_refuses_an_option_that_there_is_none_of(kind):
     @stepwell.workflow(f"options {kind}")
     def flow():
-        getattr(steps, kind)(*CALLS[kind], retires=5)
+        parameters = inspect.signature(CALLS[kind]).parameters.values()
+        needed = {one.name: "x" for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
+        CALLS[kind](**needed, retires=5)
 
     with pytest.raises(BuildError, match=f'stepwell.steps.{kind} has no option "retires", did you mean "retry"'):
         _ = flow.definition

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.consumers.registry.children import missing_children
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import load_definition
 from tests.server.conftest import client, gate, http  # noqa: F401 - fixtures
 from tests.workbench import client_on
 

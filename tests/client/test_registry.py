@@ -215,7 +215,7 @@ async def test_starts_that_were_waiting_in_the_log_are_decided_by_what_is_active
 
 
 def _read(data):
-    from stepwell.schemas.definitions.load import load_definition
+    from stepwell.language import load_definition
 
     return load_definition(data)
 

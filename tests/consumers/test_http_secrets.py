@@ -13,9 +13,7 @@ from stepwell.consumers.worker.builtin import OF_SERVICES
 from stepwell.consumers.worker.builtin._http_call import HTTPSettingsError, HTTPStatusError
 from stepwell.consumers.worker.builtin.secrets import may_go
 from stepwell.consumers.worker.failures import describe
-from stepwell.core.plan.checked import compile_loaded
-from stepwell.core.plan.literal_credentials import literal_credentials
-from stepwell.schemas.definitions.load import read_definition
+from stepwell.language import compile_loaded, literal_credentials, read_definition
 
 SECRET = 'p@ss/w"ord+<é>1'
 RAW = SECRET.encode()

@@ -13,11 +13,10 @@ from stepwell.client.waiting import until_over
 from stepwell.consumers.reading.histories import state_of
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.fold.state import QUARANTINED, encode_instance
-from stepwell.core.plan.compile import compile_plan
 from stepwell.diagnosis import diagnose
 from stepwell.errors import CommandRejectedError, DefinitionConflictError
+from stepwell.language import compile_plan, load_definition
 from stepwell.log.port import DEFINITIONS, NewRecord
-from stepwell.schemas.definitions.load import load_definition
 from stepwell.schemas.definitions.model import Definition, Step, encode_definition, hash_canonical, hash_definition
 from tests.patience import HANG
 from tests.workbench import Gate, ends, handlers_of, stage, steps, until, work, workflow

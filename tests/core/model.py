@@ -20,7 +20,8 @@ from stepwell.core.decide.starting import can_continue
 from stepwell.core.fold.evolve import evolve
 from stepwell.core.fold.finished import Finished
 from stepwell.core.fold.state import InstanceState, decode_instance, encode_instance
-from stepwell.core.plan.compile import Plan, compile_plan
+from stepwell.core.plan.compile import Plan
+from stepwell.language import compile_plan
 from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step
 from stepwell.schemas.records.codec import decode_transition, encode
 from stepwell.schemas.records.commands import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
+from stepwell.language import compile_plan
 from stepwell.schemas.records.commands import ApproveStep, CancelWorkflow, PauseWorkflow, RejectStep, ResumeWorkflow
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired
 from tests.core.build import in_hand, started, statuses, step, workflow

@@ -6,19 +6,13 @@ import pytest
 
 from stepwell.consumers.worker.builtin.process import _ON_FIELDS, _OPERATIONS, _RULES
 from stepwell.core.expressions.evaluate import compile_expression
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions.model import (
-    CONFIG_KEYS,
-    HTTP_METHODS,
-    LONGEST_SECONDS,
-    OPERATION_KEYS,
-    RULE_KEYS,
-    STEP_TYPES,
-    Compensation,
-    Retry,
-    Step,
-)
+from stepwell.language import compile_plan
+from stepwell.schemas.definitions.model import LONGEST_SECONDS, Compensation, Retry, Step
+from stepwell.step_types.http_request import METHODS as HTTP_METHODS
+from stepwell.step_types.process import OPERATIONS as OPERATION_KEYS
+from stepwell.step_types.process import RULES as RULE_KEYS
+from stepwell.step_types.table import BUILT_IN
 from tests.core.build import step, workflow
 from tests.cost import usual_seconds
 
@@ -57,7 +51,7 @@ SECONDS = "is no number of seconds from 0 to ten years"
         ("wait", {"seconds": True}, [f".seconds: True {SECONDS}"]),
         ("wait", {"seconds": LONGEST_SECONDS + 1}, [f".seconds: {LONGEST_SECONDS + 1} {SECONDS}"]),
         ("http_request", {"url": "ftp://x", "foo": 1},
-         [f': unknown key "foo"; there are {", ".join(CONFIG_KEYS["http_request"])}',
+         [f': unknown key "foo"; there are {", ".join(BUILT_IN["http_request"].keys)}',
           ".url: only http:// and https:// URLs can be requested"]),
         ("http_request", {"url": "file:///{{ input.path }}"}, [".url: only http:// and https:// URLs can be requested"]),
         ("http_request", {"url": ""}, [".url: only http:// and https:// URLs can be requested"]),
@@ -142,7 +136,10 @@ def test_what_is_right_or_filled_in_by_a_template_is_let_through(type_, config):
 
 
 def test_the_tables_are_those_of_the_workers():
-    assert set(CONFIG_KEYS) == set(STEP_TYPES) - {"python", "agent_task"}  # these take what their handlers like
+    assert {one.name for one in BUILT_IN if one.closed} == set(BUILT_IN.names) - {
+        "python",
+        "agent_task",
+    }  # these take what their handlers like
     assert set(_RULES) == set(RULE_KEYS)
     assert set(_OPERATIONS) | set(_ON_FIELDS) == set(OPERATION_KEYS)
     assert {key for keys in OPERATION_KEYS.values() for key in keys} | {"field", "operation"} == set(

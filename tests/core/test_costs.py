@@ -8,7 +8,7 @@ from stepwell.core.decide.decide import decide
 from stepwell.core.decide.decision import Circumstances
 from stepwell.core.decide.starting import can_continue
 from stepwell.core.fold.evolve import fold
-from stepwell.core.plan.compile import compile_plan
+from stepwell.language import compile_plan
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.records.codec import encode
 from stepwell.schemas.records.commands import CompleteStep, ContinueWorkflow, StartWorkflow

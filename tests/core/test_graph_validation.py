@@ -2,9 +2,10 @@
 
 import pytest
 
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.model import STEP_TYPES, Compensation, Definition, Retry, Step, hash_definition
+from stepwell.language import compile_plan
+from stepwell.schemas.definitions.model import Compensation, Definition, Retry, Step, hash_definition
+from stepwell.step_types.table import BUILT_IN
 from tests.core.build import step, workflow
 
 
@@ -31,7 +32,7 @@ def problems(*steps, **fields):
         (
             (Step("a", type="qq"),),
             (
-                f'steps[0].type: unknown type "qq"; there are {", ".join(STEP_TYPES)}; '
+                f'steps[0].type: unknown type "qq"; there are {", ".join(BUILT_IN.names)}; '
                 "one of your own is known once its module is imported (--handlers)"
             ),
         ),

@@ -2,11 +2,10 @@
 
 import pytest
 
-from stepwell.core.plan.compile import compile_plan
-from stepwell.core.plan.step_configs import worker_handler
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.model import Step
+from stepwell.language import compile_plan
 from stepwell.schemas.records.events import StepFailed
+from stepwell.step_types.agent_task import agent_handler
 from tests.core.build import in_hand, started, statuses, step, workflow
 
 pytestmark = pytest.mark.rows("X4", "D6")
@@ -111,4 +110,4 @@ def test_a_wrong_schema_is_found_with_the_graph(config, problem):
     ],
 )
 def test_the_task_of_an_agent_is_known_by_the_agents_id_or_else_by_its_queue(config, queue, handler):
-    assert worker_handler(Step("a", type="agent_task", queue=queue), config) == handler
+    assert agent_handler(queue, config) == handler

@@ -9,8 +9,8 @@ from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.core.expressions.meter import MAX_MADE, MAX_WORK, Meter
 from stepwell.core.expressions.templates import compile_template
 from stepwell.core.expressions.values import Evaluation
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import ExpressionError, LimitError
+from stepwell.language import compile_plan
 from stepwell.schemas.definitions.model import Compensation
 from stepwell.schemas.records.commands import CompleteStep, ContinueWorkflow, StartWorkflow
 from tests.core.build import started, statuses, step, workflow

@@ -12,9 +12,8 @@ from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.core.expressions.methods import METHODS
 from stepwell.core.expressions.templates import compile_template
 from stepwell.core.expressions.values import MAX_TEXT
-from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions.load import load_definition, read_definition
+from stepwell.language import compile_loaded, load_definition, read_definition
 
 DATA = {"input": {"name": " Ann Lee ", "items": [3, 1, 3], "get": {"x": 1}, "csv": "a,b,,c", "rows": [{"a": 1}, {"a": 2}],
                   "deep": {"b": 2, "a": 1}}}  # fmt: skip

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.core.expressions.templates import compile_mapping, compile_template
-from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import DefinitionError
+from stepwell.language import compile_loaded, load_definition, read_definition
 from stepwell.schemas.definitions.literals import literal
-from stepwell.schemas.definitions.load import load_definition, read_definition
 from tests.core.build import in_hand, started
 
 NAMES = [

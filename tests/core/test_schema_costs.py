@@ -7,8 +7,8 @@ from stepwell.core.decide.decision import Circumstances
 from stepwell.core.expressions.json_schema import compile_schema, misfits, worst
 from stepwell.core.expressions.meter import MAX_WORK, Meter
 from stepwell.core.expressions.schema_bounds import MAX_CHECK
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, LimitError
+from stepwell.language import compile_plan
 from stepwell.schemas.records.commands import StartWorkflow
 from tests.core.build import started, step, workflow
 from tests.core.model import Known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.core.decide.skips import runs_after_skips
-from stepwell.core.plan.compile import compile_plan
+from stepwell.language import compile_plan
 from stepwell.schemas.definitions.model import encode_definition, hash_definition
 from stepwell.schemas.records.commands import ResumeWorkflow
 from stepwell.schemas.records.events import StepSkipped

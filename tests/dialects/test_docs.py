@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.core.plan.checked import compile_loaded
-from stepwell.schemas.definitions.load import read_definition
+from stepwell.language import compile_loaded, read_definition
 from stepwell.schemas.dialects import DIALECTS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import load_definition
 
 
 def one(step, **top):

@@ -7,9 +7,8 @@ import json
 import pytest
 import yaml
 
-from stepwell.core.plan.checked import compile_loaded
+from stepwell.language import compile_loaded, load_definition, read_definition
 from stepwell.schemas.definitions.dump import to_yaml
-from stepwell.schemas.definitions.load import load_definition, read_definition
 from stepwell.schemas.definitions.model import Definition, hash_definition
 from stepwell.schemas.dialects import DIALECTS, detect
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.load import load_definition, read_definition
+from stepwell.language import compile_loaded, load_definition, read_definition
 
 AGENT = {"agent_id": "scout", "action": "agent_task"}
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.load import read_definition
+from stepwell.language import compile_loaded, read_definition
 
 from .fixtures import fixtures
 

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from stepwell.core.plan.checked import compile_loaded
 from stepwell.core.plan.compile import Plan
-from stepwell.schemas.definitions.load import read_definition
+from stepwell.language import compile_loaded, read_definition
 
 SEEDS = Path(__file__).resolve().parents[3] / "shared" / "seeds"
 _BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)

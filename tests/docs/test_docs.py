@@ -15,9 +15,8 @@ import yaml
 
 from stepwell.cli.main import app
 from stepwell.consumers.worker.builtin.process import compile_rules
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 from tests.kafka_broker import IMAGE
 from tests.patience import HANG
 

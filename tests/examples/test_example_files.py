@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import yaml
 
-from stepwell.core.plan.compile import compile_plan
+from stepwell.language import compile_plan
 from stepwell.schemas.definitions.model import Definition
 
 EXAMPLES = ("parallel", "residency", "weather_pipeline")

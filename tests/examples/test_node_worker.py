@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.core.plan.compile import compile_plan
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.records.events import StepStarted
 from stepwell.server.access import Access
 from stepwell.server.app import create_app

@@ -17,9 +17,8 @@ from stepwell.core.decide.decision import Circumstances
 from stepwell.core.decide.starting import can_continue
 from stepwell.core.expressions.json_schema import compile_schema, worst
 from stepwell.core.expressions.templates import compile_template
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.records.codec import encode
 from stepwell.schemas.records.commands import ContinueWorkflow, StartWorkflow
 from tests.core.model import Known

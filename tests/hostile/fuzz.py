@@ -20,15 +20,9 @@ from hypothesis import strategies as st
 from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.core.expressions.json_schema import compile_schema, worst
 from stepwell.core.expressions.templates import compile_template
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.definitions.model import (
-    CONFIG_KEYS,
-    OPERATION_KEYS,
-    RULE_KEYS,
-    STEP_TYPES,
-    TYPE_ALIASES,
     Definition,
     Retry,
     Step,
@@ -36,6 +30,9 @@ from stepwell.schemas.definitions.model import (
     encode_definition,
     hash_definition,
 )
+from stepwell.step_types.process import OPERATIONS as OPERATION_KEYS
+from stepwell.step_types.process import RULES as RULE_KEYS
+from stepwell.step_types.table import BUILT_IN
 from tests.cost import USUAL, yardstick
 from tests.hostile import costly
 from tests.hostile.corpus import TEXTS
@@ -132,7 +129,7 @@ def _mapping(known: dict[str, st.SearchStrategy[Any]], wild: int = 6) -> st.Sear
 
 
 _ids = st.sampled_from(IDS)
-_settings = _mapping(dict.fromkeys(sorted({key for keys in CONFIG_KEYS.values() for key in keys}), values))
+_settings = _mapping(dict.fromkeys(sorted({key for one in BUILT_IN for key in one.keys}), values))
 _rules = st.builds(
     lambda kind, operation, fields: {"type": kind, "operation": operation} | fields,
     st.sampled_from((*RULE_KEYS, "eval")), st.sampled_from(tuple(OPERATION_KEYS)) | values,
@@ -143,7 +140,7 @@ _configs = st.one_of(_settings, st.dictionaries(st.text(max_size=4), values, max
 _step = _mapping(
     dict.fromkeys(Step.__struct_fields__, values)
     | {
-        "id": _ids, "type": st.sampled_from((*STEP_TYPES, *TYPE_ALIASES)), "handler": st.sampled_from(("h", "m.f")),
+        "id": _ids, "type": st.sampled_from((*BUILT_IN.names, *BUILT_IN.aliases)), "handler": st.sampled_from(("h", "m.f")),
         "depends_on": st.lists(_ids, max_size=2), "condition": expressions, "config": _configs,
         "retry": _mapping(dict.fromkeys(Retry.__struct_fields__, st.integers(0, 5))),
         "timeout_seconds": st.floats(0.1, 10), "name": st.text(max_size=5), "description": st.text(max_size=5),

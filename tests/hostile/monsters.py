@@ -11,8 +11,7 @@ from typing import Any, Final
 from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.core.expressions.json_schema import compile_schema, worst
 from stepwell.core.expressions.templates import compile_template
-from stepwell.core.plan.compile import compile_plan
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 from tests.hostile.corpus import flow, one
 from tests.hostile.corpus_expressions import BIG
 

@@ -4,9 +4,8 @@ import pytest
 
 from stepwell.core.expressions.evaluate import compile_expression
 from stepwell.core.expressions.templates import compile_template
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 from tests.hostile.corpus import FILES, SHAPES, TEXTS
 from tests.hostile.corpus_expressions import BIG, EVALUATED, EXPRESSIONS, TEMPLATES
 from tests.hostile.measured import check_message, measured

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.core.plan.compile import compile_plan
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.migration.migrate import VERSIONS, migrate
 
 orchestration = pytest.importorskip("stepwell.schemas.dialects.orchestration")

@@ -9,10 +9,9 @@ import pytest
 import stepwell
 from stepwell.consumers.worker import handlers as handlers_module
 from stepwell.consumers.worker.handlers import Handlers
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, HandlerError, StepTypeError
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.definitions import custom_types
-from stepwell.schemas.definitions.load import load_definition
 from stepwell.schemas.definitions.model import Definition, Step, encode_definition
 from tests.patience import HANG
 from tests.workbench import outcome, stage, workflow
@@ -112,6 +111,20 @@ async def test_its_function_gets_its_config_as_an_instance(mail, log):
         failed = await outcome(client, {"n": "many"})
     assert (failed.status, failed.error.type) == ("failed", "ValidationError")
     assert "copies" in failed.error.message
+
+
+async def test_a_type_whose_name_is_built_in_by_now_is_refused_and_its_steps_in_a_log_run_by_a_handler(log):
+    with pytest.raises(StepTypeError, match=r"is built in") as caught:
+        stepwell.step_type("email", config=Mail)
+    assert '@stepwell.handler("email")' in caught.value.remedy
+
+    @stepwell.handler("email")
+    def send(_data, ctx):
+        return {"sent": ctx.config["to"]}
+
+    as_read_before = workflow({"id": "m", "type": "python", "handler": "email", "config": {"to": ["a"]}})
+    async with stage(log, handlers_module.registered, as_read_before) as client:
+        assert (await outcome(client)).output == {"m": {"sent": ["a"]}}
 
 
 def test_names_that_cannot_be_are_refused():

@@ -8,11 +8,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.editor_schema import definition_schema
-from stepwell.schemas.definitions.load import load_definition
-from stepwell.schemas.definitions.model import CONFIG_KEYS, STEP_TYPES, TYPE_ALIASES
+from stepwell.language import compile_plan, definition_schema, load_definition
+from stepwell.step_types.table import BUILT_IN
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = definition_schema()
@@ -157,12 +155,12 @@ def test_a_type_of_ones_own_fits_where_it_is_named():
 
 def test_every_type_and_every_setting_is_offered_with_a_description_of_each_key_of_a_step():
     step = SCHEMA["$defs"]["Step"]
-    assert set(step["properties"]["type"]["enum"]) == {*STEP_TYPES, *TYPE_ALIASES}
+    assert set(step["properties"]["type"]["enum"]) == {*BUILT_IN.names, *BUILT_IN.aliases}
     offered = {}
     for rule in step["allOf"][1:]:
         config = rule["then"]["properties"]["config"]
         offered[rule["if"]["properties"]["type"]["enum"][0]] = set(config["properties"])
-    assert offered == {kind: set(keys) for kind, keys in CONFIG_KEYS.items()}
+    assert offered == {one.name: set(one.keys) for one in BUILT_IN if one.config is not None}
     for struct in ("Step", "Retry", "Compensation", "ErrorHandler"):
         for name, schema in SCHEMA["$defs"][struct]["properties"].items():
             assert schema.get("description"), f"{struct}.{name}"

@@ -3,8 +3,8 @@
 import pytest
 
 from stepwell.errors import DefinitionError
+from stepwell.language import from_plain, load_definition
 from stepwell.schemas.definitions.bounds import MOST_BYTES
-from stepwell.schemas.definitions.load import from_plain, load_definition
 from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Step
 
 STEP = {"id": "a", "handler": "h"}

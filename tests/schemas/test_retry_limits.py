@@ -6,7 +6,7 @@ import pytest
 
 from stepwell.core.decide.retry import delay_seconds
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import load_definition
 from stepwell.schemas.definitions.model import (
     Compensation,
     Definition,
@@ -16,6 +16,7 @@ from stepwell.schemas.definitions.model import (
     encode_definition,
 )
 from stepwell.schemas.dialects import translate
+from stepwell.step_types.table import BUILT_IN
 
 
 def canonical(retry: str, key: str = "retry") -> str:
@@ -83,11 +84,11 @@ DAG = {"name": "w", "dag": {"nodes": [{"id": "a", "handler": "h"}]}}
 
 
 def test_the_dag_s_settings_of_the_environment_follow_the_same_rule():
-    made = translate(DAG, "dag", name="", environment={"RETRY_INITIAL_DELAY": "120"})
+    made = translate(DAG, "dag", BUILT_IN, name="", environment={"RETRY_INITIAL_DELAY": "120"})
     assert not made.problems
     assert made.plain["steps"][0]["retry"]["max_delay_seconds"] == 120
     both = {"RETRY_INITIAL_DELAY": "120", "RETRY_MAX_DELAY": "60"}
-    (problem,) = translate(DAG, "dag", name="", environment=both).problems
+    (problem,) = translate(DAG, "dag", BUILT_IN, name="", environment=both).problems
     assert "RETRY_MAX_DELAY is 60, less than RETRY_INITIAL_DELAY" in problem.text
 
 

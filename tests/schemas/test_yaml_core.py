@@ -14,8 +14,8 @@ from stepwell.cli.files import as_yaml
 from stepwell.consumers.outbound.webhook_file import read_webhooks
 from stepwell.core.expressions.templates import compile_template
 from stepwell.errors import DefinitionError
+from stepwell.language import load_definition
 from stepwell.schemas.definitions.blueprint import instantiate, read_blueprint
-from stepwell.schemas.definitions.load import load_definition
 from stepwell.schemas.definitions.text import parse_text
 from stepwell.schemas.definitions.yaml_core import write_yaml
 from stepwell.schemas.dialects import NAMES

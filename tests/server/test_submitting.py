@@ -4,9 +4,8 @@ import uuid
 
 import pytest
 
-from stepwell.core.plan.compile import compile_plan
+from stepwell.language import compile_plan, load_definition
 from stepwell.log.port import DEFINITIONS, NewRecord
-from stepwell.schemas.definitions.load import load_definition
 from stepwell.schemas.definitions.model import encode_definition, hash_canonical
 from tests.server.conftest import fine, problem, served
 from tests.workbench import client_on, until

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.handlers import Handlers
-from stepwell.core.plan.compile import Plan, compile_plan
+from stepwell.core.plan.compile import Plan
 from stepwell.errors import DefinitionError
-from stepwell.schemas.definitions.load import load_definition
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.definitions.model import Definition, Step
 from tests.core.model import definition as random_definition
 from tests.simulation.oracle import Oracle

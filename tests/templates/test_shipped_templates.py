@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.definitions.blueprint import find_blueprint, find_blueprints, instantiate, read_blueprint
-from stepwell.schemas.definitions.load import load_definition
 from stepwell.templates import handlers as shipped
 from stepwell.testing.kit import simulate
 

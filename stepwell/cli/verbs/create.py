@@ -19,10 +19,9 @@ from stepwell.cli.output import print, print_json
 from stepwell.cli.session import at, client_of
 from stepwell.cli.signature import Argument, Option
 from stepwell.cli.steering import started
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError
+from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.definitions.blueprint import Blueprint, find_blueprint, instantiate
-from stepwell.schemas.definitions.load import load_definition
 
 if TYPE_CHECKING:
     from stepwell.core.plan.compile import Plan

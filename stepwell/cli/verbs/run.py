@@ -40,11 +40,10 @@ from stepwell.client.waiting import Over
 from stepwell.consumers.registry.children import tell_children
 from stepwell.consumers.worker.builtin import BUILTIN
 from stepwell.consumers.worker.handlers import Handlers, registered
-from stepwell.core.plan.checked import compile_loaded
 from stepwell.errors import UnknownInstanceError
 from stepwell.ids import new_id
+from stepwell.language import compile_loaded, read_definition
 from stepwell.projections.folding import input_hash
-from stepwell.schemas.definitions.load import read_definition
 from stepwell.schemas.records.statuses import PENDING
 
 if TYPE_CHECKING:

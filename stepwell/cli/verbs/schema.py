@@ -10,7 +10,7 @@ from typing import Annotated
 from stepwell.cli.exits import OutputError
 from stepwell.cli.output import print
 from stepwell.cli.signature import Option
-from stepwell.schemas.definitions.editor_schema import definition_schema
+from stepwell.language import definition_schema
 
 
 async def schema(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell.core.plan.literal_credentials import literal_credentials
+from stepwell.language import literal_credentials
 from stepwell.logs import Logger
 from stepwell.schemas.definitions.model import Definition
 

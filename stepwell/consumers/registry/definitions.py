@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from stepwell.consumers.registry.credentials import tell_credentials
-from stepwell.core.plan.compile import Plan, compile_plan
+from stepwell.core.plan.compile import Plan
 from stepwell.errors import (
     DefinitionConflictError,
     DefinitionError,
@@ -17,6 +17,7 @@ from stepwell.errors import (
     StepwellError,
     UnknownWorkflowError,
 )
+from stepwell.language import compile_plan
 from stepwell.log.port import DEFINITIONS, Log, NewRecord, Record
 from stepwell.logs import Logger
 from stepwell.schemas.definitions.model import Definition, decode_definition, encode_definition, hash_definition

@@ -13,12 +13,10 @@ from msgspec.structs import replace
 
 from stepwell.consumers.registry.children import tell_children
 from stepwell.consumers.registry.definitions import Definitions
-from stepwell.core.plan.checked import compile_loaded
-from stepwell.core.plan.compile import compile_plan
 from stepwell.errors import DefinitionError, LogError, StepwellError
+from stepwell.language import compile_loaded, compile_plan, read_definition
 from stepwell.schemas.definitions.bounds import MOST_BYTES
 from stepwell.schemas.definitions.json_text import without_bom
-from stepwell.schemas.definitions.load import read_definition
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.definitions.text import parse_text
 from stepwell.schemas.records.sender import NOBODY, Sender

@@ -22,6 +22,7 @@ from stepwell.schemas.definitions.custom_types import (
     installed_types,
     remember_type,
 )
+from stepwell.step_types.table import BUILT_IN
 from stepwell.suggest import suggest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -235,7 +236,7 @@ class Handlers:
         if not self._with_installed:
             return None
         try:
-            found = find_type(name)
+            found = find_type(name, BUILT_IN)
         except StepTypeError as error:
             raise HandlerError(error.message, place=f"handler {name!r}", remedy=error.remedy) from None
         return None if found is None else Handler(name, found.function, found.config)
@@ -329,7 +330,7 @@ def step_type(
     if callable(name):
         remedy = f'Write @stepwell.step_type("{_own_name(name)}").'
         raise BuildError("@stepwell.step_type needs a name", remedy=remedy)
-    check_name(name, config)
+    check_name(name, BUILT_IN, config)
 
     def register(function: Function) -> Function:
         registered.register(name, function, config)

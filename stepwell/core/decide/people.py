@@ -162,7 +162,7 @@ def was_not_let_through(state: InstanceState, plan: Plan, step_id: str) -> bool:
     step, plan_step = state.steps.get(step_id), plan.steps[step_id]
     if step is None or step.status is not StepStatus.FAILED:
         return False
-    if plan_step.step.type == "approval_gate":
+    if plan_step.way == "gate":
         return True
     if (
         step.error is not None

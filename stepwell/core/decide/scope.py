@@ -133,7 +133,7 @@ def step_input(state: InstanceState, plan_step: PlanStep, extra: Extra, run: Eva
     if plan_step.input is not None:
         given = plan_step.input.evaluate_in(run)
         return given if plan_step.mapping is None else {**given, **plan_step.mapping.evaluate_in(run)}
-    if plan_step.step.type == "output":
+    if plan_step.way == "output":
         outputs = {other: state.steps[other] for other in plan_step.step.depends_on}
         return _gathered({other: s.output for other, s in outputs.items() if s.status is StepStatus.SUCCEEDED}, run)
     merged = dict(state.input) if isinstance(state.input, dict) else {"input": state.input}
@@ -180,5 +180,5 @@ def workflow_output(state: InstanceState, plan: Plan, run: Evaluation) -> Any:
         for step_id in plan.outputs
         if step_id in state.steps and state.steps[step_id].status is StepStatus.SUCCEEDED
     }
-    only_output_step = len(plan.outputs) == 1 and plan.steps[plan.outputs[0]].step.type == "output"
+    only_output_step = len(plan.outputs) == 1 and plan.steps[plan.outputs[0]].way == "output"
     return succeeded.get(plan.outputs[0]) if only_output_step else _gathered(succeeded, run)

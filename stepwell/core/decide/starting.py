@@ -16,7 +16,6 @@ from stepwell.core.decide.skips import skipped_before
 from stepwell.core.expressions.values import Evaluation
 from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan, PlanStep
-from stepwell.core.plan.step_configs import worker_handler
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions.model import LONGEST_SECONDS
 from stepwell.schemas.records.events import (
@@ -114,14 +113,14 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
         data = step_input(state, plan_step, extra, evaluation)
         part = "config"
         config = plan_step.config.evaluate_in(evaluation)
-        if step.type == "wait":
+        if plan_step.way == "timer":
             due = decision.now + math.ceil(_seconds(config["seconds"]) * 1000)
             decision.emit(StepWaiting(step.id, run, due, sequential=plan_step.sequential, idle=True))
             return
-        if step.type == "approval_gate":
+        if plan_step.way == "gate":
             open_gate(decision, plan_step, run, data, config)
             return
-        if step.type == "workflow_trigger":
+        if plan_step.way == "child":
             request_child(decision, plan_step, run, data, config)
             return
         if plan_step.instant:
@@ -143,7 +142,7 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
             step_id=step.id,
             run=run,
             step_type=step.type,
-            handler=worker_handler(step, config),
+            handler=plan_step.handler(config),
             queue=step.queue,
             max_attempts=step.retry.max_attempts,
             input=data,
@@ -210,6 +209,6 @@ def _instant(plan_step: PlanStep, data: Any, config: dict[str, Any], evaluation:
     """The output of a step that needs nothing but the state."""
     if plan_step.check is not None:
         return {"result": bool(plan_step.check.evaluate_in(evaluation))}
-    if plan_step.step.type == "input" and isinstance(data, dict) and isinstance(config.get("data"), dict):
+    if plan_step.way == "input" and isinstance(data, dict) and isinstance(config.get("data"), dict):
         return {**data, **config["data"]}
     return data

@@ -14,6 +14,7 @@ from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions.loaded import Loaded
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.definitions.places import Path, locate
+from stepwell.schemas.definitions.step_type import StepTypes
 
 _MOST_ROUNDS: Final = 8
 _MOST_STEPS: Final = 20_000  # of all rounds together: each is as much work as the first
@@ -21,11 +22,12 @@ _UNTRUSTED: Final = re.compile(r"does not depend on, directly or not|is called \
 _NAMED: Final = re.compile(r': (?:unknown step )?"([^"]*)"')
 
 
-def compile_loaded(loaded: Loaded) -> Plan:
+def compile_loaded(loaded: Loaded, types: StepTypes) -> Plan:
     """Compile what was read.
 
     Args:
         loaded: From ``stepwell.schemas.definitions.load.read_definition``.
+        types: The step types there are.
 
     Raises:
         DefinitionError: With every problem, each with its place in the document as it was written.
@@ -33,16 +35,16 @@ def compile_loaded(loaded: Loaded) -> Plan:
     if loaded.definition is None:
         raise loaded.everything(None)
     try:
-        plan = compile_plan(loaded.definition)
+        plan = compile_plan(loaded.definition, types)
     except DefinitionError as error:
-        found = DefinitionError(_all_problems(loaded.definition, error.problems), place=error.place)
+        found = DefinitionError(_all_problems(loaded.definition, types, error.problems), place=error.place)
         raise (loaded.everything(found) if loaded.problems else loaded.explained(found)) from None
     if loaded.problems:
         raise loaded.everything(None)
     return plan
 
 
-def _all_problems(definition: Definition, first: list[str]) -> list[str]:
+def _all_problems(definition: Definition, types: StepTypes, first: list[str]) -> list[str]:
     """These problems, and those that a compilation that stopped at them did not get to.
 
     What is known to be wrong is taken out of a copy, which is compiled again, until nothing new turns up.
@@ -61,7 +63,7 @@ def _all_problems(definition: Definition, first: list[str]) -> list[str]:
             break
         before = schemas.left
         try:
-            compile_plan(msgspec.convert(plain, Definition), schemas)
+            compile_plan(msgspec.convert(plain, Definition), types, schemas)
         except DefinitionError as error:
             new = [problem for problem in error.problems if problem not in found]
         except msgspec.ValidationError:

@@ -6,7 +6,7 @@ engine can rely on the graph being acyclic and every reference leading somewhere
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -23,28 +23,15 @@ from stepwell.core.plan.config_checks import config_problems
 from stepwell.core.plan.graph import Graph
 from stepwell.core.plan.limits import size_problems, text_problems
 from stepwell.core.plan.references import References
-from stepwell.core.plan.step_configs import InputCheck, input_check, planned_config
+from stepwell.core.plan.step_configs import InputCheck, input_check
 from stepwell.errors import DefinitionError, ExpressionError
-from stepwell.schemas.definitions.model import (
-    REQUIRED_CONFIG,
-    STEP_TYPES,
-    TYPE_ALIASES,
-    Definition,
-    Retry,
-    Step,
-    canonical_form,
-    hash_canonical,
-)
+from stepwell.schemas.definitions.model import Definition, Retry, Step, canonical_form, hash_canonical
+from stepwell.schemas.definitions.step_type import INSTANT_WAYS, StepType, StepTypes
 from stepwell.suggest import Suggestions, suggest
 
 HANDLER_NAMES: Final = frozenset({"error", "failed_step"})  # what an error handler may refer to besides
 
-INSTANT_TYPES: Final = frozenset({"input", "output", "condition_check"})
-"""Steps that need nothing but the state: decided at once, without a worker."""
-
-
 _NO_CONFIG: Final = compile_template({})
-_NO_ATTEMPTS: Final = INSTANT_TYPES | {"wait", "approval_gate"}
 
 
 class PlanStep:
@@ -52,6 +39,8 @@ class PlanStep:
 
     Attributes:
         index: Its place in the definition.
+        way: How it comes to its outcome.
+        instant: Whether it needs nothing but the state: decided at once, without a worker.
         dependents: Ids of the steps that depend on it, in written order.
         checkpoint: The name of the point that its success is; empty for none.
         accepts: What an ``input`` step asks of its data.
@@ -63,12 +52,15 @@ class PlanStep:
 
     __slots__ = (
         "accepts", "check", "checkpoint", "compensation_config", "compensation_input", "condition", "config",
-        "dependents", "handles", "index", "input", "instant", "mapping", "sequential", "skips_along", "step",
+        "dependents", "handles", "index", "input", "instant", "mapping", "names_handler", "sequential", "skips_along",
+        "step", "way",
     )  # fmt: skip
 
-    def __init__(self, index: int, step: Step) -> None:
+    def __init__(self, index: int, step: Step, declared: StepType | None) -> None:
         self.index = index
         self.step = step
+        self.way = "worker" if declared is None else declared.way
+        self.names_handler = None if declared is None else declared.names_handler
         self.checkpoint = step.id if step.checkpoint is True else step.checkpoint or ""
         self.dependents: tuple[str, ...] = ()
         self.handles = ""
@@ -80,9 +72,19 @@ class PlanStep:
         self.config: Template = _NO_CONFIG
         self.compensation_input: Template | None = None
         self.compensation_config: Template = self.config
-        self.instant = step.type in INSTANT_TYPES
+        self.instant = self.way in INSTANT_WAYS
         self.sequential = step.mode == "sequential"
         self.skips_along = False
+
+    def handler(self, config: Mapping[str, Any]) -> str:
+        """By what name a worker finds the code of the step; empty for a built-in type.
+
+        Args:
+            config: The step's, filled in.
+        """
+        if self.names_handler is not None:
+            return self.names_handler(self.step.queue, config)
+        return self.step.handler or ""
 
 
 class Plan:
@@ -91,6 +93,7 @@ class Plan:
     Args:
         definition: In the canonical form.
         digest: Its hash.
+        types: The step types there are.
 
     Attributes:
         steps: Every step by id, in written order.
@@ -99,11 +102,12 @@ class Plan:
         outputs: Ids of the steps whose outputs are the workflow's, where it says nothing else.
     """
 
-    def __init__(self, definition: Definition, digest: str) -> None:
+    def __init__(self, definition: Definition, digest: str, types: StepTypes) -> None:
         self.definition = definition
         self.hash = digest
+        declared = types.get
         self.steps: dict[str, PlanStep] = {
-            step.id: PlanStep(index, step) for index, step in enumerate(definition.steps)
+            step.id: PlanStep(index, step, declared(step.type)) for index, step in enumerate(definition.steps)
         }
         self.batches: tuple[tuple[str, ...], ...] = ()
         self.roots: tuple[str, ...] = ()
@@ -134,7 +138,7 @@ class Plan:
         return frozenset(names)
 
 
-def compile_plan(definition: Definition, schemas: Meter | None = None) -> Plan:
+def compile_plan(definition: Definition, types: StepTypes, schemas: Meter | None = None) -> Plan:
     """Check a definition whole and compile it.
 
     What is compiled is what would be read back from the log, so that a definition built in Python and the same one
@@ -142,6 +146,7 @@ def compile_plan(definition: Definition, schemas: Meter | None = None) -> Plan:
 
     Args:
         definition: In the canonical form.
+        types: The step types there are.
         schemas: What pays for seeing whether its schemas are any; by default a meter of its own.
 
     Raises:
@@ -155,17 +160,18 @@ def compile_plan(definition: Definition, schemas: Meter | None = None) -> Plan:
         raise DefinitionError([str(error)], place=place) from None
     except RecursionError:
         raise DefinitionError(["is nested too deeply"], place=place) from None
-    return _Compiler(definition, hash_canonical(canonical), schemas or Meter(MAX_CHECK)).compile()
+    return _Compiler(definition, hash_canonical(canonical), types, schemas or Meter(MAX_CHECK)).compile()
 
 
 class _Compiler:
-    def __init__(self, definition: Definition, digest: str, schemas: Meter) -> None:
+    def __init__(self, definition: Definition, digest: str, types: StepTypes, schemas: Meter) -> None:
         self.definition = definition
+        self.types = types
         self.schemas = schemas  # pays for all of them
         self.problems: list[str] = []
-        self.plan = Plan(definition, digest)
+        self.plan = Plan(definition, digest, types)
         suggestions = Suggestions()
-        self.graph = Graph(definition, self.problems, suggestions)
+        self.graph = Graph(definition, types, self.problems, suggestions)
         self.references = References(self.plan.steps, suggestions)
 
     def compile(self) -> Plan:
@@ -196,23 +202,21 @@ class _Compiler:
         unknown: set[str] = set()
         for index, step in enumerate(self.definition.steps):
             at = f"steps[{index}]"
-            if step.type not in STEP_TYPES:
-                explained = "" if step.type in unknown else _types_near(step.type)  # hundreds may have it
+            declared = self.types.get(step.type)
+            if declared is None:
+                # hundreds may have it
+                explained = "" if step.type in unknown else _types_near(step.type, self.types)
                 unknown.add(step.type)
                 self.problems.append(f'{at}.type: unknown type "{shorten(step.type)}"{explained}')
-            elif step.type == "python" and not step.handler:
+                continue
+            if declared.takes_handler and not step.handler:
                 self.problems.append(f'{at} ("{step.id}"): needs a handler: a registered name or a dotted path')
-            elif step.type != "python" and step.handler:
+            elif step.handler and not declared.takes_handler:
                 self.problems.append(f'{at}.handler: a step of type "{step.type}" takes none')
-            wanted = REQUIRED_CONFIG.get(step.type, ())
-            missing = [key for key in wanted if key not in step.config]
-            if missing:
-                self.problems.append(f'{at}.config: type "{step.type}" needs "{missing[0]}"')
-            if step.type in STEP_TYPES:
-                self.problems.extend(config_problems(step, f"{at}.config", self.schemas))
-            if step.type == "input":
+            self.problems.extend(config_problems(step, declared, f"{at}.config", self.schemas))
+            if declared.way == "input":
                 self._check_input_step(self.plan.steps[step.id], f"{at}.config")
-            if step.type in _NO_ATTEMPTS:
+            if not declared.attempts:
                 given = {"retry": step.retry != Retry(), "timeout_seconds": step.timeout_seconds is not None}
                 self.problems.extend(
                     f'{at}.{key}: a step of type "{step.type}" has no attempts, so it takes none'
@@ -257,10 +261,11 @@ class _Compiler:
                 plan_step.mapping = self._template(step.input_mapping, f"{at}.input_mapping", plan_step, mapping=True)
             elif given is not None:
                 plan_step.input = self._template(given, f"{at}.input", plan_step)
-            config = planned_config(step)
+            planned = self.types[step.type].planned
+            config = step.config if planned is None else planned(step.config)
             if config:
                 plan_step.config = self._template(config, f"{at}.config", plan_step) or _NO_CONFIG
-            if step.type == "condition_check":
+            if plan_step.way == "condition":
                 self._check_condition_config(plan_step, at)
             if step.compensate:
                 undo = step.compensate
@@ -321,10 +326,15 @@ class _Compiler:
         self.problems += self.references.problems(references, at, bound, known)
 
 
-def _types_near(name: str) -> str:
-    near = suggest(name, (*STEP_TYPES, *(alias for alias in TYPE_ALIASES if len(alias) > 2)))  # much is near to "ai"
+def _types_near(name: str, types: StepTypes) -> str:
+    near = suggest(
+        name, (*types.names, *(alias for alias in types.aliases if len(alias) > 2))
+    )  # much is near to "ai"
     own = "one of your own is known once its module is imported (--handlers)"
-    return near or f"; there are {', '.join(STEP_TYPES)}; {own}"
+    if not near:
+        return f"; there are {', '.join(types.names)}; {own}"
+    whole = any(other.endswith(name) for other in types.names)  # "mail" may be a type of somebody's own, not "email"
+    return f"{near} Else: {own}" if whole else near
 
 
 def _told(error: ExpressionError) -> str:

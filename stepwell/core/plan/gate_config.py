@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -11,51 +11,102 @@ from msgspec import Meta, Struct
 from stepwell.errors import ExpressionError
 from stepwell.schemas.definitions.model import TimeLimit
 from stepwell.schemas.definitions.shapes import in_words
+from stepwell.schemas.definitions.step_type import Setting
 from stepwell.schemas.records.step_waits import OnChildFailure, OnReject, OnTimeout
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Names = tuple[Name, ...]
 T = TypeVar("T", bound=Struct)
 
+_NAME: Final = {"type": "string", "minLength": 1, "maxLength": 200}
+_NAMES: Final = {**_NAME, "type": ["array", "string"], "items": _NAME}
+
 
 class GateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The ``config`` of an ``approval_gate``.
 
-    Attributes:
-        approvers: Who may decide; nobody named means anybody.
-        required: How many must approve; of those named, where some are.
-        timeout_seconds: How long each level has.
-        on_timeout: What happens then; ``escalate`` asks ``escalate_to``, and fails after the last level.
-        escalate_to: Who decides next; a list of lists for several levels.
-        on_reject: ``continue`` makes a rejection the step's output; otherwise it fails the step.
+    It stands here, not with the type's declaration, because the core decides gates by it. ``required`` counts those
+    named, where some are; after the last level of ``escalate_to`` the step fails.
     """
 
-    approvers: Names | Name = ()
-    required: Annotated[int, Meta(ge=1, le=1000)] = 1
-    title: str = ""
-    message: str = ""
-    timeout_seconds: TimeLimit | None = None
-    on_timeout: OnTimeout | None = None
-    escalate_to: tuple[Names | Name, ...] = ()
-    on_reject: OnReject = "fail"
+    approvers: Annotated[
+        Names | Name,
+        Setting("Who may decide; nobody named means anybody.", schema=_NAMES, called=("approver",)),
+    ] = ()
+    required: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        Setting(
+            "How many must approve; 1 by default.",
+            schema={"type": "integer", "minimum": 1, "maximum": 1000},
+            called=("required_approvals",),
+        ),
+    ] = 1
+    title: Annotated[str, Setting("What is to be decided, in a line.", called=("request_title",))] = ""
+    message: Annotated[str, Setting("The same at length.", called=("description",))] = ""
+    timeout_seconds: Annotated[
+        TimeLimit | None,
+        Setting(
+            "How long each level has to decide.",
+            schema={"type": "number", "exclusiveMinimum": 0},
+            parameter="deadline_seconds",
+            called=("timeout",),
+        ),
+    ] = None
+    on_timeout: Annotated[
+        OnTimeout | None,
+        Setting("What happens then; escalate asks escalate_to.", schema={"enum": list(get_args(OnTimeout))}),
+    ] = None
+    escalate_to: Annotated[
+        tuple[Names | Name, ...],
+        Setting(
+            "Who decides next; a list of lists for several levels.",
+            schema={"type": "array", "items": _NAMES},
+            called=("escalation", "escalation_approver"),
+        ),
+    ] = ()
+    on_reject: Annotated[
+        OnReject,
+        Setting(
+            "continue makes a rejection the step's output; otherwise it fails the step.",
+            schema={"enum": list(get_args(OnReject))},
+        ),
+    ] = "fail"
 
 
 class ChildConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The ``config`` of a ``workflow_trigger``.
 
-    Attributes:
-        input: The child's input; without one, the step's.
-        wait: Whether the step waits for the child's end.
-        on_failure: ``continue`` makes the end of a child that did not complete the step's output.
-        priority: The child's; without one, the parent's.
+    It stands here, not with the type's declaration, because the core starts children by it.
     """
 
-    workflow: Name
-    version: str | None = None
-    input: Any = msgspec.UNSET
-    wait: bool = True
-    on_failure: OnChildFailure = "fail"
-    priority: Annotated[int, Meta(ge=0, le=100)] | None = None
+    workflow: Annotated[
+        Name,
+        Setting("Name of the workflow to start.", schema=_NAME, called=("workflow_id", "workflow_name")),
+    ]
+    version: Annotated[
+        str | None,
+        Setting("Its version; the active one registered last by default.", schema={"type": ["string", "null"]}),
+    ] = None
+    input: Annotated[
+        Any, Setting("Its input; the step's own by default.", parameter="data", called=("parameters", "input_data"))
+    ] = msgspec.UNSET
+    wait: Annotated[
+        bool,
+        Setting("Whether the step lasts until the other workflow has finished.", called=("wait_for_completion",)),
+    ] = True
+    on_failure: Annotated[
+        OnChildFailure,
+        Setting(
+            "continue makes the other's failure the step's output.",
+            schema={"enum": list(get_args(OnChildFailure))},
+            parameter="on_child_failure",
+        ),
+    ] = "fail"
+    priority: Annotated[
+        Annotated[int, Meta(ge=0, le=100)] | None,
+        Setting("0 to 100; the parent's by default.", schema={"type": "integer", "minimum": 0, "maximum": 100}),
+    ] = None
 
 
 def read_gate(config: Mapping[str, Any], *, whole: bool = True) -> GateConfig:

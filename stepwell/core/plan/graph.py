@@ -8,6 +8,7 @@ from typing import Final
 
 from stepwell.core.expressions.values import shorten
 from stepwell.schemas.definitions.model import Definition, Step
+from stepwell.schemas.definitions.step_type import StepTypes
 from stepwell.suggest import Suggestions
 
 _SHOWN: Final = 20  # steps of a cycle: of a long one, its ends
@@ -18,6 +19,7 @@ class Graph:
 
     Args:
         definition: Whose steps they are.
+        types: The step types there are.
         problems: Where everything that is wrong is told, each with its place.
         suggestions: What misspelt ids may stand for.
 
@@ -29,8 +31,11 @@ class Graph:
         outputs: Ids of the steps whose outputs are the workflow's, where it says nothing else.
     """
 
-    def __init__(self, definition: Definition, problems: list[str], suggestions: Suggestions) -> None:
+    def __init__(
+        self, definition: Definition, types: StepTypes, problems: list[str], suggestions: Suggestions
+    ) -> None:
         self._definition = definition
+        self._types = types
         self._problems = problems
         self._near = suggestions.near
         self._steps: dict[str, Step] = {step.id: step for step in definition.steps}
@@ -115,7 +120,8 @@ class Graph:
         if sum(map(len, batches)) < len(steps):
             cycle = " → ".join(self._cycle({step_id for step_id, count in missing.items() if count > 0}))
             self._problems.append(f"steps: they depend on each other in a cycle: {cycle}")
-        named = tuple(step_id for step_id, step in steps.items() if step.type == "output")
+        gathering = {declared.name for declared in self._types if declared.way == "output"}
+        named = tuple(step_id for step_id, step in steps.items() if step.type in gathering)
         self.outputs = named or tuple(step_id for step_id in steps if not self.dependents[step_id])
 
     def _cycle(self, left: Iterable[str]) -> list[str]:

@@ -1,6 +1,4 @@
-"""What the settings of a step say once they are read: what an ``input`` step asks of its data, what an ``llm`` step
-shows to its model, and which handler runs an ``agent_task``.
-"""
+"""What an ``input`` step asks of its data, and where templates are in settings."""
 
 from __future__ import annotations
 
@@ -12,10 +10,8 @@ from stepwell.core.expressions.json_schema import MOST_PROBLEMS, compile_schema,
 from stepwell.core.expressions.meter import Meter
 from stepwell.core.expressions.values import kind
 from stepwell.errors import ExpressionError
-from stepwell.schemas.definitions.model import Step
 
 _CHECKS: Final = ("schema", "required")
-_SHOWN: Final = ("prompt", "system", "messages")
 
 
 def has_template(value: Any) -> bool:
@@ -25,32 +21,6 @@ def has_template(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(has_template, value.values()))
     return isinstance(value, (list, tuple)) and any(map(has_template, value))
-
-
-def planned_config(step: Step) -> dict[str, Any]:
-    """The ``config`` of a step whose templates are filled in when it runs.
-
-    An ``llm`` step whose texts have no template shows its input to the model, unless it says otherwise: it could see
-    nothing else. The worker gets texts that are filled in, and cannot tell; so it is told.
-    """
-    config = step.config
-    if step.type == "input":
-        return {key: value for key, value in config.items() if key not in _CHECKS}
-    if step.type == "llm" and "prompt" in config and "include_input" not in config:
-        return {**config, "include_input": not any(has_template(config.get(key)) for key in _SHOWN)}
-    return config
-
-
-def worker_handler(step: Step, config: Mapping[str, Any]) -> str:
-    """By what name a worker finds the code of a step; empty for a built-in type.
-
-    Args:
-        config: The step's, filled in.
-    """
-    if step.type != "agent_task":
-        return step.handler or ""
-    agent = config.get("agent_id")
-    return f"agent_task:{agent if isinstance(agent, str) and agent else step.queue}"
 
 
 class InputCheck:

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from stepwell.errors import StepTypeError
-from stepwell.schemas.definitions.model import STEP_TYPES, TYPE_ALIASES, Definition
+from stepwell.schemas.definitions.model import Definition
+from stepwell.schemas.definitions.step_type import StepTypes
 from stepwell.suggest import choice, did_you_mean, near_words
 
 GROUP: Final = "stepwell.step_types"
@@ -42,8 +43,11 @@ class CustomType(NamedTuple):
 _known: dict[str, CustomType] = {}
 
 
-def check_name(name: Any, config: Any = None) -> None:
+def check_name(name: Any, types: StepTypes, config: Any = None) -> None:
     """Refuse what cannot be registered.
+
+    Args:
+        types: The built-in types.
 
     Raises:
         StepTypeError: The name is a built-in type's, or no name; ``config`` is no Struct.
@@ -51,8 +55,9 @@ def check_name(name: Any, config: Any = None) -> None:
     place = f"step type {name!r}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise StepTypeError("a name has letters, digits, dashes and underscores, 100 at most", place=place)
-    if name in STEP_TYPES or name in TYPE_ALIASES:
-        raise StepTypeError("is built in", place=place, remedy="Give yours another name.")
+    if name in types or name in types.aliases:
+        remedy = f'Give yours another name; steps of this one that a log holds run by @stepwell.handler("{name}").'
+        raise StepTypeError("is built in", place=place, remedy=remedy)
     if config is not None and not (isinstance(config, type) and issubclass(config, msgspec.Struct)):
         raise StepTypeError("config must be a class derived from msgspec.Struct", place=place)
 
@@ -62,14 +67,17 @@ def remember_type(custom: CustomType) -> None:
     _known[custom.name] = custom
 
 
-def find_type(name: str) -> CustomType | None:
+def find_type(name: str, types: StepTypes) -> CustomType | None:
     """A type by its name; None if there is none.
+
+    Args:
+        types: The built-in types.
 
     Raises:
         StepTypeError: An installed package brings it, but cannot be loaded.
     """
     if name not in _known and _NAME.fullmatch(name) and name in installed_types():  # not for each dotted path
-        _load(name)
+        _load(name, types)
     return _known.get(name)
 
 
@@ -86,13 +94,13 @@ def installed_types() -> Mapping[str, tuple[Any, ...]]:
     return found
 
 
-def _load(name: str) -> None:
+def _load(name: str, types: StepTypes) -> None:
     points = installed_types()[name]
     sources = " and ".join(_source(point) for point in points)
     place = f"step type {name!r}"
     if len(points) > 1:
         raise StepTypeError(f"is brought by {sources}", place=place, remedy="Uninstall all of them but one.")
-    check_name(name)
+    check_name(name, types)
     try:
         loaded = points[0].load()
     except (Exception, SystemExit) as error:  # it is foreign code that runs while it is imported
@@ -115,26 +123,27 @@ def _source(point: Any) -> str:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def resolve_types(data: dict[str, Any]) -> list[str]:
+def resolve_types(data: dict[str, Any], types: StepTypes) -> list[str]:
     """Make ``python`` steps of those of custom types, in place; return what is wrong with them.
 
     Args:
         data: A definition as plain data, its steps a list.
+        types: The built-in types.
     """
     steps = data.get("steps")
     problems: list[str] = []
     for index, step in enumerate(steps if isinstance(steps, list) else ()):
         name = step.get("type") if isinstance(step, dict) else None
-        if not isinstance(name, str) or name in STEP_TYPES:
+        if not isinstance(name, str) or name in types:
             continue
         named = f' ("{step["id"]}")' if isinstance(step.get("id"), str) else ""
         try:
-            custom = find_type(name)
+            custom = find_type(name, types)
         except StepTypeError as error:
             problems.append(f"steps[{index}].type{named}: {error.sentence}")
             continue
         if custom is None:
-            near = _near(name)
+            near = _near(name, types)
             if near:
                 problems.append(f'steps[{index}].type{named}: unknown type "{name}"{did_you_mean(near)}')
             continue  # else it is told with the rest of the graph
@@ -149,21 +158,21 @@ def resolve_types(data: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _near(name: str) -> str:
+def _near(name: str, types: StepTypes) -> str:
     """A custom type's name that is near, and nearer than a built-in one's; empty if there is none."""
     custom = _known.keys() | installed_types().keys()
     if not custom or len(name) > _LONGEST_KEY:
         return ""
-    near = near_words(name, sorted({*custom, *STEP_TYPES}))
+    near = near_words(name, sorted({*custom, *types.names}))
     return near[0] if near and near[0] in custom else ""
 
 
-def resolve_definition(definition: Definition) -> tuple[Definition, list[str]]:
+def resolve_definition(definition: Definition, types: StepTypes) -> tuple[Definition, list[str]]:
     """The same for a definition that was built in Python."""
-    if all(step.type in STEP_TYPES for step in definition.steps):
+    if all(step.type in types for step in definition.steps):
         return definition, []
     data = {"steps": [msgspec.structs.asdict(step) for step in definition.steps]}
-    problems = resolve_types(data)
+    problems = resolve_types(data, types)
     steps = tuple(
         msgspec.structs.replace(step, type=new["type"], handler=new["handler"])
         for step, new in zip(definition.steps, data["steps"], strict=True)

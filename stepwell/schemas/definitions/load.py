@@ -15,9 +15,10 @@ from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions.bounds import wrong_values
 from stepwell.schemas.definitions.custom_types import resolve_definition, resolve_types
 from stepwell.schemas.definitions.loaded import Loaded, of_definition
-from stepwell.schemas.definitions.model import TYPE_ALIASES, Definition, Retry, Step, hash_definition
+from stepwell.schemas.definitions.model import Definition, Retry, Step, hash_definition
 from stepwell.schemas.definitions.places import Lines, Path, Problem, locate, show
 from stepwell.schemas.definitions.shapes import shape_problems, unknown_value
+from stepwell.schemas.definitions.step_type import StepTypes
 from stepwell.schemas.definitions.text import parse_text, read_text
 from stepwell.schemas.definitions.yaml_core import Loader
 from stepwell.schemas.dialects import CANONICAL, NAMES, detect, translate
@@ -25,11 +26,14 @@ from stepwell.schemas.dialects import CANONICAL, NAMES, detect, translate
 Source = Definition | Mapping[str, Any] | str | pathlib.Path
 
 
-def load_definition(source: Source, *, place: str = "", dialect: str | None = None, name: str = "") -> Definition:
+def load_definition(
+    source: Source, types: StepTypes, *, place: str = "", dialect: str | None = None, name: str = ""
+) -> Definition:
     """Read a definition, in whichever dialect it is written.
 
     Args:
         source: A definition, plain data, a path, or YAML or JSON text (anything with a line break or a brace).
+        types: The built-in step types.
         place: How messages name the source; by default the path.
         dialect: One of ``stepwell.schemas.dialects.NAMES``; by default the shape tells.
         name: What it is called if it does not say so, as some dialects allow; by default the file's name.
@@ -37,13 +41,15 @@ def load_definition(source: Source, *, place: str = "", dialect: str | None = No
     Raises:
         DefinitionError: It cannot be read, or its shape is wrong; all problems at once.
     """
-    loaded = read_definition(source, place=place, dialect=dialect, name=name)
+    loaded = read_definition(source, types, place=place, dialect=dialect, name=name)
     if loaded.problems or loaded.definition is None:
         raise loaded.everything(None)
     return loaded.definition
 
 
-def read_definition(source: Source, *, place: str = "", dialect: str | None = None, name: str = "") -> Loaded:
+def read_definition(
+    source: Source, types: StepTypes, *, place: str = "", dialect: str | None = None, name: str = ""
+) -> Loaded:
     """Read a definition as ``load_definition`` does, and keep what tells where everything came from.
 
     What is wrong with its shape is in ``Loaded.problems``; the arguments are the same.
@@ -54,7 +60,7 @@ def read_definition(source: Source, *, place: str = "", dialect: str | None = No
     if dialect is not None and dialect not in NAMES:
         raise DefinitionError([unknown_value(dialect, NAMES, "dialect")], place=place)
     if isinstance(source, Definition):
-        resolved, wrong = resolve_definition(source)
+        resolved, wrong = resolve_definition(source, types)
         wrong = [*wrong, *(f"{show(path)}: {text}" for path, text in _retry_problems(resolved))]
         if wrong:
             raise DefinitionError(wrong, place=place or f"workflow {source.name!r}")
@@ -62,23 +68,23 @@ def read_definition(source: Source, *, place: str = "", dialect: str | None = No
     if isinstance(source, Mapping):
         place = place or "definition"
         _check_values(source, place)
-        return _load(dict(source), place, dialect, name, None)
+        return _load(dict(source), types, place, dialect, name, None)
     if isinstance(source, pathlib.Path) or not ("\n" in source or "{" in source):
         path = pathlib.Path(source)
         text, place, name = read_text(path), place or str(source), name or path.stem
     else:
         text, place = source, place or "definition"
-    return _load(parse_text(text, place), place, dialect, name, Lines(text, Loader))
+    return _load(parse_text(text, place), types, place, dialect, name, Lines(text, Loader))
 
 
-def from_plain(data: Any, *, place: str) -> Definition:
+def from_plain(data: Any, types: StepTypes, *, place: str) -> Definition:
     """Check plain data and make a definition of it.
 
     Raises:
         DefinitionError: Its shape is wrong.
     """
     _check_values(data, place)
-    loaded = _load(data, place, None, "", None)
+    loaded = _load(data, types, place, None, "", None)
     if loaded.problems or loaded.definition is None:
         raise loaded.everything(None)
     return loaded.definition
@@ -90,7 +96,7 @@ def _check_values(data: Any, place: str) -> None:
         raise DefinitionError([wrong], place=place)
 
 
-def _load(data: Any, place: str, dialect: str | None, name: str, lines: Lines | None) -> Loaded:
+def _load(data: Any, types: StepTypes, place: str, dialect: str | None, name: str, lines: Lines | None) -> Loaded:
     if not isinstance(data, dict):
         kind = "empty" if data is None else f"a {type(data).__name__}"
         raise DefinitionError([f"is {kind}; a definition is a mapping with name and steps"], place=place)
@@ -98,12 +104,12 @@ def _load(data: Any, place: str, dialect: str | None, name: str, lines: Lines | 
     translation = None
     if chosen != CANONICAL:
         try:
-            translation = translate(data, chosen, name=name, environment=os.environ)
+            translation = translate(data, chosen, types, name=name, environment=os.environ)
         except RecursionError:
             raise DefinitionError(["is nested too deeply"], place=place) from None
-    prepared = _shorthand(data if translation is None else translation.plain)
+    prepared = _shorthand(data if translation is None else translation.plain, types)
     loaded = Loaded(data, dialect=chosen, place=place, plain=prepared, translation=translation, lines=lines)
-    wrong_types = resolve_types(prepared)  # it spells types of somebody's own out in place
+    wrong_types = resolve_types(prepared, types)  # it spells types of somebody's own out in place
     problems = [*_checkpoint_problems(prepared), *(_placed(message, prepared) for message in wrong_types)]
     try:
         definition = msgspec.convert(prepared, Definition)
@@ -174,7 +180,7 @@ def _checkpoint_problems(data: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(("steps", index, "checkpoint"), text)
 
 
-def _shorthand(data: dict[str, Any]) -> dict[str, Any]:
+def _shorthand(data: dict[str, Any], types: StepTypes) -> dict[str, Any]:
     """Spell out what may be written shorter."""
     data = dict(data)
     version = data.get("version")
@@ -192,11 +198,11 @@ def _shorthand(data: dict[str, Any]) -> dict[str, Any]:
         steps = [{"id": key, **(value or {})} if isinstance(value, (dict, type(None))) else value
                  for key, value in steps.items()]  # fmt: skip
     if isinstance(steps, list):
-        data["steps"] = [_shorthand_step(step) if isinstance(step, dict) else step for step in steps]
+        data["steps"] = [_shorthand_step(step, types) if isinstance(step, dict) else step for step in steps]
     return data
 
 
-def _shorthand_step(step: dict[str, Any]) -> dict[str, Any]:
+def _shorthand_step(step: dict[str, Any], types: StepTypes) -> dict[str, Any]:
     step = dict(step)
     if isinstance(step.get("compensate"), str):
         step["compensate"] = {"handler": step["compensate"]}
@@ -205,7 +211,7 @@ def _shorthand_step(step: dict[str, Any]) -> dict[str, Any]:
     if isinstance(step.get("condition"), bool):
         step["condition"] = str(step["condition"])
     if isinstance(step.get("type"), str):
-        step["type"] = TYPE_ALIASES.get(step["type"], step["type"])
+        step["type"] = types.aliases.get(step["type"], step["type"])
     for key in ("depends_on", "input_mapping", "config", "retry", "name", "description", "queue", "mode"):
         if key in step and step[key] is None:
             del step[key]

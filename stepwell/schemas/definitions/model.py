@@ -8,7 +8,6 @@ expressions) is checked by ``stepwell.core.plan.compile``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -25,88 +24,6 @@ Mode = Literal["parallel", "sequential"]
 OnFailure = Literal["fail", "skip", "pause", "rollback"]
 WhenSkipped = Literal["run", "skip"]
 AfterHandler = Literal["fail", "continue", "rollback"]
-
-STEP_TYPES = (
-    "python", "input", "output", "process", "http_request", "llm", "file_operation", "agent_task", "approval_gate",
-    "workflow_trigger", "wait", "condition_check",
-)  # fmt: skip
-
-TYPE_ALIASES: Final[Mapping[str, str]] = {
-    "api_call": "http_request",
-    "call_external_service": "http_request",
-    "llm_service": "llm",
-    "ai": "llm",
-}
-"""What other systems call a type. Read, never written: the canonical form has one name for each."""
-
-CONFIG_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "input": ("data", "schema", "required"),
-    "output": (),
-    "condition_check": ("condition",),
-    "wait": ("seconds",),
-    "process": ("rules",),
-    "llm": (
-        "prompt", "system", "messages", "model", "temperature", "max_tokens", "schema", "timeout_seconds",
-        "include_input",
-    ),
-    "file_operation": (
-        "operation", "path", "to", "content", "format", "encoding", "pattern", "recursive", "algorithm", "overwrite",
-        "make_dirs",
-    ),
-    "approval_gate": (
-        "approvers", "required", "title", "message", "timeout_seconds", "on_timeout", "escalate_to", "on_reject",
-    ),
-    "workflow_trigger": ("workflow", "version", "input", "wait", "on_failure", "priority"),
-    "http_request": (
-        "url", "method", "headers", "query", "params", "json", "form", "body", "timeout_seconds", "auth", "expect",
-        "response", "max_response_bytes",
-    ),
-}  # fmt: skip
-"""What the ``config`` of each built-in type may hold; a handler's, and an agent's task, hold what they like."""
-
-REQUIRED_CONFIG: Final[Mapping[str, tuple[str, ...]]] = {
-    "http_request": ("url",),
-    "wait": ("seconds",),
-    "condition_check": ("condition",),
-    "file_operation": ("operation", "path"),
-    "workflow_trigger": ("workflow",),
-}
-"""What the ``config`` of a type cannot do without."""
-
-FILE_OPERATION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "read": ("path", "format", "encoding"),
-    "write": ("path", "content", "format", "encoding", "overwrite", "make_dirs"),
-    "copy": ("path", "to", "overwrite", "make_dirs"),
-    "move": ("path", "to", "overwrite", "make_dirs"),
-    "list": ("path", "pattern", "recursive"),
-    "checksum": ("path", "algorithm"),
-}
-"""The operations of a ``file_operation`` step, and what each takes."""
-
-FILE_FORMATS: Final = ("text", "json", "base64")
-CHECKSUMS: Final = ("sha256", "sha512", "sha1", "md5", "blake2b")
-MESSAGE_ROLES: Final = ("system", "user", "assistant")
-MOST_TEMPERATURE: Final = 2.0
-
-HTTP_METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-
-RULE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "transform": ("field", "operation", "to", "value", "digits", "old", "new"),
-    "select": ("field", "fields"),
-    "filter": ("field", "into", "where"),
-    "map": ("field", "into", "set"),
-    "sort": ("field", "into", "by", "descending"),
-    "group": ("field", "into", "by", "aggregate"),
-    "join": ("left", "right", "on", "how", "prefix", "into"),
-    "validate": ("field", "schema", "required"),
-}
-"""The rules of a ``process`` step, and what each may hold besides its ``type``."""
-
-OPERATION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "upper": (), "uppercase": (), "lower": (), "lowercase": (), "title": (), "trim": (), "cast": ("to",),
-    "round": ("digits",), "replace": ("old", "new"), "rename": ("to",), "default": ("value",), "drop": (),
-}  # fmt: skip
-"""The operations of a ``transform`` rule, and what each takes besides ``field``."""
 
 
 class Retry(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from stepwell.schemas.definitions.places import Path, Problem
+from stepwell.schemas.definitions.step_type import StepTypes
 from stepwell.schemas.dialects import dag, executor, orchestration, residency, tasks
 from stepwell.schemas.dialects.document import Document, Made, Words
 
@@ -54,15 +55,18 @@ class Translation(NamedTuple):
     words: Words
 
 
-def translate(data: Mapping[str, Any], dialect: str, *, name: str, environment: Mapping[str, str]) -> Translation:
+def translate(
+    data: Mapping[str, Any], dialect: str, types: StepTypes, *, name: str, environment: Mapping[str, str]
+) -> Translation:
     """Compile a document of one of ``DIALECTS``.
 
     Args:
         data: The document.
+        types: The built-in step types.
         name: What the workflow is called if the document does not say; empty if that is not known.
         environment: Where the ``dag`` dialect finds how often nodes are tried again.
     """
-    document = Document(data, name, environment)
+    document = Document(data, name, environment, types)
     chosen = DIALECTS[dialect]
     plain = chosen.compile(document)
     return Translation(plain, document.problems, document.origins, chosen.words)

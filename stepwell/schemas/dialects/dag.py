@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stepwell.schemas.definitions.model import TYPE_ALIASES
 from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, items, top
 from stepwell.schemas.dialects.references import References
@@ -30,10 +29,7 @@ _DAG: Final = ("nodes", "max_parallel_steps", "default_timeout_seconds")
 _NODE: Final = (
     "id", "name", "description", "handler", "dependencies", "config", "timeout_seconds", "max_retries", "condition",
 )  # fmt: skip
-_BUILT_IN: Final[Mapping[str, str]] = {
-    "input": "input", "output": "output", "call_external_service": "http_request", "llm_service": "llm",
-}  # fmt: skip
-_AT_ONCE: Final = ("input", "output")
+_BUILT_IN: Final = ("input", "output")
 _OF_A_NODE: Final = ("output", "status", "error")
 
 _MAX_RETRIES: Final = ("RETRY_MAX_RETRIES", 3.0)
@@ -76,9 +72,9 @@ def _step(
     made.move("depends_on", entry, "dependencies")
     handler, at = entry.get("handler")
     if isinstance(handler, str) and handler in _BUILT_IN:
-        made.put("type", _BUILT_IN[handler], at)
-    elif isinstance(handler, str) and handler in TYPE_ALIASES:
-        made.put("type", TYPE_ALIASES[handler], at)
+        made.put("type", handler, at)
+    elif isinstance(handler, str) and handler in document.types.aliases:
+        made.put("type", document.types.aliases[handler], at)
     else:
         made.move("handler", entry)
     references = paths.with_meaning(lambda parts: _resolve(document, parts, ids, entry.path))
@@ -87,7 +83,7 @@ def _step(
     condition, at = entry.get("condition")
     made.put("condition", references.in_expression(condition) if isinstance(condition, str) else condition, at)
     retries, at = entry.number("max_retries", whole=True)
-    if made.get("type") not in _AT_ONCE:
+    if document.has_attempts(made.get("type")):
         made.put("retry", retry if retries is MISSING else {**retry, "max_attempts": retries + 1}, at)
     return made
 

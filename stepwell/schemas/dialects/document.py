@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from stepwell.schemas.definitions.places import Path, Problem
 from stepwell.schemas.definitions.shapes import unknown_key
+from stepwell.schemas.definitions.step_type import StepTypes
 
 MISSING: Final = object()
 
@@ -35,12 +36,14 @@ class Document:
         data: The document.
         name: What it is called if it does not say so itself; empty if that is not known.
         environment: Settings of the process that reads it; the ``dag`` dialect takes its retries from there.
+        types: The built-in step types.
         problems: What was found to be wrong.
         origins: Places of the canonical form by the place that they came from.
     """
 
-    def __init__(self, data: Mapping[str, Any], name: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, data: Mapping[str, Any], name: str, environment: Mapping[str, str], types: StepTypes) -> None:
         self.data = data
+        self.types = types
         self.name = name
         self.environment = environment
         self.problems: list[Problem] = []
@@ -49,6 +52,16 @@ class Document:
     def problem(self, path: Path, text: str) -> None:
         """Note something that is wrong."""
         self.problems.append(Problem(path, text))
+
+    def has_attempts(self, kind: Any) -> bool:
+        """Whether a step of this type has attempts; what is no built-in type is a handler, and has some."""
+        declared = self.types.get(kind) if isinstance(kind, str) else None
+        return declared is None or declared.attempts
+
+    def is_run(self, kind: Any) -> bool:
+        """Whether a worker runs a step of this type; what the engine decides is not tried again in other systems."""
+        declared = self.types.get(kind) if isinstance(kind, str) else None
+        return declared is None or declared.way == "worker"
 
     def entry(self, value: Any, path: Path, keys: tuple[str, ...], what: str) -> Entry | None:
         """A mapping with these keys; what it is instead, and keys that it must not have, are problems."""
@@ -133,6 +146,10 @@ class Made(dict[str, Any]):
         value, path = entry.get(*(names or (key,)))
         if value is not MISSING:
             self.put(key, value, path)
+
+    def rename(self, key: str, name: str) -> None:
+        """Give a key another name; what it holds came from where it did."""
+        self.put(name, self.pop(key), self.origin(key))
 
     def origin(self, key: str) -> Path:
         """Where the value of a key came from."""

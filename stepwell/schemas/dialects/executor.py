@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stepwell.schemas.definitions.literals import literal
-from stepwell.schemas.definitions.model import TYPE_ALIASES
 from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, entries, top
 
@@ -32,7 +31,6 @@ _TOP: Final = (
 _STEP: Final = (
     "type", "name", "description", "input", "depends_on", "max_retries", "timeout_seconds", "condition",
 )  # fmt: skip
-_AT_ONCE: Final = ("input", "output", "condition_check", "wait")  # types without attempts
 _RETRIES: Final = 3  # of a step that does not say
 
 
@@ -64,14 +62,14 @@ def _step(document: Document, step_id: str, entry: Entry, path: Path) -> Made:
     if kind is MISSING:
         document.problem(entry.path, 'missing "type"')
         kind = "process"
-    kind = TYPE_ALIASES.get(kind, kind) if isinstance(kind, str) else kind
+    kind = document.types.aliases.get(kind, kind) if isinstance(kind, str) else kind
     made.put("type", kind, at)
     settings, at = entry.mapping("input")
     made.put("config", settings or MISSING, at)
     if kind == "llm":
         _show_branches(made)
     retries, at = entry.number("max_retries", whole=True)
-    if kind not in _AT_ONCE:
+    if document.has_attempts(kind):
         retry = made.below("retry", at)
         retry.put("max_attempts", 1 + (_RETRIES if retries is MISSING else retries), at)
     return made

@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stepwell.schemas.definitions.literals import literal
-from stepwell.schemas.definitions.model import TYPE_ALIASES
 from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.definitions.shapes import unknown_value
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, entries, items, top
@@ -53,7 +52,6 @@ ACTIONS: Final = (
 )  # fmt: skip
 _MODES: Final = {"sequential": "sequential", "parallel": "parallel", "conditional": "parallel"}
 _BY_AGENTS: Final = ("agent_task", "file_operation", "http_request")  # types that run where the agent is
-_AT_ONCE: Final = ("condition_check", "approval_gate", "workflow_trigger")  # types without attempts
 
 _OPERATORS: Final[Mapping[str, str]] = {
     "equals": "==", "eq": "==", "==": "==", "not_equals": "!=", "ne": "!=", "!=": "!=", "greater_than": ">",
@@ -130,7 +128,7 @@ def _kind(document: Document, entry: Entry, made: Made) -> str:
         document.problem(entry.path, f'missing "action"; there are {", ".join(ACTIONS)}')
     elif not isinstance(action, str) or action not in ACTIONS:
         document.problem(at, unknown_value(str(action), ACTIONS, "action"))
-    kind = TYPE_ALIASES.get(action, action) if isinstance(action, str) else "agent_task"
+    kind = document.types.aliases.get(action, action) if isinstance(action, str) else "agent_task"
     made.put("type", kind, at)
     return kind
 
@@ -164,7 +162,7 @@ def _patience(entry: Entry, made: Made, kind: str, settings: Made) -> None:
     delay, delay_at = entry.number("retry_delay")
     if kind == "approval_gate" and "timeout_seconds" not in settings:
         settings.move("timeout_seconds", entry)
-    if kind in _AT_ONCE:
+    if not entry.document.is_run(kind):
         return
     made.move("timeout_seconds", entry)
     if retries is not MISSING or delay is not MISSING:

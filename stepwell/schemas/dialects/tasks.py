@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from stepwell.schemas.definitions.literals import literal
-from stepwell.schemas.definitions.model import STEP_TYPES, TYPE_ALIASES
 from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.definitions.shapes import unknown_value
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, items, top
@@ -49,9 +48,7 @@ _PARAMETER: Final = ("name", "required")  # what a parameter has besides the key
 _TYPES: Final[Mapping[str, str]] = {
     "human_approval": "approval_gate", "approval": "approval_gate", "human_task": "approval_gate", "delay": "wait",
     "sleep": "wait", "condition": "condition_check", "sub_workflow": "workflow_trigger",
-    **{kind: kind for kind in STEP_TYPES if kind != "python"}, **TYPE_ALIASES,
 }  # fmt: skip
-_AT_ONCE: Final = ("input", "output", "condition_check", "wait", "approval_gate", "workflow_trigger")
 _ATTEMPTS: Final = 3  # of a retry policy that does not say
 _INPUT: Final = ("parameters", "params", "inputs")
 _OUTPUT: Final = ("output", "outputs", "result")
@@ -62,6 +59,7 @@ class _Reader:
 
     def __init__(self, document: Document) -> None:
         self.document = document
+        self.types = _types(document)
         self.defaults: dict[str, Any] = {}
         self.groups: dict[str, list[str]] = {}
         self.ids: set[str] = set()
@@ -178,21 +176,21 @@ class _Reader:
         if kind is MISSING:
             kind = "activity"
         if kind != "activity":
-            if not isinstance(kind, str) or kind not in _TYPES:
-                self.document.problem(at, unknown_value(str(kind), ["activity", "parallel", *_TYPES], "type"))
+            if not isinstance(kind, str) or kind not in self.types:
+                self.document.problem(at, unknown_value(str(kind), ["activity", "parallel", *self.types], "type"))
                 made.put("type", "input", at)
                 return ""
-            made.put("type", _TYPES[kind], at)
+            made.put("type", self.types[kind], at)
             if activity is not MISSING:
                 self.document.problem(activity_at, f'a task of type "{kind}" takes none')
-            return _TYPES[kind]
+            return self.types[kind]
         if activity is MISSING:
             self.document.problem(entry.path, 'missing "activity_type": http_request, or the name of a handler')
             made.put("type", "input", at)
             return ""
-        if isinstance(activity, str) and activity in _TYPES:
-            made.put("type", _TYPES[activity], activity_at)
-            return _TYPES[activity]
+        if isinstance(activity, str) and activity in self.types:
+            made.put("type", self.types[activity], activity_at)
+            return self.types[activity]
         made.put("handler", activity, activity_at)
         return "python"
 
@@ -203,7 +201,7 @@ class _Reader:
         if kind == "approval_gate" and "timeout_seconds" not in settings:
             settings.put("timeout_seconds", limit, at)
         policy, policy_at = entry.get("retry", "retry_policy")
-        if kind in _AT_ONCE:
+        if not self.document.is_run(kind):
             return
         made.put("timeout_seconds", limit, at)
         if isinstance(policy, int) and not isinstance(policy, bool):
@@ -231,6 +229,12 @@ class _Reader:
         ):
             return ["step_outputs", parts[0], *parts[2:]]
         return parts if parts[0] in ("input", "input_data", "context", "step_outputs") else None
+
+
+def _types(document: Document) -> Mapping[str, str]:
+    """What tasks and activities may be called, with the type that each is."""
+    types = document.types
+    return {**_TYPES, **{one.name: one.name for one in types if not one.takes_handler}, **types.aliases}
 
 
 def compile_document(document: Document) -> Made:

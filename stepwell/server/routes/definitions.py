@@ -17,12 +17,10 @@ from msgspec import UNSET
 from stepwell.client.client import Client
 from stepwell.consumers.registry.children import missing_children
 from stepwell.consumers.registry.definitions import RegisteredVersion
-from stepwell.core.plan.checked import compile_loaded
 from stepwell.core.plan.compile import Plan
-from stepwell.core.plan.literal_credentials import literal_credentials
 from stepwell.errors import UnknownWorkflowError
+from stepwell.language import compile_loaded, literal_credentials, read_definition
 from stepwell.schemas.definitions.blueprint import OWN_DIRECTORY, Blueprint, find_blueprints, instantiate
-from stepwell.schemas.definitions.load import read_definition
 from stepwell.schemas.definitions.loaded import Loaded
 from stepwell.server.access import Actor, Role, actor_of, requires
 from stepwell.server.http.bodies import (

@@ -25,8 +25,9 @@ from msgspec.structs import replace
 
 from stepwell.client.client import Client
 from stepwell.consumers.reading.views import InstanceView
-from stepwell.core.plan.compile import Plan, compile_plan
+from stepwell.core.plan.compile import Plan
 from stepwell.errors import UnknownInstanceError
+from stepwell.language import compile_plan
 from stepwell.schemas.records.events import ErrorInfo
 from stepwell.schemas.records.statuses import StepStatus
 from stepwell.server.access import Role, requires

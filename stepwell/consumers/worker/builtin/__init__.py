@@ -1,56 +1,43 @@
 """The built-in step types that workers run: one function each, of a step's input and its context.
 
-Whoever starts a worker imports this package, so it takes no heavy libraries with it: they are imported by the
-first call that needs them.
+The type's declaration names the function: engines and clients read declarations, too, and run nothing. Whoever starts
+a worker imports this package, so it takes no heavy libraries with it: the first call that needs one imports it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from importlib import import_module
 from typing import Any, Final
 
-from stepwell.consumers.worker.builtin.process import process as _process
 from stepwell.consumers.worker.context import StepContext
+from stepwell.step_types.table import BUILT_IN
+
+Function = Callable[[Any, StepContext], Any]
+Types = Mapping[str, Function]
 
 
-async def _http_request(data: Any, ctx: StepContext) -> Any:
-    from stepwell.consumers.worker.builtin.http import http_request  # noqa: PLC0415 - httpx takes 0.2 s to import
-
-    return await http_request(data, ctx)
-
-
-async def _http_request_of_a_service(data: Any, ctx: StepContext) -> Any:
-    from stepwell.consumers.worker.builtin.http import http_request  # noqa: PLC0415 - as above
-
-    return await http_request(data, ctx, bound=True)
+@functools.cache
+def _find(path: str) -> Function:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module if "." in module else f"{__name__}.{module}"), name)  # type: ignore[no-any-return]
 
 
-async def _llm(data: Any, ctx: StepContext) -> Any:
-    from stepwell.consumers.worker.builtin.llm import llm  # noqa: PLC0415 - as above
+def _lazy(path: str, *, blocking: bool) -> Function:
+    """A function that is imported by its first call. Workers call what is no coroutine function in a thread."""
 
-    return await llm(data, ctx)
+    def in_thread(data: Any, ctx: StepContext) -> Any:
+        return _find(path)(data, ctx)
 
+    async def in_loop(data: Any, ctx: StepContext) -> Any:
+        return await _find(path)(data, ctx)
 
-def _file_operation(data: Any, ctx: StepContext) -> Any:
-    from stepwell.consumers.worker.builtin.files import file_operation  # noqa: PLC0415 - few definitions have one
-
-    return file_operation(data, ctx, Path.cwd())
-
-
-def _file_operation_of_a_service(data: Any, ctx: StepContext) -> Any:
-    from stepwell.consumers.worker.builtin.files import file_operation  # noqa: PLC0415 - as above
-
-    return file_operation(data, ctx)
+    return in_thread if blocking else in_loop
 
 
-Types = Mapping[str, Callable[[Any, StepContext], Any]]
-
-BUILTIN: Final[dict[str, Callable[[Any, StepContext], Any]]] = {
-    "process": _process,
-    "http_request": _http_request,
-    "llm": _llm,
-    "file_operation": _file_operation,
+BUILTIN: Final[dict[str, Function]] = {
+    one.name: _lazy(one.runs, blocking=one.blocking) for one in BUILT_IN if one.runs
 }
 """The function of each step type: coroutine functions run in the worker's loop, others in threads.
 
@@ -58,10 +45,8 @@ This is what somebody gets who runs definitions of their own, by ``stepwell run`
 work on files in the directory in which that was started.
 """
 
-OF_SERVICES: Final[dict[str, Callable[[Any, StepContext], Any]]] = {
-    **BUILTIN,
-    "http_request": _http_request_of_a_service,
-    "file_operation": _file_operation_of_a_service,
+OF_SERVICES: Final[dict[str, Function]] = {
+    one.name: _lazy(one.runs_for_services or one.runs, blocking=one.blocking) for one in BUILT_IN if one.runs
 }
 """The same for processes that run what others have written: steps work on files in directories that are named,
 and secrets go to hosts that are."""

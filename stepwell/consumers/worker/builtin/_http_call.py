@@ -20,28 +20,17 @@ from urllib.parse import quote, urlencode
 import httpx
 
 import stepwell
+from stepwell.consumers.worker.builtin._secret_values import SecretValues
 from stepwell.consumers.worker.builtin._settings import Settings
-from stepwell.consumers.worker.builtin.secrets import (
-    HOSTS_SUFFIX,
-    SECRET_PREFIX,
-    Hider,
-    forms_of,
-    hosts_variable,
-    may_go,
-)
+from stepwell.consumers.worker.builtin.secrets import Hider
 from stepwell.consumers.worker.context import StepContext
 from stepwell.core.expressions.values import kind, shorten
 from stepwell.errors import StepwellError
-from stepwell.logs import Logger
-from stepwell.schemas.definitions.model import CONFIG_KEYS, HTTP_METHODS
+from stepwell.step_types.http_request import METHODS, TYPE
 
-SETTINGS: Final = CONFIG_KEYS["http_request"]
-SAFE_METHODS: Final = HTTP_METHODS[:3]  # they change nothing (RFC 9110, 9.2.1), so a repeat needs no key
+SAFE_METHODS: Final = METHODS[:3]  # they change nothing (RFC 9110, 9.2.1), so a repeat needs no key
 TIMEOUT_SECONDS: Final = 30.0
 MAX_RESPONSE_BYTES: Final = 1_000_000  # what a record of the log takes, so about what a step can return
-
-_logger = Logger("stepwell.http")
-_told: set[str] = set()  # secrets of which it was told that they may be sent anywhere
 
 # Headers that describe the connection and the message: set wrongly, they smuggle a second request in.
 _OWN_HEADERS: Final = frozenset({
@@ -53,7 +42,6 @@ _CREDENTIALS: Final = frozenset({"authorization", "cookie", "x-api-key"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 HEADER_VALUE: Final = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
-_NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 _RANGE: Final = re.compile(r"([1-5])xx|([1-5]\d\d)(?:\s*-\s*([1-5]\d\d))?")
 
 
@@ -217,19 +205,16 @@ def idempotency_key(ctx: StepContext) -> str:
 
 class _Reader:
     def __init__(self, ctx: StepContext, environment: Mapping[str, str], *, bound: bool) -> None:
-        self.settings = Settings(ctx.config, "config", SETTINGS, HTTPSettingsError)
+        self.settings = Settings(ctx.config, "config", TYPE.keys, HTTPSettingsError)
         self.ctx = ctx
-        self.environment = environment
-        self.bound = bound
-        self.secrets: set[str] = set()
-        self.named: dict[str, str] = {}
+        self.secrets = SecretValues(self.settings, environment, bound=bound, error=HTTPSettingsError)
 
     def call(self) -> Call:
         settings = self.settings
         method = settings.text("method", "GET").upper()
-        if method not in HTTP_METHODS:
+        if method not in METHODS:
             raise settings.wrong(
-                "method", f'unknown method "{shorten(method, 20)}"', f"There are: {', '.join(HTTP_METHODS)}."
+                "method", f'unknown method "{shorten(method, 20)}"', f"There are: {', '.join(METHODS)}."
             )
         url = self._url()
         headers = self._headers()
@@ -242,7 +227,7 @@ class _Reader:
         body, content_type, confidential = self._body()
         if body is not None:
             headers.setdefault("content-type", content_type)
-        self._check_hosts(url)
+        self.secrets.check_hosts(url)
         return Call(
             method=method,
             url=url,
@@ -253,7 +238,7 @@ class _Reader:
             expected=self._expected(),
             response=settings.choice("response", ("auto", "json", "text"), "auto"),
             max_response_bytes=settings.integer("max_response_bytes", MAX_RESPONSE_BYTES, 1, 2**31),
-            secrets=frozenset(self.secrets),
+            secrets=frozenset(self.secrets.forms),
         )
 
     def _url(self) -> httpx.URL:
@@ -285,8 +270,8 @@ class _Reader:
                 raise settings.wrong(place, "holds characters that no header can, or blanks at its ends")
             headers[key] = value
             if key in _CREDENTIALS:
-                self._keep(value)
-                self._keep(value.partition(" ")[2])  # without the scheme, such as Bearer
+                self.secrets.keep(value)
+                self.secrets.keep(value.partition(" ")[2])  # without the scheme, such as Bearer
         return headers
 
     def _authorization(self) -> str:
@@ -297,7 +282,7 @@ class _Reader:
             token, _ = self._value("auth.bearer", auth.get("bearer"))
             if not token or not HEADER_VALUE.fullmatch(token):
                 raise auth.wrong("bearer", "holds characters that no header can, or blanks at its ends")
-            self._keep(token)
+            self.secrets.keep(token)
             return f"Bearer {token}"
         basic = Settings(auth.get("basic"), "config.auth.basic", ("username", "password"), HTTPSettingsError)
         username, _ = self._value("auth.basic.username", basic.get("username"))
@@ -305,8 +290,8 @@ class _Reader:
         if ":" in username:
             raise basic.wrong("username", "has a colon, which basic authentication cannot send")
         encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
-        self._keep(password)
-        self._keep(encoded)
+        self.secrets.keep(password)
+        self.secrets.keep(encoded)
         return f"Basic {encoded}"
 
     def _body(self) -> tuple[bytes | None, str, bool]:
@@ -343,63 +328,12 @@ class _Reader:
     def _value(self, key: str, written: Any) -> tuple[str, bool]:
         """A value as text, and whether it is a secret."""
         if isinstance(written, Mapping):
-            return self._secret(key, written), True
+            return self.secrets.value(key, written), True
         if isinstance(written, bool):
             return str(written).lower(), False
         if isinstance(written, (str, int, float)):
             return str(written), False
         raise self.settings.wrong(key, f"a text, a number or {{secret: NAME}} is needed, not {kind(written)}")
-
-    def _secret(self, key: str, written: Mapping[str, Any]) -> str:
-        place = self.settings.at(key)
-        name = Settings(written, place, ("secret",), HTTPSettingsError).text("secret")
-        variable = f"{SECRET_PREFIX}{name}"
-        if not _NAME.fullmatch(name):
-            raise self.settings.wrong(key, "a secret's name has letters, digits and underscores only")
-        if name.endswith(HOSTS_SUFFIX):
-            raise self.settings.wrong(key, f"is no secret: {variable} says where another one may be sent")
-        value = self.environment.get(variable)
-        if not value:
-            raise self.settings.wrong(
-                key, f'there is no secret "{name}"', f"Start the worker with {variable} in its environment."
-            )
-        self._keep(value)
-        self.named[name] = key
-        return value
-
-    def _check_hosts(self, url: httpx.URL) -> None:
-        """Check that each secret that is named may be sent where the request goes.
-
-        Raises:
-            HTTPSettingsError: One may not, or it is not said where it may.
-        """
-        for name, key in self.named.items():
-            variable = hosts_variable(name)
-            hosts = self.environment.get(variable, "").strip()
-            if not hosts and not self.bound:
-                if name not in _told:
-                    _told.add(name)
-                    _logger.warning(
-                        "a secret may be sent to any host that a definition names", secret=name,
-                        remedy=f"Say where it may be sent: {variable}={url.host}",
-                    )  # fmt: skip
-                continue
-            try:
-                fits = may_go(hosts, url)
-            except ValueError as error:
-                raise self.settings.wrong(key, f"{variable}: {error}", "It looks like api.example.com.") from None
-            if not fits:
-                raise self.settings.wrong(
-                    key,
-                    f'the secret "{name}" may not be sent to {url.host}'
-                    if hosts
-                    else f'it is not said to which hosts the secret "{name}" may be sent',
-                    f"Start the worker with {variable}={url.host} in its environment, if that is meant.",
-                )
-
-    def _keep(self, secret: str) -> None:
-        """Never show this, in whatever form a server may give it back."""
-        self.secrets |= forms_of(secret)
 
     def _expected(self) -> tuple[tuple[int, int], ...]:
         written = self.settings.values.get("expect", "2xx")

@@ -53,7 +53,7 @@ from stepwell.consumers.worker.builtin._roots import (
 from stepwell.consumers.worker.builtin._settings import Settings
 from stepwell.consumers.worker.context import StepContext
 from stepwell.core.expressions.values import kind
-from stepwell.schemas.definitions.model import CHECKSUMS, CONFIG_KEYS, FILE_FORMATS, FILE_OPERATION_KEYS
+from stepwell.step_types.file_operation import CHECKSUMS, FORMATS, OPERATIONS, TYPE
 
 MAX_CONTENT_BYTES: Final = 943_718  # what a step can return; the worker looks once more at the whole output
 MAX_ENTRIES: Final = 10_000
@@ -98,15 +98,20 @@ def file_operation(data: Any, ctx: StepContext, home: Path | None = None) -> dic
         PayloadTooLarge: There is more than a step can return.
         FileOperationError: The system says no.
     """
-    settings = Settings(ctx.config, "config", CONFIG_KEYS["file_operation"], FileSettingsError)
-    operation = settings.choice("operation", FILE_OPERATION_KEYS)
-    settings = Settings(ctx.config, "config", ("operation", *FILE_OPERATION_KEYS[operation]), FileSettingsError)
+    settings = Settings(ctx.config, "config", TYPE.keys, FileSettingsError)
+    operation = settings.choice("operation", OPERATIONS)
+    settings = Settings(ctx.config, "config", ("operation", *OPERATIONS[operation]), FileSettingsError)
     place = place_of(settings.text("path"), settings.at("path"), home=home)
     return _OPERATIONS[operation](settings, place, data, ctx)
 
 
+def file_operation_here(data: Any, ctx: StepContext) -> Any:
+    """The same for whoever runs definitions of their own: where no directory is named, in the working directory."""
+    return file_operation(data, ctx, Path.cwd())
+
+
 def _read(settings: Settings, place: Place, _data: Any, _ctx: StepContext) -> dict[str, Any]:
-    shape = settings.choice("format", FILE_FORMATS, "text")
+    shape = settings.choice("format", FORMATS, "text")
     encoding = _encoding(settings)
     with opened(place) as (file, known):
         most = MAX_CONTENT_BYTES * 3 // 4 if shape == "base64" else MAX_CONTENT_BYTES
@@ -142,7 +147,7 @@ def _write(settings: Settings, place: Place, data: Any, ctx: StepContext) -> dic
 
 
 def _encoded(settings: Settings, content: Any) -> bytes:
-    shape = settings.choice("format", FILE_FORMATS, "text" if isinstance(content, str) else "json")
+    shape = settings.choice("format", FORMATS, "text" if isinstance(content, str) else "json")
     encoding = _encoding(settings)
     if shape == "json":
         return (msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n").encode(encoding)

@@ -113,6 +113,11 @@ async def http_request(_data: Any, ctx: StepContext, *, bound: bool = False) -> 
     return {**result, "elapsed_ms": round((time.perf_counter() - began) * 1000, 1)}
 
 
+async def http_request_of_a_service(data: Any, ctx: StepContext) -> dict[str, Any]:
+    """The same for workers that run what others have written: secrets are only sent where it is said they may be."""
+    return await http_request(data, ctx, bound=True)
+
+
 async def send(call: Call, allowed: AllowList, *, redirects: int = MAX_REDIRECTS) -> dict[str, Any]:
     """Make a request, within its time.
 

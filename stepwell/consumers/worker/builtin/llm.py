@@ -44,14 +44,13 @@ from stepwell.consumers.worker.context import StepContext
 from stepwell.core.expressions.meter import Meter
 from stepwell.core.expressions.values import kind, plain, shorten
 from stepwell.errors import ExpressionError, StepwellError
-from stepwell.schemas.definitions.model import CONFIG_KEYS, MESSAGE_ROLES, MOST_TEMPERATURE
+from stepwell.step_types.llm import MESSAGE_ROLES, MOST_TEMPERATURE, MOST_TOKENS, TYPE
 
 BASE_URL: Final = "OPENAI_BASE_URL"
 API_KEY: Final = "OPENAI_API_KEY"
 MODEL: Final = "STEPWELL_LLM_MODEL"
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 TIMEOUT_SECONDS: Final = 120.0  # models think for longer than other services
-_MOST_TOKENS: Final = 10_000_000
 _SHORTEST_KEY: Final = 12  # characters
 _SHOWN: Final = 200  # characters of an answer of no use
 _USAGE_DEPTH: Final = 2
@@ -101,7 +100,7 @@ async def llm(data: Any, ctx: StepContext) -> dict[str, Any]:
         LLMAnswerError: The answer is of no use.
         HTTPRequestError: The service could not be asked, or said no; see ``http_request``.
     """
-    settings = Settings(ctx.config, "config", CONFIG_KEYS["llm"], LLMSettingsError)
+    settings = Settings(ctx.config, "config", TYPE.keys, LLMSettingsError)
     check = schema_check(settings) if "schema" in settings else None
     body = _body(settings, data)
     call = _call(settings, ctx, body)
@@ -182,7 +181,7 @@ def _body(settings: Settings, data: Any) -> dict[str, Any]:
             raise settings.wrong("temperature", f"a number from 0 to {MOST_TEMPERATURE:g} is needed")
         body["temperature"] = value
     if "max_tokens" in settings:
-        body["max_tokens"] = settings.integer("max_tokens", 1, 1, _MOST_TOKENS)
+        body["max_tokens"] = settings.integer("max_tokens", 1, 1, MOST_TOKENS)
     if "schema" in settings:
         wanted = {"name": "answer", "schema": dict(settings.mapping("schema"))}
         body["response_format"] = {"type": "json_schema", "json_schema": wanted}

@@ -55,7 +55,7 @@ from stepwell.consumers.worker.builtin._validation import ValidationError, compi
 from stepwell.consumers.worker.context import StepContext
 from stepwell.core.expressions.values import MAX_TEXT, Evaluation, as_text, bounded, kind, shorten
 from stepwell.errors import ExpressionError, LimitError
-from stepwell.schemas.definitions.model import CONFIG_KEYS, OPERATION_KEYS, RULE_KEYS
+from stepwell.step_types.process import OPERATIONS, RULES, TYPE
 
 __all__ = ["RuleError", "RuleLimitError", "ValidationError", "apply_rules", "compile_rules", "process"]
 
@@ -79,7 +79,7 @@ async def process(data: Any, ctx: StepContext) -> Any:
         RuleError: A rule is wrong, or does not fit the data.
         ValidationError: The data is not what a ``validate`` rule asks for.
     """
-    settings = Settings(ctx.config, "", CONFIG_KEYS["process"], RuleError)
+    settings = Settings(ctx.config, "", TYPE.keys, RuleError)
     # In a thread: rules take seconds on much data, in which everything else in this process would stand still.
     return await asyncio.to_thread(apply_rules, data, settings.values.get("rules"))
 
@@ -134,8 +134,8 @@ def limited(error: LimitError, place: str) -> RuleLimitError:
 
 def _compile(rule: Any, place: str, run: Evaluation) -> Rule:
     settings = Settings(rule, place, rule if isinstance(rule, Mapping) else (), RuleError)
-    name = settings.choice("type", RULE_KEYS)
-    settings = Settings(rule, place, ("type", *RULE_KEYS[name]), RuleError)
+    name = settings.choice("type", RULES)
+    settings = Settings(rule, place, ("type", *RULES[name]), RuleError)
     apply = _RULES[name](settings, run)
 
     def placed(data: Any) -> Any:
@@ -154,8 +154,8 @@ def _compile(rule: Any, place: str, run: Evaluation) -> Rule:
 
 
 def _transform(settings: Settings, run: Evaluation) -> Rule:
-    name = settings.choice("operation", OPERATION_KEYS)
-    Settings(settings.values, settings.place, ("type", "field", "operation", *OPERATION_KEYS[name]), RuleError)
+    name = settings.choice("operation", OPERATIONS)
+    Settings(settings.values, settings.place, ("type", "field", "operation", *OPERATIONS[name]), RuleError)
     path = parse_path(settings.text("field"), settings.at("field"))
     if name in _ON_FIELDS:
         return _ON_FIELDS[name](settings, path, run)

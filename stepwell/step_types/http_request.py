@@ -1,0 +1,126 @@
+"""``http_request``: makes one HTTP request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from msgspec import Struct
+
+from stepwell.core.expressions.values import kind
+from stepwell.schemas.definitions.step_type import Call, Setting, StepType
+from stepwell.step_types.base import NUMBER_OF_SECONDS, is_template
+from stepwell.suggest import choice
+
+METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+_SCHEME: Final = re.compile(r"https?://", re.IGNORECASE)
+_ANY_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)  # before any template
+_SECRET_NAMES: Final = re.compile(
+    r"authorization|cookie|x-api-key|.*(token|secret|password|api[-_]?key).*", re.IGNORECASE
+)
+"""Headers and parameters whose values are credentials, as their names say."""
+
+_USER: Final = re.compile(r"[a-z]+://[^/:@]*:[^/@]+@", re.IGNORECASE)
+
+
+class HttpRequestConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The ``config`` of an ``http_request`` step."""
+
+    url: Annotated[str, Setting("http:// or https://", called=("endpoint",))]
+    method: Annotated[str | None, Setting(f"{', '.join(METHODS)}; GET by default.")] = None
+    headers: Annotated[dict[str, Any] | None, Setting("Headers of the request.")] = None
+    query: Annotated[dict[str, Any] | None, Setting("Parameters of the URL.")] = None
+    params: Annotated[dict[str, Any] | None, Setting("The same as query.")] = None
+    json: Annotated[Any, Setting("The body, as JSON.", called=("payload", "data"))] = None
+    form: Annotated[dict[str, Any] | None, Setting("The body, as the fields of a form.")] = None
+    body: Annotated[str | None, Setting("The body, as text.")] = None
+    timeout_seconds: Annotated[
+        float | None,
+        Setting(
+            "For everything together; 30 by default.",
+            schema=NUMBER_OF_SECONDS,
+            parameter="request_timeout_seconds",
+            called=("timeout",),
+        ),
+    ] = None
+    auth: Annotated[
+        dict[str, Any] | None,
+        Setting("{bearer: …} or {basic: {username: …, password: …}}; {secret: NAME} for a secret."),
+    ] = None
+    expect: Annotated[Any, Setting('Statuses that are no failure: 200, "200-204", "2xx", or a list.')] = None
+    response: Annotated[str | None, Setting("How the answer is read: auto, json or text.")] = None
+    max_response_bytes: Annotated[int | None, Setting("The longest answer.")] = None
+
+
+class HttpAnswer(Struct, frozen=True):
+    """What ``http_request`` gives.
+
+    Attributes:
+        response: The decoded body: a JSON value, or text.
+        headers: By lower-case name.
+    """
+
+    status: int
+    response: Any
+    headers: dict[str, str]
+    url: str
+    elapsed_ms: float
+
+
+def _check(config: Mapping[str, Any], at: str, _schemas: Any) -> Iterator[str]:
+    url, method = config.get("url", "https://"), config.get("method", "GET")
+    if not isinstance(url, str):
+        yield f"{at}.url: a text is needed, not {kind(url)}"
+    elif not _SCHEME.match(url) and (not is_template(url) or _ANY_SCHEME.match(url)):
+        yield f"{at}.url: only http:// and https:// URLs can be requested"
+    if not isinstance(method, str):
+        yield f"{at}.method: a text is needed, not {kind(method)}"
+    elif not is_template(method) and method.upper() not in METHODS:
+        yield f'{at}.method: unknown method "{method}"{choice(method.upper(), METHODS)}'
+
+
+def _credentials(config: Mapping[str, Any]) -> Iterator[str]:
+    url = config.get("url")
+    if isinstance(url, str):
+        before, _, query = url.partition("#")[0].partition("?")
+        names = (part.partition("=") for part in query.split("&"))
+        yield from (f"url?{name}" for name, _, value in names if _SECRET_NAMES.fullmatch(name) and _written(value))
+        if _USER.match(before) and "{{" not in before:
+            yield "url"
+    for part in ("headers", "query", "params", "form", "json"):
+        values = config.get(part)
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(name, str) and _SECRET_NAMES.fullmatch(name) and _written(value):
+                yield f"{part}.{name}"
+    auth = config.get("auth")
+    if isinstance(auth, Mapping):
+        if _written(auth.get("bearer")):
+            yield "auth.bearer"
+        basic = auth.get("basic")
+        if isinstance(basic, Mapping) and _written(basic.get("password")):
+            yield "auth.basic.password"
+
+
+def _written(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and "{{" not in value
+
+
+def _adopt(settings: Any) -> None:
+    """Elsewhere a body that is data is sent as JSON."""
+    if isinstance(settings.get("body"), (dict, list)) and "json" not in settings:
+        settings.rename("body", "json")
+
+
+TYPE: Final = StepType(
+    name="http_request",
+    config=HttpRequestConfig,
+    result=HttpAnswer,
+    aliases=("api_call", "call_external_service"),
+    check=_check,
+    credentials=_credentials,
+    adopt=_adopt,
+    runs="http:http_request",
+    runs_for_services="http:http_request_of_a_service",
+    call=Call("Make one HTTP request; a method other than GET by ``method``.", positional=("url",)),
+)
