@@ -7,7 +7,7 @@ import pytest
 from stepwell import Archive
 from stepwell.client.client import Client
 from stepwell.consumers.engine import snapshotting
-from stepwell.consumers.engine.snapshotting import LONGEST_TAIL, Snapshots, Tail
+from stepwell.consumers.engine.snapshotting import LONGEST_TAIL, SinceSnapshot, Snapshots
 from stepwell.consumers.reading.events import EventReader
 from stepwell.consumers.reading.live_members import last_owner
 from stepwell.core.fold.acceptance import TRANSITION, Stamp, stamp_headers
@@ -111,13 +111,13 @@ async def test_a_late_record_that_names_a_snapshot_that_is_gone_misleads_nobody(
 
 
 async def test_a_snapshot_is_due_after_a_day_however_little_has_happened(log):
-    snapshots = Snapshots(log, 0, EventReader(log, 0), Tail(), owner="x")
+    snapshots = Snapshots(log, 0, EventReader(log, 0), SinceSnapshot(), owner="x")
     now = 1_800_000_000_000
     assert not snapshots.due(now)  # nothing has happened at all
     snapshots.grew(100, now)
     assert not snapshots.due(now + LONGEST_TAIL)
     assert snapshots.due(now + LONGEST_TAIL + 1)
-    assert Snapshots(log, 0, EventReader(log, 0), Tail(100, now), owner="x").due(now + LONGEST_TAIL + 1)
+    assert Snapshots(log, 0, EventReader(log, 0), SinceSnapshot(100, now), owner="x").due(now + LONGEST_TAIL + 1)
 
 
 @pytest.mark.rows("O17")

@@ -398,12 +398,16 @@ class Person:
         client = Client(log, make_id=world.make_id)
         asked: dict[str, int] = {}
         deadline = loop.time() + limit
-        while world.oracle.live() or world.oracle.unanswered() or world.busy_visitors:
+        oracle = world.oracle
+        while oracle.live() or oracle.unanswered() or oracle.started_for_nobody() or world.busy_visitors:
             if loop.time() > deadline:
                 live = world.oracle.live()
                 stuck = {name: (str(state.status), state.timers, state.steps) for name, state in live.items()}
                 lost = world.oracle.unanswered()
-                raise ViolationError(f"{len(live)} instances never end: {stuck}; commands lost: {lost}")
+                nobody = world.oracle.started_for_nobody()
+                raise ViolationError(
+                    f"{len(live)} instances never end: {stuck}; commands lost: {lost}; started for nobody: {nobody}"
+                )
             for instance_id, state in world.oracle.live().items():
                 # What a parent holds goes on with it, and with nobody else's word.
                 if state.status == "paused" and not state.held:

@@ -32,6 +32,7 @@ from stepwell.schemas.records.codec import (
     encode,
 )
 from stepwell.schemas.records.commands import (
+    CancelWorkflow,
     ChildEnded,
     Command,
     CompleteStep,
@@ -148,6 +149,8 @@ class Oracle:
         self.named_by: list[PartitionOwned] = []  # claims that name what is decided next
         self.dead: set[str] = set()  # processes that were killed
         self.quarantined: set[str] = set()
+        self.refused: set[str] = set()  # children that a parent was told could not be started,
+        self.let_go: set[str] = set()  # and those that a parent has ended
         self.taken_over = self.snapshots = self.rollbacks = self.count = 0
 
     # --- what lands -----------------------------------------------------------------------------------------
@@ -168,6 +171,8 @@ class Oracle:
                 if isinstance(command, (CompleteStep, FailStep)):
                     self.outcomes.add((command.instance_id, command.run))
                 command_id = getattr(command, "command_id", "")
+                if isinstance(command, CancelWorkflow) and command_id == f"{command.instance_id}:end":
+                    self.let_go.add(command.instance_id)
                 if command_id and not isinstance(command, _ONLY_INSTANCES):  # these are not answered
                     self.asked.setdefault(command_id, (record.key, record.offset))
         elif topic == "control":
@@ -277,6 +282,7 @@ class Oracle:
             require(command_id not in instance.commands, f"{place}: command {command_id} was followed twice")
             instance.commands.append(command_id)
             self.answers[command_id].append(event)
+        self._note_refusal(before, event)
         if isinstance(event, WorkflowStarted):
             instance.started += 1
             require(instance.started == 1, f"{place}: it was started twice")
@@ -306,6 +312,22 @@ class Oracle:
         if isinstance(event, WorkflowRolledBack):
             self._check_rollback(instance, transition.instance_id, event.to, after, place)
         return after
+
+    def _note_refusal(self, before: InstanceState | None, event: Any) -> None:
+        """A parent hears that its child could not be started."""
+        if before is None or not isinstance(event, (StepSucceeded, StepFailed)):
+            return
+        step = before.steps.get(event.step_id)
+        if step is None or step.child is None or step.run != event.run:
+            return
+        failed = isinstance(event, StepFailed) and "ChildNotStarted" in event.error.kinds
+        output = event.output if isinstance(event, StepSucceeded) else None
+        if failed or (isinstance(output, dict) and output.get("status") == "rejected"):
+            self.refused.add(step.child.child_id)
+
+    def started_for_nobody(self) -> set[str]:
+        """Children that run though their parent was told that they do not, and that nobody has ended."""
+        return {child for child in self.refused - self.let_go if self.instances[child].started}
 
     def _quarantine(self, instance_id: str, message: str, place: str) -> None:
         # The first of them may have named its whole batch; and one may have lived on unseen, thrown out of the group.
