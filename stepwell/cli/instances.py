@@ -78,7 +78,6 @@ async def show_instance(
 
 
 async def _attempts(client: Client, instance_id: str) -> list[AttemptRow]:
-
     found = await accepted_of(client.log, instance_id)
     return attempts_in(accepted.transition for accepted in found)
 

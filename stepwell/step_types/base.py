@@ -22,6 +22,11 @@ def is_template(value: Any) -> bool:
     return isinstance(value, str) and "{{" in value
 
 
+def is_written_out(value: Any) -> bool:
+    """Whether a value is a text that stands in the definition as it is: one that a credential should not be."""
+    return isinstance(value, str) and bool(value) and not is_template(value)
+
+
 def literal_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are written out; what templates fill in is left out."""
     return {key: value for key, value in config.items() if not has_template(value)}

@@ -10,7 +10,16 @@ from msgspec import Struct
 from stepwell.core.expressions.values import kind
 from stepwell.schemas.definitions.model import LONGEST_SECONDS
 from stepwell.schemas.definitions.step_type import Call, Setting, StepType
-from stepwell.step_types.base import NUMBER_OF_SECONDS, Check, literal_of, number, one_of, problems_of, text
+from stepwell.step_types.base import (
+    NUMBER_OF_SECONDS,
+    Check,
+    is_written_out,
+    literal_of,
+    number,
+    one_of,
+    problems_of,
+    text,
+)
 
 PORTS: Final[Mapping[str, int]] = {"starttls": 587, "tls": 465, "none": 25}
 """How a connection is secured, and the port that is usual for it (RFC 8314)."""
@@ -87,8 +96,7 @@ def _secret(value: Any) -> str:
 
 
 def _credentials(config: Mapping[str, Any]) -> Iterator[str]:
-    password = config.get("password")
-    if isinstance(password, str) and password and "{{" not in password:
+    if is_written_out(config.get("password")):
         yield "password"
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from stepwell.core.expressions.values import kind
 from stepwell.schemas.definitions.step_type import Call, Setting, StepType
-from stepwell.step_types.base import NUMBER_OF_SECONDS, is_template
+from stepwell.step_types.base import NUMBER_OF_SECONDS, is_template, is_written_out
 from stepwell.suggest import choice
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
@@ -85,25 +85,23 @@ def _credentials(config: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(url, str):
         before, _, query = url.partition("#")[0].partition("?")
         names = (part.partition("=") for part in query.split("&"))
-        yield from (f"url?{name}" for name, _, value in names if _SECRET_NAMES.fullmatch(name) and _written(value))
-        if _USER.match(before) and "{{" not in before:
+        yield from (
+            f"url?{name}" for name, _, value in names if _SECRET_NAMES.fullmatch(name) and is_written_out(value)
+        )
+        if _USER.match(before) and not is_template(before):
             yield "url"
     for part in ("headers", "query", "params", "form", "json"):
         values = config.get(part)
         for name, value in values.items() if isinstance(values, Mapping) else ():
-            if isinstance(name, str) and _SECRET_NAMES.fullmatch(name) and _written(value):
+            if isinstance(name, str) and _SECRET_NAMES.fullmatch(name) and is_written_out(value):
                 yield f"{part}.{name}"
     auth = config.get("auth")
     if isinstance(auth, Mapping):
-        if _written(auth.get("bearer")):
+        if is_written_out(auth.get("bearer")):
             yield "auth.bearer"
         basic = auth.get("basic")
-        if isinstance(basic, Mapping) and _written(basic.get("password")):
+        if isinstance(basic, Mapping) and is_written_out(basic.get("password")):
             yield "auth.basic.password"
-
-
-def _written(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and "{{" not in value
 
 
 def _adopt(settings: Any) -> None:

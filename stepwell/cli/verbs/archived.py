@@ -49,7 +49,6 @@ async def archived(
 
 
 def _list(opened: Archive, *, as_json: bool) -> int:
-
     if as_json:  # one at a time: an archive may be larger than memory
         opened.check()  # first: half an object is none
         header = msgspec.to_builtins(opened.header)

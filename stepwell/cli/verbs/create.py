@@ -115,7 +115,6 @@ def _given(params: Sequence[str]) -> dict[str, str]:
 
 
 def _compiled(plain: dict[str, Any], place: str) -> Plan:
-
     try:
         return compile_plan(load_definition(plain, place=place))
     except DefinitionError as error:

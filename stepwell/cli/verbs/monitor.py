@@ -109,7 +109,6 @@ async def _watch_one(client: Client, instance_id: str, interval: float) -> None:
 
 
 async def _watch_all(client: Client, interval: float, *, as_json: bool) -> None:
-
     if as_json:
         async for overview in _looks(client, interval):
             print(msgspec.json.encode(overview).decode(), flush=True)

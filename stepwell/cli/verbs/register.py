@@ -95,7 +95,6 @@ def _became(one: Registered, *, activate: bool) -> str:
 
 
 def _found(sources: Iterable[str]) -> Iterable[Path | str]:
-
     for source in sources:
         path = Path(source)
         if path.is_dir():
@@ -118,7 +117,6 @@ def _found(sources: Iterable[str]) -> Iterable[Path | str]:
 
 
 async def _register(client: Client, source: Path | str, *, dialect: str | None, activate: bool) -> Registered:
-
     if isinstance(source, Path):
         return await register_file(client.registry, source, dialect=dialect, activate=activate, sender=client.sender)
     try:

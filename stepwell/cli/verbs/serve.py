@@ -194,7 +194,6 @@ async def _until_decided(client: Client, failed: asyncio.Future[None]) -> None:
 async def _run_parts(
     client: Client, prefixes: Sequence[str] | None, queues: Sequence[str], concurrency: int | None, grace: float
 ) -> LocalRuntime:
-
     check_roots()
     runtime = LocalRuntime(
         client.log,
@@ -244,7 +243,6 @@ async def _until_stopped(
 
 
 def _known_tokens(named: Path | None, url: str, *, open_: bool) -> TokenFile | None:
-
     if open_ and named is not None:
         raise UsageError("means no tokens, and --tokens (or STEPWELL_TOKENS) names some", place="--open")
     path = named or (DEFAULT_TOKENS if DEFAULT_TOKENS.exists() else None)

@@ -100,7 +100,6 @@ async def start(
 async def _wait(
     client: Client, instance_id: str, named: Sequence[str], *, live: bool, as_json: bool, log: str | None
 ) -> int:
-
     again = shlex.join(["stepwell", "start", *named, "--id", instance_id, "--wait"]) + at(log)
     if not as_json:
         print(instance_id, file=sys.stderr)  # stdout belongs to the output

@@ -86,6 +86,10 @@ def _waits_for(state: InstanceState | None, step_id: str, run: int) -> bool:
     return step is not None and step.run == run and step.child is not None
 
 
+def _parent_of(parent_id: str, child: ChildRequested) -> Parent:
+    return Parent(parent_id, child.step_id, child.run, child.depth)
+
+
 def _start(parent_id: str, event: ChildRequested) -> StartWorkflow:
     return StartWorkflow(
         instance_id=event.child_id,
@@ -94,7 +98,7 @@ def _start(parent_id: str, event: ChildRequested) -> StartWorkflow:
         input=event.input,
         priority=event.priority,
         command_id=f"{event.child_id}:start",
-        parent=Parent(parent_id, event.step_id, event.run, event.depth) if event.wait else None,
+        parent=_parent_of(parent_id, event) if event.wait else None,
     )
 
 
@@ -105,7 +109,7 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
     it may be accepted by then. What ends it comes behind that.
     """
     let_go: list[str] = []
-    told = set()  # runs whose children have said themselves that they have ended
+    told: dict[int, ChildRequested] = {}  # children that have said themselves that they have ended, by the run
     for event in transition.events:
         kind = type(event)
         if kind is StepSucceeded or kind is StepFailed:
@@ -115,7 +119,7 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
             if _never_started(event) or _timed_out(event):
                 let_go.append(event.step_id)  # type: ignore[union-attr]
             else:
-                told.add(event.run)  # type: ignore[union-attr]
+                told[event.run] = step.child  # type: ignore[union-attr]
         elif kind in _GIVES_UP or kind is WorkflowEnding:
             let_go += sorted(before.steps)
         elif isinstance(event, WorkflowResumed):
@@ -124,23 +128,15 @@ def _orphans(before: InstanceState, transition: Transition, after: InstanceState
         return []
     children = [before.steps[step_id].child for step_id in dict.fromkeys(let_go) if step_id in before.steps]
     reason = f"{before.id} no longer waits for it"
-    held: list[Effect] = []
-    if told and before.status is WorkflowStatus.PAUSED:  # somebody may have reopened one before it was held
-        held = [
-            ReleaseWorkflow(
-                step.child.child_id,
-                parent=Parent(before.id, step_id, step.run, step.child.depth),
-                command_id=word_id_of(step.child.child_id, transition.sequence, hold=False),
-            )
-            for step_id, step in sorted(before.steps.items())
-            if step.child is not None and step.run in told
-        ]
-    return held + [
+    released: list[Effect] = []
+    if before.status is WorkflowStatus.PAUSED:  # somebody may have reopened one before it was held
+        released = [_word(before.id, child, transition, hold=False) for child in told.values()]
+    return released + [
         CancelWorkflow(
             child.child_id,
             reason=reason,
             command_id=end_id_of(child.child_id),
-            parent=Parent(before.id, child.step_id, child.run, child.depth),
+            parent=_parent_of(before.id, child),
         )
         for child in children
         if child is not None and child.run not in told and not _waits_for(after, child.step_id, child.run)
@@ -157,19 +153,21 @@ def _standing(before: InstanceState | None, transition: Transition, after: Insta
     stands = after.status is WorkflowStatus.PAUSED
     if stood is stands and not (stands and any(isinstance(event, ChildRequested) for event in transition.events)):
         return []
-    said = HoldWorkflow if stands else ReleaseWorkflow
     found: list[Effect] = []
     for step_id, step in sorted(after.steps.items()):
         if step.child is None or step.status not in UNDER_WAY:
             continue
         is_new = not _waits_for(before, step_id, step.run)
-        if is_new if stood is stands else stands or not is_new:
-            child_id = step.child.child_id
-            word = word_id_of(child_id, transition.sequence, hold=stands)
-            found.append(
-                said(child_id, parent=Parent(after.id, step_id, step.run, step.child.depth), command_id=word)
-            )
+        if (is_new or not stood) if stands else not is_new:
+            found.append(_word(after.id, step.child, transition, hold=stands))
     return found
+
+
+def _word(parent_id: str, child: ChildRequested, transition: Transition, *, hold: bool) -> Effect:
+    """What a parent says of standing still, or of going on."""
+    said = HoldWorkflow if hold else ReleaseWorkflow
+    word_id = word_id_of(child.child_id, transition.sequence, hold=hold)
+    return said(child.child_id, parent=_parent_of(parent_id, child), command_id=word_id)
 
 
 def _never_started(event: Event) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Final
 
+from stepwell.core.fold.state import StepState
 from stepwell.errors import ExpressionError, LimitError
 from stepwell.schemas.definitions.model import LONGEST_SECONDS, MAX_DELAY, Retry
 from stepwell.schemas.records.events import ErrorInfo
@@ -67,6 +69,16 @@ def delay_seconds(retry: Retry, attempt: int, seed: str, asked: float | None = N
     draw = zlib.crc32(seed.encode()) / 2**32
     asked = min(asked or 0.0, LONGEST_SECONDS if written is None else written)
     return max(delay * (1 - retry.jitter * draw), asked)
+
+
+def wait_ms(instance_id: str, step_id: str, step: StepState, retry: Retry, asked: float | None) -> int:
+    """How long a step waits for its next attempt, in milliseconds.
+
+    Args:
+        step: The run that failed.
+        asked: As of ``delay_seconds``.
+    """
+    return math.ceil(delay_seconds(retry, step.attempt, f"{instance_id}:{step_id}:{step.run}", asked) * 1000)
 
 
 def within(error: ExpressionError, part: str) -> ExpressionError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Literal
 
 from stepwell.core.decide.decision import Decision
-from stepwell.core.decide.retry import delay_seconds, evaluation_failed, is_retryable
+from stepwell.core.decide.retry import evaluation_failed, is_retryable, wait_ms
 from stepwell.core.decide.scope import Extra, Scope
 from stepwell.core.fold.attempts import UNKNOWN, Effort
 from stepwell.core.fold.state import WORKFLOW_TIMER, InstanceState, StepState
@@ -33,8 +32,7 @@ def retried(
     """Schedule another attempt, if there is one left and the error is of a kind that may pass."""
     if step.attempt >= retry.max_attempts or not is_retryable(retry, error):
         return False
-    delay = delay_seconds(retry, step.attempt, f"{decision.instance_id}:{step_id}:{step.run}", error.retry_after)
-    due = decision.now + math.ceil(delay * 1000)
+    due = decision.now + wait_ms(decision.instance_id, step_id, step, retry, error.retry_after)
     decision.emit(
         StepRetryScheduled(
             step_id,

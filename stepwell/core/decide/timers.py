@@ -12,7 +12,7 @@ import math
 from stepwell.core.decide.answers import note, reject, reject_not_live
 from stepwell.core.decide.decision import Decision
 from stepwell.core.decide.outcomes import SELDOM_MS, TIMEOUT_GRACE_MS
-from stepwell.core.decide.retry import delay_seconds
+from stepwell.core.decide.retry import wait_ms
 from stepwell.core.fold.state import WORKFLOW_TIMER, InstanceState, StepState, stands_still_since
 from stepwell.schemas.definitions.model import LONGEST_SECONDS, Retry
 from stepwell.schemas.records.commands import RescheduleTimers
@@ -86,5 +86,4 @@ def _until_retry(decision: Decision, step: StepState, step_id: str) -> int:
     if decision.instance().rollback is not None:
         retry = plan_step.compensate.retry if plan_step.compensate else Retry()
     asked = step.error.retry_after if step.error is not None else None
-    seed = f"{decision.instance_id}:{step_id}:{step.run}"
-    return math.ceil(delay_seconds(retry, step.attempt, seed, asked) * 1000)
+    return wait_ms(decision.instance_id, step_id, step, retry, asked)

@@ -21,7 +21,7 @@ import httpx
 
 import stepwell
 from stepwell.consumers.worker.builtin._secret_values import SecretValues
-from stepwell.consumers.worker.builtin._settings import Settings
+from stepwell.consumers.worker.builtin._settings import Settings, read_timeout
 from stepwell.consumers.worker.builtin.secrets import Hider
 from stepwell.consumers.worker.context import StepContext
 from stepwell.core.expressions.values import kind, shorten
@@ -178,14 +178,6 @@ def read_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     if not _HOST.fullmatch(url.raw_host.decode("ascii")) or (url.port is not None and not 0 < url.port < 65536):
         raise ValueError("has no valid host and port")
     return url
-
-
-def read_timeout(settings: Settings, ctx: StepContext, default: float) -> float:
-    """The seconds that a request may take: ``timeout_seconds``, and never more than the step's."""
-    value = settings.values.get("timeout_seconds", default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise settings.wrong("timeout_seconds", "a number of seconds above 0 is needed")
-    return min(float(value), ctx.timeout_seconds or float("inf"))
 
 
 def standard_headers() -> dict[str, str]:

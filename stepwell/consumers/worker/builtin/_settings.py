@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stepwell.consumers.worker.context import StepContext
 from stepwell.core.expressions.values import kind
 from stepwell.errors import StepwellError
 from stepwell.suggest import suggest
@@ -99,3 +100,11 @@ class Settings:
         if not isinstance(value, Mapping):
             raise self.wrong(key, f"a mapping is needed, not {kind(value)}")
         return value
+
+
+def read_timeout(settings: Settings, ctx: StepContext, default: float) -> float:
+    """The seconds that a request may take: ``timeout_seconds``, and never more than the step's."""
+    value = settings.values.get("timeout_seconds", default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise settings.wrong("timeout_seconds", "a number of seconds above 0 is needed")
+    return min(float(value), ctx.timeout_seconds or float("inf"))

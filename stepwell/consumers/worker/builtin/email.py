@@ -28,7 +28,7 @@ from typing import Any, Final
 import httpx
 
 from stepwell.consumers.worker.builtin._secret_values import SecretValues
-from stepwell.consumers.worker.builtin._settings import Settings
+from stepwell.consumers.worker.builtin._settings import Settings, read_timeout
 from stepwell.consumers.worker.builtin.addresses import AllowList
 from stepwell.consumers.worker.builtin.secrets import Hider
 from stepwell.consumers.worker.context import StepContext
@@ -38,6 +38,7 @@ from stepwell.step_types.email import PORTS, TYPE
 
 TIMEOUT_SECONDS: Final = 30.0
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
+_BREAKS: Final = re.compile(r"[\r\n\0]")  # what ends a header, or begins another one
 _SHOWN: Final = 300  # characters of a server's answer
 
 
@@ -127,7 +128,7 @@ class _Mail:
             raise settings.wrong("host", "is no host", "It looks like smtp.example.com.")
         self.security = settings.choice("security", PORTS, "starttls")
         self.port = settings.integer("port", PORTS[self.security], 1, 65_535)
-        self.timeout_seconds = self._timeout(ctx)
+        self.timeout_seconds = read_timeout(settings, ctx, TIMEOUT_SECONDS)
         self.login = self._login()
         self.sender = self._address("sender", settings.text("sender"))
         groups = {key: self._addresses(key) for key in ("to", "cc", "bcc") if key in settings or key == "to"}
@@ -143,12 +144,6 @@ class _Mail:
     def hide(self, text: str) -> str:
         """A text of the server, without secrets and not too long."""
         return shorten(Hider(frozenset(self._secrets.forms)).text(text.replace("\0", "")), _SHOWN)
-
-    def _timeout(self, ctx: StepContext) -> float:
-        value = self._settings.values.get("timeout_seconds", TIMEOUT_SECONDS)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-            raise self._settings.wrong("timeout_seconds", "a number of seconds above 0 is needed")
-        return min(float(value), ctx.timeout_seconds or float("inf"))
 
     def _login(self) -> tuple[str, str] | None:
         settings = self._settings
@@ -173,14 +168,14 @@ class _Mail:
             found = Address(display_name=name, addr_spec=address)
         except (ValueError, IndexError, MessageError):
             found = Address()
-        if not found.username or not found.domain or re.search(r"[\r\n\0]", text):
+        if not found.username or not found.domain or _BREAKS.search(text):
             raise self._settings.wrong(key, "is no address", "It looks like Ann <ann@example.com>.")
         return found
 
     def _message(self, groups: dict[str, list[Address]], ctx: StepContext) -> EmailMessage:
         settings, message = self._settings, EmailMessage(policy=SMTP)
         subject = settings.text("subject")
-        if re.search(r"[\r\n\0]", subject):
+        if _BREAKS.search(subject):
             raise settings.wrong("subject", "has line breaks, which no header can have")
         message["Subject"] = subject
         message["From"] = self.sender

@@ -31,11 +31,10 @@ from stepwell.consumers.worker.builtin._http_call import (
     Call,
     HTTPStatusError,
     idempotency_key,
-    read_timeout,
     read_url,
     standard_headers,
 )
-from stepwell.consumers.worker.builtin._settings import Settings
+from stepwell.consumers.worker.builtin._settings import Settings, read_timeout
 from stepwell.consumers.worker.builtin._validation import schema_check
 from stepwell.consumers.worker.builtin.addresses import AllowList
 from stepwell.consumers.worker.builtin.http import send
