@@ -54,6 +54,17 @@ class GroupContract(OnStorage):
         assert len(left) == 2
         assert await self._gets(second, all_of_them - left) == all_of_them - left
 
+    @pytest.mark.parametrize("turns", [1, 2, 3])
+    async def test_who_is_cancelled_while_joining_is_no_member_and_keeps_no_partition(self, log, storage, turns):
+        given_up = asyncio.ensure_future(log.join("engines"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        other = await (await storage.open()).join("engines")
+        assert await self._gets(other, frozenset(range(log.partitions))) == frozenset(range(log.partitions))
+        assert len(await log.members("engines")) == 1
+
     @pytest.mark.parametrize("how", ["leaves", "closes", "crashes"])
     async def test_when_a_member_goes_the_others_take_over(self, log, storage, how):
         first = await log.join("engines")

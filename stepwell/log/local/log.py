@@ -323,10 +323,32 @@ class LocalLog:
     ) -> Consumer:
         """As the port says."""
         self._check_open()
-        number = await self._change(enter_group(self._process, WORKERS, encode_about(about), None))
+        number = await self._enter(WORKERS, about, None)
         worker = Consumer(self, self._handover, number, queues, max(prefetch, 1), accepts)
         self._consumers.append(worker)
         return worker
+
+    async def _enter(self, group: str, about: Mapping[str, str], partitions: int | None) -> int:
+        """Become a member of a group.
+
+        The writer enters one whose caller is cancelled meanwhile all the same. As long as this process lives, nobody
+        would strike it off, and nobody would decide its partitions: it leaves as soon as it is in.
+
+        Args:
+            partitions: How many are shared out; None where members get no share.
+        """
+        entering = asyncio.ensure_future(
+            self._change(enter_group(self._process, group, encode_about(about), partitions))
+        )
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            entering.add_done_callback(self._leave_again)
+            raise
+
+    def _leave_again(self, entered: asyncio.Future[int]) -> None:
+        if not entered.cancelled() and entered.exception() is None:
+            self._leaving.add(entered.result())
 
     async def strike_off(self, member: int) -> None:
         """End a membership or a worker; where the file cannot be written now, once it can."""
@@ -339,8 +361,7 @@ class LocalLog:
     async def join(self, group: str, about: Mapping[str, str] = NO_HEADERS) -> LocalMembership:
         """As the port says. Partitions stay with whom they are, as far as equal shares allow."""
         self._check_open()
-        number = await self._change(enter_group(self._process, group, encode_about(about), self.partitions))
-        return LocalMembership(self, number, group)
+        return LocalMembership(self, await self._enter(group, about, self.partitions), group)
 
     async def members(self, group: str) -> Sequence[Member]:
         """As the port says."""
