@@ -170,11 +170,10 @@ async def test_a_start_taken_ahead_is_not_taken_again_when_its_turn_comes(log):
 async def test_a_client_has_only_so_many_starts_on_their_way(log):
     async with client_on(log) as client:
         await client.register(workflow(step("a")))
+        # A member that decides nothing: a start waits for an answer only where an engine is live.
+        await log.join("engines")
         tasks = [asyncio.ensure_future(client.start("w", id=f"i{n}")) for n in range(2 * MOST_UNANSWERED)]
         try:
-            # No engine is live, but a group that says so: nobody answers.
-            await log.join("engines")
-
             async def submitted():
                 return sum([await log.end(STARTS, partition) for partition in range(log.partitions)])
 
