@@ -51,9 +51,11 @@ def test_a_step_type_refuses_an_option_that_there_is_none_of(kind):
     def flow():
         parameters = inspect.signature(CALLS[kind]).parameters.values()
         needed = {one.name: "x" for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
-        CALLS[kind](**needed, retires=5)
+        CALLS[kind](**needed, when_skiped="run")
 
-    with pytest.raises(BuildError, match=f'stepwell.steps.{kind} has no option "retires", did you mean "retry"'):
+    with pytest.raises(
+        BuildError, match=f'stepwell.steps.{kind} has no option "when_skiped", did you mean "when_skipped"'
+    ):
         _ = flow.definition
 
 
