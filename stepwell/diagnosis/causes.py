@@ -239,13 +239,19 @@ def _culprit(case: Case) -> str:
 
 
 def _ending(case: Case, ending: WorkflowEnding) -> Finding:
-    """It ends once its error handlers have."""
+    """It ends once its error handlers have, or, where it is to be undone and is paused, once it is resumed."""
     state = case.state
     left = [key for key in ending.keeps if (step := state.steps.get(key)) is None or step.status in UNDER_WAY]
     why = f": {said(ending.error)}" if ending.error is not None else f": {ending.reason}" if ending.reason else ""
     what = {"failed": "it fails", "rollback": "it is rolled back and fails", "cancelled": "it is cancelled"}[
         ending.how
     ]
+    if not left:  # what undoes starts steps, which a paused instance does not
+        return Finding(
+            code="ending",
+            words=f"{what} once it is resumed{why}",
+            remedies=[Remedy("End it without undoing anything", case.command("cancel"))],
+        )
     return Finding(
         code="ending",
         words=f"{what} once its error handlers have ended ({named(left)}){why}",

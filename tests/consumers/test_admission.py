@@ -174,6 +174,7 @@ async def test_a_client_has_only_so_many_starts_on_their_way(log):
         await log.join("engines")
         tasks = [asyncio.ensure_future(client.start("w", id=f"i{n}")) for n in range(2 * MOST_UNANSWERED)]
         try:
+
             async def submitted():
                 return sum([await log.end(STARTS, partition) for partition in range(log.partitions)])
 

@@ -182,6 +182,60 @@ def test_a_pause_meanwhile_keeps_nothing_from_ending_and_a_resume_runs_nothing_a
     assert engine.latest.status == "failed"
 
 
+def undone():
+    """A step that can be undone, and one in hand that the workflow is rolled back for."""
+    engine = started(
+        step("paid", compensate=Compensation("refund")),
+        step("ship", "paid", on_failure="rollback"),
+        step("other", "paid", on_failure="pause"),
+    )
+    engine.complete("paid")
+    return engine
+
+
+def test_a_failure_of_a_paused_workflow_begins_its_rollback_when_that_is_resumed():
+    engine = undone()
+    engine.send(PauseWorkflow(engine.id, "a freeze", "p"))
+    engine.fail("ship")
+    assert (engine.latest.status, in_hand(engine)) == ("paused", [])
+    assert not engine.of(RollbackStarted)
+    engine.send(ResumeWorkflow(engine.id, "retry", "r"))
+    assert (in_hand(engine), engine.item("paid").step.purpose) == (["paid"], "compensate")
+    engine.complete("paid")
+    assert (engine.latest.status, engine.latest.failed_step) == ("failed", "ship")
+
+
+def test_an_incident_keeps_a_rollback_waiting_as_a_pause_does():
+    engine = undone()
+    engine.fail("other", "Odd")
+    assert (engine.latest.status, engine.latest.incident) == ("paused", "step_failed")
+    engine.fail("ship")
+    assert (engine.latest.status, engine.latest.incident, in_hand(engine)) == ("paused", "step_failed", [])
+    engine.send(ResumeWorkflow(engine.id, "retry", "r"))
+    assert in_hand(engine) == ["paid"]
+    engine.complete("paid")
+    assert (engine.latest.status, engine.latest.failed_step) == ("failed", "ship")
+
+
+def test_the_rollback_after_an_error_handler_waits_for_the_end_of_a_pause():
+    engine = two("rollback", "fail", step("paid", compensate=Compensation("refund")))
+    engine.complete("paid")
+    engine.fail("a", "First")
+    engine.send(PauseWorkflow(engine.id, "", "p"))
+    engine.complete("mend-a")
+    assert (engine.latest.status, in_hand(engine)) == ("paused", [])
+    engine.send(ResumeWorkflow(engine.id, "retry", "r"))
+    assert in_hand(engine) == ["paid"]
+
+
+def test_a_cancellation_meanwhile_undoes_nothing():
+    engine = undone()
+    engine.send(PauseWorkflow(engine.id, "", "p"))
+    engine.fail("ship")
+    engine.send(CancelWorkflow(engine.id, "enough", "c"))
+    assert (engine.latest.status, in_hand(engine)) == ("cancelled", [])
+
+
 def test_a_persons_rollback_is_no_end_and_waits_for_nobody():
     engine = two()
     both_fail(engine)

@@ -505,3 +505,16 @@ async def test_an_unknown_id_leads_to_the_list(log):
         with pytest.raises(UnknownInstanceError) as caught:
             await diagnose(client, "nobody")
     assert "stepwell list" in caught.value.remedy
+
+
+async def test_a_rollback_that_waits_for_the_end_of_a_pause_says_so(log):
+    async with stage(log, None, workflow(APPROVAL | {"on_failure": "rollback"})) as client:
+        await begun(client, until_state=lambda state: "ask" in state.steps)
+        await client.pause("one", "a freeze")
+        await client.reject("one", "ask", by="ann", comment="too dear")
+        await client.wait("one", lambda state: state.ending is not None, timeout=HANG)
+        found = await diagnose(client, "one")
+        assert codes(found) == ["paused", "ending"]
+        assert found.findings[1].words.startswith("it is rolled back and fails once it is resumed: ApprovalRejected")
+        await client.resume("one")
+        await ends(client, "one")

@@ -5,6 +5,9 @@ a person ends the workflow meanwhile. So an end that comes while handlers are un
 noted (``workflow.ending``): everything else is given up at once, nothing else starts, and the end follows the last
 handler. Of several ends that are asked for meanwhile the strongest comes: a cancellation before a rollback before a
 failure; the error is the first one's. Who cancels a second time does not wait for the handlers any more.
+
+A rollback starts steps, so one that a failure asks for while the workflow is paused is noted in the same way, and
+begins when it is resumed.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from stepwell.core.decide.decision import START_OF_HISTORY, Decision
 from stepwell.core.decide.rollback import roll_back
 from stepwell.schemas.records.commands import CancelWorkflow
 from stepwell.schemas.records.events import ErrorInfo, WorkflowCancelled, WorkflowEnding, WorkflowFailed
-from stepwell.schemas.records.statuses import UNDER_WAY
+from stepwell.schemas.records.statuses import UNDER_WAY, WorkflowStatus
 
 _STRENGTH: Final = {"failed": 0, "rollback": 1, "cancelled": 2}
 
@@ -73,7 +76,7 @@ def end_if_handled(decision: Decision) -> None:
         return
     left = _handlers_left(decision)
     _keep(decision, left)
-    if not left:
+    if not left and not _must_wait(decision, ending):
         _come_to_it(decision, replace(ending, command_id=""))  # the command was answered when it was noted
 
 
@@ -83,11 +86,17 @@ def _end(decision: Decision, ending: WorkflowEnding) -> None:
         ending = replace(ending, error=before.error, step_id=before.step_id)
     weaker = before is not None and _STRENGTH[ending.how] <= _STRENGTH[before.how]
     left = _handlers_left(decision)
-    if not left:
-        _come_to_it(decision, replace(before, command_id="") if weaker and before is not None else ending)
+    strongest = replace(before, command_id="") if weaker and before is not None else ending
+    if not left and not _must_wait(decision, strongest):
+        _come_to_it(decision, strongest)
     elif not weaker:
         _keep(decision, left)
         decision.emit(replace(ending, keeps=left))
+
+
+def _must_wait(decision: Decision, ending: WorkflowEnding) -> bool:
+    """Whether an end starts steps, to undo others, and the workflow is paused."""
+    return ending.how == "rollback" and decision.instance().status is WorkflowStatus.PAUSED
 
 
 def _come_to_it(decision: Decision, ending: WorkflowEnding) -> None:
