@@ -72,7 +72,10 @@ if TYPE_CHECKING:
     from stepwell.schemas.definitions.dump import to_yaml
     from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step
 
-__version__ = "0.1.0"
+try:
+    from stepwell._version import __version__ as __version__
+except ImportError:  # a tree of source code that nothing was built from
+    __version__ = "0+unknown"
 
 __all__ = [
     "Archive",
