@@ -32,9 +32,10 @@ fix:
     {{ run }} ruff check --fix .
     {{ run }} ruff format .
 
-# Write stepwell/steps.py anew, from the declarations of step types
+# Write stepwell/steps.py and the tables of docs/definitions.md anew, from the declarations of step types
 generate:
     {{ run }} python -m tests.step_types.functions
+    {{ run }} python -m tests.step_types.tables
 
 # Real engines and workers on a simulated log, in worlds drawn from seeds
 simulate *options="--seeds 1000 --jobs 2":

@@ -48,10 +48,10 @@ def agent_task(
     data: Any = None,
     **options: Unpack[StepOptions],
 ) -> Any:
-    """Let the agent that serves the queue ``agent_id`` do something, with what ``config`` and ``data`` say.
+    """Let an agent's handler do a task, with what ``config`` and the step's input say.
 
     Args:
-        agent_id: The agent that does it; by default the step's queue.
+        agent_id: The agent that does it. Default: the step's ``queue``.
         data: The step's input.
     """
     given = {
@@ -73,17 +73,20 @@ def approval_gate(
     on_reject: Literal["fail", "continue"] | None = None,
     **options: Unpack[StepOptions],
 ) -> Approval:
-    """Wait for people to decide.
+    """Wait until people approve or reject.
 
     Args:
-        title: What is to be decided, in a line.
-        approvers: Who may decide; nobody named means anybody.
-        required: How many must approve; 1 by default.
-        message: The same at length.
-        deadline_seconds: How long each level has to decide.
-        on_timeout: What happens then; escalate asks escalate_to.
-        escalate_to: Who decides next; a list of lists for several levels.
-        on_reject: continue makes a rejection the step's output; otherwise it fails the step.
+        title: What is to be decided, in a line; what a template yields becomes text.
+        approvers: Who may decide: names, or a template that yields them. Default: anybody.
+        required: How many people must approve. One rejection is enough. Default: 1.
+        message: What is to be decided, at length.
+        deadline_seconds: How long people have to decide, at each level; then ``on_timeout`` happens.
+        on_timeout: What happens after that time: ``approve``, ``reject``, ``fail``, or ``escalate``, which asks
+            ``escalate_to``. Default: ``fail``.
+        escalate_to: Who decides next: names, or a list of lists for several levels; after the last one the step
+            fails.
+        on_reject: ``continue`` makes a rejection the step's output, for conditions to look at; otherwise it fails the
+            step. Default: ``fail``.
     """
     given = {
         "title": title,
@@ -105,7 +108,7 @@ def condition_check(
     """Evaluate a condition once, so that several steps can depend on it.
 
     Args:
-        check: An expression; the output's `result` says whether it holds.
+        check: An expression; ``result`` of the output says whether it holds.
     """
     given = {
         "check": check,
@@ -135,19 +138,21 @@ def email(
 
     Args:
         host: The SMTP server.
-        sender: Whom it is from: an address, or Name <address>.
+        sender: Whom it is from: ``ann@example.com`` or ``Ann <ann@example.com>``.
         to: Whom it is for: an address, or a list of them.
-        subject: What it is about, in a line.
-        text: The mail, as text.
-        html: The same as HTML; with text beside it, readers choose.
-        cc: Who gets a copy.
-        bcc: Who gets a copy that nobody sees.
-        reply_to: Where answers go; by default to the sender.
-        port: 587 by default; 465 with tls, 25 with none.
-        security: starttls, tls from the start, or none; starttls by default.
-        username: Who logs in; {secret: NAME} for a secret.
-        password: With what; {secret: NAME} for a secret.
-        request_timeout_seconds: For everything together; 30 by default.
+        subject: What it is about: one line.
+        text: The mail, as text. ``text`` or ``html`` is needed.
+        html: The same as HTML; with ``text`` beside it, readers choose.
+        cc: Who gets a copy: an address, or a list of them.
+        bcc: Who gets a copy and is named in no header: an address, or a list of them.
+        reply_to: Where answers go. Default: the sender.
+        port: The port of the server. Default: 587; 465 with ``tls``, 25 with ``none``.
+        security: ``starttls``, ``tls`` from the start, or ``none``; a server that lacks it gets nothing. Default:
+            ``starttls``.
+        username: The name to log in with; ``{secret: NAME}`` for a secret. Never with ``security: none``.
+        password: The password of ``username``; ``{secret: NAME}`` for a secret. Both are written, or neither.
+        request_timeout_seconds: How long sending may take, everything together; never more than the step's. Default:
+            30.
     """
     given = {
         "host": host,
@@ -183,20 +188,21 @@ def file_operation(
     make_dirs: bool | None = None,
     **options: Unpack[StepOptions],
 ) -> Any:
-    """Work on files, in the directories that the worker allows.
+    """Read, write, copy, move or list files, in the directories that the worker allows.
 
     Args:
-        operation: What is done: read, write, copy, move, list or checksum.
+        operation: What is done: ``read``, ``write``, ``copy``, ``move``, ``list`` or ``checksum``.
         path: The file, or the directory.
         to: Where it is copied or moved to.
-        content: What is written.
-        format: text, json, or base64 for any bytes; by default text, or json to write what is none.
-        encoding: Of text and JSON; utf-8 by default.
-        pattern: Names that are listed, such as *.csv; * by default.
-        recursive: Whether directories below are listed, too.
-        algorithm: Of the checksum: sha256, sha512, sha1, md5, blake2b; sha256 by default.
-        overwrite: Whether a file that is there may be replaced.
-        make_dirs: Whether missing directories are made.
+        content: What is written. Default: the step's input.
+        format: What the file holds: ``text``, ``json``, or ``base64`` for any bytes. Default: ``text``; to write what
+            is no text, ``json``.
+        encoding: The encoding of text and JSON. Default: ``utf-8``.
+        pattern: A pattern of names, or of paths if it holds a slash: ``*.csv``, ``2026/*``. Default: ``*``.
+        recursive: Whether what is below is listed, too; links are not followed. Default: false.
+        algorithm: The kind of checksum: ``sha256``, ``sha512``, ``sha1``, ``md5``, ``blake2b``. Default: ``sha256``.
+        overwrite: Whether a file of other content may be replaced. Default: true.
+        make_dirs: Whether missing directories are made. Default: false.
     """
     given = {
         "operation": operation,
@@ -231,22 +237,26 @@ def http_request(
     max_response_bytes: int | None = None,
     **options: Unpack[StepOptions],
 ) -> HttpAnswer:
-    """Make one HTTP request; a method other than GET by ``method``.
+    """Make one HTTP request.
 
     Args:
-        url: http:// or https://
-        method: GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE; GET by default.
-        headers: Headers of the request.
-        query: Parameters of the URL.
-        params: The same as query.
-        json: The body, as JSON.
-        form: The body, as the fields of a form.
-        body: The body, as text.
-        request_timeout_seconds: For everything together; 30 by default.
-        auth: {bearer: …} or {basic: {username: …, password: …}}; {secret: NAME} for a secret.
-        expect: Statuses that are no failure: 200, "200-204", "2xx", or a list.
-        response: How the answer is read: auto, json or text.
-        max_response_bytes: The longest answer.
+        url: The address: ``http://`` or ``https://``; no user name in it.
+        method: The method: ``GET``, ``HEAD``, ``OPTIONS``, ``POST``, ``PUT``, ``PATCH``, ``DELETE``. Default:
+            ``GET``.
+        headers: The headers of the request; those that describe the connection cannot be set.
+        query: Parameters of the URL; a list repeats one.
+        params: The same as ``query``.
+        json: The body, as JSON. The step's input is not sent by itself.
+        form: The body, as the fields of a form, in place of ``json``.
+        body: The body, as text, in place of ``json`` and ``form``.
+        request_timeout_seconds: How long the request may take, everything together; never more than the step's.
+            Default: 30.
+        auth: How to log in: ``{bearer: …}`` or ``{basic: {username: …, password: …}}``; ``{secret: NAME}`` for a
+            secret.
+        expect: Statuses that are no failure: one, a range such as ``"200-204"``, ``"2xx"``, or a list. Default:
+            ``2xx``.
+        response: How the answer is read: ``json``, ``text``, or ``auto``, by the content type. Default: ``auto``.
+        max_response_bytes: The longest answer, counted uncompressed. Default: 1,000,000.
     """
     given = {
         "url": url,
@@ -273,12 +283,13 @@ def input(
     required: Sequence[str] | str | None = None,
     **options: Unpack[StepOptions],
 ) -> Any:
-    """Give the workflow's input, with ``data`` laid over it, as a step of its own.
+    """Name and complete the workflow's input, as a step of its own.
 
     Args:
-        data: Laid over the workflow's input.
-        schema: JSON Schema that the result must fit.
-        required: Keys that the result must have.
+        data: A mapping that is laid over the step's input; templates allowed.
+        schema: A JSON Schema (2020-12, unless ``$schema`` says otherwise) that the result must fit, without
+            templates.
+        required: A field or a list of them, as dotted paths; each must be there and not null.
     """
     given = {
         "data": data,
@@ -304,15 +315,17 @@ def llm(
     """Ask a language model; with a ``schema``, for data.
 
     Args:
-        prompt: What is asked.
-        system: What the model is told before everything else.
-        messages: A conversation: role and content of each message.
-        model: The model's name.
-        temperature: 0 for the likeliest words; more for more varied ones.
-        max_tokens: The longest answer, in tokens.
-        schema: JSON Schema of the answer, where it is to be data.
-        request_timeout_seconds: For one answer.
-        include_input: Whether the model sees the step's input; by default, where no text for it holds a template.
+        prompt: What is asked, as the last message. It may be missing where there are ``messages``.
+        system: The first message: what the model is told before everything else.
+        messages: A list of ``{role, content}`` between both; roles are ``system``, ``user``, ``assistant``.
+        model: The model's name, as its service has it. Default: ``STEPWELL_LLM_MODEL``.
+        temperature: How varied the words are: 0 for the likeliest words, up to 2 for more varied ones. Default: the
+            service's.
+        max_tokens: The longest answer, in tokens. Default: the service's.
+        schema: A JSON Schema; the answer is then JSON that fits it.
+        request_timeout_seconds: How long one answer may take; never more than the step's. Default: 120.
+        include_input: Whether the model sees the step's input, as JSON after the prompt. Default: where neither
+            ``prompt``, ``system`` nor ``messages`` holds a template.
     """
     given = {
         "prompt": prompt,
@@ -332,7 +345,7 @@ def output(
     data: Any,
     **options: Unpack[StepOptions],
 ) -> Any:
-    """Name what the workflow returns; the same as returning it from the workflow function.
+    """Gather results, as what the workflow returns.
 
     Args:
         data: The step's input.
@@ -366,10 +379,10 @@ def wait(
     data: Any = None,
     **options: Unpack[StepOptions],
 ) -> Any:
-    """Let some time pass, and return ``data``.
+    """Let some time pass.
 
     Args:
-        seconds: How long, in seconds; it survives restarts.
+        seconds: How long, in seconds, from 0 to ten years; it survives restarts.
         data: The step's input.
     """
     given = {
@@ -392,12 +405,13 @@ def workflow_trigger(
     """Start another workflow by name, and wait for it unless ``wait`` is false.
 
     Args:
-        workflow: Name of the workflow to start.
-        data: Its input; the step's own by default.
-        version: Its version; the active one registered last by default.
-        wait: Whether the step lasts until the other workflow has finished.
-        on_child_failure: continue makes the other's failure the step's output.
-        priority: 0 to 100; the parent's by default.
+        workflow: The name of a registered definition.
+        data: The child's input. Default: the step's input.
+        version: The version of that definition. Default: the newest that is active when the child starts.
+        wait: Whether the step waits for the child's end. Default: true.
+        on_child_failure: ``continue`` makes a child that failed, or was cancelled, the step's output. Default:
+            ``fail``.
+        priority: The child's priority: 0 to 100. Default: the parent's.
     """
     given = {
         "workflow": workflow,

@@ -14,7 +14,7 @@ from stepwell.step_types.base import literal_of, problems_of, text
 class AgentTaskConfig(Struct, frozen=True):
     """The ``config`` of an ``agent_task`` step."""
 
-    agent_id: Annotated[str, Setting("The agent that does it; by default the step's queue.")] = ""
+    agent_id: Annotated[str, Setting("The agent that does it.", default="the step's `queue`")] = ""
 
 
 def _check(config: Mapping[str, Any], at: str, _schemas: Any) -> Iterator[str]:
@@ -38,8 +38,9 @@ TYPE: Final = StepType(
     open=True,
     check=_check,
     names_handler=agent_handler,
+    text="Let an agent's handler do a task, with what `config` and the step's input say.",
+    gives="what that handler returns",
     call=Call(
-        "Let the agent that serves the queue ``agent_id`` do something, with what ``config`` and ``data`` say.",
         positional=("agent_id", "data"),
         needed=("agent_id",),
         queue="agent_id",

@@ -64,5 +64,8 @@ TYPE: Final = StepType(
             "properties": {"escalate_to": {"not": {"maxItems": 0, "type": "array"}}},
         },
     },
-    call=Call("Wait for people to decide.", positional=("title",)),
+    text="Wait until people approve or reject.",
+    takes="what they decide on",
+    gives="the decision",
+    call=Call(positional=("title",)),
 )

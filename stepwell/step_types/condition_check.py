@@ -15,7 +15,7 @@ class ConditionCheckConfig(Struct, frozen=True, forbid_unknown_fields=True):
     condition: Annotated[
         Any,  # compiled as an expression with the definition's others
         Setting(
-            "An expression; the output's `result` says whether it holds.",
+            "An expression; `result` of the output says whether it holds.",
             parameter="check",
             called=("expression", "conditions"),
         ),
@@ -34,5 +34,8 @@ TYPE: Final = StepType(
     result=Check,
     way="condition",
     attempts=False,
-    call=Call("Evaluate a condition once, so that several steps can depend on it.", positional=("check",)),
+    text="Evaluate a condition once, so that several steps can depend on it.",
+    takes="not used",
+    gives='`{"result": true}` or `{"result": false}`',
+    call=Call(positional=("check",)),
 )

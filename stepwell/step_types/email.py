@@ -31,31 +31,51 @@ class EmailConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The ``config`` of an ``email`` step."""
 
     host: Annotated[str, Setting("The SMTP server.")]
-    sender: Annotated[str, Setting("Whom it is from: an address, or Name <address>.")]
+    sender: Annotated[str, Setting("Whom it is from: `ann@example.com` or `Ann <ann@example.com>`.")]
     to: Annotated[str | list[str], Setting("Whom it is for: an address, or a list of them.", schema=_ADDRESSES)]
-    subject: Annotated[str, Setting("What it is about, in a line.")]
-    text: Annotated[str | None, Setting("The mail, as text.")] = None
-    html: Annotated[str | None, Setting("The same as HTML; with text beside it, readers choose.")] = None
-    cc: Annotated[str | list[str] | None, Setting("Who gets a copy.", schema=_ADDRESSES)] = None
-    bcc: Annotated[str | list[str] | None, Setting("Who gets a copy that nobody sees.", schema=_ADDRESSES)] = None
-    reply_to: Annotated[str | None, Setting("Where answers go; by default to the sender.")] = None
-    port: Annotated[int | None, Setting("587 by default; 465 with tls, 25 with none.")] = None
+    subject: Annotated[str, Setting("What it is about: one line.")]
+    text: Annotated[str | None, Setting("The mail, as text. `text` or `html` is needed.")] = None
+    html: Annotated[str | None, Setting("The same as HTML; with `text` beside it, readers choose.")] = None
+    cc: Annotated[
+        str | list[str] | None, Setting("Who gets a copy: an address, or a list of them.", schema=_ADDRESSES)
+    ] = None
+    bcc: Annotated[
+        str | list[str] | None,
+        Setting("Who gets a copy and is named in no header: an address, or a list of them.", schema=_ADDRESSES),
+    ] = None
+    reply_to: Annotated[str | None, Setting("Where answers go.", default="the sender")] = None
+    port: Annotated[int | None, Setting("The port of the server.", default="587; 465 with `tls`, 25 with `none`")] = (
+        None
+    )
     security: Annotated[
         Literal["starttls", "tls", "none"] | None,
-        Setting("starttls, tls from the start, or none; starttls by default.", schema={"type": "string"}),
+        Setting(
+            "`starttls`, `tls` from the start, or `none`; a server that lacks it gets nothing.",
+            default="`starttls`",
+            schema={"type": "string"},
+        ),
     ] = None
     username: Annotated[
         str | dict[str, Any] | None,
-        Setting("Who logs in; {secret: NAME} for a secret.", schema={"type": ["string", "object"]}),
+        Setting(
+            "The name to log in with; `{secret: NAME}` for a secret. Never with `security: none`.",
+            schema={"type": ["string", "object"]},
+        ),
     ] = None
     password: Annotated[
         str | dict[str, Any] | None,
-        Setting("With what; {secret: NAME} for a secret.", schema={"type": ["string", "object"]}),
+        Setting(
+            "The password of `username`; `{secret: NAME}` for a secret. Both are written, or neither.",
+            schema={"type": ["string", "object"]},
+        ),
     ] = None
     timeout_seconds: Annotated[
         float | None,
         Setting(
-            "For everything together; 30 by default.", schema=NUMBER_OF_SECONDS, parameter="request_timeout_seconds"
+            "How long sending may take, everything together; never more than the step's.",
+            default="30",
+            schema=NUMBER_OF_SECONDS,
+            parameter="request_timeout_seconds",
         ),
     ] = None
 
@@ -125,5 +145,8 @@ TYPE: Final = StepType(
     credentials=_credentials,
     runs="email:email",
     runs_for_services="email:email_of_a_service",
-    call=Call("Send a mail by an SMTP server, as text, as HTML, or as both.", positional=("host",)),
+    text="Send a mail by an SMTP server, as text, as HTML, or as both.",
+    takes="not used",
+    gives="who gets it",
+    call=Call(positional=("host",)),
 )

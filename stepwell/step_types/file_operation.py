@@ -30,21 +30,34 @@ class FileOperationConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     operation: Annotated[
         Literal["read", "write", "copy", "move", "list", "checksum"],
-        Setting("What is done: read, write, copy, move, list or checksum.", schema=_TEXT),
+        Setting("What is done: `read`, `write`, `copy`, `move`, `list` or `checksum`.", schema=_TEXT),
     ]
     path: Annotated[str, Setting("The file, or the directory.", called=("source", "file_path"))]
     to: Annotated[str | None, Setting("Where it is copied or moved to.", called=("destination", "target"))] = None
-    content: Annotated[Any, Setting("What is written.", called=("data",))] = None
+    content: Annotated[Any, Setting("What is written.", default="the step's input", called=("data",))] = None
     format: Annotated[
         Literal["text", "json", "base64"] | None,
-        Setting("text, json, or base64 for any bytes; by default text, or json to write what is none.", schema=_TEXT),
+        Setting(
+            "What the file holds: `text`, `json`, or `base64` for any bytes.",
+            default="`text`; to write what is no text, `json`",
+            schema=_TEXT,
+        ),
     ] = None
-    encoding: Annotated[str | None, Setting("Of text and JSON; utf-8 by default.")] = None
-    pattern: Annotated[str | None, Setting("Names that are listed, such as *.csv; * by default.")] = None
-    recursive: Annotated[bool | None, Setting("Whether directories below are listed, too.")] = None
-    algorithm: Annotated[str | None, Setting(f"Of the checksum: {', '.join(CHECKSUMS)}; sha256 by default.")] = None
-    overwrite: Annotated[bool | None, Setting("Whether a file that is there may be replaced.")] = None
-    make_dirs: Annotated[bool | None, Setting("Whether missing directories are made.")] = None
+    encoding: Annotated[str | None, Setting("The encoding of text and JSON.", default="`utf-8`")] = None
+    pattern: Annotated[
+        str | None, Setting("A pattern of names, or of paths if it holds a slash: `*.csv`, `2026/*`.", default="`*`")
+    ] = None
+    recursive: Annotated[
+        bool | None, Setting("Whether what is below is listed, too; links are not followed.", default="false")
+    ] = None
+    algorithm: Annotated[
+        str | None,
+        Setting(f"The kind of checksum: {', '.join(f'`{name}`' for name in CHECKSUMS)}.", default="`sha256`"),
+    ] = None
+    overwrite: Annotated[bool | None, Setting("Whether a file of other content may be replaced.", default="true")] = (
+        None
+    )
+    make_dirs: Annotated[bool | None, Setting("Whether missing directories are made.", default="false")] = None
 
 
 def _check(config: Mapping[str, Any], at: str, _schemas: Any) -> Iterator[str]:
@@ -83,5 +96,8 @@ TYPE: Final = StepType(
     runs="files:file_operation_here",
     runs_for_services="files:file_operation",
     blocking=True,
-    call=Call("Work on files, in the directories that the worker allows.", positional=("operation", "path")),
+    text="Read, write, copy, move or list files, in the directories that the worker allows.",
+    takes="written where nothing else is",
+    gives="what the operation found",
+    call=Call(positional=("operation", "path")),
 )

@@ -27,18 +27,26 @@ _USER: Final = re.compile(r"[a-z]+://[^/:@]*:[^/@]+@", re.IGNORECASE)
 class HttpRequestConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The ``config`` of an ``http_request`` step."""
 
-    url: Annotated[str, Setting("http:// or https://", called=("endpoint",))]
-    method: Annotated[str | None, Setting(f"{', '.join(METHODS)}; GET by default.")] = None
-    headers: Annotated[dict[str, Any] | None, Setting("Headers of the request.")] = None
-    query: Annotated[dict[str, Any] | None, Setting("Parameters of the URL.")] = None
-    params: Annotated[dict[str, Any] | None, Setting("The same as query.")] = None
-    json: Annotated[Any, Setting("The body, as JSON.", called=("payload", "data"))] = None
-    form: Annotated[dict[str, Any] | None, Setting("The body, as the fields of a form.")] = None
-    body: Annotated[str | None, Setting("The body, as text.")] = None
+    url: Annotated[str, Setting("The address: `http://` or `https://`; no user name in it.", called=("endpoint",))]
+    method: Annotated[
+        str | None, Setting(f"The method: {', '.join(f'`{method}`' for method in METHODS)}.", default="`GET`")
+    ] = None
+    headers: Annotated[
+        dict[str, Any] | None,
+        Setting("The headers of the request; those that describe the connection cannot be set."),
+    ] = None
+    query: Annotated[dict[str, Any] | None, Setting("Parameters of the URL; a list repeats one.")] = None
+    params: Annotated[dict[str, Any] | None, Setting("The same as `query`.")] = None
+    json: Annotated[
+        Any, Setting("The body, as JSON. The step's input is not sent by itself.", called=("payload", "data"))
+    ] = None
+    form: Annotated[dict[str, Any] | None, Setting("The body, as the fields of a form, in place of `json`.")] = None
+    body: Annotated[str | None, Setting("The body, as text, in place of `json` and `form`.")] = None
     timeout_seconds: Annotated[
         float | None,
         Setting(
-            "For everything together; 30 by default.",
+            "How long the request may take, everything together; never more than the step's.",
+            default="30",
             schema=NUMBER_OF_SECONDS,
             parameter="request_timeout_seconds",
             called=("timeout",),
@@ -46,11 +54,23 @@ class HttpRequestConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     auth: Annotated[
         dict[str, Any] | None,
-        Setting("{bearer: …} or {basic: {username: …, password: …}}; {secret: NAME} for a secret."),
+        Setting(
+            "How to log in: `{bearer: …}` or `{basic: {username: …, password: …}}`; `{secret: NAME}` for a secret."
+        ),
     ] = None
-    expect: Annotated[Any, Setting('Statuses that are no failure: 200, "200-204", "2xx", or a list.')] = None
-    response: Annotated[str | None, Setting("How the answer is read: auto, json or text.")] = None
-    max_response_bytes: Annotated[int | None, Setting("The longest answer.")] = None
+    expect: Annotated[
+        Any,
+        Setting(
+            'Statuses that are no failure: one, a range such as `"200-204"`, `"2xx"`, or a list.', default="`2xx`"
+        ),
+    ] = None
+    response: Annotated[
+        str | None,
+        Setting("How the answer is read: `json`, `text`, or `auto`, by the content type.", default="`auto`"),
+    ] = None
+    max_response_bytes: Annotated[
+        int | None, Setting("The longest answer, counted uncompressed.", default="1,000,000")
+    ] = None
 
 
 class HttpAnswer(Struct, frozen=True):
@@ -120,5 +140,8 @@ TYPE: Final = StepType(
     adopt=_adopt,
     runs="http:http_request",
     runs_for_services="http:http_request_of_a_service",
-    call=Call("Make one HTTP request; a method other than GET by ``method``.", positional=("url",)),
+    text="Make one HTTP request.",
+    takes="not used",
+    gives="the answer",
+    call=Call(positional=("url",)),
 )

@@ -17,11 +17,21 @@ _CHECKS: Final = ("schema", "required")
 class InputConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The ``config`` of an ``input`` step."""
 
-    data: Annotated[dict[str, Any] | None, Setting("Laid over the workflow's input.")] = None
-    schema: Annotated[dict[str, Any] | None, Setting("JSON Schema that the result must fit.")] = None
+    data: Annotated[
+        dict[str, Any] | None, Setting("A mapping that is laid over the step's input; templates allowed.")
+    ] = None
+    schema: Annotated[
+        dict[str, Any] | None,
+        Setting(
+            "A JSON Schema (2020-12, unless `$schema` says otherwise) that the result must fit, without templates."
+        ),
+    ] = None
     required: Annotated[
         tuple[str, ...] | str,
-        Setting("Keys that the result must have.", schema={"type": "array", "items": {"type": "string"}}),
+        Setting(
+            "A field or a list of them, as dotted paths; each must be there and not null.",
+            schema={"type": "array", "items": {"type": "string"}},
+        ),
     ] = ()
 
 
@@ -43,5 +53,7 @@ TYPE: Final = StepType(
     attempts=False,
     check=_check,
     planned=_planned,
-    call=Call("Give the workflow's input, with ``data`` laid over it, as a step of its own.", positional=("data",)),
+    text="Name and complete the workflow's input, as a step of its own.",
+    gives="its input, with `config.data` laid over it",
+    call=Call(positional=("data",)),
 )

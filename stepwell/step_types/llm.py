@@ -32,21 +32,41 @@ _SHOWN: Final = ("prompt", "system", "messages")
 class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The ``config`` of an ``llm`` step."""
 
-    prompt: Annotated[str | None, Setting("What is asked.")] = None
-    system: Annotated[str | None, Setting("What the model is told before everything else.")] = None
-    messages: Annotated[list[dict[str, Any]] | None, Setting("A conversation: role and content of each message.")] = (
-        None
-    )
-    model: Annotated[str | None, Setting("The model's name.")] = None
-    temperature: Annotated[float | None, Setting("0 for the likeliest words; more for more varied ones.")] = None
-    max_tokens: Annotated[int | None, Setting("The longest answer, in tokens.")] = None
-    schema: Annotated[dict[str, Any] | None, Setting("JSON Schema of the answer, where it is to be data.")] = None
+    prompt: Annotated[
+        str | None, Setting("What is asked, as the last message. It may be missing where there are `messages`.")
+    ] = None
+    system: Annotated[str | None, Setting("The first message: what the model is told before everything else.")] = None
+    messages: Annotated[
+        list[dict[str, Any]] | None,
+        Setting("A list of `{role, content}` between both; roles are `system`, `user`, `assistant`."),
+    ] = None
+    model: Annotated[
+        str | None, Setting("The model's name, as its service has it.", default="`STEPWELL_LLM_MODEL`")
+    ] = None
+    temperature: Annotated[
+        float | None,
+        Setting(
+            "How varied the words are: 0 for the likeliest words, up to 2 for more varied ones.",
+            default="the service's",
+        ),
+    ] = None
+    max_tokens: Annotated[int | None, Setting("The longest answer, in tokens.", default="the service's")] = None
+    schema: Annotated[dict[str, Any] | None, Setting("A JSON Schema; the answer is then JSON that fits it.")] = None
     timeout_seconds: Annotated[
-        float | None, Setting("For one answer.", schema=NUMBER_OF_SECONDS, parameter="request_timeout_seconds")
+        float | None,
+        Setting(
+            "How long one answer may take; never more than the step's.",
+            default="120",
+            schema=NUMBER_OF_SECONDS,
+            parameter="request_timeout_seconds",
+        ),
     ] = None
     include_input: Annotated[
         bool | None,
-        Setting("Whether the model sees the step's input; by default, where no text for it holds a template."),
+        Setting(
+            "Whether the model sees the step's input, as JSON after the prompt.",
+            default="where neither `prompt`, `system` nor `messages` holds a template",
+        ),
     ] = None
 
 
@@ -120,5 +140,8 @@ TYPE: Final = StepType(
     unknown_keys_last=True,
     planned=_planned,
     runs="llm:llm",
-    call=Call("Ask a language model; with a ``schema``, for data.", positional=("prompt",)),
+    text="Ask a language model; with a `schema`, for data.",
+    takes="shown to the model where no template is",
+    gives="the model's answer",
+    call=Call(positional=("prompt",)),
 )

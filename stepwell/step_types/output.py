@@ -18,8 +18,10 @@ TYPE: Final = StepType(
     config=OutputConfig,
     way="output",
     attempts=False,
+    text="Gather results, as what the workflow returns.",
+    takes="outputs by id, see above",
+    gives="its input",
     call=Call(
-        "Name what the workflow returns; the same as returning it from the workflow function.",
         positional=("data",),
         needed=("data",),
     ),

@@ -114,8 +114,9 @@ TYPE: Final = StepType(
     config=ProcessConfig,
     check=_check,
     runs="process:process",
+    text="Change data by rules: transform, filter, sort, group, join and others.",
+    gives="the changed data",
     call=Call(
-        "Change data by rules: transform, filter, sort, group, join and others.",
         positional=("data", "rules"),
         needed=("data", "rules"),
     ),

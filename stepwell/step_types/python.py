@@ -6,4 +6,4 @@ from typing import Final
 
 from stepwell.schemas.definitions.step_type import StepType
 
-TYPE: Final = StepType(name="python", takes_handler=True)
+TYPE: Final = StepType(name="python", takes_handler=True, text="Call `handler`.", gives="what the handler returns")

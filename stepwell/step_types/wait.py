@@ -18,7 +18,7 @@ class WaitConfig(Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Annotated[
         Seconds,
         Setting(
-            "How long, in seconds; it survives restarts.",
+            "How long, in seconds, from 0 to ten years; it survives restarts.",
             schema=NUMBER_OF_SECONDS,
             called=("duration", "duration_seconds"),
         ),
@@ -38,5 +38,7 @@ TYPE: Final = StepType(
     way="timer",
     attempts=False,
     check=_check,
-    call=Call("Let some time pass, and return ``data``.", positional=("seconds", "data")),
+    text="Let some time pass.",
+    gives="its input",
+    call=Call(positional=("seconds", "data")),
 )

@@ -38,7 +38,8 @@ TYPE: Final = StepType(
     result=Triggered,
     way="child",
     check=_check,
-    call=Call(
-        "Start another workflow by name, and wait for it unless ``wait`` is false.", positional=("workflow", "data")
-    ),
+    text="Start another workflow by name, and wait for it unless `wait` is false.",
+    takes="the child's input",
+    gives="the child's end",
+    call=Call(positional=("workflow", "data")),
 )

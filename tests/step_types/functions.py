@@ -81,8 +81,8 @@ def function(declared: StepType) -> str:
             *(f"    {one},\n" for one in parameters),
             f") -> {result}:\n",
             docstring(
-                call.text,
-                {name: fields[name].setting.text if name in fields else "The step's input." for name in order},
+                declared.text,
+                {name: fields[name].described if name in fields else "The step's input." for name in order},
             ),
             f"    given = {{\n{given}    }}\n",
             f"    return {made}\n" if result == "Any" else f"    return cast({result}, {made})\n",
@@ -92,13 +92,22 @@ def function(declared: StepType) -> str:
 
 def docstring(text: str, about: Mapping[str, str]) -> str:
     """What the function does, and each of its parameters."""
-    lines = textwrap.wrap(f'"""{text}', WIDTH, initial_indent="    ", subsequent_indent="    ")
+    lines = textwrap.wrap(f'"""{in_docstrings(text)}', WIDTH, initial_indent="    ", subsequent_indent="    ")
     lines += ["", "    Args:"]
     for name, said in about.items():
         lines += textwrap.wrap(
-            f"{name}: {said}", WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 12, break_on_hyphens=False
+            f"{name}: {in_docstrings(said)}",
+            WIDTH,
+            initial_indent=" " * 8,
+            subsequent_indent=" " * 12,
+            break_on_hyphens=False,
         )
     return "\n".join([*lines, '    """', ""])
+
+
+def in_docstrings(markdown: str) -> str:
+    """Code in double backticks, as docstrings have it."""
+    return markdown.replace("`", "``")
 
 
 def _parameter(name: str, declared: StepType, field: Field | None) -> str:

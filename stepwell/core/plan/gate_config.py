@@ -31,23 +31,32 @@ class GateConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     approvers: Annotated[
         Names | Name,
-        Setting("Who may decide; nobody named means anybody.", schema=_NAMES, called=("approver",)),
+        Setting(
+            "Who may decide: names, or a template that yields them.",
+            default="anybody",
+            schema=_NAMES,
+            called=("approver",),
+        ),
     ] = ()
     required: Annotated[
         int,
         Meta(ge=1, le=1000),
         Setting(
-            "How many must approve; 1 by default.",
+            "How many people must approve. One rejection is enough.",
+            default="1",
             schema={"type": "integer", "minimum": 1, "maximum": 1000},
             called=("required_approvals",),
         ),
     ] = 1
-    title: Annotated[str, Setting("What is to be decided, in a line.", called=("request_title",))] = ""
-    message: Annotated[str, Setting("The same at length.", called=("description",))] = ""
+    title: Annotated[
+        str,
+        Setting("What is to be decided, in a line; what a template yields becomes text.", called=("request_title",)),
+    ] = ""
+    message: Annotated[str, Setting("What is to be decided, at length.", called=("description",))] = ""
     timeout_seconds: Annotated[
         TimeLimit | None,
         Setting(
-            "How long each level has to decide.",
+            "How long people have to decide, at each level; then `on_timeout` happens.",
             schema={"type": "number", "exclusiveMinimum": 0},
             parameter="deadline_seconds",
             called=("timeout",),
@@ -55,12 +64,16 @@ class GateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     on_timeout: Annotated[
         OnTimeout | None,
-        Setting("What happens then; escalate asks escalate_to.", schema={"enum": list(get_args(OnTimeout))}),
+        Setting(
+            "What happens after that time: `approve`, `reject`, `fail`, or `escalate`, which asks `escalate_to`.",
+            default="`fail`",
+            schema={"enum": list(get_args(OnTimeout))},
+        ),
     ] = None
     escalate_to: Annotated[
         tuple[Names | Name, ...],
         Setting(
-            "Who decides next; a list of lists for several levels.",
+            "Who decides next: names, or a list of lists for several levels; after the last one the step fails.",
             schema={"type": "array", "items": _NAMES},
             called=("escalation", "escalation_approver"),
         ),
@@ -68,7 +81,8 @@ class GateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     on_reject: Annotated[
         OnReject,
         Setting(
-            "continue makes a rejection the step's output; otherwise it fails the step.",
+            "`continue` makes a rejection the step's output, for conditions to look at; otherwise it fails the step.",
+            default="`fail`",
             schema={"enum": list(get_args(OnReject))},
         ),
     ] = "fail"
@@ -82,30 +96,42 @@ class ChildConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     workflow: Annotated[
         Name,
-        Setting("Name of the workflow to start.", schema=_NAME, called=("workflow_id", "workflow_name")),
+        Setting("The name of a registered definition.", schema=_NAME, called=("workflow_id", "workflow_name")),
     ]
     version: Annotated[
         str | None,
-        Setting("Its version; the active one registered last by default.", schema={"type": ["string", "null"]}),
+        Setting(
+            "The version of that definition.",
+            default="the newest that is active when the child starts",
+            schema={"type": ["string", "null"]},
+        ),
     ] = None
     input: Annotated[
-        Any, Setting("Its input; the step's own by default.", parameter="data", called=("parameters", "input_data"))
+        Any,
+        Setting(
+            "The child's input.", default="the step's input", parameter="data", called=("parameters", "input_data")
+        ),
     ] = msgspec.UNSET
     wait: Annotated[
         bool,
-        Setting("Whether the step lasts until the other workflow has finished.", called=("wait_for_completion",)),
+        Setting("Whether the step waits for the child's end.", default="true", called=("wait_for_completion",)),
     ] = True
     on_failure: Annotated[
         OnChildFailure,
         Setting(
-            "continue makes the other's failure the step's output.",
+            "`continue` makes a child that failed, or was cancelled, the step's output.",
+            default="`fail`",
             schema={"enum": list(get_args(OnChildFailure))},
             parameter="on_child_failure",
         ),
     ] = "fail"
     priority: Annotated[
         Annotated[int, Meta(ge=0, le=100)] | None,
-        Setting("0 to 100; the parent's by default.", schema={"type": "integer", "minimum": 0, "maximum": 100}),
+        Setting(
+            "The child's priority: 0 to 100.",
+            default="the parent's",
+            schema={"type": "integer", "minimum": 0, "maximum": 100},
+        ),
     ] = None
 
 

@@ -138,7 +138,7 @@ def _setting(field: Field) -> _Schema:
     schema = schema_of(field)
     if schema and schema != {"type": "string"}:
         schema = {"anyOf": [schema, _TEMPLATE]}
-    return schema | {"description": field.setting.text}
+    return schema | {"description": field.described}
 
 
 # --- descriptions --------------------------------------------------------------------------------------------------

@@ -23,13 +23,15 @@ class Setting(Struct, frozen=True):
     """What a declaration says of one setting; it stands in the annotation of a field of the ``config`` Struct.
 
     Attributes:
-        text: What editors say of it.
+        text: What it says, in Markdown: for the docs, for editors and for docstrings.
+        default: What holds where it is not written, in Markdown, if anything does.
         schema: JSON Schema of its value, where the field's type does not say enough.
         parameter: Its name in ``stepwell.steps``, where an option of every step has the setting's own.
         called: What other systems call it; dialects read it under these names.
     """
 
     text: str
+    default: str = ""
     schema: Mapping[str, Any] | None = None
     parameter: str = ""
     called: tuple[str, ...] = ()
@@ -39,14 +41,12 @@ class Call(Struct, frozen=True):
     """The function of a type in ``stepwell.steps``, as far as the settings do not say it.
 
     Attributes:
-        text: What the function does: the first line of its docstring.
         positional: The parameters that may be given by position, in their order. ``data`` is the step's input, unless
             a setting has that parameter.
         needed: The parameters that must be given besides those of required settings.
         queue: The parameter that names the step's queue, where the options name none.
     """
 
-    text: str
     positional: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
     queue: str = ""
@@ -70,12 +70,20 @@ class Field(NamedTuple):
         """Its name in ``stepwell.steps``."""
         return self.setting.parameter or self.name
 
+    @property
+    def described(self) -> str:
+        """What editors and docstrings say of it, in Markdown."""
+        return f"{self.setting.text} Default: {self.setting.default}." if self.setting.default else self.setting.text
+
 
 class StepType(Struct, frozen=True, kw_only=True, gc=False):
     """The declaration of a built-in step type.
 
     Attributes:
         name: As definitions name it.
+        text: What it does, as a sentence in Markdown: for the docs, and for the docstring of its function.
+        takes: What it makes of its input, where that is not what every step does, and
+        gives: what its output is: both for the docs.
         config: What its ``config`` holds: a Struct, each of whose fields has a ``Setting``. None for whatever a
             handler likes.
         open: Whether ``config`` may hold other keys besides.
@@ -102,6 +110,9 @@ class StepType(Struct, frozen=True, kw_only=True, gc=False):
     """
 
     name: str
+    text: str
+    takes: str = ""
+    gives: str
     config: type[Struct] | None = None
     open: bool = False
     result: Any = Any
