@@ -217,6 +217,25 @@ class WorkflowFailedError(StepwellError):
         super().__init__(message, place=instance_id)
 
 
+class OutputTypeError(StepwellError):
+    """A workflow completed, and what it returned is not of the type that its function says.
+
+    Args:
+        message: What does not fit.
+        instance_id: The instance.
+        workflow: The name of its workflow.
+    """
+
+    def __init__(self, message: str, *, instance_id: str, workflow: str) -> None:
+        self.instance_id: str = instance_id
+        self.workflow: str = workflow
+        super().__init__(
+            f"completed, but its output is not what the function of workflow {workflow!r} returns: {message}",
+            place=instance_id,
+            remedy="client.get(id) gives the output as it is. Mend what the function returns, or says that it does.",
+        )
+
+
 class UnknownClaimError(StepwellError):
     """No step was ever lent under this claim; or that was long ago, by another server, or before a restart.
 

@@ -120,6 +120,26 @@ class Workflow(Generic[P, R]):
             return False
         return not is_plain_value(self._hints.get(self._parameters[0].name))
 
+    @property
+    def takes(self) -> Any:
+        """The type of its input, where one parameter is the whole of it; else those of its keys, by name."""
+        types = {one.name: self._hints.get(one.name, Any) for one in self._parameters}
+        return next(iter(types.values())) if self._takes_all else types
+
+    @cached_property
+    def fits_one(self) -> bool:
+        """Whether its function can be called with one argument, without a name."""
+        try:
+            inspect.signature(self.function).bind(None)
+        except TypeError:
+            return False
+        return True
+
+    @property
+    def returns(self) -> Any:
+        """The type of its output; ``Any`` where its function does not say it, or nothing can be made of it."""
+        return self._hints.get("return", Any)
+
     def _inputs(self, place: str) -> dict[str, Any]:
         """A reference for each parameter: the whole input, or its key of that name."""
         hints = self._hints

@@ -10,12 +10,12 @@ import copy
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stepwell.builder.workflows import Workflow
 from stepwell.client.refusals import Refusals
 from stepwell.client.requests import Asking
-from stepwell.client.steering import Steering
+from stepwell.client.starting import Starting
 from stepwell.consumers.reading.pending import PendingInstances
 from stepwell.consumers.reading.subscriber import Subscriber
 from stepwell.consumers.reading.subscriptions import Subscription
@@ -36,10 +36,13 @@ if TYPE_CHECKING:
     from stepwell.archiving.cleaning import CleanupReport
     from stepwell.archiving.writing import Written
 
+Registrable: TypeAlias = Definition | Workflow[..., Any] | Mapping[str, Any] | str | Path
+"""What ``Client.register`` takes."""
+
 MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
 
 
-class Client(Steering):
+class Client(Starting):
     """Talks to the engines of one log. Made by ``connect``.
 
     Args:
@@ -113,7 +116,7 @@ class Client(Steering):
 
     async def register(
         self,
-        source: Definition | Workflow[Any, Any] | Mapping[str, Any] | str | Path,
+        source: Registrable,
         *,
         activate: bool = True,
         dialect: str | None = None,

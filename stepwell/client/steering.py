@@ -1,31 +1,17 @@
-"""Starting and steering instances: what a client asks of the engines, and what became of it."""
+"""Steering instances: what a client asks of the engines, and what became of it."""
 
 from __future__ import annotations
 
-import asyncio
 import warnings
-import weakref
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from stepwell.client.queries import Looking
-from stepwell.client.refusals import Refusals
 from stepwell.client.requests import ANSWER_TIMEOUT, Asking
-from stepwell.client.run import Run, Steered
-from stepwell.client.same_start import check_same
+from stepwell.client.run import Steered
 from stepwell.consumers.reading.live_members import LiveMembers, live_members
 from stepwell.consumers.reading.subscriber import Answer
-from stepwell.consumers.worker.failures import ReportedError
-from stepwell.consumers.worker.results import plain
-from stepwell.core.decide.requests import INACTIVE_VERSION
-from stepwell.errors import (
-    NOT_PLAIN,
-    CommandRejectedError,
-    StepwellError,
-    UnknownInstanceError,
-    is_plain,
-    visible,
-)
+from stepwell.errors import CommandRejectedError
 from stepwell.schemas.records.commands import (
     ApproveStep,
     CancelWorkflow,
@@ -35,144 +21,17 @@ from stepwell.schemas.records.commands import (
     RescheduleTimers,
     ResumeWorkflow,
     RollbackWorkflow,
-    StartWorkflow,
 )
 from stepwell.schemas.records.events import CommandNoted, Event
 from stepwell.schemas.records.sender import Sender
 
 
 class Steering(Looking):
-    """What a client can ask for. Part of ``Client``."""
+    """What a client can ask of instances. Part of ``Client``."""
 
     sender: Sender
-    refusals: Refusals
     _asking: Asking
     _make_id: Callable[[], str]
-    _starting: asyncio.Semaphore
-
-    async def start(
-        self,
-        workflow: str,
-        input: Any = None,  # noqa: A002 - the word of the definition
-        *,
-        id: str | None = None,  # noqa: A002
-        version: str | None = None,
-        priority: int = 0,
-        timeout_seconds: float | None = None,
-        watch: bool = True,
-        if_exists: Literal["refuse", "use"] = "refuse",
-    ) -> Run:
-        """Start an instance.
-
-        Args:
-            workflow: Name of a registered definition.
-            input: Its input, any JSON-able value; a mapping as a rule.
-            id: What it is to be called. Starting the same again under the same id gives the instance that exists
-                (``run.existed``), so a retry never starts a second one. Without one, a UUID.
-            version: Of the definition; without one, the active version that was registered last.
-            priority: 0 to 100; higher runs first under load.
-            timeout_seconds: For the whole instance; without one, what the definition says.
-            watch: Follow it from its first event on, so that ``run.result`` has nothing to read anew. False costs
-                less, for who does not wait for its end.
-            if_exists: What to do where the id belongs to an instance that was started for something else: of another
-                workflow, of another version than the one named here, with another input than the one given here.
-                ``refuse`` it, or ``use`` the one that exists.
-
-        Returns:
-            Once an engine has answered; or at once, where no engine is live: the start is in the log then, and
-            will be decided by the next one. An engine takes starts only while workers keep up, and a client has
-            1,000 of them on their way at most: so whoever starts too much at once is slowed down.
-
-        Raises:
-            UnknownWorkflowError: No such definition is registered.
-            InactiveWorkflowError: This version is inactive, or, where none was named, every one is.
-            CommandRejectedError: The engine will not start it, for instance because the input does not fit
-                (``invalid_input``), or because the id is that of another instance (``instance_exists``).
-            TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
-        """
-        if if_exists not in ("refuse", "use"):
-            raise CommandRejectedError("invalid_command", f'if_exists is "refuse" or "use", not {if_exists!r:.100}')
-        try:
-            input = None if input is None else plain(input, "input")  # noqa: A001
-        except (TypeError, ReportedError) as error:
-            raise CommandRejectedError(
-                "invalid_command", str(error).replace("; return ", "; give "), instance_id=id or ""
-            ) from None
-        run = await self._run(
-            workflow, input, id, version, priority=priority, timeout_seconds=timeout_seconds, watch=watch
-        )
-        if run.existed and if_exists == "refuse":
-            await check_same(self.pending, run.id, workflow, version, input)
-        return run
-
-    async def _run(
-        self,
-        workflow: str,
-        input: Any,  # noqa: A002
-        id: Any,  # noqa: A002
-        version: str | None,
-        *,
-        priority: int,
-        timeout_seconds: float | None,
-        watch: bool,
-    ) -> Run:
-        if id is not None and (not isinstance(id, str) or not id):  # a new instance each time is not what is meant
-            raise CommandRejectedError(
-                "invalid_command", f"an id is a text of one character at least, not {id!r:.100}"
-            )
-        if id is not None and not is_plain(id) and not await self._exists(id):  # before it is in the log
-            raise CommandRejectedError("invalid_command", f"the id {NOT_PLAIN}", instance_id=visible(id[:200]))
-        while True:
-            plan = await self.registry.to_start(workflow, version)
-            if isinstance(plan, StepwellError):
-                if id is not None and await self._exists(id):
-                    return Run(self, id, existed=True)  # started while it was active; this is the same start again
-                self.refusals.note("StartWorkflow", plan.message, self.sender)
-                raise plan
-            command = StartWorkflow(
-                id or self._make_id(),
-                workflow=workflow,
-                version=plan.definition.version,
-                input={} if input is None else input,
-                priority=priority,
-                timeout_seconds=timeout_seconds,
-                command_id=self._make_id(),
-            )
-            try:
-                run = await self._started(command, watch=watch)
-            except CommandRejectedError as refused:
-                if version is not None or refused.code != INACTIVE_VERSION:
-                    raise  # else it was deactivated meanwhile: choose again
-            else:
-                if id is not None and not run.decided:
-                    run.existed = not await self.pending.is_first(id, command.command_id)
-                return run
-
-    async def _started(self, command: StartWorkflow, *, watch: bool) -> Run:
-        instance_id = command.instance_id
-        async with self._starting:
-            # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
-            watched = await self.subscriber.watch(instance_id, history=False) if watch else None
-            try:
-                answer = await self._ask_first(command)
-            except BaseException:
-                if watched is not None:
-                    self.subscriber.unwatch(watched)
-                raise
-        run = Run(self, instance_id, decided=False)
-        if answer is not None:
-            existed = isinstance(answer.event, CommandNoted)
-            run = Run(self, instance_id, existed=existed, position=answer.position)
-        if watched is not None:
-            weakref.finalize(run, self.subscriber.unwatch, watched).atexit = False
-        return run
-
-    async def _exists(self, instance_id: str) -> bool:
-        try:
-            await self.get(instance_id)
-        except UnknownInstanceError:
-            return False
-        return True
 
     async def cancel(self, instance_id: str, reason: str = "") -> Steered:
         """End an instance; handlers that run are cancelled.

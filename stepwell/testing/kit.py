@@ -22,10 +22,12 @@ import functools
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, TypeVar, Unpack, overload
 
-from stepwell.client.client import Client
+from stepwell.builder.workflows import Workflow
+from stepwell.client.client import Client, Registrable
 from stepwell.client.run import Run
+from stepwell.client.startable import StartOptions, WithInput, WithoutInput
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.reading.events import Accepted
 from stepwell.consumers.reading.histories import EventRecord, event_records
@@ -41,6 +43,8 @@ from stepwell.testing.loop import VirtualLoop, run
 from stepwell.testing.views import MomentaryReadModels, own_directory
 
 Result = TypeVar("Result")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 
 _BEGINNING: Final = 1_767_225_600_000  # 2026-01-01T00:00:00Z: when every simulated world begins
 
@@ -66,17 +70,61 @@ class World:
 
     # --- what a test does -----------------------------------------------------------------------------------
 
-    async def register(self, source: Definition | Mapping[str, Any] | str | Path) -> Definition:
-        """Register a definition: a path, a text, plain data or a ``Definition``."""
+    async def register(self, source: Registrable) -> Definition:
+        """Register a definition: a path, a text, plain data, a ``Definition``, or a workflow written in Python."""
         return await self.client.register(source)
 
-    async def start(self, workflow: str, input: Any = None, *, id: str | None = None, **options: Any) -> Run:  # noqa: A002 - as Client.start
+    @overload
+    async def start(
+        self, workflow: str | Definition, input: Any = None, **options: Unpack[StartOptions]
+    ) -> Run[Any]: ...
+    @overload
+    async def start(
+        self,
+        workflow: WithoutInput[Output],
+        input: Mapping[str, Any] | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Run[Output]: ...
+    @overload
+    async def start(
+        self, workflow: WithInput[Input, Output], input: Input, **options: Unpack[StartOptions]
+    ) -> Run[Output]: ...
+    @overload
+    async def start(
+        self,
+        workflow: Workflow[Concatenate[Any, Any, ...], Output],
+        input: Mapping[str, Any],
+        **options: Unpack[StartOptions],
+    ) -> Run[Output]: ...
+    async def start(self, workflow: Any, input: Any = None, **options: Unpack[StartOptions]) -> Run[Any]:  # noqa: A002 - as Client.start
         """Start an instance; see ``Client.start``."""
-        return await self.client.start(workflow, input, id=id, **options)
+        return await self.client.start(workflow, input, **options)
 
-    async def run(self, workflow: str, input: Any = None, **options: Any) -> InstanceView:  # noqa: A002
-        """Start an instance and let time pass until it has finished."""
-        started = await self.start(workflow, input, **options)
+    @overload
+    async def run(
+        self, workflow: str | Definition, input: Any = None, **options: Unpack[StartOptions]
+    ) -> InstanceView[Any]: ...
+    @overload
+    async def run(
+        self,
+        workflow: WithoutInput[Output],
+        input: Mapping[str, Any] | None = None,
+        **options: Unpack[StartOptions],
+    ) -> InstanceView[Output]: ...
+    @overload
+    async def run(
+        self, workflow: WithInput[Input, Output], input: Input, **options: Unpack[StartOptions]
+    ) -> InstanceView[Output]: ...
+    @overload
+    async def run(
+        self,
+        workflow: Workflow[Concatenate[Any, Any, ...], Output],
+        input: Mapping[str, Any],
+        **options: Unpack[StartOptions],
+    ) -> InstanceView[Output]: ...
+    async def run(self, workflow: Any, input: Any = None, **options: Unpack[StartOptions]) -> InstanceView[Any]:  # noqa: A002
+        """Start an instance and let time pass until it has finished; see ``Client.start``."""
+        started = await self.client.start(workflow, input, **options)
         return await started.result()
 
     async def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:

@@ -1,14 +1,16 @@
-"""What mypy must object to, each marked with the code of its error. Never run: read by test_typing.py."""
+"""What type checkers must object to, each marked with the code of mypy's error. Never run: read by test_typing.py."""
 
 import stepwell
 from stepwell import steps
-from tests.builder.typed_good import Order, Receipt, charge, notify, order, reserve
+from stepwell.testing import World
+from tests.builder.typed_good import Order, Receipt, charge, count, greet, notify, order, parcel, pay, reserve
 
 
 @stepwell.workflow("bad")
 def bad(input: Order) -> Receipt:  # noqa: A002
     reservation = reserve(input.id)  # error: arg-type
-    paid = charge(reservation)  # error: call-arg
+    charge(reservation)  # error: call-arg
+    paid = charge(reservation, order=input)
     charge(paid, order=input)  # error: arg-type
     notify(paid.id, [paid.sum])  # error: attr-defined
     notify(paid.paid, ["a"])  # error: arg-type
@@ -31,3 +33,28 @@ def wrong(text: str) -> str:
 
 
 order(1)  # error: arg-type
+
+
+async def started(client: stepwell.Client) -> None:
+    await client.start(pay, 1)  # error: misc
+    await client.start(pay, {"id": 1, "total": 2.0})  # error: arg-type
+    await client.start(pay, Receipt("r-1", 2.0))  # error: misc
+    await client.start(pay)  # error: arg-type
+    await client.start(pay, Order(1, 2.0), idd="pay-1")  # error: call-overload
+    await client.start(pay, Order(1, 2.0), id=1)  # error: call-overload
+    await client.start(greet, 1)  # error: misc
+    await client.start(parcel, "r-1")  # error: arg-type
+    await client.start(count, 1)  # error: arg-type
+    await client.start(charge, Order(1, 2.0))  # error: call-overload
+    await client.start(None)  # error: call-overload
+    await client.register(charge)  # error: arg-type
+    run = await client.start(pay, Order(1, 2.0))
+    wrong: stepwell.Run[str] = run  # noqa: F841  # error: assignment
+    number: int = (await run.result()).output.id  # noqa: F841  # error: assignment
+    (await run.status()).output.sum  # noqa: B018  # error: attr-defined
+
+
+async def in_a_test(world: World) -> None:
+    await world.run(pay, 1)  # error: misc
+    number: int = (await world.run(pay, Order(1, 2.0))).output  # noqa: F841  # error: assignment
+    await world.register(1)  # error: arg-type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,6 +13,17 @@ from stepwell.errors import WorkflowFailedError
 from stepwell.schemas.records.events import ErrorInfo
 from stepwell.schemas.records.statuses import FINISHED, UNSUCCESSFUL, StepStatus
 from stepwell.schemas.records.step_waits import ApprovalRequired
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # typing has defaults from Python 3.13 on
+
+    Output_co = TypeVar("Output_co", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    Output_co = TypeVar("Output_co", covariant=True)
+
+_NO_OUTPUT: Final[Any] = None
 
 
 class StepView(Struct, frozen=True, gc=False):
@@ -47,11 +58,12 @@ class StepView(Struct, frozen=True, gc=False):
     child: str = ""
 
 
-class InstanceView(Struct, frozen=True, gc=False):
+class InstanceView(Struct, Generic[Output_co], frozen=True, gc=False):
     """An instance: what ``run.result()``, ``client.get()`` and ``stepwell status`` give.
 
     Attributes:
         status: ``pending``, ``running``, ``paused``, ``completed``, ``failed`` or ``cancelled``.
+        output: What it has returned, once it has completed; else None.
         steps: Every step of the definition by id, in written order.
         started_at: Milliseconds since 1970; None if the engine has not decided the start yet.
         finished_at: Likewise; None while it is live.
@@ -67,7 +79,7 @@ class InstanceView(Struct, frozen=True, gc=False):
     workflow: str
     version: str
     status: str
-    output: Any = None
+    output: Output_co = _NO_OUTPUT
     error: ErrorInfo | None = None
     steps: dict[str, StepView] = {}
     input: Any = None
@@ -88,7 +100,7 @@ class InstanceView(Struct, frozen=True, gc=False):
         """Whether it has come to an end."""
         return self.status in FINISHED
 
-    def raise_for_status(self) -> InstanceView:
+    def raise_for_status(self) -> InstanceView[Output_co]:
         """Itself, if it completed.
 
         Raises:
