@@ -50,9 +50,29 @@ def test_the_example_runs_asks_and_skips_as_it_is_written(at_work):
     }  # fmt: skip
 
 
+STARTING = "\n\n" + re.search(r"## Starting it\n\n```python\n(.*?)```", PAGE, re.DOTALL)[1]
+
+
 @pytest.mark.slow
 def test_mypy_is_content_with_the_example(at_work):
+    file = at_work.directory / "orders.py"
+    file.write_text(file.read_text() + STARTING)
     at_work("mypy", "--strict", "--follow-imports=silent", "orders.py")
+
+
+def test_the_example_is_started_as_it_is_written(at_work):
+    program = """
+
+async def main():
+    async with stepwell.connect() as client:
+        print(await take(client))
+
+
+import asyncio
+asyncio.run(main())
+"""
+    (at_work.directory / "starting.py").write_text("from orders import *\n" + STARTING + program)
+    assert at_work("starting").stdout == "1 is on its way, r-1\n"
 
 
 def test_the_error_is_the_one_that_the_page_shows(at_work):

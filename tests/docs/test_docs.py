@@ -216,6 +216,11 @@ def test_the_readmes_own_workflow_runs_with_the_commands_that_it_shows(shop):
     assert (shop / ".stepwell/log.db").is_file()
 
 
+def test_the_readmes_workflow_in_python_is_started_by_itself(tmp_path):
+    (tmp_path / "stay.py").write_text(after("`stay.py`", README, "python"))
+    assert run("stay.py", cwd=tmp_path).stdout == "180\n"
+
+
 def test_the_readmes_purchase_is_approved_and_pays_with_the_commands_that_it_shows(tmp_path):
     (tmp_path / "payment.yaml").write_text(after("`payment.yaml`, and", README, "yaml"))
     (tmp_path / "purchase.yaml").write_text(after("name: payment\n", README, "yaml"))
