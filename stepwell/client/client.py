@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from stepwell.builder.workflows import Workflow
 from stepwell.client.refusals import Refusals
 from stepwell.client.requests import Asking
 from stepwell.client.starting import Starting
@@ -24,9 +23,8 @@ from stepwell.consumers.registry.definitions import Definitions, RegisteredVersi
 from stepwell.ids import new_id
 from stepwell.language import compile_loaded, read_definition
 from stepwell.log.port import Log
+from stepwell.own_files import claim
 from stepwell.process import now_ms
-from stepwell.projections.models import ReadModels
-from stepwell.projections.pending import Pending
 from stepwell.projections.places import views_directory
 from stepwell.projections.views import Time, Views, milliseconds
 from stepwell.schemas.definitions.model import Definition
@@ -35,6 +33,9 @@ from stepwell.schemas.records.sender import Sender, sender
 if TYPE_CHECKING:
     from stepwell.archiving.cleaning import CleanupReport
     from stepwell.archiving.writing import Written
+    from stepwell.builder.workflows import Workflow
+    from stepwell.projections.models import ReadModels
+    from stepwell.projections.pending import Pending
 
 Registrable: TypeAlias = Definition | Workflow[..., Any] | Mapping[str, Any] | str | Path
 """What ``Client.register`` takes."""
@@ -51,7 +52,7 @@ class Client(Starting):
         views: Directory of the read models; by default beside the log's file.
         make_id: Makes the ids of instances and commands.
         clock: Milliseconds since 1970.
-        models: Makes the read models of a log, in a directory, with what is registered.
+        models: Makes the read models of a log, in a directory, with what is registered; None for ``ReadModels``.
 
     Attributes:
         log: The log.
@@ -77,7 +78,7 @@ class Client(Starting):
         views: Path | None = None,
         make_id: Callable[[], str] = new_id,
         clock: Callable[[], int] = now_ms,
-        models: Callable[[Log, Path, Definitions], ReadModels] = ReadModels,
+        models: Callable[[Log, Path, Definitions], ReadModels] | None = None,
     ) -> None:
         self.sender: Sender = sender(by, via)
         self.log = log
@@ -92,7 +93,8 @@ class Client(Starting):
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
         path = log.describe().path
         directory = views or (Path(f"{path}.views") if path else views_directory(None))
-        self.views = Views(models(log, directory, self.registry), Pending(log, self.pending.starts))
+        claim(directory)  # before anybody asks: steps on files stay away from what another process keeps there
+        self.views = _views_of(log, directory, self.registry, self.pending, models)
         self.instances = self.views.instances
         self.statistics = self.views.statistics
 
@@ -135,6 +137,8 @@ class Client(Starting):
             DefinitionError: It is not valid; all problems at once.
             DefinitionConflictError: Its name and version belong to another definition.
         """
+        from stepwell.builder.workflows import Workflow  # noqa: PLC0415 - programs of other processes write none
+
         if isinstance(source, Workflow):
             definition = source.definition  # first of all: a mistake is told before anything is registered
             for child in source.children:
@@ -281,5 +285,27 @@ class Client(Starting):
         """As ``close``, but for the log, which stays open for whoever opened it."""
         await asyncio.gather(*(one.settle() for one in self._subscriptions), return_exceptions=True)
         await self.refusals.close()
-        await self.views.models.close(for_good=True)
+        await self.views.close()
         await self.subscriber.close()
+
+
+def _views_of(
+    log: Log,
+    directory: Path,
+    definitions: Definitions,
+    waiting: PendingInstances,
+    models: Callable[[Log, Path, Definitions], ReadModels] | None,
+) -> Views:
+    """The views of a log. What answers is imported with the first question: many clients ask none."""
+
+    def make() -> ReadModels:
+        from stepwell.projections.models import ReadModels  # noqa: PLC0415 - half of what importing a client costs
+
+        return (models or ReadModels)(log, directory, definitions)
+
+    def pending() -> Pending:
+        from stepwell.projections.pending import Pending  # noqa: PLC0415 - as above
+
+        return Pending(log, waiting.starts)
+
+    return Views(make, pending)

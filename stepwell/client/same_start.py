@@ -9,7 +9,7 @@ import msgspec
 from stepwell.consumers.reading.pending import PendingInstances
 from stepwell.core.fold.state import InstanceState
 from stepwell.errors import CommandRejectedError, UnknownInstanceError
-from stepwell.projections.folding import input_hash
+from stepwell.projections.input_hash import input_hash
 from stepwell.schemas.records.codec import encode
 from stepwell.schemas.records.commands import StartWorkflow
 

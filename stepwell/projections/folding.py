@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import msgspec
 from msgspec import Struct
 
 from stepwell.core.fold.evolve import evolve
 from stepwell.core.fold.state import TOLD_BY_STEPS, InstanceState
 from stepwell.projections.counting import Counts, counts_of, move, step_counts_of
 from stepwell.projections.fields import fields_of
+from stepwell.projections.input_hash import input_hash
 from stepwell.projections.rows import (
     LONGEST_TEXT,
     AttemptRow,
@@ -34,8 +33,6 @@ from stepwell.schemas.records.events import (
     WorkflowReopened,
     WorkflowStarted,
 )
-
-_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Tracked(Struct, gc=False):
@@ -165,22 +162,6 @@ def _index_input(changes: Changes, number: int, payload: Any) -> None:
     changes.inputs[number] = input_hash(payload)
     for name, scalar in fields_of(payload, "input").items():
         changes.fields[number, name, scalar] = True
-
-
-def input_hash(value: Any) -> bytes:
-    """What equal inputs have in common, whatever the order of their keys, and whether 1 is written 1.0."""
-    encoded = _encode(value)
-    if b".0" in encoded:
-        encoded = _encode(_whole(value))
-    return hashlib.blake2b(encoded, digest_size=16).digest()
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _move_output(changes: Changes, number: int, before: InstanceState | None, after: InstanceState) -> None:

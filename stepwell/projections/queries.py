@@ -26,16 +26,16 @@ from stepwell.projections.filters import (
     write_cursor,
 )
 from stepwell.projections.finding import Finder, FoundRows, phrase
-from stepwell.projections.folding import input_hash
+from stepwell.projections.input_hash import input_hash
 from stepwell.projections.pending import Waiting
 from stepwell.projections.rows import AttemptRow, InstanceRow
 from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics, statistics_of
 from stepwell.projections.store import check_version
+from stepwell.projections.views import MOST_WORKERS
 from stepwell.schemas.records.statuses import PENDING, WorkStatus
 from stepwell.suggest import suggest
 
 _slots = msgspec.json.Decoder(dict[int, int]).decode
-MOST_WORKERS: Final = 50  # every process that ran steps was one, each `stepwell run`, too
 _ATTEMPTS: Final = tables.columns_of(tables.ATTEMPT_COLUMNS, "a")
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
-from stepwell.projections.filters import FilterError, InstanceFilter, InstancePage, Order, checked
-from stepwell.projections.models import Lag, ReadModels
-from stepwell.projections.pending import Pending
-from stepwell.projections.queries import MOST_WORKERS, AuditRow, ErrorEntry, Queries, Work
-from stepwell.projections.rows import AttemptRow, InstanceRow
-from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics
+from stepwell.errors import FilterError, LogClosedError
+
+if TYPE_CHECKING:  # every client has views, and many never ask: what answers is imported with the first question
+    from stepwell.projections.filters import InstanceFilter, InstancePage, Order
+    from stepwell.projections.models import Lag, ReadModels
+    from stepwell.projections.pending import Pending
+    from stepwell.projections.queries import AuditRow, ErrorEntry, Queries, Work
+    from stepwell.projections.rows import AttemptRow, InstanceRow
+    from stepwell.projections.statistics import Hour, WorkerStatistics, WorkflowStatistics
 
 Time = datetime | int
 """A time: with its zone, or as milliseconds since 1970."""
+
+MOST_WORKERS: Final = 50  # every process that ran steps was one, each `stepwell run`, too
 
 
 def milliseconds(time: Time | None) -> int | None:
@@ -36,11 +42,37 @@ class Views:
 
     Every question takes ``fresh``: True waits until all that is in the log when it is asked is in the read models,
     so that one sees what one has just done; False answers at once, with what is there (``lag`` tells how old).
+
+    Args:
+        make: Makes the read models; called with the first question.
+        pending: Makes what finds instances that no engine has begun yet; None where they are not looked for.
     """
 
-    def __init__(self, models: ReadModels, pending: Pending | None = None) -> None:
-        self.models = models
-        self._pending = pending
+    def __init__(self, make: Callable[[], ReadModels], pending: Callable[[], Pending] | None = None) -> None:
+        self._make = make
+        self._make_pending = pending
+        self._closed = False
+
+    @cached_property
+    def models(self) -> ReadModels:
+        """The read models that are asked.
+
+        Raises:
+            LogClosedError: Nobody has asked them before the views were closed.
+        """
+        if self._closed:
+            raise LogClosedError("the client was closed")
+        return self._make()
+
+    @cached_property
+    def _pending(self) -> Pending | None:
+        return None if self._make_pending is None else self._make_pending()
+
+    async def close(self) -> None:
+        """Let go of the read models for good: whatever is asked from now on ends with ``LogClosedError``."""
+        self._closed = True
+        if "models" in self.__dict__:
+            await self.models.close(for_good=True)
 
     @asynccontextmanager
     async def asking(self, *, fresh: bool) -> AsyncIterator[Queries]:
@@ -100,6 +132,8 @@ class Views:
             FilterError: The question makes no sense.
             ReadModelsError, LogError: It cannot be answered.
         """
+        from stepwell.projections.filters import InstanceFilter  # noqa: PLC0415 - with the first question
+
         wanted = InstanceFilter(
             status=(status,) if isinstance(status, str) else tuple(status),
             workflow=workflow or "",
@@ -129,6 +163,8 @@ class Views:
         fresh: bool = True,
     ) -> tuple[InstancePage, int]:
         """The same as ``instances``, of a filter that was put together before."""
+        from stepwell.projections.filters import checked  # noqa: PLC0415 - as above
+
         async with self.asking(fresh=fresh) as queries:
             checked(wanted)
             waiting = await self._pending.matching(queries, wanted) if self._pending is not None else None
@@ -148,6 +184,8 @@ class Views:
         """One instance's row; None if there is none."""
         if not instance_id:  # a filter would take it for any
             return None
+        from stepwell.projections.filters import InstanceFilter  # noqa: PLC0415 - as above
+
         page, _ = await self.find(InstanceFilter(id=instance_id), limit=1, fresh=fresh)
         return page[0] if page else None
 

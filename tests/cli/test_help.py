@@ -6,6 +6,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -69,6 +70,15 @@ def test_a_verb_that_is_named_imports_no_other():
     found = imported_by("schema", "--help")
     assert "litestar" not in found
     assert "stepwell.client" not in found
+
+
+def test_run_imports_what_one_run_needs(tmp_path: Path):
+    file, log = tmp_path / "one.yaml", f"file:{tmp_path}/log.db"
+    file.write_text("{name: one, steps: [{id: a, type: input}]}")
+    found = imported_by("run", str(file), "--log", log, "--json")
+    assert "stepwell.consumers.engine.tenure" in found
+    left_out = ("projections.models", "builder", "archiving", "server", "schemas.dialects.tasks")
+    assert not found & {"importlib.metadata", "httpx", "rich", *(f"stepwell.{name}" for name in left_out)}
 
 
 def test_a_mistyped_verb_is_told_the_near_one(inside: Inside):

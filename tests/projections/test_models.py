@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import signal
@@ -45,7 +46,7 @@ def views_of(log):
     opened = []
 
     def make(directory):
-        views = Views(ReadModels(log, directory, Definitions(log)))
+        views = Views(functools.partial(ReadModels, log, directory, Definitions(log)))
         opened.append(views)
         return views
 
@@ -181,7 +182,7 @@ async def test_the_models_of_a_log_that_was_replaced_are_made_anew(tmp_path):
         log = await LocalLog.open(tmp_path / "log.db")
         async with stage(log, handlers_of(work=lambda data: data), one_step()) as client:
             await run(client, *(f"{name}-{number}" for number in range(3)))
-            views = Views(ReadModels(log, directory, client.registry))
+            views = Views(functools.partial(ReadModels, log, directory, client.registry))
             assert await ids(views) == {f"{name}-{number}" for number in range(3)}
             await views.models.close()
 

@@ -111,7 +111,7 @@ async def test_a_log_that_holds_definitions_alone_is_known_again_too(tmp_path):
     another = Client(await LocalLog.open(tmp_path / "another.db"))
     await another.register(workflow(*steps("a"), name="new"))
     models = ReadModels(another.log, directory, another.registry)
-    assert await names(Views(models)) == {"new"}
+    assert await names(Views(lambda: models)) == {"new"}
     await models.close()
     await another.close()
 
@@ -136,6 +136,6 @@ async def test_a_lock_that_is_damaged_is_made_anew(log, tmp_path):
     (tmp_path / "views").mkdir()
     (tmp_path / "views" / "writer.lock").write_bytes(b"none of ours" * 1_000)
     models = ReadModels(log, tmp_path / "views", Definitions(log))
-    page, total = await asyncio.wait_for(Views(models).instances(), HANG)
+    page, total = await asyncio.wait_for(Views(lambda: models).instances(), HANG)
     assert (list(page), total) == ([], 0)
     await models.close()

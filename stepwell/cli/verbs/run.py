@@ -43,7 +43,7 @@ from stepwell.consumers.worker.handlers import Handlers, registered
 from stepwell.errors import UnknownInstanceError
 from stepwell.ids import new_id
 from stepwell.language import compile_loaded, read_definition
-from stepwell.projections.folding import input_hash
+from stepwell.projections.input_hash import input_hash
 from stepwell.schemas.records.statuses import PENDING
 
 if TYPE_CHECKING:

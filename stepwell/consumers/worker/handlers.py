@@ -19,9 +19,9 @@ from stepwell.schemas.definitions.custom_types import (
     CustomType,
     check_name,
     find_type,
-    installed_types,
     remember_type,
 )
+from stepwell.schemas.definitions.installed_types import installed_types
 from stepwell.step_types.table import BUILT_IN
 from stepwell.suggest import suggest
 

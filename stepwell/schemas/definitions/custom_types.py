@@ -1,14 +1,12 @@
 """Step types that are not built in: registered in this process, or brought by an installed package.
 
 A step ``type: name`` is read as a ``python`` step with that name for its handler, so the canonical form and the
-engine know nothing of them. A package names its types in the entry point group ``stepwell.step_types``, each as
-``name = package.module:function``. What is installed is looked up when a definition first names a type that is
-nowhere else; a package is imported only if one of its types is used.
+engine know nothing of them. What is installed is looked up when a definition first names a type that is nowhere
+else; a package is imported only if one of its types is used.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -16,11 +14,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from stepwell.errors import StepTypeError
+from stepwell.schemas.definitions.installed_types import installed_types
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.definitions.step_type import StepTypes
 from stepwell.suggest import choice, did_you_mean, near_words
 
-GROUP: Final = "stepwell.step_types"
 _LONGEST_KEY: Final = 100  # characters that are shown of a key, and compared with others
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 
@@ -79,19 +77,6 @@ def find_type(name: str, types: StepTypes) -> CustomType | None:
     if name not in _known and _NAME.fullmatch(name) and name in installed_types():  # not for each dotted path
         _load(name, types)
     return _known.get(name)
-
-
-@functools.cache
-def installed_types() -> Mapping[str, tuple[Any, ...]]:
-    """The entry points of installed packages by name. Reads their metadata, imports none of them."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms
-
-    found: dict[str, tuple[Any, ...]] = {}
-    for point in entry_points(group=GROUP):
-        others = found.get(point.name, ())
-        if all(point.value != other.value for other in others):  # one and the same, found twice on the path
-            found[point.name] = (*others, point)
-    return found
 
 
 def _load(name: str, types: StepTypes) -> None:

@@ -6,36 +6,21 @@ key becomes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stepwell.schemas.definitions.places import Path, Problem
 from stepwell.schemas.definitions.step_type import StepTypes
-from stepwell.schemas.dialects import dag, executor, orchestration, residency, tasks
-from stepwell.schemas.dialects.document import Document, Made, Words
+
+if TYPE_CHECKING:
+    from stepwell.schemas.dialects.document import Words
 
 CANONICAL: Final = "canonical"
 
+DIALECTS: Final = ("residency", "executor", "orchestration", "dag", "tasks")
+"""Each is the module of its name, with ``WORDS`` and ``compile_document``; imported once a document is written so."""
 
-class Dialect(NamedTuple):
-    """How one dialect is compiled.
-
-    Attributes:
-        words: How it calls things.
-        compile: Makes the canonical form.
-    """
-
-    words: Words
-    compile: Callable[[Document], Made]
-
-
-DIALECTS: Final[Mapping[str, Dialect]] = {
-    "residency": Dialect(residency.WORDS, residency.compile_document),
-    "executor": Dialect(executor.WORDS, executor.compile_document),
-    "orchestration": Dialect(orchestration.WORDS, orchestration.compile_document),
-    "dag": Dialect(dag.WORDS, dag.compile_document),
-    "tasks": Dialect(tasks.WORDS, tasks.compile_document),
-}
 NAMES: Final = (CANONICAL, *DIALECTS)
 
 
@@ -66,10 +51,12 @@ def translate(
         name: What the workflow is called if the document does not say; empty if that is not known.
         environment: Where the ``dag`` dialect finds how often nodes are tried again.
     """
+    from stepwell.schemas.dialects.document import Document  # noqa: PLC0415 - most documents are canonical
+
     document = Document(data, name, environment, types)
-    chosen = DIALECTS[dialect]
-    plain = chosen.compile(document)
-    return Translation(plain, document.problems, document.origins, chosen.words)
+    chosen = import_module(f"{__name__}.{dialect}")
+    plain = chosen.compile_document(document)
+    return Translation(plain, document.problems, document.origins, chosen.WORDS)
 
 
 def detect(data: Mapping[str, Any]) -> str:
@@ -82,17 +69,20 @@ def detect(data: Mapping[str, Any]) -> str:
     if isinstance(data.get("definition"), Mapping) and "steps" not in data:
         return "residency"
     if isinstance(steps, Mapping):
-        return "executor" if executor.has_signs(data) else CANONICAL
+        from stepwell.schemas.dialects.executor import has_signs  # noqa: PLC0415 - as above
+
+        return "executor" if has_signs(data) else CANONICAL
     if not isinstance(steps, (list, tuple)):
         return CANONICAL
     keys: set[str] = set().union(*(step for step in steps if isinstance(step, Mapping)))
     if "action" in keys and not keys & {"type", "handler"}:
         return "orchestration"  # its first version had a list
-    signs = keys & residency.SIGNS
+    signs = keys & _OF_RESIDENCY
     foreign = keys & _CANONICAL_ONLY
     return "residency" if (signs or "name" not in data) and not foreign else CANONICAL
 
 
+_OF_RESIDENCY: Final = frozenset({"execution_mode", "retry_policy"})  # keys of a step that no other list of steps has
 _CANONICAL_ONLY: Final = frozenset({
     "type", "queue", "input", "config", "mode", "retry", "on_failure", "compensate", "checkpoint",
 })  # fmt: skip

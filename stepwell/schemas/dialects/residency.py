@@ -22,7 +22,6 @@ from stepwell.schemas.definitions.places import Path
 from stepwell.schemas.dialects.document import MISSING, Document, Entry, Made, Words, items, top
 
 WORDS: Final = Words("step", {"mode": "execution_mode", "retry": "retry_policy"})
-SIGNS: Final = frozenset({"execution_mode", "retry_policy"})  # keys of a step that no other list of steps has
 
 _BESIDE: Final = ("name", "version", "description", "tags", "is_active")  # what a template has besides
 _TOP: Final = ("steps", "error_handlers", "default_timeout_seconds", "max_parallel_steps")
