@@ -49,7 +49,7 @@ _SYNTAX: Final = (
 )
 _QUOTED: Final = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\"""")
 # What other languages write, outside of quotes, and how it is written here; the first that is found.
-_HABITS: Final = tuple((re.compile(pattern), remedy) for pattern, remedy in (
+_HABITS: Final = (
     (r"&&", "Write and instead of &&."),
     (r"\|\|", "Write or instead of ||."),
     (r"[=!]==", "Write == or != with two characters."),
@@ -58,7 +58,7 @@ _HABITS: Final = tuple((re.compile(pattern), remedy) for pattern, remedy in (
     (r"\b(?:AND|OR|NOT|IN|IS)\b", "Write and, or, not, in and is in lower case."),
     (r"\?", "Write a if condition else b instead of condition ? a : b."),
     (r"(?<![=!<>:])(?<!reverse)=(?!=)", "Write == to compare."),
-))  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def _tree(text: str) -> ast.expr:
 def _habit(source: str) -> str:
     """How that is written which other languages write otherwise; empty where nothing is known."""
     bare = _QUOTED.sub("''", source)
-    return next((remedy for pattern, remedy in _HABITS if pattern.search(bare)), "")
+    return next((remedy for pattern, remedy in _HABITS if re.search(pattern, bare)), "")
 
 
 def _check_braces(source: str) -> None:
