@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from stepwell.projections.models import ReadModels
     from stepwell.projections.pending import Pending
 
-Registrable: TypeAlias = Definition | Workflow[..., Any] | Mapping[str, Any] | str | Path
+Registrable: TypeAlias = "Definition | Workflow[..., Any] | Mapping[str, Any] | str | Path"
 """What ``Client.register`` takes."""
 
 MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
