@@ -11,6 +11,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from stepwell.log.local.log import LocalLog
+from tests import byte_code
 from tests.kafka_broker import end_shared_broker, shared_broker
 
 # How long an example takes says more of the machine than of what is tested.
@@ -18,6 +19,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 SHARED = pytest.StashKey[Path]()  # a directory that all processes of one run of the tests know
+WROTE = pytest.StashKey[bool]()  # whether the processes of xdist have kept byte code until they were configured
 MOST_PROCESSES = 4  # they share one broker
 
 
@@ -32,11 +34,29 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_configure(config):
     of_head = getattr(config, "workerinput", {}).get("shared")
     config.stash[SHARED] = Path(of_head or tempfile.mkdtemp(prefix="stepwell-tests-"))
+    if of_head:
+        if config.workerinput["wrote"]:
+            byte_code.let_write_no_more()
+    else:
+        cache = getattr(config, "cache", None)  # there is none where pytest is told to keep nothing
+        byte_code.compile_once(cache.mkdir("byte-code") if cache else config.stash[SHARED] / "byte-code")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    with byte_code.kept():
+        return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config):
+    config.stash[WROTE] = byte_code.let_write()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
     node.workerinput["shared"] = str(node.config.stash[SHARED])
+    node.workerinput["wrote"] = node.config.stash[WROTE]
 
 
 def pytest_unconfigure(config):
