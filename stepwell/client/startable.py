@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar
 import msgspec
 from msgspec import Struct
 
-from stepwell.builder.workflows import Workflow
 from stepwell.consumers.worker.failures import ReportedError
 from stepwell.consumers.worker.input_types import convert, is_structured
 from stepwell.consumers.worker.results import plain
@@ -21,6 +20,8 @@ from stepwell.schemas.definitions.model import Definition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from stepwell.builder.workflows import Workflow
 
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -97,6 +98,8 @@ def to_start(workflow: object, data: object, instance_id: str) -> ToStart:
         return ToStart(workflow, None, _json(data, instance_id), Any)
     if isinstance(workflow, Definition):
         return ToStart(workflow.name, workflow.version, _json(data, instance_id), Any)
+    from stepwell.builder.workflows import Workflow  # noqa: PLC0415 - who starts by name has written none
+
     if isinstance(workflow, Workflow):
         version, name = workflow.definition.version, workflow.name
         return ToStart(name, version, _input(workflow, data, instance_id), workflow.returns)

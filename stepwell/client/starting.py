@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Mapping
-from typing import Any, Concatenate, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, Unpack, overload
 
-from stepwell.builder.workflows import Workflow
 from stepwell.client.arguments import check_text
 from stepwell.client.refusals import Refusals
 from stepwell.client.run import Run
@@ -26,6 +25,9 @@ from stepwell.errors import (
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.records.commands import StartWorkflow
 from stepwell.schemas.records.events import CommandNoted
+
+if TYPE_CHECKING:
+    from stepwell.builder.workflows import Workflow
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
