@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from stepwell.cli.drawing import SIGNS, branches, count, headline, levels, seconds, short, step_words
 from stepwell.cli.output import print
@@ -85,42 +85,61 @@ class _Lines:
 
 
 def _words(event: Any, state: InstanceState, at: int) -> str:
-    step_id = getattr(event, "step_id", "")
-    if isinstance(event, StepSucceeded):
-        return f"✔ {step_id}  {seconds(max(0, at - state.steps[step_id].since) / 1000)}"
-    if isinstance(event, StepStarted):
-        return f"▶ {step_id}"
-    if isinstance(event, StepHeartbeat) and event.progress is not None:
-        return f"▶ {step_id}  {short(event.progress)}"
-    if isinstance(event, StepRetryScheduled):
-        wait = seconds((event.due - at) / 1000)
-        return f"◷ {step_id}  attempt {event.attempt} failed: {_said(event)}; next in {wait}"
-    if isinstance(event, StepFailed):
-        return f"✘ {step_id}  {_said(event)}"
-    if isinstance(event, StepSkipped):
-        return f"↷ {step_id}  {event.reason}"
-    if isinstance(event, ApprovalRequired):
-        level = f", level {event.level}" if event.level > 1 else ""
-        return f"◷ {step_id}  waits for approval by {' or '.join(event.approvers) or 'anybody'}{level}"
-    if isinstance(event, ApprovalDecided):
-        who = event.by or "nobody, for time is over"
-        return f"◷ {step_id}  {'approved' if event.approved else 'rejected'} by {who}"
-    if isinstance(event, ChildRequested):
-        return f"▶ {step_id}  starts {event.child_workflow}: {event.child_id}"
-    if isinstance(event, IncidentRaised):
-        return f"‖ paused at {step_id}" if event.code in TOLD_BY_STEPS else f"‖ {event.message}"
-    if isinstance(event, WorkflowEnding):
-        return f"‖ ends once {', '.join(event.keeps)} {'has' if len(event.keeps) == 1 else 'have'} ended"
-    if isinstance(event, RollbackStarted):
-        return f"↶ rolling back to event {event.to}"
-    if isinstance(event, StepCompensated):
-        return f"↶ {step_id} undone"
-    if isinstance(event, WorkflowRolledBack):
-        return f"↶ rolled back to event {event.to}"
-    return ""
+    say = _SAID.get(type(event))
+    return "" if say is None else say(event, state, at)
 
 
-def _said(event: StepFailed | StepRetryScheduled) -> str:
+def _succeeded(event: StepSucceeded, state: InstanceState, at: int) -> str:
+    return f"✔ {event.step_id}  {seconds(max(0, at - state.steps[event.step_id].since) / 1000)}"
+
+
+def _progressed(event: StepHeartbeat, _state: InstanceState, _at: int) -> str:
+    return "" if event.progress is None else f"▶ {event.step_id}  {short(event.progress)}"
+
+
+def _to_be_retried(event: StepRetryScheduled, _state: InstanceState, at: int) -> str:
+    wait = seconds((event.due - at) / 1000)
+    return f"◷ {event.step_id}  attempt {event.attempt} failed: {_error(event)}; next in {wait}"
+
+
+def _asked(event: ApprovalRequired, _state: InstanceState, _at: int) -> str:
+    level = f", level {event.level}" if event.level > 1 else ""
+    return f"◷ {event.step_id}  waits for approval by {' or '.join(event.approvers) or 'anybody'}{level}"
+
+
+def _decided(event: ApprovalDecided, _state: InstanceState, _at: int) -> str:
+    who = event.by or "nobody, for time is over"
+    return f"◷ {event.step_id}  {'approved' if event.approved else 'rejected'} by {who}"
+
+
+def _raised(event: IncidentRaised, _state: InstanceState, _at: int) -> str:
+    return f"‖ paused at {event.step_id}" if event.code in TOLD_BY_STEPS else f"‖ {event.message}"
+
+
+def _ending(event: WorkflowEnding, _state: InstanceState, _at: int) -> str:
+    return f"‖ ends once {', '.join(event.keeps)} {'has' if len(event.keeps) == 1 else 'have'} ended"
+
+
+_SAID: Final[Mapping[type, Callable[[Any, InstanceState, int], str]]] = {
+    StepSucceeded: _succeeded,
+    StepStarted: lambda event, *_: f"▶ {event.step_id}",
+    StepHeartbeat: _progressed,
+    StepRetryScheduled: _to_be_retried,
+    StepFailed: lambda event, *_: f"✘ {event.step_id}  {_error(event)}",
+    StepSkipped: lambda event, *_: f"↷ {event.step_id}  {event.reason}",
+    ApprovalRequired: _asked,
+    ApprovalDecided: _decided,
+    ChildRequested: lambda event, *_: f"▶ {event.step_id}  starts {event.child_workflow}: {event.child_id}",
+    IncidentRaised: _raised,
+    WorkflowEnding: _ending,
+    RollbackStarted: lambda event, *_: f"↶ rolling back to event {event.to}",
+    StepCompensated: lambda event, *_: f"↶ {event.step_id} undone",
+    WorkflowRolledBack: lambda event, *_: f"↶ rolled back to event {event.to}",
+}
+"""What is printed of an event; of others nothing is."""
+
+
+def _error(event: StepFailed | StepRetryScheduled) -> str:
     return f"{event.error.type}: {short(event.error.message, 160)}"
 
 

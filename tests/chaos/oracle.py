@@ -65,7 +65,7 @@ def judge(histories: Iterable[Sequence[Transition]], acknowledged: Iterable[str]
     return found
 
 
-def _judge_partition(
+def _judge_partition(  # noqa: C901, PLR0912 - one pass over a history, each rule beside what it is about
     history: Sequence[Transition],
     found: Findings,
     answered: set[str],

@@ -122,7 +122,7 @@ def check_file(path: Path) -> None:
     connection.close()
 
 
-async def test_what_was_acknowledged_outlives_kill_9_in_mid_append(tmp_path):
+async def test_what_was_acknowledged_outlives_kill_9_in_mid_append(tmp_path):  # noqa: PLR0912 - one story
     path = tmp_path / "log.db"
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")  # noqa: T201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,21 +34,30 @@ async def templates(
         found = list(find_blueprints(directory).values())
         if as_json:
             print_json({"templates": [_described(blueprint) for blueprint in found]})
-            return 0
-        for blueprint in found:
-            print(f"{blueprint.template}  {blueprint.description}{_origin(blueprint)}")
-            for key, parameter in blueprint.parameters.items():
-                if parameter.is_required:
-                    print(f"    --param {key}=…  {parameter.description}")
-            optional = [key for key, parameter in blueprint.parameters.items() if not parameter.is_required]
-            if optional:
-                print(f"    and if you like: {', '.join(optional)}")
-        print("\nstepwell templates NAME shows one, stepwell create NAME --param KEY=VALUE makes a workflow of it.")
+        else:
+            _list(found)
         return 0
     blueprint = find_blueprint(name, directory)
     if as_json:
         print_json({**_described(blueprint), "definition": blueprint.definition})
-        return 0
+    else:
+        _show(blueprint)
+    return 0
+
+
+def _list(found: Sequence[Blueprint]) -> None:
+    for blueprint in found:
+        print(f"{blueprint.template}  {blueprint.description}{_origin(blueprint)}")
+        for key, parameter in blueprint.parameters.items():
+            if parameter.is_required:
+                print(f"    --param {key}=…  {parameter.description}")
+        optional = [key for key, parameter in blueprint.parameters.items() if not parameter.is_required]
+        if optional:
+            print(f"    and if you like: {', '.join(optional)}")
+    print("\nstepwell templates NAME shows one, stepwell create NAME --param KEY=VALUE makes a workflow of it.")
+
+
+def _show(blueprint: Blueprint) -> None:
     print(f"{blueprint.template} (template version {blueprint.version}){_origin(blueprint)}")
     print(f"  {blueprint.description}")
     if blueprint.use_for:
@@ -64,7 +74,6 @@ async def templates(
             print(f"  {key}: {contract}")
     print(f"\n{_example(blueprint)}\n")
     print(as_yaml({"definition": blueprint.definition}), end="")
-    return 0
 
 
 def _when_left_out(parameter: Parameter) -> str:

@@ -12,7 +12,7 @@ import math
 import operator
 import os
 from collections import UserString
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -70,42 +70,42 @@ def plain(value: Any, name: str) -> Any:
     return read
 
 
+_PLAIN: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (bytes | bytearray, bytes),
+    (UserString, lambda value: value.data),
+    (datetime, lambda value: datetime.fromisoformat(datetime.isoformat(value))),
+    (date, lambda value: date.fromisoformat(date.isoformat(value))),
+    (time, lambda value: time.fromisoformat(time.isoformat(value))),
+    (timedelta, lambda value: timedelta(value.days, value.seconds, value.microseconds)),
+    (Decimal, lambda value: Decimal(Decimal.__str__(value))),
+    (os.PathLike, os.fsdecode),
+)
+"""Of subclasses of these: how the plain value is made. A datetime is a date, too, so it comes first."""
+
+
+def _check_size(items: int) -> None:
+    if items > MOST_ITEMS:
+        raise TypeError(f"has more than {MOST_ITEMS:,} items; write it to a file and return its path")
+
+
 def _base(value: Any) -> Any:
     """What stands for an object of a type that msgspec does not know: its base, in one step."""
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float):
-        return float.__float__(value)
-    if isinstance(value, bytes | bytearray):
-        return bytes(value)
-    if isinstance(value, UserString):
-        return value.data
-    if isinstance(value, datetime):
-        return datetime.fromisoformat(datetime.isoformat(value))
-    if isinstance(value, date):
-        return date.fromisoformat(date.isoformat(value))
-    if isinstance(value, time):
-        return time.fromisoformat(time.isoformat(value))
-    if isinstance(value, timedelta):
-        return timedelta(value.days, value.seconds, value.microseconds)
-    if isinstance(value, Decimal):
-        return Decimal(Decimal.__str__(value))
-    if isinstance(value, os.PathLike):
-        return os.fsdecode(value)
+    for kind, plain in _PLAIN:
+        if isinstance(value, kind):
+            return plain(value)
     dump = getattr(value, "model_dump", None)  # pydantic's, and whoever follows it
     if callable(dump) and not isinstance(value, type):
         return dump(mode="json")
     if hasattr(value, "dtype") and callable(getattr(value, "tolist", None)):  # numpy's scalars and arrays
-        if getattr(value, "size", 1) > MOST_ITEMS:
-            raise TypeError(f"has more than {MOST_ITEMS:,} items; write it to a file and return its path")
+        _check_size(getattr(value, "size", 1))
         return value.tolist()
     if isinstance(value, Mapping):
         return dict(value.items())
     if isinstance(value, Sequence | AbstractSet):
-        if len(value) > MOST_ITEMS:
-            raise TypeError(f"has more than {MOST_ITEMS:,} items; write it to a file and return its path")
+        _check_size(len(value))
         return list(value)
     if isinstance(value, Integral):
         return operator.index(value)
@@ -142,14 +142,8 @@ def _walk(value: Any, path: str, within: tuple[int, ...]) -> Any:
     kind = type(value)
     if value is None or kind is bool:
         return value
-    if kind is int:
-        return _whole(value, path)
-    if kind is str:
-        return _text(value, path)
-    if kind is float:
-        if not math.isfinite(value):
-            _refuse(path, f"is {value}, which JSON has no number for; return None where there is no number")
-        return value
+    if kind in _SCALARS:
+        return _SCALARS[kind](value, path)
     if id(value) in within:
         _refuse(path, "contains itself")
     if len(within) > MOST_NESTED:
@@ -162,17 +156,22 @@ def _walk(value: Any, path: str, within: tuple[int, ...]) -> Any:
     fields = _fields(value)
     if fields is not None:
         return _mapping(fields, path, within)
-    try:
-        made = msgspec.to_builtins(value, enc_hook=_base)
-    except Exception:
-        try:
-            made = _base(value)
-        except Exception as error:
-            own = isinstance(error, TypeError) and str(error).startswith(("is ", "has "))
-            _refuse(path, str(error) if own else f"cannot be made JSON: {type(error).__name__}: {error}")
+    made = _one_step(value, path)
     if type(made) is kind:  # it stands for itself, and something in it was refused
         _refuse(path, f"is {_kind(value)}, which is no JSON")
     return _walk(made, path, within)
+
+
+def _one_step(value: Any, path: str) -> Any:
+    """What stands for an object: all of it, or as far as that goes its base."""
+    try:
+        return msgspec.to_builtins(value, enc_hook=_base)
+    except Exception:
+        try:
+            return _base(value)
+        except Exception as error:
+            own = isinstance(error, TypeError) and str(error).startswith(("is ", "has "))
+            _refuse(path, str(error) if own else f"cannot be made JSON: {type(error).__name__}: {error}")
 
 
 def _mapping(value: Mapping[Any, Any], path: str, within: tuple[int, ...]) -> dict[str, Any]:
@@ -217,6 +216,15 @@ def _text(value: str, path: str) -> str:
     except UnicodeEncodeError:
         _refuse(path, "holds half of a character (a surrogate), as names of files may; return it in another form")
     return value
+
+
+def _number(value: float, path: str) -> float:
+    if not math.isfinite(value):
+        _refuse(path, f"is {value}, which JSON has no number for; return None where there is no number")
+    return value
+
+
+_SCALARS: Final[Mapping[type, Callable[[Any, str], Any]]] = {int: _whole, str: _text, float: _number}
 
 
 def _fields(value: Any) -> dict[str, Any] | None:

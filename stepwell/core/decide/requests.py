@@ -165,21 +165,9 @@ def _target(state: InstanceState, plan: Plan | None, to: int | str | None) -> tu
     two points: either might undo more than was meant. A number is always an event.
     """
     if isinstance(to, str):
-        settled = {step_id: step.settled for step_id, step in state.steps.items() if step.settled}
-        if to in state.checkpoints:
-            at, step_at = state.checkpoints[to], settled.get(to, 0)
-            if step_at and step_at != at:
-                return 0, f'"{to}" is a checkpoint (event {at}) and a step (event {step_at}); name the event'
-            return at, ""
-        if to in settled:
-            return settled[to], ""
-        named = plan is not None and to in plan.names
-        if named or not (to in ("start", "latest") or (to.isdecimal() and len(to) < 19)):  # no sequence is longer
-            names = sorted({*state.checkpoints, *settled})
-            there_are = f"; there are {', '.join(dict.fromkeys([*names[:_MOST_POINTS], 'latest', 'start']))}"
-            if named:
-                return 0, f'"{to}" has not been reached{there_are}'
-            return 0, f'no checkpoint or settled step is called "{to}"{suggest(to, names) or there_are}'
+        found = _target_of_name(state, plan, to)
+        if found is not None:
+            return found
         if to == "start":
             return START_OF_HISTORY, ""
         to = None if to == "latest" else int(to)
@@ -195,3 +183,23 @@ def _target(state: InstanceState, plan: Plan | None, to: int | str | None) -> tu
                 f"event {to} was itself undone: a rollback at event {last} returned to event {first - 1}",
             )
     return to, ""
+
+
+def _target_of_name(state: InstanceState, plan: Plan | None, to: str) -> tuple[int, str] | None:
+    """The same for a name; None where the text is none, but a word or a number."""
+    settled = {step_id: step.settled for step_id, step in state.steps.items() if step.settled}
+    if to in state.checkpoints:
+        at, step_at = state.checkpoints[to], settled.get(to, 0)
+        if step_at and step_at != at:
+            return 0, f'"{to}" is a checkpoint (event {at}) and a step (event {step_at}); name the event'
+        return at, ""
+    if to in settled:
+        return settled[to], ""
+    named = plan is not None and to in plan.names
+    if not named and (to in ("start", "latest") or (to.isdecimal() and len(to) < 19)):  # no sequence is longer
+        return None
+    names = sorted({*state.checkpoints, *settled})
+    there_are = f"; there are {', '.join(dict.fromkeys([*names[:_MOST_POINTS], 'latest', 'start']))}"
+    if named:
+        return 0, f'"{to}" has not been reached{there_are}'
+    return 0, f'no checkpoint or settled step is called "{to}"{suggest(to, names) or there_are}'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from stepwell.core.decide.decision import Decision
 from stepwell.core.decide.ending import end_failed, end_if_handled
@@ -113,15 +114,9 @@ def _start(decision: Decision, plan_step: PlanStep) -> None:
         data = step_input(state, plan_step, extra, evaluation)
         part = "config"
         config = plan_step.config.evaluate_in(evaluation)
-        if plan_step.way == "timer":
-            due = decision.now + math.ceil(_seconds(config["seconds"]) * 1000)
-            decision.emit(StepWaiting(step.id, run, due, sequential=plan_step.sequential, idle=True))
-            return
-        if plan_step.way == "gate":
-            open_gate(decision, plan_step, run, data, config)
-            return
-        if plan_step.way == "child":
-            request_child(decision, plan_step, run, data, config)
+        wait = _WAITS.get(plan_step.way)
+        if wait is not None:
+            wait(decision, plan_step, run, data, config)
             return
         if plan_step.instant:
             output = _instant(plan_step, data, config, evaluation)
@@ -203,6 +198,19 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST_SECONDS:
         raise ExpressionError(f"config.seconds: {value!r} is no number of seconds from 0 to ten years")
     return float(value)
+
+
+def _wait(decision: Decision, plan_step: PlanStep, run: int, _data: Any, config: dict[str, Any]) -> None:
+    due = decision.now + math.ceil(_seconds(config["seconds"]) * 1000)
+    decision.emit(StepWaiting(plan_step.step.id, run, due, sequential=plan_step.sequential, idle=True))
+
+
+_WAITS: Final[Mapping[str, Callable[[Decision, PlanStep, int, Any, dict[str, Any]], None]]] = {
+    "timer": _wait,
+    "gate": open_gate,
+    "child": request_child,
+}
+"""Steps that wait for something else than a worker, by their way to an outcome: what they begin with."""
 
 
 def _instant(plan_step: PlanStep, data: Any, config: dict[str, Any], evaluation: Evaluation) -> Any:

@@ -165,11 +165,7 @@ def _check_patterns_and_references(schema: Any) -> None:
             for key in _NAMES:
                 if isinstance(value.get(key), str) and len(value[key]) > LONGEST_NAME:
                     raise ExpressionError(f"has more than {LONGEST_NAME:,} characters", place=f"{at}.{key}")
-            patterns = value.get("patternProperties")
-            found = {} if not isinstance(value.get("pattern"), str) else {value["pattern"]: f"{at}.pattern"}
-            if isinstance(patterns, Mapping):
-                found |= dict.fromkeys(patterns, f"{at}.patternProperties")
-            for pattern, place in found.items():
+            for pattern, place in _patterns(value, at):
                 if pattern not in compiled:
                     compiled.add(pattern)
                     size += regex(pattern, place).programsize
@@ -178,7 +174,7 @@ def _check_patterns_and_references(schema: Any) -> None:
                             f"the patterns of the schema take more than {MAX_COMPILED:,} instructions", place=place,
                             remedy="Repeat less, or check it in a handler.",
                         )  # fmt: skip
-            if isinstance(patterns, Mapping) and "unevaluatedProperties" in value:
+            if "unevaluatedProperties" in value and isinstance(value.get("patternProperties"), Mapping):
                 raise ExpressionError(
                     "unevaluatedProperties beside patternProperties is not supported", place=at,
                     remedy="Write additionalProperties.",
@@ -191,6 +187,16 @@ def _check_patterns_and_references(schema: Any) -> None:
     ):  # an $id gives pointers another root: they show when they are used
         if not _leads_somewhere(reference, schema):
             raise ExpressionError(f'there is no "{shorten(reference)}" in the schema', place=at)
+
+
+def _patterns(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
+    """The patterns of a schema, each once, with its place."""
+    names = schema.get("patternProperties")
+    names = names if isinstance(names, Mapping) else {}
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str):
+        yield pattern, f"{at}.patternProperties" if pattern in names else f"{at}.pattern"
+    yield from ((name, f"{at}.patternProperties") for name in names if name != pattern)
 
 
 def _leads_somewhere(pointer: str, schema: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from stepwell.core.expressions.methods import METHODS, call
 from stepwell.core.expressions.operations import FUNCTIONS, MAX_NODES, OPERATIONS
@@ -93,63 +93,75 @@ class Compiler:
             raise self._refused(node, f"more than {MAX_NODES:,} parts")
         if self._depth > MAX_DEPTH:
             raise self._refused(node, f"nesting of more than {MAX_DEPTH} levels")
-        run = self._build(node)
+        allowed = self._ALLOWED.get(type(node))
+        if allowed is None:
+            raise self._refused(node, _REFUSED.get(type(node), type(node).__name__))
+        run = allowed(self, node)
         self._depth -= 1
         return run
 
-    def _build(self, node: ast.expr) -> Evaluator:
-        build = self.build
-        match node:  # the frequent ones first: each case that does not fit takes time
-            case ast.Constant(value=value):
-                self._check_literal(node, value)
-                return lambda _: value
-            case ast.Name(id=name):
-                return self._name(node, name)
-            case ast.Attribute(value=inner, attr=key):
-                if key.startswith("__"):
-                    raise self._refused(node, f"the name {key}")
-                return self._apply(node, OPERATIONS[ast.Attribute], self._inner(node, inner), lambda _: key)
-            case ast.Subscript(value=inner, slice=ast.Slice(lower=lower, upper=upper, step=step)):
-                bounds = [build(part) if part else _nothing for part in (lower, upper, step)]
-                return self._apply(node, OPERATIONS[ast.Slice], build(inner), *bounds)
-            case ast.Subscript(value=inner, slice=index):
-                return self._apply(node, OPERATIONS[ast.Subscript], self._inner(node, inner), build(index))
-            case ast.Compare(left=left, ops=ops, comparators=others):
-                return self._compare(node, build(left), ops, others)
-            case ast.BoolOp(op=op, values=values):
-                return _either([build(part) for part in values], isinstance(op, ast.Or))
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
-                return self._apply(node, OPERATIONS[type(op)], build(left), build(right))
-            case ast.List(elts=elements):
-                parts = [build(part) for part in elements]
-                return lambda run: [part(run) for part in parts]
-            case ast.Tuple(elts=elements):
-                parts = [build(part) for part in elements]
-                return lambda run: tuple([part(run) for part in parts])
-            case ast.Dict(keys=keys, values=values):
-                if None in keys:
-                    raise self._refused(node, "unpacking (**)")
-                for part in keys:
-                    if isinstance(part, ast.Constant) and not isinstance(part.value, str):
-                        raise self._refused(part, "a key that is no text")
-                parts = [build(part) for part in (*keys, *values) if part]
-                return self._apply(node, OPERATIONS[ast.Dict], *parts)
-            case ast.UnaryOp(op=ast.Not(), operand=inner):
-                operand = build(inner)
-                return lambda run: not operand(run)
-            case ast.UnaryOp(op=ast.USub(), operand=inner):
-                return self._apply(node, OPERATIONS[ast.USub], build(inner))
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                condition, then, otherwise = build(test), build(body), build(orelse)
-                return lambda run: then(run) if condition(run) else otherwise(run)
-            case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-                return self._call(node, name, args, keywords)
-            case ast.Call(func=ast.Attribute(value=inner, attr=name), args=args, keywords=keywords):
-                return self._method(node, inner, name, args, keywords)
-            case ast.Call():
-                raise self._refused(node, "a call of anything but a function or a method")
-        what = getattr(node, "op", node)
-        raise self._refused(node, _REFUSED.get(type(what), type(what).__name__))
+    def _constant(self, node: ast.Constant) -> Evaluator:
+        value = node.value
+        self._check_literal(node, value)
+        return lambda _: value
+
+    def _attribute(self, node: ast.Attribute) -> Evaluator:
+        key = node.attr
+        if key.startswith("__"):
+            raise self._refused(node, f"the name {key}")
+        return self._apply(node, OPERATIONS[ast.Attribute], self._inner(node, node.value), lambda _: key)
+
+    def _subscript(self, node: ast.Subscript) -> Evaluator:
+        index = node.slice
+        if isinstance(index, ast.Slice):
+            bounds = [self.build(part) if part else _nothing for part in (index.lower, index.upper, index.step)]
+            return self._apply(node, OPERATIONS[ast.Slice], self.build(node.value), *bounds)
+        return self._apply(node, OPERATIONS[ast.Subscript], self._inner(node, node.value), self.build(index))
+
+    def _logic(self, node: ast.BoolOp) -> Evaluator:
+        return _either([self.build(part) for part in node.values], isinstance(node.op, ast.Or))
+
+    def _arithmetic(self, node: ast.BinOp) -> Evaluator:
+        operation = OPERATIONS.get(type(node.op))
+        if operation is None:
+            raise self._refused(node, _REFUSED.get(type(node.op), type(node.op).__name__))
+        return self._apply(node, operation, self.build(node.left), self.build(node.right))
+
+    def _sign(self, node: ast.UnaryOp) -> Evaluator:
+        if isinstance(node.op, ast.Not):
+            operand = self.build(node.operand)
+            return lambda run: not operand(run)
+        if isinstance(node.op, ast.USub):
+            return self._apply(node, OPERATIONS[ast.USub], self.build(node.operand))
+        raise self._refused(node, _REFUSED.get(type(node.op), type(node.op).__name__))
+
+    def _list(self, node: ast.List) -> Evaluator:
+        parts = [self.build(part) for part in node.elts]
+        return lambda run: [part(run) for part in parts]
+
+    def _tuple(self, node: ast.Tuple) -> Evaluator:
+        parts = [self.build(part) for part in node.elts]
+        return lambda run: tuple([part(run) for part in parts])
+
+    def _dict(self, node: ast.Dict) -> Evaluator:
+        if None in node.keys:
+            raise self._refused(node, "unpacking (**)")
+        for part in node.keys:
+            if isinstance(part, ast.Constant) and not isinstance(part.value, str):
+                raise self._refused(part, "a key that is no text")
+        parts = [self.build(part) for part in (*node.keys, *node.values) if part]
+        return self._apply(node, OPERATIONS[ast.Dict], *parts)
+
+    def _choice(self, node: ast.IfExp) -> Evaluator:
+        condition, then, otherwise = self.build(node.test), self.build(node.body), self.build(node.orelse)
+        return lambda run: then(run) if condition(run) else otherwise(run)
+
+    def _called(self, node: ast.Call) -> Evaluator:
+        if isinstance(node.func, ast.Name):
+            return self._call(node, node.func.id, node.args, node.keywords)
+        if isinstance(node.func, ast.Attribute):
+            return self._method(node, node.func.value, node.func.attr, node.args, node.keywords)
+        raise self._refused(node, "a call of anything but a function or a method")
 
     def _inner(self, node: ast.expr, inner: ast.expr) -> Evaluator:
         """What a key is looked up in; notes the path that ends here, if it is one."""
@@ -175,7 +187,8 @@ class Compiler:
             except ExpressionError as error:
                 raise self._refused(node, f"such a literal ({error.message})") from None
 
-    def _name(self, node: ast.expr, name: str) -> Evaluator:
+    def _name(self, node: ast.Name) -> Evaluator:
+        name = node.id
         if name.startswith("__"):
             raise self._refused(node, f"the name {name}")
         default = JSON_NAMES.get(name, MISSING)
@@ -190,9 +203,10 @@ class Compiler:
 
         return run
 
-    def _compare(self, node: ast.expr, first: Evaluator, ops: list[ast.cmpop], others: list[ast.expr]) -> Evaluator:
+    def _compare(self, node: ast.Compare) -> Evaluator:
+        first = self.build(node.left)
         pairs: list[tuple[Callable[..., Any], Evaluator]] = []
-        for op, other in zip(ops, others, strict=True):
+        for op, other in zip(node.ops, node.comparators, strict=True):
             if isinstance(op, (ast.Is, ast.IsNot)) and not _is_null(other):
                 raise self._refused(node, "'is' with anything but None (for values write ==)")
             pairs.append((OPERATIONS[type(op)], self.build(other)))
@@ -284,6 +298,23 @@ class Compiler:
         column = len(line.encode()[: node.col_offset].decode(errors="replace")) + 1
         place = f"line {node.lineno - self._before}, column {column}"
         return ExpressionError(f"{what} is not allowed: {self._segment(node)} ({place})", remedy=hint + ALLOWED)
+
+    _ALLOWED: ClassVar[dict[type[ast.AST], Callable[[Compiler, Any], Evaluator]]] = {
+        ast.Constant: _constant,
+        ast.Name: _name,
+        ast.Attribute: _attribute,
+        ast.Subscript: _subscript,
+        ast.Compare: _compare,
+        ast.BoolOp: _logic,
+        ast.BinOp: _arithmetic,
+        ast.UnaryOp: _sign,
+        ast.List: _list,
+        ast.Tuple: _tuple,
+        ast.Dict: _dict,
+        ast.IfExp: _choice,
+        ast.Call: _called,
+    }
+    """What makes the closure of each kind of node that is allowed."""
 
 
 def _nothing(_: Evaluation) -> None:

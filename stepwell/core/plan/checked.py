@@ -97,25 +97,31 @@ def _mend(plain: dict[str, Any], problem: str) -> bool | None:
         return False
     if path[0] != "steps":
         return _blank(plain, path)
-    if len(path) == 1:
-        return None
-    step = plain["steps"][path[1]]
-    if path[2:3] == ("id",):
+    return None if len(path) == 1 else _mend_step(plain, path, rest)
+
+
+def _mend_step(plain: dict[str, Any], path: Path, rest: str) -> bool:
+    """The same of a step.
+
+    Args:
+        path: Of the problem, from the top.
+        rest: Of the problem, after its place.
+    """
+    step, key = plain["steps"][path[1]], path[2] if path[2:] else ""
+    if key == "id":
         step["id"] = f"{path[1]}: {step['id'].strip()}"
         return False
-    if path[2:3] == ("depends_on",):
+    if key == "depends_on":
         name = _NAMED.match(rest)
         step["depends_on"] = [other for other in step["depends_on"] if name is None or other != name[1]]
         return False
-    if path[2:3] == ("condition",):
-        step.pop("condition")
-    elif path[2:3] == ("compensate",):
-        step.pop("compensate")
-    elif path[2:3] in (("input",), ("input_mapping",)) or (path[2:3] == ("config",) and step.get("handler")):
+    if key in ("input", "input_mapping") or (key == "config" and step.get("handler")):
         return _blank(plain, path)
+    if key in ("condition", "compensate"):
+        step.pop(key)
     else:  # a step that takes whatever it is given: its templates can be checked all the same
-        for key in ("type", "retry", "timeout_seconds"):
-            step.pop(key, None)
+        for one in ("type", "retry", "timeout_seconds"):
+            step.pop(one, None)
         step["handler"] = "any"
     return True
 

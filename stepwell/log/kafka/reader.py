@@ -11,7 +11,7 @@ import asyncio
 import math
 from asyncio import Task
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -21,7 +21,7 @@ from stepwell.backoff import Backoff
 from stepwell.errors import LogClosedError, LogError
 from stepwell.log.kafka.ends import EndOffsets
 from stepwell.log.kafka.errors import HOPELESS, TROUBLE, explain
-from stepwell.log.kafka.fetch import Fetcher, OutOfRangeError
+from stepwell.log.kafka.fetch import Fetched, Fetcher, OutOfRangeError
 from stepwell.log.kafka.settings import KafkaSettings
 from stepwell.log.port import Record, TopicPartition
 from stepwell.log.wake import Arrivals
@@ -219,6 +219,14 @@ class Reader:
         if buffer is not None and buffer.end == first and self._is_behind(buffer):
             self._arrived((topic, partition), buffer, records())
 
+    def _take(self, found: Mapping[TopicPartition, Fetched], wanted: Mapping[TopicPartition, int]) -> None:
+        """Keep what a poll has brought, for those who follow it still."""
+        for place, (records, _, _, behind) in found.items():
+            buffer = self._followed.get(place)
+            if buffer is not None and buffer.end >= wanted[place]:
+                self._arrived(place, buffer, records)
+                buffer.skip(behind)
+
     def _arrived(self, place: TopicPartition, buffer: RecordBuffer, records: Sequence[Record]) -> None:
         if buffer.add(records):
             buffer.trim()
@@ -302,11 +310,7 @@ class Reader:
                 self._refuse(wanted, explain(error, self._settings.place, "read"))
             else:
                 backoff.reset()
-                for place, (records, _, _, behind) in found.items():
-                    buffer = self._followed.get(place)
-                    if buffer is not None and buffer.end >= wanted[place]:
-                        self._arrived(place, buffer, records)
-                        buffer.skip(behind)
+                self._take(found, wanted)
                 if sum(len(records) for records, *_ in found.values()) >= _FLOW:
                     await asyncio.sleep(_BREATH)
             finally:

@@ -164,7 +164,11 @@ def explain(error: Exception, path: str) -> LogError:
         return LogError(f"the record cannot be stored: {error}", place=path, remedy="Check what was appended.")
     if "closed database" in str(error):
         return LogClosedError("the log is closed", place=path)
-    code = error_code(error)
+    return _explain_code(error, error_code(error), path)
+
+
+def _explain_code(error: sqlite3.Error, code: int, path: str) -> LogError:
+    """What a code of SQLite means."""
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return LogCorruptedError(
             f"the file is damaged or is no Stepwell log ({error})",

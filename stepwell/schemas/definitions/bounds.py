@@ -152,18 +152,15 @@ def wrong_values(data: Any) -> str:
             kind = type(value)
             if kind is str:
                 length += len(value)
-            elif kind is float:
-                if not math.isfinite(value):
-                    return f"{_named(entry)}: {value} is no number that JSON can hold"
-            elif kind is int:
-                if not _LEAST_INT <= value <= _MOST_INT:
-                    return f"{_named(entry)}: a number beyond 64 bits; put it in quotes"
+            elif kind is float or kind is int:
+                if wrong := _wrong_number(value):
+                    return f"{_named(entry)}: {wrong}"
             elif isinstance(value, Mapping):
-                for key, part in value.items():
-                    if not isinstance(key, str):
-                        return f'{_named(entry)}: the key {_short(key)} is no text; write "{_short(key)}"'
-                    length += len(key)
-                    below.append((part, entry, key))
+                odd = [key for key in value if not isinstance(key, str)]
+                if odd:
+                    return f'{_named(entry)}: the key {_short(odd[0])} is no text; write "{_short(odd[0])}"'
+                length += sum(map(len, value))
+                below += [(part, entry, key) for key, part in value.items()]
             elif isinstance(value, (list, tuple)):
                 below += [(part, entry, number) for number, part in enumerate(value)]
             elif value is not None and isinstance(value, (set, frozenset, bytes, bytearray, complex)):
@@ -177,6 +174,12 @@ def wrong_values(data: Any) -> str:
             return ""
         level = below
     return f"{_named(level[0])[:200]}: is nested more than {MOST_NESTED} deep"
+
+
+def _wrong_number(value: float) -> str:
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"{value} is no number that JSON can hold"
+    return "" if _LEAST_INT <= value <= _MOST_INT else "a number beyond 64 bits; put it in quotes"
 
 
 def _named(entry: Any) -> str:

@@ -203,9 +203,9 @@ class Loaded:
             plain["steps"][index] = {
                 "handler": "any", **{key: value for key, value in step.items() if key in _WHATEVER_IT_DOES},
             }  # fmt: skip
-        for step in plain["steps"]:
-            for key in step.keys() - set(Step.__struct_fields__):
-                del step[key]
+        plain["steps"] = [
+            {key: value for key, value in step.items() if key in Step.__struct_fields__} for step in plain["steps"]
+        ]
         known = {key: value for key, value in plain.items() if key in Definition.__struct_fields__}
         try:
             return msgspec.convert({"name": "unnamed", **known, "version": "0"}, Definition)

@@ -199,15 +199,25 @@ def _condition(document: Document, value: Any, path: Path) -> str:
     if entry.has("expression", "condition"):
         return str(entry.value("expression", "condition"))
     if entry.has("task", "task_id"):
-        status, at = entry.get("status")
-        if not isinstance(status, str) or status not in _STATUSES:
-            document.problem(at, unknown_value("" if status is MISSING else str(status), _STATUSES, "status"))
-            return ""
-        task = entry.value("task", "task_id")
-        if not str(task).isidentifier():
-            document.problem(path, f'"{task}" cannot be asked for its status: its id is no plain word')
-            return ""
-        return f'{task}.status == "{_STATUSES[status]}"'
+        return _status(document, entry, path)
+    return _comparison(document, entry, path)
+
+
+def _status(document: Document, entry: Entry, path: Path) -> str:
+    """The condition that a task has a status."""
+    status, at = entry.get("status")
+    if not isinstance(status, str) or status not in _STATUSES:
+        document.problem(at, unknown_value("" if status is MISSING else str(status), _STATUSES, "status"))
+        return ""
+    task = entry.value("task", "task_id")
+    if not str(task).isidentifier():
+        document.problem(path, f'"{task}" cannot be asked for its status: its id is no plain word')
+        return ""
+    return f'{task}.status == "{_STATUSES[status]}"'
+
+
+def _comparison(document: Document, entry: Entry, path: Path) -> str:
+    """The condition that a field compares with a value."""
     field, operator = entry.value("field"), entry.value("operator", default="equals")
     if not isinstance(field, str) or "value" not in entry.data:
         document.problem(path, 'needs "field" and "value", or "expression", or "task" and "status"')
