@@ -32,13 +32,13 @@ def miniature(world: World) -> Iterator[None]:
     def undecidable(_: Logger, event: str, **values: Any) -> None:
         world.violated(f"{event}: {values}")
 
-    def decide_or_die(self: Decider, state: Any, instance: Any, command: Any, now: int) -> Any:
+    def decide_or_die(self: Decider, instance: Any, command: Any, circumstances: Any) -> Any:
         if world.is_deadly(command):
             self._log.die()  # type: ignore[attr-defined]
             raise asyncio.CancelledError
-        return decided(self, state, instance, command, now)
+        return decided(self, instance, command, circumstances)
 
-    decided = Decider.decide
+    decided = Decider._answer
 
     class Owner(WatchedOwner):
         pass
@@ -51,7 +51,7 @@ def miniature(world: World) -> Iterator[None]:
         (snapshotting, "SMALLEST_TAIL", tail),
         (snapshotting, "FACTOR", dice.choice((0.1, 1, 4))),
         (snapshots, "CHUNK_BYTES", dice.choice((300, 3_000, 10_000 if world.tight else 256 * 1024))),
-        (Decider, "decide", decide_or_die),
+        (Decider, "_answer", decide_or_die),
         (deciding, "BUDGET", dice.choice((1, 3, 256))),
         (inbox, "BATCH", dice.choice((1, 4, 200))),
         (start_order, "TURN_EVERY", dice.choice((2, 10))),

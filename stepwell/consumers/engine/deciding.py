@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
+from stepwell.consumers.engine.clock import PartitionClock
+from stepwell.consumers.engine.ledger import Decided, Ledger
 from stepwell.consumers.reading.events import EventReader
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.consumers.worker.failures import describe
@@ -18,7 +20,7 @@ from stepwell.core.expressions.meter import MAX_MADE
 from stepwell.core.fold.evolve import fold
 from stepwell.core.fold.partition import PartitionState
 from stepwell.core.fold.state import InstanceState
-from stepwell.log.port import EVENTS, Log
+from stepwell.log.port import EVENTS, Log, NewRecord
 from stepwell.logs import Logger
 from stepwell.schemas.records.codec import encode
 from stepwell.schemas.records.commands import (
@@ -40,83 +42,125 @@ _MOST_OVERSIZED: Final = 64  # steps of one transition that may turn out too lar
 _LONGEST_ANSWERED: Final = 10_000  # characters of a sender's own id for a command
 
 
-class Decided(NamedTuple):
-    """A transition about to be appended.
+class Decider:
+    """Decides the commands of one claim of a partition.
 
-    Attributes:
-        value: The transition, encoded.
-        after: The instance after it; None where it only answers for one that is not live.
+    Args:
+        ledger: Whose state is decided on.
+        reader: Of the partition's events.
+        clock: The partition's.
     """
 
-    transition: Transition
-    value: bytes
-    after: InstanceState | None
-
-
-class Decider:
-    """Decides the commands of one partition."""
-
-    def __init__(self, log: Log, partition: int, definitions: Definitions, reader: EventReader) -> None:
+    def __init__(
+        self, log: Log, ledger: Ledger, definitions: Definitions, reader: EventReader, clock: PartitionClock
+    ) -> None:
         self._log = log
-        self._partition = partition
+        self._ledger = ledger
         self._definitions = definitions
         self._reader = reader
-        self._archived: InstanceState | None = None
-        self._recalled: dict[str, InstanceState] = {}
+        self._clock = clock
+        self._recalled: dict[str, InstanceState | None] = {}
         self._room = max(MAX_MADE, _RECORDS * log.max_record_bytes)
 
-    async def recall(self, state: PartitionState, ids: Collection[str], *, anew: bool) -> None:
-        """Look up ids that are about to be started, where the log finds them by an index: what was forgotten exists.
+    async def recall(self, starts: Iterable[StartWorkflow], *, anew: bool) -> None:
+        """Look up many ids that are about to be started at once, rather than each as it is decided.
 
         Args:
-            ids: The reader stands behind whatever may have been forgotten of them.
             anew: Whether those that were looked up before are no longer needed.
         """
         if anew:
             self._recalled = {}
-        if not state.finished.forgets or not self._log.describe().finds_keys:
+        state = self._ledger.speculative
+        if not self._must_recall(state):
             return
+        self._jump()
+        ids = {one.instance_id for one in starts}
         unknown = {one for one in ids if one not in state.instances and one not in state.finished}
-        for instance_id in sorted(await self._log.known_keys(EVENTS, self._partition, unknown)) if unknown else ():
+        self._recalled.update(dict.fromkeys(ids))
+        partition = self._ledger.partition
+        for instance_id in sorted(await self._log.known_keys(EVENTS, partition, unknown)) if unknown else ():
             found = fold(accepted.transition for accepted in await self._reader.history(instance_id))
             if found is not None and not found.live:
                 self._recalled[instance_id] = found
 
-    def needs_more(
-        self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand
-    ) -> bool:
+    async def decide(
+        self,
+        instance: InstanceState | None,
+        command: Command | InternalCommand,
+        batch: list[NewRecord],
+        *,
+        condemned: Callable[[], Awaitable[PartitionOwned | None]] | None = None,
+    ) -> Decided | None:
+        """Decide a command; None where it changes nothing.
+
+        What has to be read for it is read first. What is too large for a record is released in smaller parts; a
+        single event that is too large fails its step. A bug in deciding sets the one instance aside, and the
+        partition goes on.
+
+        Args:
+            batch: What was decided before and is not on its way yet. It is sent if something must be read.
+            condemned: Where processes have died over commands: says in the log what is decided next, and gives the
+                newest claim of those who died over this one. Its instance is set aside then.
+        """
+        archived = None
+        if self._needs_more(instance, command):
+            # What a history holds must be proved before it is read.
+            self._ledger.flush(batch)
+            await self._ledger.until_proved()
+            self._jump()
+            archived = await self._learn(instance, command)
+        suspect = None if condemned is None else await condemned()
+        now = self._clock.now()  # not earlier: reading may have taken long
+        circumstances = self._circumstances(instance, command, now, archived)
+        if suspect is not None:
+            return self._condemn(instance, command, circumstances, suspect)
+        return self._answer(instance, command, circumstances)
+
+    def _jump(self) -> None:
+        """Have what is read be what was proved."""
+        self._reader.jump(self._ledger.proved.epoch, self._ledger.proved.index)
+
+    def _must_recall(self, state: PartitionState) -> bool:
+        """Whether instances may exist that the state does not know, and the log finds them by an index."""
+        return state.finished.forgets and self._log.describe().finds_keys
+
+    def _needs_more(self, instance: InstanceState | None, command: Command | InternalCommand) -> bool:
         """Whether something must be read before this command can be decided.
 
         Compiles nothing: what that costs is part of deciding.
         """
-        self._archived = None
         if instance is not None:
             return not self._definitions.knows(instance.definition)
         if isinstance(command, StartWorkflow):
+            state = self._ledger.speculative
             if command.instance_id in state.finished:
                 return False
+            if command.instance_id not in self._recalled and self._must_recall(state):
+                return True
             # Whatever looks inactive here may have been activated since: only what was read to its end is refused.
             return not self._definitions.is_active(command.workflow, command.version)
         return isinstance(command, (ResumeWorkflow, RollbackWorkflow))
 
-    async def learn(self, instance: InstanceState | None, command: Command | InternalCommand) -> None:
-        """Read it: the definitions up to their end as of now, and the history of a finished instance."""
+    async def _learn(
+        self, instance: InstanceState | None, command: Command | InternalCommand
+    ) -> InstanceState | None:
+        """Read it: the definitions up to their end as of now, and the instance where it is finished."""
+        archived = None
         if instance is None and isinstance(command, (ResumeWorkflow, RollbackWorkflow)):
             history = await self._reader.history(command.instance_id)
-            self._archived = fold(accepted.transition for accepted in history)
-            if self._archived is not None and self._definitions.knows(self._archived.definition):
-                return
+            archived = fold(accepted.transition for accepted in history)
+            if archived is not None and self._definitions.knows(archived.definition):
+                return archived
+        if instance is None and isinstance(command, StartWorkflow) and command.instance_id not in self._recalled:
+            await self.recall([command], anew=False)
+            if self._definitions.is_active(command.workflow, command.version):
+                return None
         await self._definitions.catch_up()
+        return archived
 
-    def decide(
-        self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand, now: int
+    def _answer(
+        self, instance: InstanceState | None, command: Command | InternalCommand, circumstances: Circumstances
     ) -> Decided | None:
-        """Decide a command; None where it changes nothing.
-
-        What is too large for a record is released in smaller parts; a single event that is too large fails its
-        step. A bug in deciding sets the one instance aside, and the partition goes on.
-        """
-        circumstances = self._circumstances(state, instance, command, now)
         try:
             return self._decide(instance, command, circumstances)
         except Exception as error:
@@ -126,38 +170,35 @@ class Decider:
             reason = info.message if missing else f"a bug in Stepwell: {info.type}: {info.message}"
             return self._decide(instance, _quarantine(instance, command, info, reason), circumstances)
 
-    def condemn(
+    def _condemn(
         self,
-        state: PartitionState,
         instance: InstanceState | None,
         command: Command | InternalCommand,
-        now: int,
+        circumstances: Circumstances,
         suspect: PartitionOwned,
     ) -> Decided | None:
-        """Set the instance of a command aside that one process after the other has died over.
-
-        Args:
-            suspect: The last one's claim.
-        """
+        """Set the instance of a command aside that one process after the other has died over."""
         named = suspect.deciding or Deciding(0)
         died = f"{named.deaths + 1} processes in a row died, or had to be killed, while they decided its "
         where = f" ({named.place})" if named.place else ""
         reason = f"{died}{named.command}{where}; the last one was {suspect.owner}"
-        _logger.warning("quarantined", partition=self._partition, instance_id=command.instance_id, reason=reason)
+        partition = self._ledger.partition
+        _logger.warning("quarantined", partition=partition, instance_id=command.instance_id, reason=reason)
         info = ErrorInfo(type="ProcessDied", message=reason, retryable=False)
-        circumstances = self._circumstances(state, instance, command, now)
         return self._decide(instance, _quarantine(instance, command, info, reason), circumstances)
 
     def _circumstances(
-        self, state: PartitionState, instance: InstanceState | None, command: Command | InternalCommand, now: int
+        self,
+        instance: InstanceState | None,
+        command: Command | InternalCommand,
+        now: int,
+        archived: InstanceState | None,
     ) -> Circumstances:
-        finished = state.finished.get(command.instance_id) if instance is None else None
-        archived = self._archived
+        known = self._ledger.speculative.finished
+        finished = known.get(command.instance_id) if instance is None else None
         if isinstance(command, StartWorkflow) and instance is None and finished is None:
             archived = self._recalled.get(command.instance_id)
-        return Circumstances(
-            now, self._definitions, finished, archived, BUDGET, {}, self._room, state.finished.forgets
-        )
+        return Circumstances(now, self._definitions, finished, archived, BUDGET, {}, self._room, known.forgets)
 
     def _decide(
         self,

@@ -16,11 +16,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from stepwell.consumers.engine.deciding import Decided
 from stepwell.consumers.engine.delivering import Deliveries
 from stepwell.consumers.engine.snapshotting import Covered, SinceSnapshot, Snapshots
 from stepwell.consumers.engine.takeover import Possession, claim_of, is_unsettled
@@ -29,10 +28,24 @@ from stepwell.consumers.reading.snapshots import SurpriseError
 from stepwell.core.decide.effects import Effect, effects
 from stepwell.core.fold.acceptance import SNAPSHOT, TRANSITION, Acceptance, Stamp, proves, stamp_headers
 from stepwell.core.fold.partition import PartitionState, enter
+from stepwell.core.fold.state import InstanceState
 from stepwell.errors import LogClosedError
 from stepwell.log.port import COMMANDS, EVENTS, NO_HEADERS, STARTS, Log, NewRecord
 from stepwell.schemas.records.codec import encode
-from stepwell.schemas.records.events import EVENTS_VERSION, Deciding, PartitionOwned, PartitionSnapshotted
+from stepwell.schemas.records.events import EVENTS_VERSION, Deciding, PartitionOwned, PartitionSnapshotted, Transition
+
+
+class Decided(NamedTuple):
+    """A transition about to be appended.
+
+    Attributes:
+        value: The transition, encoded.
+        after: The instance after it; None where it only answers for one that is not live.
+    """
+
+    transition: Transition
+    value: bytes
+    after: InstanceState | None
 
 
 class _Unproved(Struct, frozen=True, gc=False):

@@ -19,7 +19,8 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from stepwell.consumers.engine.deciding import Decided, id_to_answer
+from stepwell.consumers.engine.deciding import id_to_answer
+from stepwell.consumers.engine.ledger import Decided
 from stepwell.consumers.reading.dead_letters import letters_of
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import DEAD_LETTERS, Log, NewRecord, Record

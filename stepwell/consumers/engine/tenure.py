@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from stepwell.consumers.engine.admission import Admission
 from stepwell.consumers.engine.care import Care, InboxEnds, place_of
 from stepwell.consumers.engine.clock import LONGEST_WAIT, PartitionClock
-from stepwell.consumers.engine.deciding import Decided, Decider
+from stepwell.consumers.engine.deciding import Decider
 from stepwell.consumers.engine.due import DueTimers
 from stepwell.consumers.engine.inbox import BATCH, Inbox
-from stepwell.consumers.engine.ledger import Ledger
+from stepwell.consumers.engine.ledger import Decided, Ledger
 from stepwell.consumers.engine.misrouted import InboxRecord, MisroutedCommands, read_commands
 from stepwell.consumers.engine.start_order import MOST_AHEAD
 from stepwell.consumers.engine.takeover import Possession
@@ -84,10 +85,9 @@ class Tenure:
         self._definitions = definitions
         self._admission = admission
         self._time = clock
-        self._reader = possession.reader
         self._misrouted = MisroutedCommands(log, self.partition)
         self._inbox = Inbox(log, self.partition, possession.state.progress, admission)
-        self._decider = Decider(log, self.partition, definitions, possession.reader)
+        self._decider = Decider(log, ledger, definitions, possession.reader, clock)
         self._timers = DueTimers()
         self._continuing: deque[str] = deque()  # instances with more to start than fitted one record
         instances = possession.state.instances.values()
@@ -199,12 +199,8 @@ class Tenure:
             await self._decide(command, batch, place=place, asked=one.record.headers, ahead=ahead)
 
     async def _recall(self, commands: Iterable[Command | None], *, anew: bool = False) -> None:
-        """Look up the ids of starts whose instances may have been forgotten; must come before a batch is begun."""
-        ledger = self.ledger
-        if ledger.speculative.finished.forgets:
-            self._reader.jump(ledger.proved.epoch, ledger.proved.index)  # what was forgotten was proved long ago
-            ids = {command.instance_id for command in commands if isinstance(command, StartWorkflow)}
-            await self._decider.recall(ledger.speculative, ids, anew=anew)
+        """Look up the ids of starts whose instances may have been forgotten, all at once."""
+        await self._decider.recall((one for one in commands if isinstance(one, StartWorkflow)), anew=anew)
 
     async def _fire_timers(self, batch: list[NewRecord], upto: int) -> None:
         """Fire what was due up to then, as much as fits a batch."""
@@ -270,25 +266,20 @@ class Tenure:
         if instance is None and isinstance(command, _STEERS) and instance_id not in ledger.speculative.finished:
             await self._start_ahead(instance_id, batch)
             instance = ledger.speculative.instances.get(instance_id)
-        if self._decider.needs_more(ledger.speculative, instance, command):
-            # Definitions or a finished instance's history must be read first. What the history holds must be
-            # proved by then, so flush what was decided before.
-            ledger.flush(batch)
-            await ledger.until_proved()
-            self._reader.jump(ledger.proved.epoch, ledger.proved.index)
-            await self._decider.learn(instance, command)
-        suspect = None
-        if self._care.alone:
-            named = self._care.name(command, place, ledger.source, ledger.started, due)
-            suspect = self._care.condemns(named)
-            await ledger.claim(named if suspect is None else None, batch)
-        now = self._time.now()
-        if suspect is None:
-            decided = self._decider.decide(ledger.speculative, instance, command, now)
-        else:
-            decided = self._decider.condemn(ledger.speculative, instance, command, now, suspect)
+        condemned = partial(self._condemned, command, place, due, batch) if self._care.alone else None
+        decided = await self._decider.decide(instance, command, batch, condemned=condemned)
         if decided is not None:
             self._enter(command, instance, decided, batch, told=answering(asked, command), ahead=ahead)
+
+    async def _condemned(
+        self, command: Command | InternalCommand, place: str, due: int, batch: list[NewRecord]
+    ) -> PartitionOwned | None:
+        """Name what is decided next, unless too many processes have died over it: then the claim of the last one."""
+        ledger = self.ledger
+        named = self._care.name(command, place, ledger.source, ledger.started, due)
+        suspect = self._care.condemns(named)
+        await ledger.claim(named if suspect is None else None, batch)
+        return suspect
 
     def _enter(
         self,
