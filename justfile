@@ -32,10 +32,11 @@ fix:
     {{ run }} ruff check --fix .
     {{ run }} ruff format .
 
-# Write stepwell/steps.py and the tables of docs/definitions.md anew, from the declarations of step types
+# Write stepwell/steps.py, stepwell/events.py and tables of the docs anew, from step types and events
 generate:
     {{ run }} python -m tests.step_types.functions
     {{ run }} python -m tests.step_types.tables
+    {{ run }} python -m tests.docs.events_table
 
 # Real engines and workers on a simulated log, in worlds drawn from seeds
 simulate *options="--seeds 1000 --jobs 2":

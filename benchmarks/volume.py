@@ -21,7 +21,8 @@ from stepwell.log.urls import open_log
 from stepwell.projections.projector import Projector
 from stepwell.projections.store import Store
 from stepwell.schemas.records.codec import encode
-from stepwell.schemas.records.events import EVENTS_VERSION, PartitionOwned
+from stepwell.schemas.records.events import EVENTS_VERSION
+from stepwell.schemas.records.partition_records import PartitionOwned
 
 _BATCH = 5_000
 

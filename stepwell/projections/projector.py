@@ -30,7 +30,8 @@ from stepwell.projections.folding import Changes, Tracked, begins_anew, project,
 from stepwell.projections.store import OvertakenError, Position, Store, proof_of
 from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, OFFSET_BITS, REFUSALS_PARTITION
 from stepwell.schemas.records.audit import audit_definition, audit_refusal, audit_transition
-from stepwell.schemas.records.events import PartitionSnapshotted, Transition
+from stepwell.schemas.records.events import Transition
+from stepwell.schemas.records.partition_records import PartitionSnapshotted
 from stepwell.schemas.records.refusals import KEPT
 
 _logger = Logger("stepwell.projector")

@@ -7,14 +7,8 @@ from collections import defaultdict
 from stepwell.core.fold.acceptance import CLAIM, KIND, SNAPSHOT, TRANSITION, Stamp, stamp_headers
 from stepwell.log.port import EVENTS, NewRecord
 from stepwell.schemas.records.codec import encode
-from stepwell.schemas.records.events import (
-    EVENTS_VERSION,
-    PartitionOwned,
-    PartitionSnapshotted,
-    StepHeartbeat,
-    Transition,
-    WorkflowStarted,
-)
+from stepwell.schemas.records.events import EVENTS_VERSION, StepHeartbeat, Transition, WorkflowStarted
+from stepwell.schemas.records.partition_records import PartitionOwned, PartitionSnapshotted
 
 
 class Scribe:

@@ -15,14 +15,8 @@ from stepwell.log.local.log import LocalLog
 from stepwell.log.port import COMMANDS, EVENTS, STARTS
 from stepwell.schemas.records.codec import decode_owned
 from stepwell.schemas.records.commands import CancelWorkflow
-from stepwell.schemas.records.events import (
-    CommandRejected,
-    Deciding,
-    IncidentRaised,
-    PartitionOwned,
-    WorkflowCompleted,
-    WorkflowStarted,
-)
+from stepwell.schemas.records.events import CommandRejected, IncidentRaised, WorkflowCompleted, WorkflowStarted
+from stepwell.schemas.records.partition_records import Deciding, PartitionOwned
 from tests.patience import HANG
 from tests.workbench import (
     accepted,

@@ -16,7 +16,8 @@ from stepwell.errors import LogCorruptedError, LogVersionError
 from stepwell.log.port import COMMANDS, CONTROL, EVENTS, SNAPSHOTS, STARTS, NewRecord
 from stepwell.schemas.records.codec import decode_command, decode_transition, encode
 from stepwell.schemas.records.commands import CancelWorkflow, CompleteStep, StartWorkflow
-from stepwell.schemas.records.events import EVENTS_VERSION, PartitionSnapshotted, Transition
+from stepwell.schemas.records.events import EVENTS_VERSION, Transition
+from stepwell.schemas.records.partition_records import PartitionSnapshotted
 from stepwell.schemas.records.step_waits import Parent
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 from tests.files import database

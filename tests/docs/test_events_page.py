@@ -1,18 +1,18 @@
-"""docs/events.md names every event that can be subscribed to, once, and none besides."""
+"""What stands of the events in the docs and in ``stepwell.events`` is made from them: ``just generate``."""
 
-import re
-from pathlib import Path
 from typing import get_args
 
+from stepwell import events
 from stepwell.schemas.records.events import Event
+from tests.docs import events_table
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/events.md").read_text(encoding="utf-8")
+
+def test_every_event_has_a_row_in_the_docs_with_what_its_docstring_says():
+    text = events_table.PAGE.read_text(encoding="utf-8")
+    assert events_table.page(text) == text
+    assert all(f"| `{kind.__struct_config__.tag}` | " in text for kind in get_args(Event))
 
 
-def test_every_event_stands_in_the_table_of_names_and_none_that_there_is_not():
-    table = PAGE[PAGE.index("## Names of events") :]
-    rows = [
-        line for line in table[: table.index("\n\n", table.index("|---|"))].splitlines() if line.startswith("| `")
-    ]
-    named = [name for row in rows for name in re.findall(r"`([a-z_.]+)`", row.split("|")[1])]
-    assert sorted(named) == sorted(kind.__struct_config__.tag for kind in get_args(Event))
+def test_every_event_is_importable_from_the_public_address():
+    assert events_table.MODULE.read_text(encoding="utf-8") == events_table.module()
+    assert {kind.__name__ for kind in get_args(Event)} | {"Event", "ErrorInfo"} == set(events.__all__)

@@ -29,7 +29,8 @@ from stepwell.schemas.records.codec import (
     encode,
 )
 from stepwell.schemas.records.commands import Command
-from stepwell.schemas.records.events import EVENTS_VERSION, Event, PartitionOwned
+from stepwell.schemas.records.events import EVENTS_VERSION, Event
+from stepwell.schemas.records.partition_records import PartitionOwned
 from tests.golden import make, values
 from tests.golden.values import transition
 

@@ -19,6 +19,7 @@ from stepwell.core.fold.state import InstanceState, encode_instance
 from stepwell.schemas.definitions.model import Compensation, Definition, ErrorHandler, Retry, Step, encode_definition
 from stepwell.schemas.records import commands as c
 from stepwell.schemas.records import events as e
+from stepwell.schemas.records import partition_records as p
 from stepwell.schemas.records.codec import encode
 from stepwell.schemas.records.statuses import WorkflowStatus
 from stepwell.schemas.records.step_waits import ApprovalDecided, ApprovalRequired, ChildRequested, Parent
@@ -228,8 +229,8 @@ COMMANDS |= {
 }
 
 OTHERS: dict[str, Any] = {
-    "records/owned.json": e.PartitionOwned(2, AT, "engine-1"),
-    "records/snapshotted.json": e.PartitionSnapshotted(2, AT, 90, 50, 39, 7, 2, 300_000, (51, 60)),
+    "records/owned.json": p.PartitionOwned(2, AT, "engine-1"),
+    "records/snapshotted.json": p.PartitionSnapshotted(2, AT, 90, 50, 39, 7, 2, 300_000, (51, 60)),
     "records/work.json": WorkItem("order-1", "order", "7", 12, READY, 10),
     "records/cancel.json": CancelRuns("order-1", 1, 9),
     "records/work-2.json": WorkItem("order-1", "order", "7", 12, READY, 10, began=AT),

@@ -15,13 +15,8 @@ from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS, SNAPSHOTS, Log, NewRecord
 from stepwell.projections.store import Store
 from stepwell.schemas.records.codec import encode
-from stepwell.schemas.records.events import (
-    EVENTS_VERSION,
-    CommandRejected,
-    PartitionOwned,
-    PartitionSnapshotted,
-    Transition,
-)
+from stepwell.schemas.records.events import EVENTS_VERSION, CommandRejected, Transition
+from stepwell.schemas.records.partition_records import PartitionOwned, PartitionSnapshotted
 from stepwell.schemas.records.sender import BY, COMMAND, VIA
 from tests.core.model import Engine, definition, moody_fate, play
 

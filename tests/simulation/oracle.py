@@ -43,7 +43,6 @@ from stepwell.schemas.records.commands import (
 from stepwell.schemas.records.events import (
     CommandRejected,
     IncidentRaised,
-    PartitionOwned,
     RollbackStarted,
     StepCompensated,
     StepFailed,
@@ -55,6 +54,7 @@ from stepwell.schemas.records.events import (
     WorkflowRolledBack,
     WorkflowStarted,
 )
+from stepwell.schemas.records.partition_records import PartitionOwned
 from stepwell.schemas.records.step_waits import ApprovalRequired, ChildRequested
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 from tests.core.invariants import Watch, is_at_rest

@@ -18,7 +18,7 @@ from stepwell.consumers.engine.misrouted import InboxRecord
 from stepwell.core.decide.deaths import MOST_DEATHS, deaths_over, is_same
 from stepwell.log.port import COMMANDS, STARTS
 from stepwell.schemas.records.commands import Command, ContinueWorkflow, InternalCommand
-from stepwell.schemas.records.events import Deciding, PartitionOwned
+from stepwell.schemas.records.partition_records import Deciding, PartitionOwned
 
 
 def place_of(topic: str, offset: int) -> str:

@@ -31,7 +31,8 @@ from stepwell.schemas.records.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
-from stepwell.schemas.records.events import EVENTS_VERSION, Deciding, ErrorInfo, Event, PartitionOwned, Transition
+from stepwell.schemas.records.events import EVENTS_VERSION, ErrorInfo, Event, Transition
+from stepwell.schemas.records.partition_records import Deciding, PartitionOwned
 
 _logger = Logger("stepwell.engine")
 

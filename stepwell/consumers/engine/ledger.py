@@ -32,7 +32,8 @@ from stepwell.core.fold.state import InstanceState
 from stepwell.errors import LogClosedError
 from stepwell.log.port import COMMANDS, EVENTS, NO_HEADERS, STARTS, Log, NewRecord
 from stepwell.schemas.records.codec import encode
-from stepwell.schemas.records.events import EVENTS_VERSION, Deciding, PartitionOwned, PartitionSnapshotted, Transition
+from stepwell.schemas.records.events import EVENTS_VERSION, Transition
+from stepwell.schemas.records.partition_records import Deciding, PartitionOwned, PartitionSnapshotted
 
 
 class Decided(NamedTuple):

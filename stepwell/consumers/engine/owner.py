@@ -15,7 +15,7 @@ from stepwell.consumers.registry.definitions import Definitions
 from stepwell.core.decide.deaths import MOST_DEATHS, died_over
 from stepwell.log.port import COMMANDS, STARTS, Log
 from stepwell.logs import Logger
-from stepwell.schemas.records.events import PartitionOwned
+from stepwell.schemas.records.partition_records import PartitionOwned
 from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.owner")

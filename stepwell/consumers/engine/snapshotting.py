@@ -14,7 +14,8 @@ from stepwell.core.fold.partition import PartitionState, Progress
 from stepwell.core.fold.snapshots import encode_partition
 from stepwell.errors import LogClosedError
 from stepwell.log.port import COMMANDS, SNAPSHOTS, STARTS, Log, NewRecord
-from stepwell.schemas.records.events import EVENTS_VERSION, PartitionSnapshotted
+from stepwell.schemas.records.events import EVENTS_VERSION
+from stepwell.schemas.records.partition_records import PartitionSnapshotted
 
 # A snapshot is taken once the transitions since the last one are this many times its size: so snapshots cost a
 # constant share of what is written, and recovery reads a constant multiple of the live state.

@@ -16,7 +16,8 @@ from stepwell.core.fold.partition import PartitionState, advance, enter
 from stepwell.errors import LogCorruptedError
 from stepwell.log.port import EVENTS, Log, NewRecord
 from stepwell.schemas.records.codec import decode_owned, encode
-from stepwell.schemas.records.events import EVENTS_VERSION, PartitionOwned
+from stepwell.schemas.records.events import EVENTS_VERSION
+from stepwell.schemas.records.partition_records import PartitionOwned
 from stepwell.schemas.records.work import WorkItem
 
 

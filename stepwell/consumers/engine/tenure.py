@@ -38,7 +38,8 @@ from stepwell.schemas.records.commands import (
     RollbackWorkflow,
     StartWorkflow,
 )
-from stepwell.schemas.records.events import CommandRejected, PartitionOwned
+from stepwell.schemas.records.events import CommandRejected
+from stepwell.schemas.records.partition_records import PartitionOwned
 from stepwell.schemas.records.sender import answering
 
 # Transitions on their way to the disk at once; bounds memory when the disk is slower than deciding.

@@ -22,7 +22,8 @@ from stepwell.core.fold.acceptance import (
 from stepwell.errors import LogCorruptedError
 from stepwell.log.port import EVENTS, Log, Record
 from stepwell.schemas.records.codec import decode_snapshotted, decode_transition
-from stepwell.schemas.records.events import PartitionSnapshotted, Transition, WorkflowReopened
+from stepwell.schemas.records.events import Transition, WorkflowReopened
+from stepwell.schemas.records.partition_records import PartitionSnapshotted
 
 T = TypeVar("T")
 

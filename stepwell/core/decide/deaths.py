@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from stepwell.schemas.records.events import Deciding, PartitionOwned
+from stepwell.schemas.records.partition_records import Deciding, PartitionOwned
 
 MOST_DEATHS: Final = 3
 """How many processes may die over one command before its instance is quarantined."""

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from stepwell.errors import UNREADABLE, LogCorruptedError, LogVersionError
 from stepwell.schemas.records.commands import COMMANDS_VERSION, Command
-from stepwell.schemas.records.events import EVENTS_VERSION, PartitionOwned, PartitionSnapshotted, Transition
+from stepwell.schemas.records.events import EVENTS_VERSION, Transition
+from stepwell.schemas.records.partition_records import PartitionOwned, PartitionSnapshotted
 from stepwell.schemas.records.upcast import SAME_SHAPE, lift
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 
