@@ -24,6 +24,7 @@ from stepwell.archiving.format import (
     decode_line,
     opening,
 )
+from stepwell.arguments import path_of
 from stepwell.consumers.reading.histories import EventRecord, event_records, time_of
 from stepwell.consumers.reading.views import InstanceView, view
 from stepwell.core.fold.evolve import fold
@@ -133,7 +134,7 @@ class Archive:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path: Path = path_of(ArchiveError, "path", path)
         with _Lines(self.path) as lines:
             self.header: Header = lines.header()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
+from stepwell.arguments import check_texts
 from stepwell.builder.recording import OPTIONS, StepOptions, recorder
 from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.handlers import registered
@@ -139,9 +140,10 @@ def step(function: Callable[..., Any] | None = None, /, *, name: str = "", **opt
 
     Raises:
         HandlerError: It takes what cannot be given by name, or the name belongs to another function.
-        BuildError: An option that there is none of.
+        BuildError: An option that there is none of; or the name is no text.
     """
     refuse_unknown("@stepwell.step", options, ("name", *OPTIONS))
+    check_texts(BuildError, name=name)
 
     def make(written: Callable[..., Any]) -> StepFunction[Any, Any]:
         refuse_no_function("@stepwell.step", written, 'Its name is an option: @stepwell.step(name="charge").')

@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
+from stepwell.arguments import texts
 from stepwell.builder.functions import is_coroutine_function
 from stepwell.builder.recording import Recorder, recorder
 from stepwell.builder.references import Reference, is_plain_value, literal, plain
@@ -244,19 +245,23 @@ def workflow(
         when_skipped: What steps do where one that they depend on was skipped: ``run``, or ``skip`` as well.
 
     Raises:
-        BuildError: An option that there is none of.
+        BuildError: An option that there is none of, tags that are no texts, or an ``input_schema`` that is none.
     """
     refuse_unknown("@stepwell.workflow", unknown, _OPTIONS)
+    named = texts(BuildError, "tags", tags)
 
     def make(function: Callable[..., Any], called: str | None) -> Workflow[Any, Any]:
         schema = input_schema
         if schema is not None and not isinstance(schema, Mapping):
             own = getattr(schema, "model_json_schema", None)  # pydantic's
-            schema = own() if own is not None else msgspec.json.schema(schema)
+            try:
+                schema = own() if own is not None else msgspec.json.schema(schema)
+            except TypeError as error:
+                raise BuildError(f"no JSON Schema can be made of the input_schema: {error}") from None
         about = {
             "version": version,
             "description": description or (inspect.getdoc(function) or "").partition("\n")[0] or None,
-            "tags": list(tags) or None,
+            "tags": list(named) or None,
             "input_schema": schema,
             "default_timeout_seconds": default_timeout_seconds,
             "max_parallel_steps": max_parallel_steps,

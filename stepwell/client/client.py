@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from stepwell.arguments import check_texts, path_of, rejected, texts
 from stepwell.client.refusals import Refusals
 from stepwell.client.requests import Asking
 from stepwell.client.starting import Starting
@@ -20,6 +21,7 @@ from stepwell.consumers.reading.subscriber import Subscriber
 from stepwell.consumers.reading.subscriptions import Subscription
 from stepwell.consumers.registry.children import tell_children
 from stepwell.consumers.registry.definitions import Definitions, RegisteredVersion
+from stepwell.errors import ArchiveError, FilterError
 from stepwell.ids import new_id
 from stepwell.language import compile_loaded, read_definition
 from stepwell.log.port import Log
@@ -160,7 +162,11 @@ class Client(Starting):
         Args:
             workflow: Only this one's versions.
             tag: Only those that have this tag.
+
+        Raises:
+            FilterError: One of them is no text.
         """
+        check_texts(FilterError, none=True, workflow=workflow, tag=tag)
         await self.registry.catch_up()
         return [
             found
@@ -176,7 +182,9 @@ class Client(Starting):
 
         Raises:
             UnknownWorkflowError: No such version is registered.
+            CommandRejectedError: An argument is no text.
         """
+        check_texts(rejected, workflow=workflow, version=version, reason=reason)
         return await self.registry.switch(workflow, version, active=True, reason=reason, sender=self.sender)
 
     async def deactivate(self, workflow: str, version: str, *, reason: str = "") -> bool:
@@ -187,7 +195,9 @@ class Client(Starting):
 
         Raises:
             UnknownWorkflowError: No such version is registered.
+            CommandRejectedError: An argument is no text.
         """
+        check_texts(rejected, workflow=workflow, version=version, reason=reason)
         return await self.registry.switch(workflow, version, active=False, reason=reason, sender=self.sender)
 
     # --- what is old ----------------------------------------------------------------------------------------
@@ -217,18 +227,21 @@ class Client(Starting):
 
         Raises:
             ArchiveError: The file is there, or cannot be written.
+            FilterError: ``finished_before``, ``workflow`` or ``status`` is of a wrong type.
             ReadModelsError, LogError: Something cannot be read.
         """
         from stepwell.archiving.format import Chosen  # noqa: PLC0415 - a fifth of what importing the client costs
         from stepwell.archiving.writing import write_archive  # noqa: PLC0415
 
+        file = path_of(ArchiveError, "path", path)
         before = milliseconds(finished_before) or 0
-        chosen = (status,) if isinstance(status, str) else tuple(status)
+        chosen = texts(FilterError, "status", status)
+        check_texts(FilterError, workflow=workflow)
         queries = await self.views.models.own()
         try:
             await self.registry.catch_up()
             what = Chosen(finished_before=before, workflow=workflow, status=chosen)
-            return await write_archive(self.log, queries, self.registry, Path(path), what, force=force)
+            return await write_archive(self.log, queries, self.registry, file, what, force=force)
         finally:
             await queries.close()
 
@@ -260,6 +273,8 @@ class Client(Starting):
         """
         from stepwell.archiving.cleaning import Cleaner  # noqa: PLC0415 - as above
 
+        path = None if archive is None else path_of(ArchiveError, "archive", archive)
+        before = milliseconds(finished_before) or 0
         if snapshot_now:
             if dry_run:
                 raise ValueError("snapshot_now writes, and dry_run writes nothing")
@@ -267,8 +282,7 @@ class Client(Starting):
 
             await take_snapshots(self.log, self.registry)
         cleaner = Cleaner(self.log, self.views.models, self.registry, self.sender)
-        path = None if archive is None else Path(archive)
-        return await cleaner.run(milliseconds(finished_before) or 0, path, dry_run=dry_run)
+        return await cleaner.run(before, path, dry_run=dry_run)
 
     def lost(self, failed: asyncio.Future[None]) -> None:
         """The engine or worker of this process has stopped by itself: whoever waits for it is told why."""

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from stepwell.arguments import check_numbers
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.builtin import BUILTIN, Types
 from stepwell.consumers.worker.handlers import Handlers, registered
 from stepwell.consumers.worker.worker import Worker
-from stepwell.errors import ENDED, EndedError
+from stepwell.errors import ENDED, EndedError, HandlerError, StepwellError
 from stepwell.log.port import ENGINES, Log
 from stepwell.supervision import supervise
 from stepwell.tasks import cancel_and_wait
@@ -36,6 +37,10 @@ class LocalRuntime:
             partitions over from those that are here to stay, and give them back a moment later.
         grace: When stopped, seconds that steps under way get to finish.
         builtin: The step types that come with Stepwell, see ``stepwell.consumers.worker.builtin``.
+
+    Raises:
+        HandlerError: ``handlers`` are none.
+        StepwellError: ``prefixes``, ``queues``, ``concurrency`` or ``grace`` is of a wrong type.
     """
 
     def __init__(
@@ -54,6 +59,11 @@ class LocalRuntime:
         grace: float = 0.0,
         builtin: Types = BUILTIN,
     ) -> None:
+        known: object = handlers
+        if not isinstance(known, Handlers):
+            raise HandlerError(f"handlers are a stepwell.Handlers, not {known!r:.100}")
+        check_numbers(StepwellError, none=True, whole=True, concurrency=concurrency)
+        check_numbers(StepwellError, grace=grace)
         self._log = log
         self.handlers = Handlers(prefixes, builtin)
         self.handlers.update(handlers)

@@ -6,6 +6,7 @@ import asyncio
 import weakref
 from collections.abc import Callable, Iterable
 
+from stepwell.arguments import check_functions, check_numbers, check_texts, rejected
 from stepwell.consumers.reading.bookmarks import Bookmarks, SubscriptionInfo
 from stepwell.consumers.reading.histories import EventRecord, events_of, state_and_time_of
 from stepwell.consumers.reading.pending import PendingInstances
@@ -48,6 +49,9 @@ class Looking:
             CommandRejectedError: Its start waited for an engine, and was rejected.
             UnknownInstanceError: It existed, and was cleaned away since.
         """
+        check_texts(UnknownInstanceError, instance_id=instance_id)
+        check_functions(rejected, until=until)
+        check_numbers(rejected, none=True, timeout=timeout)
         watch = await self.subscriber.watch(instance_id)
         try:
             async with asyncio.timeout(timeout):
@@ -100,6 +104,7 @@ class Looking:
         Raises:
             UnknownInstanceError: The log holds none of this id; or its start was rejected.
         """
+        check_texts(UnknownInstanceError, instance_id=instance_id)
         try:
             found = await self.pending.find(instance_id)
         except CommandRejectedError as refused:
@@ -119,7 +124,10 @@ class Looking:
 
         Raises:
             UnknownInstanceError: The log holds none of this id; or its start was rejected.
+            CommandRejectedError: ``to`` is no whole number.
         """
+        check_texts(UnknownInstanceError, instance_id=instance_id)
+        check_numbers(rejected, none=True, whole=True, to=to)
         if to is None:
             newest = await self.get(instance_id)
             if newest.finished or not newest.sequence:
@@ -150,6 +158,7 @@ class Looking:
         Raises:
             UnknownInstanceError: The log holds none of this id.
         """
+        check_texts(UnknownInstanceError, instance_id=instance_id)
         try:
             return await events_of(self.log, instance_id)
         except UnknownInstanceError:
@@ -208,6 +217,7 @@ class Looking:
         Returns:
             Whether there was such a name.
         """
+        check_texts(rejected, name=name)
         bookmarks = Bookmarks(self.log)
         if await bookmarks.of(name) is None:
             return False

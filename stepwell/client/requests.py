@@ -6,6 +6,9 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
+
+from stepwell.arguments import check_numbers, check_texts, rejected
 from stepwell.consumers.reading.histories import look_up
 from stepwell.consumers.reading.subscriber import Answer, Subscriber
 from stepwell.core.decide.answers import ALREADY_FINISHED
@@ -51,8 +54,13 @@ class Asking:
             CommandRejectedError: The engine will not follow it, or could not even read it.
             TimeoutError: No answer yet; the command is in the log and will be decided.
         """
+        given: object = command
+        if not isinstance(given, Struct) or not hasattr(given, "instance_id"):
+            raise rejected(f"{command!r:.100} is no command")
         command_id: str = getattr(command, "command_id", "")
         instance_id = command.instance_id
+        check_texts(rejected, instance_id=instance_id, command_id=command_id)
+        check_numbers(rejected, timeout=timeout)
         try:
             value = encode(command)
             _check_numbers(command, value)
@@ -61,7 +69,7 @@ class Asking:
             raise CommandRejectedError(
                 "invalid_command", "a text in it is no UTF-8", instance_id=visible(instance_id[:200])
             ) from None
-        except ValueError as error:  # an engine could only put it aside, and nobody would answer
+        except (TypeError, ValueError) as error:  # an engine could only put it aside, and nobody would answer
             raise CommandRejectedError("invalid_command", str(error), instance_id=instance_id[:200]) from None
         partition = partition_for(instance_id, self._log.partitions)
         answer = await self._subscriber.expect(instance_id, command_id)

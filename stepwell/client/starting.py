@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, Unpack, overload
 
-from stepwell.client.arguments import check_text
+from stepwell.arguments import check_numbers, check_texts, rejected
 from stepwell.client.refusals import Refusals
 from stepwell.client.run import Run
 from stepwell.client.same_start import check_same
@@ -114,7 +114,9 @@ class Starting(Steering):
             raise CommandRejectedError(
                 "invalid_command", f"an id is a text of one character at least, not {named!r:.100}"
             )
-        check_text("version", version, none=True)
+        check_texts(rejected, none=True, version=version)
+        check_numbers(rejected, whole=True, priority=priority)
+        check_numbers(rejected, none=True, timeout_seconds=timeout_seconds)
         wanted = to_start(workflow, input, id or "")
         run = await self._run(
             wanted,

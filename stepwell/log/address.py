@@ -11,6 +11,9 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from stepwell.arguments import check_texts
+from stepwell.errors import LogError
+
 DEFAULT_URL: Final = "file:.stepwell/log.db"
 VARIABLE: Final = "STEPWELL_LOG"
 
@@ -63,7 +66,12 @@ def parse(url: str) -> LogUrl:
 
 
 def chosen_url(url: str | None) -> str:
-    """The URL of the log to use: the one given, else the environment's ``STEPWELL_LOG``, else ``DEFAULT_URL``."""
+    """The URL of the log to use: the one given, else the environment's ``STEPWELL_LOG``, else ``DEFAULT_URL``.
+
+    Raises:
+        LogError: It is no text.
+    """
+    check_texts(LogError, none=True, url=url)
     return url or os.environ.get(VARIABLE) or DEFAULT_URL
 
 

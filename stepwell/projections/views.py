@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from stepwell.arguments import check_numbers, check_texts, texts
 from stepwell.errors import FilterError, LogClosedError
 
 if TYPE_CHECKING:  # every client has views, and many never ask: what answers is imported with the first question
@@ -35,6 +36,14 @@ def milliseconds(time: Time | None) -> int | None:
     if time is not None and type(time) is not int:
         raise FilterError(f"{time!r} is no time: give a datetime, or milliseconds since 1970")
     return time
+
+
+def _fields(name: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    fields: object = given or {}
+    if not isinstance(fields, Mapping):
+        raise FilterError(f"takes values by the names of fields, not {fields!r:.100}", place=name)
+    check_texts(FilterError, **{f"the name of a field of the {name}": key for key in fields})
+    return dict(fields)
 
 
 class Views:
@@ -135,7 +144,7 @@ class Views:
         from stepwell.projections.filters import InstanceFilter  # noqa: PLC0415 - with the first question
 
         wanted = InstanceFilter(
-            status=(status,) if isinstance(status, str) else tuple(status),
+            status=texts(FilterError, "status", status),
             workflow=workflow or "",
             version=version or "",
             tag=tag or "",
@@ -145,8 +154,8 @@ class Views:
             finished_before=milliseconds(finished_before),
             priority_min=priority_min,
             priority_max=priority_max,
-            input=dict(input or {}),
-            output=dict(output or {}),
+            input=_fields("input", input),
+            output=_fields("output", output),
             error=error,
             parent=parent,
         )
@@ -165,6 +174,9 @@ class Views:
         """The same as ``instances``, of a filter that was put together before."""
         from stepwell.projections.filters import checked  # noqa: PLC0415 - as above
 
+        check_texts(FilterError, order=order)
+        check_texts(FilterError, none=True, cursor=cursor)
+        check_numbers(FilterError, whole=True, limit=limit)
         async with self.asking(fresh=fresh) as queries:
             checked(wanted)
             waiting = await self._pending.matching(queries, wanted) if self._pending is not None else None
@@ -182,6 +194,7 @@ class Views:
 
     async def instance(self, instance_id: str, *, fresh: bool = True) -> InstanceRow | None:
         """One instance's row; None if there is none."""
+        check_texts(FilterError, instance_id=instance_id)
         if not instance_id:  # a filter would take it for any
             return None
         from stepwell.projections.filters import InstanceFilter  # noqa: PLC0415 - as above
@@ -191,6 +204,7 @@ class Views:
 
     async def attempts(self, instance_id: str, *, fresh: bool = True) -> list[AttemptRow]:
         """Every attempt at every step of an instance, in the order in which they began."""
+        check_texts(FilterError, instance_id=instance_id)
         async with self.asking(fresh=fresh) as queries:
             return await queries.attempts(instance_id)
 
@@ -204,7 +218,9 @@ class Views:
             queue: Only of this queue.
             limit: How many at most.
         """
-        statuses = (status,) if isinstance(status, str) else tuple(status)
+        statuses = texts(FilterError, "status", status)
+        check_texts(FilterError, queue=queue)
+        check_numbers(FilterError, whole=True, limit=limit)
         async with self.asking(fresh=fresh) as queries:
             return await queries.work(status=statuses, queue=queue, limit=limit)
 
@@ -216,6 +232,7 @@ class Views:
         Args:
             steps: Those of their steps as well.
         """
+        check_texts(FilterError, none=True, workflow=workflow, version=version)
         async with self.asking(fresh=fresh) as queries:
             return await queries.statistics(workflow, version, steps=steps)
 
@@ -228,13 +245,17 @@ class Views:
             first: Names of workers that come first, whatever they have done, such as those that are live.
             limit: How many at most. Each process that runs steps is a worker, every ``stepwell run``, too.
         """
+        named = texts(FilterError, "first", first)
+        check_numbers(FilterError, whole=True, limit=limit)
         async with self.asking(fresh=fresh) as queries:
-            return await queries.workers(first, limit)
+            return await queries.workers(named, limit)
 
     async def hours(self, since: Time, workflow: str | None = None, *, fresh: bool = True) -> list[Hour]:
         """What happened in each hour from a time on; hours in which nothing happened are left out."""
+        check_texts(FilterError, none=True, workflow=workflow)
+        begin = milliseconds(since) or 0
         async with self.asking(fresh=fresh) as queries:
-            return await queries.hours(milliseconds(since) or 0, workflow)
+            return await queries.hours(begin, workflow)
 
     async def errors(
         self, instance_id: str | None = None, *, text: str = "", limit: int = 50, fresh: bool = True
@@ -246,6 +267,9 @@ class Views:
             text: Only those with this text in them, three characters at least.
             limit: How many at most.
         """
+        check_texts(FilterError, none=True, instance_id=instance_id)
+        check_texts(FilterError, text=text)
+        check_numbers(FilterError, whole=True, limit=limit)
         async with self.asking(fresh=fresh) as queries:
             return await queries.errors(instance_id, text, limit)
 
@@ -268,9 +292,12 @@ class Views:
             before: and earlier than this.
             limit: How many at most.
         """
+        check_texts(FilterError, by=by, instance_id=instance_id)
+        check_numbers(FilterError, whole=True, limit=limit)
+        begin, end = milliseconds(since), milliseconds(before)
         offsets = await self.models.ends_of_audit() if fresh else None
         async with self.models.asking(offsets=offsets) as queries:
-            return await queries.audit(by, instance_id, milliseconds(since), milliseconds(before), limit)
+            return await queries.audit(by, instance_id, begin, end, limit)
 
     async def cached(
         self,
@@ -288,9 +315,19 @@ class Views:
             version: Of the definition; None for any.
             max_age_seconds: How long ago it may have completed.
         """
+        check_texts(FilterError, workflow=workflow)
+        check_texts(FilterError, none=True, version=version)
+        check_numbers(FilterError, none=True, max_age_seconds=max_age_seconds)
+        from stepwell.consumers.worker.failures import ReportedError  # noqa: PLC0415 - as above
+        from stepwell.consumers.worker.results import plain  # noqa: PLC0415
+
+        try:
+            payload = {} if input is None else plain(input, "input")
+        except (TypeError, ReportedError) as error:
+            raise FilterError(str(error)) from None
         since = None if max_age_seconds is None else self.models.clock() - int(max_age_seconds * 1000)
         async with self.asking(fresh=fresh) as queries:
-            return await queries.cached(workflow, {} if input is None else input, version, since)
+            return await queries.cached(workflow, payload, version, since)
 
     async def lag(self) -> Lag:
         """How far the read models are behind the log."""

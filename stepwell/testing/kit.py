@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, Final, TypeVar, Unpack, overload
 
+from stepwell.arguments import check_functions, check_numbers
 from stepwell.builder.workflows import Workflow
 from stepwell.client.client import Client, Registrable
 from stepwell.client.run import Run
@@ -31,11 +32,13 @@ from stepwell.client.startable import StartOptions, WithInput, WithoutInput
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.reading.events import Accepted
 from stepwell.consumers.reading.histories import EventRecord, event_records
+from stepwell.consumers.reading.patterns import wanted_types
 from stepwell.consumers.reading.views import InstanceView
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.builtin import BUILTIN
 from stepwell.consumers.worker.handlers import Handlers, registered
 from stepwell.consumers.worker.worker import Worker
+from stepwell.errors import HandlerError, StepwellError
 from stepwell.log.simulated.log import SimulatedLog, SimulatedStorage
 from stepwell.schemas.definitions.model import Definition
 from stepwell.tasks import cancel_and_wait
@@ -128,7 +131,12 @@ class World:
         return await started.result()
 
     async def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
-        """Let virtual time pass; whatever is due meanwhile happens."""
+        """Let virtual time pass; whatever is due meanwhile happens.
+
+        Raises:
+            StepwellError: One of them is no number.
+        """
+        check_numbers(StepwellError, seconds=seconds, minutes=minutes, hours=hours, days=days)
         await asyncio.sleep(seconds + 60 * (minutes + 60 * (hours + 24 * days)))
 
     @property
@@ -156,17 +164,30 @@ class World:
         """Crash as soon as an event is accepted, and start another process; return the event.
 
         Args:
-            happens: The event's type, such as ``step.started``, or a predicate over events.
+            happens: As for ``until``.
+
+        Raises:
+            PatternError: As for ``until``.
         """
         record = await self.until(happens)
         await self.crash()
         return record
 
     async def until(self, happens: str | Callable[[EventRecord], bool]) -> EventRecord:
-        """Let time pass until an event is accepted that has not been yet; return it."""
-        wanted: Callable[[EventRecord], bool] = (
-            (lambda record: record.type == happens) if isinstance(happens, str) else happens
-        )
+        """Let time pass until an event is accepted that has not been yet; return it.
+
+        Args:
+            happens: The event's type, such as ``step.failed``, also with wildcards; or a predicate over events.
+
+        Raises:
+            PatternError: It is neither, or there is no such type.
+        """
+        wanted: Callable[[EventRecord], bool]
+        if callable(happens):
+            wanted = happens
+        else:
+            types = wanted_types(happens)
+            wanted = lambda record: record.type in types  # noqa: E731 - as the other one
         future: asyncio.Future[EventRecord] = asyncio.get_running_loop().create_future()
         self._triggers.append((wanted, future))
         return await future
@@ -242,8 +263,17 @@ def simulate(
     Raises:
         DeadlockError: It waits for something that can never happen, such as the result of an instance that waits
             for a person.
+        HandlerError: The scenario, or a handler, is no function.
+        StepwellError: ``modules``, ``queues`` or ``seed`` is of a wrong type.
     """
-    stand_ins = dict(handlers or {})
+    given: object = {} if handlers is None else handlers
+    if not isinstance(given, Mapping):
+        raise HandlerError(f"handlers are functions by name, not {given!r:.100}")
+    check_functions(
+        HandlerError, scenario=scenario, **{f"the handler {name!r:.100}": one for name, one in given.items()}
+    )
+    check_numbers(StepwellError, whole=True, seed=seed)
+    stand_ins = dict(given)
     builtin = {kind: stand_ins.pop(kind, function) for kind, function in BUILTIN.items()}
     known = Handlers(modules, builtin)
     known.update(registered)
@@ -276,7 +306,12 @@ def simulate(
 
 
 def stub(output: Any = None, *, seconds: float = 0) -> Callable[..., Awaitable[Any]]:
-    """A handler that returns an output after some virtual seconds."""
+    """A handler that returns an output after some virtual seconds.
+
+    Raises:
+        StepwellError: ``seconds`` is no number.
+    """
+    check_numbers(StepwellError, seconds=seconds)
 
     async def handler(_data: Any) -> Any:
         await asyncio.sleep(seconds)
@@ -286,7 +321,16 @@ def stub(output: Any = None, *, seconds: float = 0) -> Callable[..., Awaitable[A
 
 
 def failing(error: Exception, *, times: int | None = None, then: Any = None) -> Callable[..., Awaitable[Any]]:
-    """A handler that raises, for ever or so many times, and then returns an output."""
+    """A handler that raises, for ever or so many times, and then returns an output.
+
+    Raises:
+        HandlerError: ``error`` is no exception.
+        StepwellError: ``times`` is no whole number.
+    """
+    raised: object = error
+    if not isinstance(raised, Exception):
+        raise HandlerError(f"error is an exception, not {raised!r:.100}")
+    check_numbers(StepwellError, none=True, whole=True, times=times)
     left = itertools.count() if times is None else iter(range(times))
 
     async def handler(_data: Any) -> Any:

@@ -32,6 +32,9 @@ def wanted_types(patterns: Iterable[str], *, place: str = "") -> frozenset[str]:
     Raises:
         PatternError: There is none, or one that matches no type: nothing would ever come.
     """
+    several: object = patterns
+    if not isinstance(several, Iterable) or isinstance(several, bytes):
+        raise PatternError(f"patterns are texts, not {patterns!r:.100}", place=place)
     found: set[str] = set()
     given = [patterns] if isinstance(patterns, str) else list(patterns)
     for index, pattern in enumerate(given):

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from stepwell.arguments import check_texts
 from stepwell.consumers.reading.bookmarks import LONGEST_NAME, Bookmarks
 from stepwell.consumers.reading.events import EventReader, accepted_or_claim
 from stepwell.consumers.reading.histories import EventRecord, accepted_of
@@ -23,7 +24,7 @@ from stepwell.consumers.reading.names import Names
 from stepwell.consumers.reading.patterns import wanted_types
 from stepwell.consumers.reading.start_positions import gone, stand_at_end, stand_at_start, stand_behind
 from stepwell.core.fold.acceptance import Acceptance, read_stamp
-from stepwell.errors import LogClosedError, LogError, StepwellError
+from stepwell.errors import LogClosedError, LogError, PatternError, PositionError, StepwellError, UnknownInstanceError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import EVENTS, Log, Record
 from stepwell.logs import Logger
@@ -301,7 +302,8 @@ class Subscription:
         clock: Milliseconds since 1970, for when a position was stored.
 
     Raises:
-        PatternError: A pattern matches no type of event.
+        PatternError: A pattern matches no type of event; or ``workflow`` is no text.
+        UnknownInstanceError, PositionError: ``instance_id`` or ``since`` is no text.
     """
 
     def __init__(
@@ -319,6 +321,9 @@ class Subscription:
     ) -> None:
         if name is not None:
             check_name(name)
+        check_texts(UnknownInstanceError, none=True, instance_id=instance_id)
+        check_texts(PatternError, none=True, workflow=workflow)
+        check_texts(PositionError, none=True, since=since)
         self._flow = _Flow(
             log,
             types,
@@ -387,6 +392,7 @@ def check_name(name: str) -> None:
     Raises:
         StepwellError: It has no characters, or too many.
     """
+    check_texts(StepwellError, name=name)
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise StepwellError(
             f"a subscription's name has 1 to {LONGEST_NAME} printable characters",

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from stepwell.arguments import check_functions, check_texts
 from stepwell.consumers.worker import settings
 from stepwell.consumers.worker.context import StepContext
 from stepwell.consumers.worker.importing import import_function, may_be_imported
@@ -44,6 +45,7 @@ class Handler:
     """
 
     def __init__(self, name: str, function: Callable[..., Any], config: type[msgspec.Struct] | None = None) -> None:
+        check_functions(HandlerError, **{f"the handler {name!r}": function})
         self.name = name
         written = getattr(function, "__stepwell_function__", None)
         self.origin = written or function
@@ -136,6 +138,9 @@ class Handlers:
         self._with_installed = installed
         self._registered: dict[str, Handler] = {}
         self._imported: dict[str, Handler] = {}
+        known: object = builtin or {}
+        if not isinstance(known, Mapping):
+            raise HandlerError(f"builtin are functions by step type, not {known!r:.100}")
         self._builtin = {kind: Handler(kind, function) for kind, function in (builtin or {}).items()}
 
     def register(self, name: str, function: Callable[..., Any], config: type[msgspec.Struct] | None = None) -> None:
@@ -147,6 +152,7 @@ class Handlers:
         Raises:
             HandlerError: The name is taken by another function, or the function takes what it cannot be given.
         """
+        check_texts(HandlerError, name=name)
         known = self._registered.get(name)
         made = Handler(name, function, config)
         if known is not None and known.origin is not made.origin and not _same_source(known.origin, made.origin):
@@ -159,10 +165,14 @@ class Handlers:
 
     def replace(self, name: str, function: Callable[..., Any]) -> None:
         """Let a function stand in for whatever a name means otherwise; a dotted path will do."""
+        check_texts(HandlerError, name=name)
         self._registered[name] = Handler(name, function)
 
     def update(self, other: Handlers) -> None:
         """Take over what is registered elsewhere."""
+        given: object = other
+        if not isinstance(given, Handlers):
+            raise HandlerError(f"other are Handlers, not {given!r:.100}")
         self._registered.update(other._registered)
 
     def names(self) -> list[str]:
@@ -333,6 +343,7 @@ def step_type(
     check_name(name, BUILT_IN, config)
 
     def register(function: Function) -> Function:
+        refuse_no_function("@stepwell.step_type", function, f'Write @stepwell.step_type("{name}") above it.')
         registered.register(name, function, config)
         about = description or (inspect.getdoc(function) or "").partition("\n")[0]
         remember_type(CustomType(name, function, config, about))

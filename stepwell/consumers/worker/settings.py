@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
+from stepwell.arguments import texts
 from stepwell.errors import StepwellError
 
 CONCURRENCY: Final = "WORKER_CONCURRENCY"
@@ -17,10 +18,15 @@ DEFAULT_MAX_DELIVERIES: Final = 5
 
 
 def listed(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of queues or modules; a text names one, or several between commas, as in the terminal."""
+    """Names of queues or modules; a text names one, or several between commas, as in the terminal.
+
+    Raises:
+        StepwellError: It is no text, nor several.
+    """
+    several = texts(StepwellError, "names", names)
     if isinstance(names, str):
         return tuple(name for part in names.split(",") if (name := part.strip()))
-    return tuple(names)
+    return several
 
 
 def concurrency() -> int:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from stepwell.arguments import check_texts
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions.bounds import wrong_values
 from stepwell.schemas.definitions.custom_types import resolve_definition, resolve_types
@@ -57,6 +58,13 @@ def read_definition(
     Raises:
         DefinitionError: It cannot be read.
     """
+    given: object = source
+    if not isinstance(given, Definition | Mapping | str | pathlib.Path):
+        above = "; put @stepwell.workflow above a function" if callable(given) else ""
+        raise _refused(f"a definition is a path, a text or plain data, not {given!r:.100}{above}")
+    if dialect is not None:
+        check_texts(_refused, dialect=dialect)
+    check_texts(_refused, name=name)
     if dialect is not None and dialect not in NAMES:
         raise DefinitionError([unknown_value(dialect, NAMES, "dialect")], place=place)
     if isinstance(source, Definition):
@@ -75,6 +83,10 @@ def read_definition(
     else:
         text, place = source, place or "definition"
     return _load(parse_text(text, place), types, place, dialect, name, Lines(text, Loader))
+
+
+def _refused(message: str) -> DefinitionError:
+    return DefinitionError([message])
 
 
 def from_plain(data: Any, types: StepTypes, *, place: str) -> Definition:

@@ -92,6 +92,9 @@ def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _checked(name: str, text: str) -> str:
+    given: object = text
+    if not isinstance(given, str):
+        raise SenderError(f"is a text, not {text!r:.100}", place=name)
     text = text.strip(" ")
     if len(text) > LONGEST:
         raise SenderError(
