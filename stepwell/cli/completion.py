@@ -1,15 +1,13 @@
 """What a shell completes besides verbs and options: ids of instances, and names of workflows.
 
 A shell asks while somebody types. So nothing is made where there is no log, no trouble is told, and what takes
-longer than two seconds is left out. Only words that a shell takes as they are come back: an id such as ``$(reboot)``
-would be run once it stands on the command line.
+longer than two seconds is left out. How a word is written for each shell is in ``shells``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +34,11 @@ def workflow_names(context: click.Context, _parameter: click.Parameter, begun: s
     return _completed(context, begun, _workflow_names)
 
 
+def names_and_versions(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The same; and NAME@VERSION once the word has an ``@``."""
+    return _completed(context, begun, _both if "@" in begun else _workflow_names)
+
+
 def workflow_versions(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """NAME@VERSION of what is registered, as far as it begins as the word does."""
     return _completed(context, begun, _workflow_versions)
@@ -59,7 +62,7 @@ def _completed(context: click.Context, begun: str, ask: Callable[[Client], Await
     return [
         CompletionItem(word, help=about)
         for word, about in found
-        if word.startswith(begun) and shlex.quote(word) == word
+        if word.startswith(begun) and not word.startswith("-")  # which would be taken for an option
     ]
 
 
@@ -83,6 +86,10 @@ async def _instance_ids(client: Client) -> Found:
 async def _workflow_names(client: Client) -> Found:
     newest = {one.name: one.description for one in await client.definitions()}
     return sorted(newest.items())
+
+
+async def _both(client: Client) -> Found:
+    return [*await _workflow_names(client), *await _workflow_versions(client)]
 
 
 async def _workflow_versions(client: Client) -> Found:

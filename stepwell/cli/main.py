@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _ENV_FILE: Final = "--env-file"
+_COMPLETES: Final = "_STEPWELL_COMPLETE"  # click's: a shell asks what a word may become
 
 
 class Verbs(click.Group):
@@ -145,6 +147,10 @@ def _command(*, as_json: bool) -> int:
                 from stepwell.cli.environment import take_env_file  # noqa: PLC0415 - only where it is asked for
 
                 sys.argv[1:] = take_env_file(sys.argv[1:])  # first: options are read from the environment, too
+            if _COMPLETES in os.environ:
+                from stepwell.cli.shells import register  # noqa: PLC0415 - only shells ask
+
+                register()
             return flushed(app.main(standalone_mode=False))
     except click.ClickException as wrong:
         return flushed(_refused(wrong, as_json=as_json))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Annotated, Any
 
-from stepwell.cli.completion import workflow_names
+from stepwell.cli.completion import names_and_versions
 from stepwell.cli.drawing import seconds, short
 from stepwell.cli.inputs import parse_input
 from stepwell.cli.options import Input, Json, LogUrl, Params
@@ -20,7 +20,7 @@ NOTHING = 1  # exit status of `cached` where there is nothing
 
 async def cached(
     workflow: Annotated[
-        str, Argument(metavar="WORKFLOW[@VERSION]", complete=workflow_names, help="A registered workflow.")
+        str, Argument(metavar="WORKFLOW[@VERSION]", complete=names_and_versions, help="A registered workflow.")
     ],
     input_text: Input = None,
     params: Params = (),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import click
-from click.shell_completion import get_completion_class
 
 from stepwell.cli.exits import UsageError
 from stepwell.cli.output import print
+from stepwell.cli.shells import SHELLS
 from stepwell.cli.signature import Argument
 from stepwell.suggest import suggest
-
-_SHELLS: Final = ("bash", "zsh", "fish")
 
 
 async def completion(shell: Annotated[str, Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> int:
@@ -23,10 +21,10 @@ async def completion(shell: Annotated[str, Argument(metavar="SHELL", help="bash,
     eval "$(stepwell completion zsh)"                                           # in ~/.zshrc
     stepwell completion fish > ~/.config/fish/completions/stepwell.fish
     """
-    kind = get_completion_class(shell) if shell in _SHELLS else None
+    kind = SHELLS.get(shell)
     if kind is None:
         raise UsageError(
-            f"there is no completion for {shell!r}{suggest(shell, _SHELLS)}",
+            f"there is no completion for {shell!r}{suggest(shell, SHELLS)}",
             place="SHELL",
             remedy="bash, zsh and fish have one.",
         )

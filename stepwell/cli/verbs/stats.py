@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from stepwell.cli.completion import workflow_names
+from stepwell.cli.completion import names_and_versions
 from stepwell.cli.drawing import seconds, short
 from stepwell.cli.options import Json, LogUrl
 from stepwell.cli.output import print, print_json
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 async def stats(
     workflow: Annotated[
         str | None,
-        Argument(metavar="[WORKFLOW[@VERSION]]", complete=workflow_names, help="Only of this workflow, or version."),
+        Argument(
+            metavar="[WORKFLOW[@VERSION]]", complete=names_and_versions, help="Only of this workflow, or version."
+        ),
     ] = None,
     steps: Annotated[bool, Option("--steps", help="Those of the steps, too.")] = False,
     as_json: Json = False,
