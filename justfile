@@ -34,6 +34,7 @@ fix:
 
 # Write stepwell/steps.py, stepwell/events.py and tables of the docs anew, from step types and events
 generate:
+    {{ run }} python -m tests.step_types.names
     {{ run }} python -m tests.step_types.functions
     {{ run }} python -m tests.step_types.tables
     {{ run }} python -m tests.docs.events_table

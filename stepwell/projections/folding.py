@@ -9,18 +9,11 @@ from msgspec import Struct
 
 from stepwell.core.fold.evolve import evolve
 from stepwell.core.fold.state import TOLD_BY_STEPS, InstanceState
+from stepwell.projections.attempts import Attempts, attempts_of, follow_attempts
 from stepwell.projections.counting import Counts, counts_of, move, step_counts_of
 from stepwell.projections.fields import fields_of
 from stepwell.projections.input_hash import input_hash
-from stepwell.projections.rows import (
-    LONGEST_TEXT,
-    AttemptRow,
-    Attempts,
-    InstanceRow,
-    attempts_of,
-    follow_attempts,
-    instance_row,
-)
+from stepwell.projections.rows import LONGEST_TEXT, AttemptRow, InstanceRow, instance_row
 from stepwell.schemas.records.audit import AuditEntry
 from stepwell.schemas.records.events import (
     ErrorInfo,

@@ -21,22 +21,22 @@ from msgspec import Struct
 
 from stepwell.consumers.registry.definitions import Definitions
 from stepwell.errors import LogClosedError, LogLostError, LogUnavailableError
-from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, REFUSALS, Log, Record
+from stepwell.log.port import CLEANUPS, DEFINITIONS, EVENTS, REFUSALS, Log
 from stepwell.logs import Logger
 from stepwell.own_files import claim
 from stepwell.private_files import make_directory
 from stepwell.process import now_ms
 from stepwell.projections.connections import Connecting, in_thread
+from stepwell.projections.following import Follower
 from stepwell.projections.locking import lock_of
 from stepwell.projections.projector import AnotherLogError, Projector
 from stepwell.projections.queries import Queries
-from stepwell.projections.store import Position, ReadModelsDamagedError, ReadModelsError, Store
+from stepwell.projections.store import ReadModelsDamagedError, ReadModelsError, Store
 from stepwell.projections.tables import CLEANUPS_PARTITION, DEFINITIONS_PARTITION, REFUSALS_PARTITION
 from stepwell.tasks import cancel_and_wait
 
 _logger = Logger("stepwell.projections")
 
-_BATCH: Final = 4_000  # records of one transaction
 _LOOK_EVERY: Final = 0.5  # seconds between two looks at whether the lock is free, or a newer generation there
 _POLL_EVERY: Final = 0.02  # seconds between two looks at where another process's projector stands
 _PAUSE: Final = 1.0  # seconds before one tries again what the disk or the log refused
@@ -93,7 +93,6 @@ class ReadModels:
         self._problem: BaseException | None = None
         self._looked = 0.0
         self._closed = False
-        self._gives_back = True  # whether the file may have pages to give back: one who was killed may have left some
         self._reopening = asyncio.Lock()
 
     async def start(self) -> None:
@@ -318,72 +317,16 @@ class ReadModels:
 
     async def _write_generation(self, generation: int) -> None:
         store = await Store.open(self._path(generation), self._connecting)
-        readers: list[asyncio.Task[None]] = []
         try:
             projector = Projector(self._log, store)
             await projector.begin()
             self._projector, self._problem = projector, None
             self._opened.set()
             self._drop_older(generation)
-            lock = asyncio.Lock()
-            readers = [
-                asyncio.ensure_future(self._read(projector, partition, lock))
-                for partition in range(self._log.partitions)
-            ]
-            readers.append(asyncio.ensure_future(self._copy_definitions(projector, lock)))
-            readers.append(asyncio.ensure_future(self._copy_refusals(projector, lock)))
-            readers.append(asyncio.ensure_future(self._clean_up(projector, store, lock)))
-            readers.append(asyncio.ensure_future(self._until_newer(generation)))
-            done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await Follower(self._log, self._definitions, store, projector).follow(self._until_newer(generation))
         finally:
             self._projector = None
-            await cancel_and_wait(*readers)
             await store.close()
-
-    async def _read(self, projector: Projector, partition: int, lock: asyncio.Lock) -> None:
-        while True:
-            offset = projector.positions[partition].offset
-            records = await self._log.read(EVENTS, partition, offset, limit=_BATCH, wait=None)
-            async with lock:
-                if records and projector.positions[partition].offset == offset:
-                    await projector.take(partition, records)
-
-    async def _copy_definitions(self, projector: Projector, lock: asyncio.Lock) -> None:
-        while True:
-            async with lock:
-                await projector.copy_definitions(self._definitions)
-            copied = projector.positions.get(DEFINITIONS_PARTITION, Position()).offset
-            await self._log.read(DEFINITIONS, 0, copied, limit=1, wait=None)
-
-    async def _copy_refusals(self, projector: Projector, lock: asyncio.Lock) -> None:
-        while True:
-            async with lock:
-                await projector.copy_refusals()
-            copied = projector.positions.get(REFUSALS_PARTITION, Position()).offset
-            await self._log.read(REFUSALS, 0, copied, limit=1, wait=None)
-
-    async def _clean_up(self, projector: Projector, store: Store, lock: asyncio.Lock) -> None:
-        """Take out what is cleaned away, and give the space back."""
-        while True:
-            async with lock:
-                found = await projector.clean_up()
-            while not found and self._gives_back:
-                async with lock:
-                    self._gives_back = await store.give_back()
-            if found:
-                self._gives_back = True
-                projector.progressed.set()
-                projector.progressed.clear()
-                continue
-            followed = projector.positions.get(CLEANUPS_PARTITION, Position()).offset
-            if await self._log.end(CLEANUPS, 0) > followed:  # what it is about has not all been read yet
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_EVERY):
-                        await projector.progressed.wait()
-            else:
-                await self._log.read(CLEANUPS, 0, followed, limit=1, wait=None)
 
     async def _until_newer(self, generation: int) -> None:
         """Look now and then: it is another process that makes a newer one, or deletes this."""
@@ -416,40 +359,15 @@ class ReadModels:
             shutil.rmtree(building, ignore_errors=True)  # of somebody who was interrupted
             store = await Store.open(building / "0.db", self._connecting)
             try:
-                await self._fill(store, told)
+                projector = Projector(self._log, store)
+                await projector.begin()
+                await Follower(self._log, self._definitions, store, projector).fill(told)
             finally:
                 await store.close()
             generation = self.newest() + 1
             (building / "0.db").rename(self._path(generation))  # closed by its last user: all of it is in this file
             shutil.rmtree(building, ignore_errors=True)
         return generation
-
-    async def _fill(self, store: Store, told: Callable[[int, int], None] | None) -> None:
-        projector = Projector(self._log, store)
-        await projector.begin()
-        await projector.copy_definitions(self._definitions)
-        await projector.copy_refusals()
-
-        async def left() -> tuple[int, int]:
-            ends = [await self._log.end(EVENTS, partition) for partition in range(self._log.partitions)]
-            stands = [projector.positions[partition].offset for partition in range(self._log.partitions)]
-            return sum(stands), sum(ends)
-
-        followed, wanted = await left()
-        while wanted - followed > _BATCH or followed == 0 < wanted:  # what is left, its new writer reads in no time
-            for partition in range(self._log.partitions):
-                records: list[Record] = list(
-                    await self._log.read(EVENTS, partition, projector.positions[partition].offset, limit=_BATCH)
-                )
-                if records:
-                    await projector.take(partition, records)
-            before, (followed, wanted) = followed, await left()
-            if told is not None:
-                told(followed, wanted)
-            if followed == before:
-                break
-        while await projector.clean_up():
-            pass
 
     async def close(self, *, for_good: bool = False) -> None:
         """Stop following, and let go of the files.

@@ -22,10 +22,11 @@ from stepwell.core.fold.partition import Progress
 from stepwell.core.fold.state import decode_instance, encode_instance
 from stepwell.private_files import make_directory, make_file, tell_if_open
 from stepwell.projections import tables
+from stepwell.projections.attempts import attempts_of
 from stepwell.projections.connections import Connecting, Connection, connect, in_thread, told
 from stepwell.projections.counting import HOURLY
 from stepwell.projections.folding import Changes, Tracked, refold
-from stepwell.projections.rows import attempts_of, instance_row
+from stepwell.projections.rows import instance_row
 from stepwell.schemas.records.audit import AuditEntry
 from stepwell.schemas.records.codec import decode_transition
 

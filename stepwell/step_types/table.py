@@ -1,4 +1,7 @@
-"""The table of built-in step types, in the order in which messages list them."""
+"""The table of built-in step types, in the order in which messages list them.
+
+`just generate` adds the name of a file that is new here.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from stepwell.consumers.engine.tenure import Tenure
 from stepwell.consumers.reading.histories import events_of
 from stepwell.core.fold import finished
 from stepwell.core.fold.finished import FinishedWindow
@@ -51,6 +52,20 @@ async def test_on_the_file_log_a_forgotten_id_is_looked_up(log, short_memory):
         await send(log, start("one", input={"n": 1}), topic=STARTS)  # by any producer, and beside others
         await fill(client, 26)
         assert (await again.result(timeout=HANG)).status == "completed"
+        assert len([key for key in KEYS if key.startswith("one:")]) == 1
+        assert sum(record.type == "workflow.started" for record in await events_of(log, "one")) == 1
+
+
+async def test_a_start_that_nobody_looked_up_ahead_is_looked_up_as_it_is_decided(log, short_memory, monkeypatch):
+    async def nothing(self, commands, *, anew=False):
+        """Look nothing up."""
+
+    monkeypatch.setattr(Tenure, "_recall", nothing)
+    async with stage(log, handlers_of(work=work), workflow(*steps("a"))) as client:
+        await (await client.start("w", {"n": 1}, id="one")).result(timeout=HANG)
+        await fill(client, 24)
+        await send(log, start("one", input={"n": 1}), topic=STARTS)
+        await fill(client, 26)
         assert len([key for key in KEYS if key.startswith("one:")]) == 1
         assert sum(record.type == "workflow.started" for record in await events_of(log, "one")) == 1
 

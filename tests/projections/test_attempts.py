@@ -8,8 +8,8 @@ import pytest
 
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.worker.worker import Worker
+from stepwell.projections.attempts import follow_attempts
 from stepwell.projections.filters import FilterError
-from stepwell.projections.rows import follow_attempts
 from tests.core import model
 from tests.patience import HANG
 from tests.workbench import client_on, handlers_of, running, stage, until, work, workflow

@@ -11,7 +11,7 @@ from stepwell.builder.recording import OPTIONS
 from stepwell.consumers.worker.builtin import BUILTIN, OF_SERVICES, _find
 from stepwell.schemas.definitions.step_type import fields_of
 from stepwell.step_types.table import BUILT_IN
-from tests.step_types import functions, tables
+from tests.step_types import functions, names, tables
 
 DOCS = tables.FILE.read_text(encoding="utf-8")
 BUILT = [one for one in BUILT_IN if not one.takes_handler]  # the others are step functions
@@ -31,6 +31,11 @@ def test_every_setting_has_a_parameter_of_the_builder_under_the_name_that_is_dec
     assert wanted <= parameters
     assert not {field.name for field in fields_of(declared) if not field.setting.parameter} & set(OPTIONS)
     assert parameters - wanted <= {"options", "data"}  # the step's input
+
+
+def test_the_table_has_the_type_of_every_file():
+    """``just generate`` writes it anew."""
+    assert names.FILE.read_text() == names.source(names.FILE.read_text())
 
 
 def test_the_functions_of_the_builder_are_those_that_the_declarations_make():
