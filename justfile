@@ -25,6 +25,7 @@ check:
     {{ run }} ruff check .
     {{ run }} ruff format --check .
     {{ run }} mypy
+    {{ run }} basedpyright --verifytypes stepwell --ignoreexternal
     {{ run }} lint-imports
 
 # Put right what a program can put right

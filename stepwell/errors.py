@@ -43,9 +43,9 @@ class StepwellError(Exception):
     """
 
     def __init__(self, message: str, *, place: str = "", remedy: str = "") -> None:
-        self.message = visible(message)  # messages quote what they are given
-        self.place = visible(place)
-        self.remedy = visible(remedy)
+        self.message: str = visible(message)  # messages quote what they are given
+        self.place: str = visible(place)
+        self.remedy: str = visible(remedy)
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -75,7 +75,7 @@ class DefinitionError(StepwellError):
     """
 
     def __init__(self, problems: list[str], *, place: str = "", remedy: str = "") -> None:
-        self.problems = [visible(problem) for problem in problems]
+        self.problems: list[str] = [visible(problem) for problem in problems]
         shown = self.problems[:MOST_SHOWN]
         if len(problems) > MOST_SHOWN:
             shown.append(f"and {len(problems) - MOST_SHOWN:,} more")

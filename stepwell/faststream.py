@@ -31,10 +31,10 @@ try:
     from faststream.kafka import KafkaMessage, KafkaRouter, Topic
 
     from stepwell.consumers.outbound.feed_application import FeedApplication
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        f"stepwell.faststream needs {error.name}, which is not installed: pip install 'stepwell[faststream]'",
-        name=error.name,
+        f"stepwell.faststream needs {_error.name}, which is not installed: pip install 'stepwell[faststream]'",
+        name=_error.name,
     ) from None
 
 __all__ = ["FeedApplication", "FeedMessage", "FeedRouter", "FeedRouterError", "Happened", "feed_message"]
@@ -174,7 +174,7 @@ class FeedRouter(KafkaRouter):
 
         super().__init__(middlewares=[patience])
         self.group_id = group_id
-        self.topic = f"{namespace}.{FEED}"
+        self.topic: str = f"{namespace}.{FEED}"
         self._start = start
         self._taken: dict[str, str] = {}  # event type → the handler's name
         self._one_by_one: Any = None

@@ -33,7 +33,7 @@ class StepFunction(Generic[P, R]):
         self.name = name
         self.options = options
         self._parameters = Parameters(name, function)
-        self.__name__ = str(getattr(function, "__name__", name))
+        self.__name__: str = str(getattr(function, "__name__", name))
         self.__qualname__ = str(getattr(function, "__qualname__", self.__name__))
         self.__module__ = str(function.__module__)
         self.__doc__ = function.__doc__

@@ -123,7 +123,8 @@ class Reference:
     def __invert__(self) -> Any:
         return Reference(f"not {_operand(self)}", bool, atom=False)
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return object.__hash__(self)
 
     # --- what becomes text ------------------------------------------------------------------------------------------
 

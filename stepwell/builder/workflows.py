@@ -37,7 +37,7 @@ class Workflow(Generic[P, R]):
         self.function = function
         self.name = name
         self._about = about
-        self.__name__ = function.__name__
+        self.__name__: str = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
         self.__wrapped__ = function

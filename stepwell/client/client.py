@@ -28,7 +28,7 @@ from stepwell.log.port import Log
 from stepwell.own_files import claim
 from stepwell.process import now_ms
 from stepwell.projections.places import views_directory
-from stepwell.projections.views import Time, Views, milliseconds
+from stepwell.projections.views import AskInstances, AskStatistics, Time, Views, milliseconds
 from stepwell.schemas.definitions.model import Definition
 from stepwell.schemas.records.sender import Sender, sender
 
@@ -86,19 +86,19 @@ class Client(Starting):
         self.log = log
         self._make_id = make_id
         self.clock = clock
-        self.registry = Definitions(log)
-        self.subscriber = Subscriber(log)
-        self.pending = PendingInstances(log, self.registry)
-        self.refusals = Refusals(log, clock=clock)
+        self.registry: Definitions = Definitions(log)
+        self.subscriber: Subscriber = Subscriber(log)
+        self.pending: PendingInstances = PendingInstances(log, self.registry)
+        self.refusals: Refusals = Refusals(log, clock=clock)
         self._asking = Asking(log, self.subscriber)
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
         path = log.describe().path
         directory = views or (Path(f"{path}.views") if path else views_directory(None))
         claim(directory)  # before anybody asks: steps on files stay away from what another process keeps there
-        self.views = _views_of(log, directory, self.registry, self.pending, models)
-        self.instances = self.views.instances
-        self.statistics = self.views.statistics
+        self.views: Views = _views_of(log, directory, self.registry, self.pending, models)
+        self.instances: AskInstances = self.views.instances
+        self.statistics: AskStatistics = self.views.statistics
 
     def acting(self, *, by: str | None = None, via: str | None = None) -> Client:
         """The same client, as used by somebody else: what it sends is recorded as theirs. Costs microseconds.

@@ -65,7 +65,7 @@ class LocalRuntime:
         check_numbers(StepwellError, none=True, whole=True, concurrency=concurrency)
         check_numbers(StepwellError, grace=grace)
         self._log = log
-        self.handlers = Handlers(prefixes, builtin)
+        self.handlers: Handlers = Handlers(prefixes, builtin)
         self.handlers.update(handlers)
         self._queues = tuple(dict.fromkeys((*settings.listed(queues), *self.handlers.agents())))
         self._concurrency = (concurrency or settings.concurrency()) if worker else 0

@@ -8,6 +8,7 @@ are.
 from __future__ import annotations
 
 import asyncio
+import pathlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -80,7 +81,7 @@ class Projector:
     def __init__(self, log: Log, store: Store) -> None:
         self._log = log
         self._store = store
-        self.path = store.path
+        self.path: pathlib.Path = store.path
         self._readers: dict[int, EventReader] = {}
         self.positions: dict[int, Position] = {}
         self._progress: dict[int, Progress] = {}
@@ -88,7 +89,7 @@ class Projector:
         self._steps = 0
         self._ended: set[str] = set()
         self._middles: dict[int, _Middle] = {}
-        self.progressed = asyncio.Event()
+        self.progressed: asyncio.Event = asyncio.Event()
 
     async def begin(self) -> None:
         """Take up the log where the file stands.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, Unpack
 
 from stepwell.arguments import check_numbers, check_texts, texts
 from stepwell.errors import FilterError, LogClosedError
@@ -44,6 +44,48 @@ def _fields(name: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
         raise FilterError(f"takes values by the names of fields, not {fields!r:.100}", place=name)
     check_texts(FilterError, **{f"the name of a field of the {name}": key for key in fields})
     return dict(fields)
+
+
+class InstanceOptions(TypedDict, total=False):
+    """What ``Views.instances`` takes, which says what each means."""
+
+    status: str | Iterable[str]
+    workflow: str | None
+    version: str | None
+    tag: str | None
+    created_after: Time | None
+    created_before: Time | None
+    finished_after: Time | None
+    finished_before: Time | None
+    priority_min: int | None
+    priority_max: int | None
+    input: Mapping[str, Any] | None
+    output: Mapping[str, Any] | None
+    error: str
+    parent: str
+    order: Order
+    cursor: str | None
+    limit: int
+    exact: bool
+    fresh: bool
+
+
+class AskInstances(Protocol):
+    """``Views.instances``, where a client has it as its own."""
+
+    async def __call__(self, **options: Unpack[InstanceOptions]) -> tuple[InstancePage, int]:
+        """A page of instances, and how many there are in all; see ``Views.instances``."""
+        ...
+
+
+class AskStatistics(Protocol):
+    """``Views.statistics``, where a client has it as its own."""
+
+    async def __call__(
+        self, workflow: str | None = None, version: str | None = None, *, steps: bool = False, fresh: bool = True
+    ) -> list[WorkflowStatistics]:
+        """Statistics of each version of a definition, or of all definitions; see ``Views.statistics``."""
+        ...
 
 
 class Views:

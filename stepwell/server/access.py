@@ -148,7 +148,7 @@ class Access:
     ) -> None:
         self._tokens = tokens
         self._tickets = tickets or Tickets()
-        self.origins = checked_origins(origins, open_=tokens is None)
+        self.origins: tuple[str, ...] = checked_origins(origins, open_=tokens is None)
         self._demands: dict[BaseRouteHandler, Demand | None] = {}
         self.note: Callable[[Any, Exception], None] = lambda *_: None
 

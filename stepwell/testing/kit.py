@@ -65,7 +65,7 @@ class World:
     ) -> None:
         self._queues = settings.listed(queues)
         self.client = client
-        self.crashes = 0
+        self.crashes: int = 0
         self._storage = storage
         self._handlers = handlers
         self._process: tuple[SimulatedLog, list[asyncio.Task[None]]] | None = None

@@ -41,7 +41,7 @@ class Admission:
         self._moved = self._loop.time()
         self._told = -_TELL_AFTER
         self._opened: asyncio.Future[None] | None = None
-        self.runs = 0
+        self.runs: int = 0
 
     def changed(self, more: int) -> None:
         """Workers have so many runs more, or fewer."""

@@ -58,7 +58,7 @@ class Care:
         self._deaths = deaths
         self._died_over = [claim.deciding for claim in deaths if claim.deciding is not None]
         self._most = most
-        self.alone = False
+        self.alone: bool = False
         self.continuing = continuing
 
     def of_commands(self, asked: Sequence[InboxRecord], source: int, started: int) -> Deciding | None:

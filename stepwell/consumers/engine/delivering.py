@@ -62,11 +62,11 @@ class Deliveries:
         self._log = log
         self._failed = failed
         # Everything up to the claim is delivered once this is: the claim stands for it.
-        self.at = Acceptance(epoch)
+        self.at: Acceptance = Acceptance(epoch)
         self._first = _Sending(self.at, state, outstanding=1)
         self._sendings = deque([self._first])
         self.state: PartitionState | None = None
-        self.released = released
+        self.released: int = released
         # What instances tell each other keeps its order: until what the owners before have told is told again,
         # nothing new is. A child would be cancelled before it is started otherwise, and run on for nobody.
         self._kept: list[tuple[list[Effect], _Sending]] | None = []

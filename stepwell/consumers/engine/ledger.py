@@ -127,23 +127,24 @@ class Ledger:
         self._reached = reached
         self._wanted_snapshot = snapshot
         self._is_second_snapshot = False
-        self.epoch = possession.epoch
-        self.index = 0
-        self.speculative = self.confirmed = possession.state
-        self.proved = Acceptance(self.epoch)
+        self.epoch: int = possession.epoch
+        self.index: int = 0
+        self.confirmed: PartitionState = possession.state
+        self.speculative: PartitionState = possession.state
+        self.proved: Acceptance = Acceptance(self.epoch)
         self._named = -1  # our newest claim that names what is decided
         self._unproved: deque[_Unproved] = deque()
         self._room = asyncio.Event()
         self.trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         progress = possession.state.progress
-        self.source = progress.command - 1
-        self.started = progress.start - 1
+        self.source: int = progress.command - 1
+        self.started: int = progress.start - 1
         moved = None if snapshot is None else self._snapshot_at_once
-        self.deliveries = Deliveries(
+        self.deliveries: Deliveries = Deliveries(
             log, self.epoch, possession.state, possession.released, self._failed, moved=moved
         )
         tail = SinceSnapshot(possession.tail_bytes, possession.tail_since)
-        self.snapshots = Snapshots(log, partition, possession.reader, tail, owner=claimant.name)
+        self.snapshots: Snapshots = Snapshots(log, partition, possession.reader, tail, owner=claimant.name)
         self._again: Sequence[Effect] | None = possession.resend
         self._asked = asked
         self._asked_at: int | None = None  # offset of the transition that answers the last of it

@@ -66,7 +66,7 @@ class Snapshots:
         self._since = tail.since
         self._task: asyncio.Task[None] | None = None
         self._taken: tuple[PartitionSnapshotted, Progress] | None = None
-        self.at = reader.snapshot_at
+        self.at: int = reader.snapshot_at
 
     def grew(self, size: int, at: int) -> None:
         """Note that a transition of so many bytes was accepted, and its time."""

@@ -81,7 +81,7 @@ class Tenure:
         clock: PartitionClock,
     ) -> None:
         self._log = log
-        self.partition = ledger.partition
+        self.partition: int = ledger.partition
         self.ledger = ledger
         self._definitions = definitions
         self._admission = admission

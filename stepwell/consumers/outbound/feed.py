@@ -68,7 +68,7 @@ class FeedSession:
         self._reader = EventReader(log, partition)
         self._last: FeedPosition | None = None
         self._end = 0  # of the feed's partition, as far as this session knows
-        self.published = 0
+        self.published: int = 0
 
     async def run(self) -> None:
         """Publish until cancelled.

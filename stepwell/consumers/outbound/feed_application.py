@@ -101,7 +101,8 @@ class FeedApplication(FastStream):
                 "client.subscribe() show the same events.",
             )
         self._told = told
-        self.settings = settings = read_settings(chosen, os.environ)
+        settings = read_settings(chosen, os.environ)
+        self.settings: KafkaSettings = settings
         broker = KafkaBroker(settings.bootstrap.split(","), security=_security(settings))
         description: Any = _Description(settings.namespace, settings.bootstrap.split(","))
         super().__init__(broker, lifespan=self._lifespan, specification=description)

@@ -31,7 +31,7 @@ class Cleanups:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._position = 0
-        self.number = 0
+        self.number: int = 0
         self.newest: dict[int, CleanedUp] = {}
 
     async def catch_up(self) -> None:

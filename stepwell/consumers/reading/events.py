@@ -59,11 +59,11 @@ class EventReader:
     def __init__(self, log: Log, partition: int) -> None:
         self._log = log
         self.partition = partition
-        self.position = 0
-        self.acceptance = Acceptance()
+        self.position: int = 0
+        self.acceptance: Acceptance = Acceptance()
         self.refused: set[int] = set()
         self.snapshot: PartitionSnapshotted | None = None
-        self.snapshot_at = -1
+        self.snapshot_at: int = -1
         self.claims: deque[Record] = deque(maxlen=_CLAIMS)
 
     async def seek_snapshot(self, end: int | None = None) -> PartitionSnapshotted | None:

@@ -190,7 +190,7 @@ class PendingInstances:
     def __init__(self, log: Log, definitions: Definitions) -> None:
         self._log = log
         self._definitions = definitions
-        self.starts = WaitingStarts(log)
+        self.starts: WaitingStarts = WaitingStarts(log)
 
     async def find(self, instance_id: str) -> InstanceState | StartWorkflow:
         """An instance's newest state; or, while no engine has decided about it, the start that waits.

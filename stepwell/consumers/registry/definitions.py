@@ -93,7 +93,7 @@ class Definitions:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.position = 0
+        self.position: int = 0
         self._versions: dict[str, dict[str, _Version]] = {}  # by name and version, the newest version last
         self._definitions = ByHash[Definition]()
         self._plans: dict[str, Plan] = {}  # by whole hash, compiled when first asked for

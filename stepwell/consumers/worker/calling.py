@@ -62,12 +62,12 @@ class Came:
     __slots__ = ("at", "back", "cpu", "error", "lost", "result")
 
     def __init__(self, at: float, result: Any = None, error: BaseException | None = None, cpu: float = 0.0) -> None:
-        self.at = at
-        self.result = result
-        self.cpu = cpu
+        self.at: float = at
+        self.result: Any = result
+        self.cpu: float = cpu
         given = error if issubclass(type(error), GivenBack) else None  # a foreign class may answer for ``isinstance``
-        self.back = given is not None
-        self.lost = bool(getattr(given, "lost", False))
+        self.back: bool = given is not None
+        self.lost: bool = bool(getattr(given, "lost", False))
         self.error: ErrorInfo | None = None if error is None else describe(error)
 
 
@@ -121,9 +121,9 @@ class Call:
         ended: Callable[[], object],
     ) -> None:
         loop = self._loop = asyncio.get_running_loop()
-        self.began = loop.time()
+        self.began: float = loop.time()
         self.came: Came | None = None
-        self.left = False
+        self.left: bool = False
         self._arguments = (handler, data, ctx)
         self._finish = finish
         self._over: Callable[[], object] | None = over

@@ -32,18 +32,18 @@ class StepContext:
 
     def __init__(self, item: WorkItem) -> None:
         step = item.step
-        self.instance_id = item.instance_id
-        self.workflow = item.workflow
-        self.version = item.version
-        self.step_id = step.step_id
-        self.type = step.step_type
-        self.handler = step.handler
-        self.run = step.run
-        self.attempt = step.attempt
-        self.max_attempts = step.max_attempts
-        self.priority = item.priority
-        self.config = step.config
-        self.timeout_seconds = step.timeout_seconds
+        self.instance_id: str = item.instance_id
+        self.workflow: str = item.workflow
+        self.version: str = item.version
+        self.step_id: str = step.step_id
+        self.type: str = step.step_type
+        self.handler: str = step.handler
+        self.run: int = step.run
+        self.attempt: int = step.attempt
+        self.max_attempts: int = step.max_attempts
+        self.priority: int = item.priority
+        self.config: dict[str, Any] = step.config
+        self.timeout_seconds: float | None = step.timeout_seconds
         self.purpose = step.purpose
         self.idempotency_key = item.idempotency_key
         self._updates: dict[str, Any] = {}

@@ -48,15 +48,15 @@ class Handler:
         check_functions(HandlerError, **{f"the handler {name!r}": function})
         self.name = name
         written = getattr(function, "__stepwell_function__", None)
-        self.origin = written or function
-        self.asynchronous = _is_asynchronous(self.origin)
+        self.origin: Callable[..., Any] = written or function
+        self.asynchronous: bool = _is_asynchronous(self.origin)
         self.config = config
         self._parameters = None if written is None else Parameters(name, written)
         self._arguments: list[str] = []
         self._input_type: Any = None
         if self._parameters is None:
             self._arguments, self._input_type = _signature(name, function)
-        self.function = function if self._parameters is None else self._parameters.positional
+        self.function: Callable[..., Any] = function if self._parameters is None else self._parameters.positional
 
     def arguments(self, data: Any, ctx: StepContext) -> list[Any]:
         """What to call it with.
@@ -133,8 +133,8 @@ class Handlers:
         *,
         installed: bool = True,
     ) -> None:
-        self.prefixes = settings.listed(prefixes or ())
-        self.strict = prefixes is None
+        self.prefixes: tuple[str, ...] = settings.listed(prefixes or ())
+        self.strict: bool = prefixes is None
         self._with_installed = installed
         self._registered: dict[str, Handler] = {}
         self._imported: dict[str, Handler] = {}
@@ -278,7 +278,7 @@ def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     return all(getattr(one, name, None) == getattr(other, name, None) for name in names)
 
 
-registered = Handlers()
+registered: Handlers = Handlers()
 """What ``@stepwell.handler`` fills; every worker of this process has it."""
 
 

@@ -43,9 +43,9 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         # What is at hand already goes before what is more urgent, so a worker of one step has nothing at hand.
-        self.prefetch = count + count // 2
+        self.prefetch: int = count + count // 2
         self._count = count
-        self.busy = 0
+        self.busy: int = 0
         self._freed = asyncio.Event()
         self._queue: WorkQueue
 

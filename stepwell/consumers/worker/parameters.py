@@ -81,8 +81,10 @@ class Parameters:
             if parameter.default is parameter.empty and is_structured(self._types[parameter.name]):
                 check_type(self._types[parameter.name], place, parameter.name)
         self._signature = signature.whole.replace(parameters=passed, return_annotation=inspect.Signature.empty)
-        self.names = tuple(parameter.name for parameter in passed)
-        self.needed = tuple(parameter.name for parameter in passed if parameter.default is parameter.empty)
+        self.names: tuple[str, ...] = tuple(parameter.name for parameter in passed)
+        self.needed: tuple[str, ...] = tuple(
+            parameter.name for parameter in passed if parameter.default is parameter.empty
+        )
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name; what is left out is left to the function's own defaults.

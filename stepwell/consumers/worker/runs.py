@@ -23,12 +23,12 @@ class Run:
     __slots__ = ("call", "cancelled", "ctx", "delivery", "item", "over", "stopped")
 
     def __init__(self, item: WorkItem, delivery: Delivery) -> None:
-        self.item = item
-        self.delivery = delivery
-        self.ctx = StepContext(item)
+        self.item: WorkItem = item
+        self.delivery: Delivery = delivery
+        self.ctx: StepContext = StepContext(item)
         self.call: Call | None = None
-        self.cancelled = False
-        self.stopped = False
+        self.cancelled: bool = False
+        self.stopped: bool = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def give_up(self) -> None:

@@ -44,7 +44,7 @@ class Signature:
         try:
             # From Python 3.14 on annotations are read when they are asked for: one that cannot be shall not matter.
             options = {} if sys.version_info < (3, 14) else {"annotation_format": 3}
-            self.whole = inspect.signature(function, **options)  # type: ignore[arg-type]
+            self.whole: inspect.Signature = inspect.signature(function, **options)  # type: ignore[arg-type]
         except (TypeError, ValueError, NameError) as error:
             raise HandlerError(f"its signature cannot be read: {error}", place=place) from error
         self.parameters: Mapping[str, inspect.Parameter] = self.whole.parameters

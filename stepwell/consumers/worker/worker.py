@@ -88,7 +88,7 @@ class Worker:
         self._log = log
         self._handlers = handlers
         self._queues = settings.listed(queues)
-        self.concurrency = concurrency or settings.concurrency()
+        self.concurrency: int = concurrency or settings.concurrency()
         self._intake = intake or Slots(self.concurrency)
         self._ended = ended
         self._only = only

@@ -95,10 +95,10 @@ class Decision:
         self.note = ""
         self.instance_id = instance_id
         self.circumstances = circumstances
-        self.now = circumstances.now
+        self.now: int = circumstances.now
         self._plan: Plan | None = None
         self.freed: list[tuple[int, str]] = []  # steps whose dependencies are settled: a heap, in written order
-        self.most = circumstances.budget
+        self.most: int = circumstances.budget
         self._used = 0.0  # of one step's meter, by all the steps together
 
     def evaluation(self, scope: Mapping[str, Any]) -> Evaluation:

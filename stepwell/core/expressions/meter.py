@@ -42,8 +42,10 @@ class Meter:
     __slots__ = ("_made", "_work", "left", "room")
 
     def __init__(self, work: int = MAX_WORK, made: int = MAX_MADE) -> None:
-        self.left = self._work = work
-        self.room = self._made = made
+        self.left: int = work
+        self.room: int = made
+        self._work = work
+        self._made = made
 
     def spend(self, work: int) -> None:
         """Pay for work about to be done, or just done in small parts.

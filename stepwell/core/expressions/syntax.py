@@ -76,7 +76,7 @@ class Compiler:
     def __init__(self, text: str, before: int) -> None:
         self._text = text
         self._before = before
-        self.parts = 0
+        self.parts: int = 0
         self._depth = 0
         self._inside = False  # of a path that is noted already
         self.references: set[tuple[str, ...]] = set()

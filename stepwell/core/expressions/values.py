@@ -38,7 +38,7 @@ class Evaluation(Meter):
     __slots__ = ("scope",)
 
     def __init__(self, scope: Mapping[str, Any], work: int = MAX_WORK, made: int = MAX_MADE) -> None:
-        self.scope = scope
+        self.scope: Mapping[str, Any] = scope
         self.left = work
         self.room = made
         self._work = work

@@ -6,7 +6,7 @@ engine can rely on the graph being acyclic and every reference leading somewhere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -57,13 +57,15 @@ class PlanStep:
     )  # fmt: skip
 
     def __init__(self, index: int, step: Step, declared: StepType | None) -> None:
-        self.index = index
-        self.step = step
+        self.index: int = index
+        self.step: Step = step
         self.way = "worker" if declared is None else declared.way
-        self.names_handler = None if declared is None else declared.names_handler
-        self.checkpoint = step.id if step.checkpoint is True else step.checkpoint or ""
+        self.names_handler: Callable[[str, Mapping[str, Any]], str] | None = (
+            None if declared is None else declared.names_handler
+        )
+        self.checkpoint: str = step.id if step.checkpoint is True else step.checkpoint or ""
         self.dependents: tuple[str, ...] = ()
-        self.handles = ""
+        self.handles: str = ""
         self.accepts: InputCheck | None = None
         self.check: Expression | None = None
         self.condition: Expression | None = None
@@ -72,9 +74,9 @@ class PlanStep:
         self.config: Template = _NO_CONFIG
         self.compensation_input: Template | None = None
         self.compensation_config: Template = self.config
-        self.instant = self.way in INSTANT_WAYS
-        self.sequential = step.mode == "sequential"
-        self.skips_along = False
+        self.instant: bool = self.way in INSTANT_WAYS
+        self.sequential: bool = step.mode == "sequential"
+        self.skips_along: bool = False
 
     def handler(self, config: Mapping[str, Any]) -> str:
         """By what name a worker finds the code of the step; empty for a built-in type.

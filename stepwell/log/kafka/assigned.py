@@ -40,8 +40,8 @@ class Assignment:
         self.passed: dict[Spot, Entry] = {}
         self.closed = False
         loop = asyncio.get_running_loop()
-        self.arrived = Signal(loop)
-        self.room = Signal(loop)
+        self.arrived: Signal = Signal(loop)
+        self.room: Signal = Signal(loop)
         self._accepts = accepts
         self._ready: list[Entry] = []  # a heap; an entry that somebody else has got meanwhile is skipped
 

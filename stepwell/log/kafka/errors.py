@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import aiokafka.errors as kafka
 
@@ -27,7 +27,13 @@ _LOGIN: Final = (
 )
 
 
-class HungUpError(kafka.KafkaConnectionError):  # type: ignore[misc]  # aiokafka has no types
+if TYPE_CHECKING:  # aiokafka has no types: what a base class of ours is stands here
+    _KafkaConnectionError = Exception
+else:
+    _KafkaConnectionError = kafka.KafkaConnectionError
+
+
+class HungUpError(_KafkaConnectionError):
     """A broker can be reached, and closes every connection: so does a listener that expects another protocol."""
 
 

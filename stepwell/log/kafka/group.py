@@ -11,10 +11,10 @@ import secrets
 from asyncio import Task
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka.errors as kafka
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as BrokerPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
@@ -29,6 +29,11 @@ from stepwell.log.wake import Signal
 from stepwell.logs import Logger
 from stepwell.tasks import cancel_and_wait
 
+if TYPE_CHECKING:  # aiokafka has no types: what a base class of ours is stands here
+    _RebalanceListener = object
+else:
+    from aiokafka import ConsumerRebalanceListener as _RebalanceListener
+
 _logger = Logger("stepwell.log.kafka")
 
 _LOOK: Final = 1.0  # seconds between two looks at whether aiokafka has met trouble
@@ -37,7 +42,7 @@ _ASK_AGAIN: Final = 0.05  # seconds, while a group is being shared out
 _SETTLED: Final = ("Stable", "Empty", "Dead")  # a group's states in which its members are known
 
 
-class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+class GroupMember(_RebalanceListener):
     """One member of a group.
 
     Args:
@@ -67,7 +72,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         owned: Callable[[], Mapping[str, Sequence[int]]] | None = None,
         counted: Callable[[], None] | None = None,
     ) -> None:
-        self.name = secrets.token_hex(6)
+        self.name: str = secrets.token_hex(6)
         self.group = group
         self.places: frozenset[TopicPartition] = frozenset()
         self._settings = settings
@@ -84,7 +89,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._joined = False
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()  # when the group's last word was asked for
-        self.moved = Signal(self._loop)
+        self.moved: Signal = Signal(self._loop)
 
     @property
     def live(self) -> frozenset[str]:

@@ -50,7 +50,7 @@ class Passing:
         queues: Mapping[str, str],
         settled: Callable[[], None],
     ) -> None:
-        self.heard = 0
+        self.heard: int = 0
         self.coming: set[Spot] = set()
         self._log = log
         self._assignment = assignment

@@ -62,8 +62,8 @@ class KafkaLog:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
-        self.partitions = 0
-        self.max_record_bytes = settings.max_record_bytes
+        self.partitions: int = 0
+        self.max_record_bytes: int = settings.max_record_bytes
         self._description = Description("kafka", settings.place)
         self.topics: Topics
         self.reader: Reader

@@ -32,7 +32,7 @@ class KafkaMembership:
         self._reached: dict[TopicPartition, int] = {}
         self._noting: Task[None] | None = None
         self._has_warned = False
-        self.left = False
+        self.left: bool = False
 
     async def assignment(self) -> frozenset[int]:
         """As the port says: the broker itself is asked."""

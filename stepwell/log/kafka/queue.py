@@ -50,7 +50,7 @@ class KafkaQueue:
         self._loop = asyncio.get_running_loop()
         names = {log.topics.of_queue(queue): queue for queue in queues}
         self._topics = list(names)
-        self.member = GroupMember(
+        self.member: GroupMember = GroupMember(
             log.settings,
             log.topics,
             WORKERS,

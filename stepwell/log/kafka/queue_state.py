@@ -27,9 +27,9 @@ class Entry:
         topic, partition = place
         token = record.offset * partitions + partition
         self.spot: Spot = (topic, partition, record.offset)
-        self.delivery = Delivery(queue, token, record.key, record.value, record.headers)
+        self.delivery: Delivery = Delivery(queue, token, record.key, record.value, record.headers)
         priority = priority_of(record.headers.get("priority"))
-        self.order = (-priority, record.timestamp, record.offset, partition)
+        self.order: tuple[int, int, int, int] = (-priority, record.timestamp, record.offset, partition)
         self.refused: dict[str, float] = {}
 
     def count(self, lost: int) -> None:
@@ -55,10 +55,12 @@ class QueueState:
 
     def __init__(self, place: TopicPartition, position: QueuePosition) -> None:
         self.place = place
-        self.low = self.position = self.trimmed = position.low
-        self.heard = position.heard
+        self.low: int = position.low
+        self.position: int = position.low
+        self.trimmed: int = position.low
+        self.heard: int = position.heard
         self.waiting: dict[int, Entry] = {}
-        self.dirty = False
+        self.dirty: bool = False
         self._done = {offset for offset in position.done if offset >= position.low}
         self._held = dict(position.held)
         self._lost = dict(position.lost)

@@ -59,10 +59,12 @@ class RecordBuffer:
     __slots__ = ("bytes", "end", "records", "seen", "start", "used")
 
     def __init__(self, start: int, now: float) -> None:
-        self.start = self.end = self.seen = start
+        self.start: int = start
+        self.end: int = start
+        self.seen: int = start
         self.records: list[Record] = []
-        self.bytes = 0
-        self.used = now
+        self.bytes: int = 0
+        self.used: float = now
 
     def add(self, records: Sequence[Record]) -> bool:
         """Take in what follows; whether anything was new."""

@@ -109,7 +109,7 @@ class Assignor:
         self._say = say
         self._count = count
         self.live: frozenset[str] = frozenset()
-        self.round = 0
+        self.round: int = 0
 
     def metadata(self, topics: Sequence[str]) -> Any:
         """What to join with."""

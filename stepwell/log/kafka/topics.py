@@ -40,7 +40,7 @@ class Topics:
         self._admin = admin
         self._made: dict[str, asyncio.Future[None]] = {}
         self._counts: dict[str, int] = {}  # of queues' topics; their records may be in any partition
-        self.partitions = 0
+        self.partitions: int = 0
 
     def name(self, topic: str) -> str:
         """What Kafka calls a topic, or a group."""

@@ -33,7 +33,7 @@ class Append:
         self._first = 0
         self._now = 0
         self.future: Future[Sequence[int]] = log.loop.create_future()
-        self.size = sum(len(row.value) for row in rows)
+        self.size: int = sum(len(row.value) for row in rows)
 
     def apply(self, tx: Transaction) -> None:
         self._now = tx.now

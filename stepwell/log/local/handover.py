@@ -41,13 +41,13 @@ class Handed:
     __slots__ = ("awaited", "batch", "holder", "id", "queue", "row", "token")
 
     def __init__(self, token: int, queue: str, row: Row, holder: Taker, batch: Batch) -> None:
-        self.token = token
-        self.queue = queue
-        self.row = row
-        self.holder = holder
-        self.batch = batch
+        self.token: int = token
+        self.queue: str = queue
+        self.row: Row = row
+        self.holder: Taker = holder
+        self.batch: Batch = batch
         self.id: int | None = None
-        self.awaited = True
+        self.awaited: bool = True
 
     def safe(self) -> None:
         """It is settled, or in the file."""
@@ -153,7 +153,7 @@ class Write:
         self._handed = sorted(handed, key=attrgetter("queue", "token"))
         self._claimed = claimed
         self._settled: list[Handed] = []
-        self.size = sum(len(one.row.value) for one in handed)
+        self.size: int = sum(len(one.row.value) for one in handed)
 
     def apply(self, tx: Transaction) -> None:
         self._settled = write(tx, self._handed, claimed=self._claimed)

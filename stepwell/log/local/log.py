@@ -81,9 +81,9 @@ class LocalLog:
         claim(path)
         self.path = path
         self.loop = loop
-        self.partitions = 0
+        self.partitions: int = 0
         self.max_record_bytes = max_record_bytes
-        self.groups = Signal(loop)
+        self.groups: Signal = Signal(loop)
         self.reader: Reader
         self._description = Description("file", path, Path(path), finds_keys=True)
         self._patience = patience

@@ -120,7 +120,7 @@ class MembersDirectory:
 
     def __init__(self, path: str, patience: float) -> None:
         self._log = path
-        self.path = Path(f"{path}-members")
+        self.path: Path = Path(f"{path}-members")
         self._patience = patience
         self._made = False
         self._missing: dict[str, float] = {}  # lock files that are not there, since when

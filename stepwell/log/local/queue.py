@@ -57,8 +57,8 @@ class Consumer:
         accepts: Callable[[Delivery], bool] | None,
     ) -> None:
         self.member = member
-        self.queues = tuple(dict.fromkeys(queues))
-        self.reserved = 0  # entries on their way to us in a commit
+        self.queues: tuple[str, ...] = tuple(dict.fromkeys(queues))
+        self.reserved: int = 0  # entries on their way to us in a commit
         self._log = log
         self._handover = handover
         self._prefetch = prefetch

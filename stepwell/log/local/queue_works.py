@@ -31,7 +31,7 @@ class Enqueue:
         self._queue = queue
         self._rows = rows
         self._batch = batch
-        self.size = sum(len(row.value) for row in rows)
+        self.size: int = sum(len(row.value) for row in rows)
 
     def apply(self, tx: Transaction) -> None:
         known = tokens_of(tx, self._rows)
@@ -123,7 +123,7 @@ class Settle:
         self._firsts: list[int] = []
         self._now = 0
         self.future: Future[None] = log.loop.create_future()
-        self.size = sum(len(row.value) for _, rows in outcomes for row in rows)
+        self.size: int = sum(len(row.value) for _, rows in outcomes for row in rows)
 
     def apply(self, tx: Transaction) -> None:
         self._now = tx.now
@@ -169,7 +169,7 @@ class Release:
         self._tokens = tokens
         self._rows, self._handed = handover.take_back(tokens)
         self._unwritten: list[Handed] = []
-        self.durable = bool(self._handed)  # some are perhaps in no row yet
+        self.durable: bool = bool(self._handed)  # some are perhaps in no row yet
         self.future: Future[None] = log.loop.create_future()
 
     def apply(self, tx: Transaction) -> None:

@@ -40,7 +40,7 @@ class EnqueueAgain:
         self._queue = queue
         self._rows = rows
         self._batch = batch
-        self.size = sum(len(row.value) for row in rows)
+        self.size: int = sum(len(row.value) for row in rows)
 
     def apply(self, tx: Transaction) -> None:
         known = {**_waiting(tx, self._queue, self._rows), **tokens_of(tx, self._rows)}

@@ -26,7 +26,7 @@ class Tail:
         self._start = 0
         self._records: list[Record] = []
         self._bytes = 0
-        self.whole = False
+        self.whole: bool = False
 
     def add(self, first: int, rows: Sequence[Row], timestamp: int) -> None:
         """Take in what was just committed. Where another process has written in between, begin anew."""

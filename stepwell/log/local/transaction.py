@@ -92,9 +92,9 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self.now = 0
+        self.now: int = 0
         self.peers: list[int] | None = None  # the ports of all processes; None: to be read again
-        self.shrinks = False  # whether pages became free, which can be given back to the file system
+        self.shrinks: bool = False  # whether pages became free, which can be given back to the file system
         self.repeats: int | None = None  # when work was last sent again; None: to be looked up
         self._topics: dict[str, int] = {}
         self._recent: dict[int, int] = {}  # by base: the id that the next record gets

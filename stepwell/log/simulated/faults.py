@@ -99,9 +99,9 @@ class Faults:
     def __init__(self, dice: random.Random, rates: Rates = CALM) -> None:
         self.dice = dice
         self.rates = rates
-        self.active = rates != CALM
-        self.full = False
-        self.slowness = 1.0
+        self.active: bool = rates != CALM
+        self.full: bool = False
+        self.slowness: float = 1.0
         self.counts: Counter[str] = Counter()
 
     def heal(self) -> None:

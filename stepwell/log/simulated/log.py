@@ -72,8 +72,8 @@ class _Partition:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.start = 0
-        self.arrived = Bell()
+        self.start: int = 0
+        self.arrived: Bell = Bell()
 
 
 class SimulatedStorage:
@@ -91,9 +91,9 @@ class SimulatedStorage:
         counts_the_first_death: Whether each worker that dies with a record is counted.
     """
 
-    patience = 5.0
-    settles_at_once = True
-    counts_the_first_death = True
+    patience: float = 5.0
+    settles_at_once: bool = True
+    counts_the_first_death: bool = True
 
     def __init__(
         self,
@@ -108,13 +108,13 @@ class SimulatedStorage:
         self.beginning = beginning
         self.partitions = partitions
         self.max_record_bytes = max_record_bytes
-        self.faults = faults or Faults(random.Random(seed))  # noqa: S311 - repeatable on purpose
+        self.faults: Faults = faults or Faults(random.Random(seed))  # noqa: S311 - repeatable on purpose
         self.observer = observer
-        self.queues = Queues(self)
-        self.groups = Groups(partitions)
-        self.queued = Bell()  # something about the queues has changed
-        self.regrouped = Bell()  # something about the groups has changed
-        self.loop = asyncio.get_running_loop()
+        self.queues: Queues = Queues(self)
+        self.groups: Groups = Groups(partitions)
+        self.queued: Bell = Bell()  # something about the queues has changed
+        self.regrouped: Bell = Bell()  # something about the groups has changed
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._logs: list[SimulatedLog] = []
 
@@ -193,8 +193,8 @@ class SimulatedLog(SimulatedProcess):
 
     def __init__(self, storage: SimulatedStorage, name: str) -> None:
         super().__init__(storage, name)
-        self.partitions = storage.partitions
-        self.max_record_bytes = storage.max_record_bytes
+        self.partitions: int = storage.partitions
+        self.max_record_bytes: int = storage.max_record_bytes
         self._description = Description("simulated", f"simulated:{name}")
 
     def describe(self) -> Description:

@@ -53,10 +53,10 @@ class SimulatedProcess:
     def __init__(self, storage: SimulatedStorage, name: str) -> None:
         self.storage = storage
         self.name = name
-        self.loop = storage.loop
+        self.loop: asyncio.AbstractEventLoop = storage.loop
         self.workers: list[SimulatedConsumer] = []
-        self.closed = False
-        self.lag = 0.0
+        self.closed: bool = False
+        self.lag: float = 0.0
         self._dead = False
         self._held: list[Callable[[], None]] | None = None  # what happens once it is thawed; None: not frozen
         self._floors: dict[TopicPartition, float] = {}  # when the newest append to a place lands

@@ -119,8 +119,8 @@ class SimulatedConsumer:
         prefetch: int,
         accepts: Callable[[Delivery], bool] | None,
     ) -> None:
-        self.queues = frozenset(queues)
-        self.closed = False
+        self.queues: frozenset[str] = frozenset(queues)
+        self.closed: bool = False
         self._member = member
         self.log = log
         self._prefetch = prefetch

@@ -163,7 +163,10 @@ class StepTypes:
         self._by_name = {one.name: one for one in declared}
         self.names: tuple[str, ...] = tuple(self._by_name)
         self.aliases: Mapping[str, str] = {alias: one.name for one in self._by_name.values() for alias in one.aliases}
-        self.get = self._by_name.get
+
+    def get(self, name: str) -> StepType | None:
+        """The declaration of a type; None for a type that is not among them."""
+        return self._by_name.get(name)
 
     def __iter__(self) -> Iterator[StepType]:
         return iter(self._by_name.values())

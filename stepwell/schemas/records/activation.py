@@ -7,8 +7,8 @@ than this finds a definition that it cannot decode, says so, and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -37,7 +37,7 @@ class VersionActivation(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(VersionActivation)
-encode_activation = msgspec.json.Encoder(order="deterministic").encode
+encode_activation: Callable[[Any], bytes] = msgspec.json.Encoder(order="deterministic").encode
 
 
 def decode_activation(value: bytes) -> VersionActivation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from stepwell.schemas.records.partition_records import PartitionOwned, Partition
 from stepwell.schemas.records.upcast import SAME_SHAPE, lift
 from stepwell.schemas.records.work import CancelRuns, WorkItem
 
-encode = msgspec.json.Encoder().encode
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Any of our structs as JSON."""
 
 MOST_NESTED: Final = 500
@@ -28,9 +29,9 @@ _snapshotted = msgspec.json.Decoder(PartitionSnapshotted)
 _work = msgspec.json.Decoder(WorkItem)
 _cancels = msgspec.json.Decoder(CancelRuns)
 
-decode_work = _work.decode
-decode_cancel = _cancels.decode
-decode_owned = _owned.decode
+decode_work: Callable[[bytes], WorkItem] = _work.decode
+decode_cancel: Callable[[bytes], CancelRuns] = _cancels.decode
+decode_owned: Callable[[bytes], PartitionOwned] = _owned.decode
 
 
 def decode_command(value: bytes) -> Command:

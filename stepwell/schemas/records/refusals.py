@@ -7,7 +7,8 @@ decided by them, and the oldest are deleted.
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -40,7 +41,7 @@ class Refusal(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     times: int = 1
 
 
-encode_refusal = msgspec.json.Encoder(order="deterministic").encode
+encode_refusal: Callable[[Any], bytes] = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(Refusal)
 
 

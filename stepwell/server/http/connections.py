@@ -79,7 +79,7 @@ class Connections:
     """
 
     def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limits = limits or Limits()
+        self.limits: Limits = limits or Limits()
         self.clock = clock
         self._open: set[Connection] = set()
         self._from: Counter[str] = Counter()

@@ -23,5 +23,5 @@ class DiscreetResponse(Response[Any]):
         """As the class above."""
         actor = request.scope["state"].get("actor")
         if actor is not None and not may_see_tracebacks(actor.role):
-            self.content = without_tracebacks(self.content)
+            self.content: Any = without_tracebacks(self.content)
         return super().to_asgi_response(app, request, **more)

@@ -90,7 +90,7 @@ class RefusedError(StepwellError):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
         super().__init__(message, place=place, remedy=remedy)
 
 

@@ -164,7 +164,7 @@ def _instantiated(blueprint: Blueprint, data: Creation) -> tuple[Loaded, Plan]:
     return loaded, compile_loaded(loaded)
 
 
-router = Router(
+router: Router = Router(
     "/",
     route_handlers=[
         register, validate, list_all, get_current, get_version, activate, deactivate, list_templates, create,

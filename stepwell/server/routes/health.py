@@ -84,4 +84,4 @@ async def health(client: NamedDependency[Client]) -> Response[HealthReport]:
     return Response(found, status_code=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
 
 
-router = Router("/", route_handlers=[health])
+router: Router = Router("/", route_handlers=[health])

@@ -275,7 +275,7 @@ async def reject(
     return await steer(client, command, "reject", again=key is not None)
 
 
-router = Router(
+router: Router = Router(
     "/",
     route_handlers=[
         start_one, start_batch, get_one, get_batch, get_result, get_history, replay, cancel, pause, resume,

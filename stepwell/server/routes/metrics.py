@@ -42,7 +42,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry: CollectorRegistry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "stepwell_http_requests",
@@ -216,4 +216,4 @@ async def metrics(client: NamedDependency[Client], exporter: NamedDependency[Exp
     return Response(await exporter.text(client), media_type=MEDIA_TYPE)
 
 
-router = Router("/", route_handlers=[metrics])
+router: Router = Router("/", route_handlers=[metrics])

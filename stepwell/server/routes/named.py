@@ -252,7 +252,7 @@ async def get_execution(client: NamedDependency[Client], execution_id: FromPath[
     )
 
 
-router = Router("/", route_handlers=[list_workflows, start_workflow, workflow_status, execute, get_execution])
+router: Router = Router("/", route_handlers=[list_workflows, start_workflow, workflow_status, execute, get_execution])
 
 
 def _start(

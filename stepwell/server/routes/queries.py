@@ -261,7 +261,7 @@ async def cached(
     return CacheAnswer(found, None if found is None else (await client.get(found.instance_id)).output)
 
 
-router = Router(
+router: Router = Router(
     "/",
     route_handlers=[
         list_attempts, list_work, statistics, workflow_statistics, list_errors, list_audit, lag,

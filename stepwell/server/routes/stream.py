@@ -191,7 +191,7 @@ async def make_ticket(request: Request[Any, Any, Any], access: NamedDependency[A
 
 
 _STREAMS: Final = Router("/", route_handlers=[stream_events, stream_instance_events], tags=["events"])
-router = Router("/", route_handlers=[_STREAMS, make_ticket])
+router: Router = Router("/", route_handlers=[_STREAMS, make_ticket])
 
 
 def _patterns(types: list[str] | None) -> list[str]:

@@ -178,7 +178,7 @@ async def results(client: NamedDependency[Client], execution_id: FromPath[str]) 
     return Results(execution_id, found.status.upper(), found.output, outputs, found.error)
 
 
-router = Router("/", route_handlers=[submit, trigger, status, results], tags=["submit and trigger"])
+router: Router = Router("/", route_handlers=[submit, trigger, status, results], tags=["submit and trigger"])
 
 
 async def _registered(client: Client, plan: Plan) -> Plan:

@@ -199,4 +199,4 @@ async def release(lending: NamedDependency[Lending], claim_id: Claim) -> None:
     await lending.release(claim_id)
 
 
-router = Router("/v1/work", route_handlers=[claim, heartbeat, complete, fail, release], tags=["work"])
+router: Router = Router("/v1/work", route_handlers=[claim, heartbeat, complete, fail, release], tags=["work"])

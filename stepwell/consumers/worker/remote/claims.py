@@ -76,7 +76,7 @@ class Claim:
 
     def __init__(self, step: Step, lease: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self.id = secrets.token_urlsafe(18)
+        self.id: str = secrets.token_urlsafe(18)
         self.step: Step | None = step
         self.lease = lease
         self.said: type[Word] | None = None
@@ -94,7 +94,7 @@ class Claim:
         """Let the lease begin anew."""
         if self._timer is not None:
             self._timer.cancel()
-        self.until = self._loop.time() + self.lease
+        self.until: float = self._loop.time() + self.lease
         self._timer = self._loop.call_at(self.until, self.say, Back("expired"))
 
     def say(self, word: Word) -> None:
