@@ -25,6 +25,7 @@ from stepwell.archiving.format import (
     opening,
 )
 from stepwell.arguments import path_of
+from stepwell.command_line import command
 from stepwell.consumers.reading.histories import EventRecord, event_records, time_of
 from stepwell.consumers.reading.views import InstanceView, view
 from stepwell.core.fold.evolve import fold
@@ -179,7 +180,7 @@ class Archive:
             raise UnknownInstanceError(
                 f"this archive holds no instance {instance_id!r}",
                 place=str(self.path),
-                remedy=f"`stepwell archived {self.path}` lists what is in it.",
+                remedy=f"`{command('archived', str(self.path))}` lists what is in it.",
             )
         return found
 

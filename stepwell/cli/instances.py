@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,11 +12,13 @@ from stepwell.cli.exits import UsageError
 from stepwell.cli.output import print, print_json
 from stepwell.cli.session import at, client_of
 from stepwell.cli.views import local_time, table
+from stepwell.client.advice import Advice, advice_of
+from stepwell.command_line import about, command
 from stepwell.consumers.reading.histories import accepted_of
 from stepwell.errors import UnknownInstanceError, visible
 from stepwell.process import now_ms
 from stepwell.projections.folding import attempts_in
-from stepwell.schemas.records.statuses import PENDING, AttemptStatus, WorkflowStatus
+from stepwell.schemas.records.statuses import PENDING, AttemptStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,18 +64,23 @@ async def show_instance(
         print("  Its start is in the log and has not been decided yet.")
     if not replayed and not shown.finished and not live:
         here = at(log)
-        name = shlex.quote(instance_id)
-        asked = any(step.note.startswith("waits for approval") for step in shown.steps.values())
-        paused = shown.status == WorkflowStatus.PAUSED
-        if paused or asked:
-            wait = f"`stepwell {'resume' if paused else 'approve'} {name}{here}`"
-            print(visible(f"  It waits for a person: {wait}; `stepwell debug {name}{here}` tells more."))
+        advice = advice_of(shown, here)
+        if advice is not None:
+            words = advice.words[0].upper() + advice.words[1:]
+            print(visible(f"  {words}: {_helps(advice, instance_id, here)}"))
             print(visible(f"  No engine works on this log now: `stepwell engine{here}` goes on with it after that."))
             return 0
         begins = "decides and runs" if shown.status == PENDING else "goes on with"
-        run = f"stepwell run FILE --id {name}"
+        run = command("run", "FILE", "--id", instance_id)
         print(visible(f"  No engine works on this log now: `{run}{here}` or `stepwell dev{here}` {begins} it."))
     return 0
+
+
+def _helps(advice: Advice, instance_id: str, here: str) -> str:
+    """The commands that help, in a sentence."""
+    if advice.alone:
+        return f"`{advice.command}` tells why; `{advice.alone}` goes on with this one alone."
+    return f"`{advice.command}`; `{about('debug', instance_id, at=here)}` tells more."
 
 
 async def _attempts(client: Client, instance_id: str) -> list[AttemptRow]:

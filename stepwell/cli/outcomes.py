@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,9 @@ import msgspec
 from stepwell.cli.drawing import failure, headline, is_undone, seconds, short
 from stepwell.cli.output import print, print_json
 from stepwell.cli.session import at
+from stepwell.client.advice import advice_of, answer_to, asked_in
 from stepwell.client.waiting import Over
+from stepwell.command_line import about
 from stepwell.errors import visible
 from stepwell.process import now_ms
 from stepwell.schemas.records.statuses import WorkflowStatus
@@ -82,7 +83,7 @@ def _print_result(over: Over, again: str, log: str | None, *, already: bool) -> 
         undone = "\n  rolled back: what has a compensation was undone" if is_undone(view) else ""
         print(
             f"  {failure(view)}{undone}\n"
-            f"  Look:  stepwell history {shlex.quote(view.instance_id)}{at(log)}\n"
+            f"  Look:  {about('history', view.instance_id, at=at(log))}\n"
             f"  Retry: {_resume(view, again, log)}",
             file=sys.stderr,
         )
@@ -91,13 +92,21 @@ def _print_result(over: Over, again: str, log: str | None, *, already: bool) -> 
 
 
 def _resume(view: InstanceView, again: str, log: str | None) -> str:
-    return f"stepwell resume {shlex.quote(view.instance_id)}{at(log)}, then {again}"
+    return f"{about('resume', view.instance_id, at=at(log))}, then {again}"
 
 
 def _print_held(view: InstanceView, again: str, log: str | None) -> None:
     """Why an instance does not go on by itself, and what people can do."""
+    advice = advice_of(view, at(log))
     if view.status == WorkflowStatus.RUNNING:
         _print_approvals(view, again, log)
+    elif advice is not None and advice.waits_for == "parent":
+        print(
+            f"paused: {view.instance_id}: {visible(advice.words)}\n"
+            f"  Look:  {visible(advice.command)}\n"
+            f"  Go on with this one alone: {_resume(view, again, log)}",
+            file=sys.stderr,
+        )
     else:
         reason = short(view.reason or "on request", 300)
         print(f"paused: {view.instance_id}: {reason}\n  Go on: {_resume(view, again, log)}", file=sys.stderr)
@@ -105,7 +114,7 @@ def _print_held(view: InstanceView, again: str, log: str | None) -> None:
 
 def _print_approvals(view: InstanceView, again: str, log: str | None) -> None:
     """What people are asked, and how they answer."""
-    asked = {step_id: step for step_id, step in view.steps.items() if step.approval is not None}
+    asked = {step_id: view.steps[step_id] for step_id in asked_in(view)}
     print(f"waiting for approval: {view.instance_id}", file=sys.stderr)
     for step_id, step in asked.items():
         gate = step.approval
@@ -115,14 +124,12 @@ def _print_approvals(view: InstanceView, again: str, log: str | None) -> None:
             f", until {datetime.fromtimestamp(step.due / 1000).astimezone():%Y-%m-%d %H:%M:%S}" if step.due else ""
         )
         print(f"  {step_id} {visible(step.note)}{until}{said}", file=sys.stderr)
-    named = shlex.quote(view.instance_id)
     step_id, step = next(iter(asked.items()))
-    which = f" --step {shlex.quote(step_id)}" if len(asked) > 1 else ""
     approvers = step.approval.approvers if step.approval is not None else ()
-    by = f" --by {shlex.quote(visible(approvers[0]))}" if approvers else ""
+    answer = answer_to(step_id, approvers, several=len(asked) > 1)
+    approve = about("approve", view.instance_id, *answer, at=at(log))
+    reject = about("reject", view.instance_id, *answer, "--comment", "WHY", at=at(log))
     print(
-        f"  Approve: stepwell approve {named}{which}{by}{at(log)}\n"
-        f"  Reject:  stepwell reject {named}{which}{by}{at(log)} --comment WHY\n"
-        f"  Go on:   {again}",
+        f"  Approve: {visible(approve)}\n  Reject:  {visible(reject)}\n  Go on:   {again}",
         file=sys.stderr,
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.cli.drawing import count, short
 from stepwell.cli.output import print, print_json
 from stepwell.cli.session import at, client_of
+from stepwell.client.advice import stopped_in
 from stepwell.client.same_start import EXISTS
+from stepwell.command_line import command
 from stepwell.errors import CommandRejectedError, StepwellError
 from stepwell.log.port import WORKERS
 from stepwell.schemas.records.events import RollbackStarted, StepCompensated, StepSkipped
@@ -78,9 +79,10 @@ async def steer(
             words = await rolling_back(client, shown, log)
         if done == "cancelled" and not shown.finished:
             words = "it is cancelled once its error handlers have ended; cancel it again to stop those, too"
-        gates = [step_id for step_id, step in shown.steps.items() if step.remaining_ms is not None]
-        if gates:
-            words += f"; until then time stands still for what waits for approval: {short(', '.join(gates), 300)}"
+        for what, steps in stopped_in(shown).items():
+            words += f"; until then time stands still for what waits for {what}: {short(', '.join(steps), 300)}"
+        if shown.held_by:
+            words += f"; it goes on with {shown.held_by}"
     if as_json:
         print_json({
             "instance_id": instance_id, "status": shown.status, "sequence": shown.sequence,
@@ -107,5 +109,5 @@ async def rolling_back(client: Client, shown: InstanceView, log: str | None) -> 
     if await client.log.members(WORKERS):
         return f"is being rolled back: {waiting} to run"
     wait = "waits" if len(left) == 1 else "wait"
-    again = f"stepwell run FILE --id {shlex.quote(shown.instance_id)} --handlers MODULE{at(log)}"
+    again = command("run", "FILE", "--id", shown.instance_id, "--handlers", "MODULE") + at(log)
     return f"is being rolled back: {waiting} {wait} for a worker: {again}"

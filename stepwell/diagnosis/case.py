@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
+from stepwell.client.advice import Advice, advice_of
+from stepwell.command_line import about, command
 from stepwell.consumers.reading.live_members import LiveMembers
+from stepwell.consumers.reading.views import view
 from stepwell.core.decide.people import was_not_let_through
 from stepwell.core.fold.state import InstanceState
 from stepwell.core.plan.compile import Plan
@@ -87,11 +89,16 @@ class Case(NamedTuple):
 
     def command(self, verb: str, *words: str) -> str:
         """A command about this instance."""
-        return shlex.join(["stepwell", verb, self.state.id, *words]) + self.at
+        return about(verb, self.state.id, *words, at=self.at)
 
     def other(self, *words: str) -> str:
         """A command about anything else."""
-        return shlex.join(["stepwell", *words]) + self.at
+        return command(*words) + self.at
+
+    @property
+    def advice(self) -> Advice | None:
+        """What it waits for that does not go on by itself."""
+        return advice_of(view(self.state, self.plan), self.at)
 
     def resumes(self, step_id: str, *, skip: bool = True) -> list[Remedy]:
         """The ways to go on where a step has failed: anew, or without it."""

@@ -6,10 +6,10 @@ Each finding names its cause by a stable word, says in words what is so, and giv
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from stepwell.command_line import about
 from stepwell.core.decide.outcomes import NO_HANDLER
 from stepwell.core.decide.people import CHILD_FAILED
 from stepwell.core.decide.retry import WORKFLOW_TIMEOUT
@@ -92,7 +92,7 @@ def _failed(case: Case) -> Finding:
     words += _booked(case)
     remedies = []
     if child:
-        remedies.append(Remedy("See why the child failed", case.other("debug", child)))
+        remedies.append(Remedy("See why the child failed", about("debug", child, at=case.at)))
     remedies += case.resumes(step_id, skip=bool(step_id))
     if error.type == WORKFLOW_TIMEOUT:
         remedies[-1:] = [Remedy("Go on, without a limit of time", case.command("resume"))]
@@ -131,7 +131,7 @@ def _engines(case: Case) -> Iterator[Finding]:
                 Remedy("After that, start an engine that goes on with it", case.other("engine")),
                 Remedy("Or run it here to its end", _run(case)),
             ]
-            if _waits_for_people(case)
+            if case.advice is not None
             else [
                 Remedy("Run it here to its end", _run(case)),
                 Remedy("Or start an engine that stays", case.other("engine")),
@@ -145,18 +145,9 @@ def _engines(case: Case) -> Iterator[Finding]:
         )
 
 
-def _waits_for_people(case: Case) -> bool:
-    state = case.state
-    asked = any(step.waits_for == "approval" for step in state.steps.values() if step.status in UNDER_WAY)
-    return state.status is WorkflowStatus.PAUSED or asked
-
-
 def _run(case: Case) -> str:
     modules = dict.fromkeys(map(module_of, _handlers(case)))
-    return shlex.join([
-        "stepwell", "run", "FILE", "--id", case.state.id,
-        *(word for module in modules for word in ("--handlers", module)),
-    ]) + case.at  # fmt: skip
+    return case.other("run", "FILE", "--id", case.state.id, *(w for name in modules for w in ("--handlers", name)))
 
 
 def _handlers(case: Case) -> list[str]:
@@ -171,15 +162,15 @@ def _paused(case: Case) -> Finding:
     state = case.state
     since = case.request.at if case.request is not None else 0
     reason = state.pause_reason
-    if state.held and state.parent is not None:
-        parent = state.parent.instance_id
+    advice = case.advice
+    if advice is not None and advice.waits_for == "parent":
         return Finding(
             code="paused",
-            words=f"it stands still because {parent}, which waits for it, does, and goes on with it",
+            words=advice.words,
             since=state.paused_at,
             remedies=[
-                Remedy("See why its parent stands still", case.other("debug", parent)),
-                Remedy("Or go on with this one alone", case.command("resume")),
+                Remedy("See why its parent stands still", advice.command),
+                Remedy("Or go on with this one alone", advice.alone),
             ],
         )
     if not state.incident:

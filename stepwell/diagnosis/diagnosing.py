@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from stepwell.command_line import command
 from stepwell.consumers.reading.events import Accepted
 from stepwell.consumers.reading.histories import accepted_of
 from stepwell.consumers.reading.live_members import LiveMembers
@@ -227,7 +227,7 @@ async def _not_begun(client: Client, instance_id: str, members: LiveMembers, at:
     if not members.engines:
         words = "its start is in the log, and no engine is there to decide it"
         remedies = [
-            Remedy("Run it here to its end", shlex.join(["stepwell", "run", "FILE", "--id", instance_id]) + at),
+            Remedy("Run it here to its end", command("run", "FILE", "--id", instance_id) + at),
             Remedy("Or start an engine that stays", f"stepwell engine{at}"),
         ]
     elif partition in members.unowned:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from typing import Any, Final
 
+from stepwell.client.advice import answer_to
+from stepwell.command_line import about
 from stepwell.consumers.reading.live_members import LiveWorker
 from stepwell.consumers.worker.handlers import is_agent_task
 from stepwell.consumers.worker.importing import may_be_imported
@@ -64,7 +65,6 @@ def _retrying(case: Case, step_id: str, step: StepState, due: int) -> Finding:
 def _approval(case: Case, step_id: str, step: StepState) -> Finding:
     gate = step.gate
     several = sum(other.gate is not None for other in case.state.steps.values()) > 1
-    which = ("--step", step_id) if several else ()
     approvers = gate.approvers if gate is not None else ()
     voted = [vote.by or "somebody" for vote in step.votes]
     words = f'step "{step_id}" waits for approval by {" or ".join(approvers) or "anybody"}'
@@ -80,8 +80,7 @@ def _approval(case: Case, step_id: str, step: StepState) -> Finding:
             due = 0
         elif due:
             words += f"; {until(due, case.now)}, then {_AFTERWARDS[gate.on_timeout]}"
-    left = [name for name in approvers if name not in voted]
-    who = ("--by", left[0]) if left else ()
+    answer = answer_to(step_id, [name for name in approvers if name not in voted], several=several)
     return Finding(
         code="approval",
         words=words,
@@ -90,8 +89,8 @@ def _approval(case: Case, step_id: str, step: StepState) -> Finding:
         due=due,
         input=case.inputs.get(step_id),
         remedies=[
-            Remedy("Approve", case.command("approve", *which, *who)),
-            Remedy("Reject", case.command("reject", *which, *who, "--comment", "WHY")),
+            Remedy("Approve", case.command("approve", *answer)),
+            Remedy("Reject", case.command("reject", *answer, "--comment", "WHY")),
         ],
     )
 
@@ -125,7 +124,7 @@ def _child(case: Case, step_id: str, step: StepState) -> Finding:
         due=due,
         input=case.inputs.get(step_id),
         child=child,
-        remedies=[Remedy("See what holds the child up", case.other("debug", child))],
+        remedies=[Remedy("See what holds the child up", about("debug", child, at=case.at))],
     )
 
 
@@ -213,12 +212,12 @@ def _has(worker: LiveWorker, ready: StepReady) -> bool:
 
 def worker_command(case: Case, ready: StepReady | None) -> str:
     """The command that starts a worker for a run."""
-    words = ["stepwell", "worker"]
+    words = ["worker"]
     if ready is not None and ready.handler:
         words += ["--handlers", "MODULE" if is_agent_task(ready.handler) else module_of(ready.handler)]
     if ready is not None and ready.queue != "default":
         words += ["--queue", ready.queue]
-    return shlex.join(words) + case.at
+    return case.other(*words)
 
 
 def module_of(handler: str) -> str:

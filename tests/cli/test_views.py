@@ -336,7 +336,8 @@ def test_debug_prints_the_cause_and_the_commands_with_the_right_log(ran: Inside)
     remedies = [remedy["command"] for finding in found["findings"] for remedy in finding["remedies"]]
     assert remedies[0].startswith("stepwell approve g1")
     shown = ran.out("status", "g1")
-    assert "It waits for a person: `stepwell approve g1`" in shown
+    assert remedies[0] == "stepwell approve g1 --by ann"
+    assert f"It waits for a person: `{remedies[0]}`" in shown
     assert "stepwell run" not in shown, "that would end with exit status 3"
 
 

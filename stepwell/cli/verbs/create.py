@@ -19,6 +19,7 @@ from stepwell.cli.output import print, print_json
 from stepwell.cli.session import at, client_of
 from stepwell.cli.signature import Argument, Option
 from stepwell.cli.steering import started
+from stepwell.command_line import command
 from stepwell.errors import DefinitionError
 from stepwell.language import compile_plan, load_definition
 from stepwell.schemas.definitions.blueprint import Blueprint, find_blueprint, instantiate
@@ -160,7 +161,7 @@ def _tell(blueprint: Blueprint, made: dict[str, Any], log: str | None) -> None:
     if other:
         print(f"  handlers:  yours are needed: {', '.join(other)}", file=out)
     for agent, steps in made["agents"].items():
-        serve = f"stepwell worker --queue {shlex.quote(agent)} --handlers MODULE"
+        serve = command("worker", "--queue", agent, "--handlers", "MODULE")
         print(f"  agent:     {agent} ({', '.join(steps)}): {serve}, which registers agent_task:{agent}", file=out)
     if made["agents"]:
         print(f"             stepwell templates {blueprint.template} shows what they have to return", file=out)

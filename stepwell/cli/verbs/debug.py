@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from stepwell.cli.drawing import SIGNS, count, short
@@ -12,6 +11,7 @@ from stepwell.cli.options import Id, Json, LogUrl
 from stepwell.cli.output import print, print_json
 from stepwell.cli.session import at, client_of
 from stepwell.cli.views import local_time, table
+from stepwell.command_line import about
 from stepwell.diagnosis import diagnose
 from stepwell.errors import visible
 from stepwell.schemas.records.statuses import PENDING
@@ -73,7 +73,7 @@ def _lines(found: Diagnosis, here: str) -> list[str]:
     lines += ["", "What to do:"] if todo else []
     lines += table(("", ""), [(f"{words}{':' if command else '.'}", command) for words, command in todo], indent=2)
     if found.status not in (PENDING, "rejected"):
-        lines += ["", visible(f"All that happened: stepwell history {shlex.quote(found.instance_id)}{here}")]
+        lines += ["", visible(f"All that happened: {about('history', found.instance_id, at=here)}")]
     return lines
 
 

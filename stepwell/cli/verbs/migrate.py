@@ -18,6 +18,7 @@ from stepwell.cli.files import as_yaml, is_json, keep, write
 from stepwell.cli.options import Json
 from stepwell.cli.output import print, print_json
 from stepwell.cli.signature import Argument, Option
+from stepwell.command_line import command
 from stepwell.errors import DefinitionError
 from stepwell.schemas.definitions.text import parse_text, read_text
 from stepwell.schemas.migration.migrate import CURRENT, VERSIONS, schema_version
@@ -112,7 +113,7 @@ def _files(paths: Sequence[Path], *, directories: bool) -> Iterator[tuple[Path, 
                 if found.suffix in _SUFFIXES and found.is_file() and not hidden:
                     yield found, False
         elif path.is_dir():
-            raise UsageError("is a directory", place=str(path), remedy=f"stepwell migrate --all {path}")
+            raise UsageError("is a directory", place=str(path), remedy=command("migrate", "--all", str(path)))
         elif not paths:
             raise UsageError("there is no such directory", place=str(path), remedy="Name a file or a directory.")
         else:

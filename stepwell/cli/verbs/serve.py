@@ -33,6 +33,7 @@ from stepwell.cli.service import ended_by, opened
 from stepwell.cli.signature import Option
 from stepwell.client.client import Client
 from stepwell.client.embedded import LocalRuntime
+from stepwell.command_line import command
 from stepwell.consumers.registry.folder import Folder
 from stepwell.consumers.worker.builtin import OF_SERVICES
 from stepwell.consumers.worker.builtin.allowed_roots import check_roots
@@ -256,7 +257,7 @@ def _known_tokens(named: Path | None, url: str, *, open_: bool) -> TokenFile | N
         raise TokenError(
             "holds no token, so nobody could do anything",
             place=str(path),
-            remedy=f"`stepwell token NAME --role admin --tokens {path}` adds one.",
+            remedy=f"`{command('token', 'NAME', '--role', 'admin', '--tokens', str(path))}` adds one.",
         )
     remember(url, path)
     return found

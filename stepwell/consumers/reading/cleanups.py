@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from stepwell.command_line import command
 from stepwell.errors import UnknownInstanceError
 from stepwell.log.partitioner import partition_for
 from stepwell.log.port import CLEANUPS, Log, NewRecord, Record
@@ -98,7 +99,7 @@ async def cleaned_away(log: Log, instance_id: str, *, surely: bool) -> UnknownIn
         )
     if not newest.archive:
         return UnknownInstanceError(said, remedy="They were not archived.")
+    listed = command("archived", newest.archive)
     return UnknownInstanceError(
-        said,
-        remedy=f"The newest archive of them: `stepwell archived {newest.archive}` lists it, with an ID it shows one.",
+        said, remedy=f"The newest archive of them: `{listed}` lists it, with an ID it shows one."
     )

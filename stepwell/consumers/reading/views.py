@@ -37,8 +37,9 @@ class StepView(Struct, frozen=True, gc=False):
         finished_at: When that was settled, likewise.
         due: When its timer is due, likewise: the end of its wait, its next attempt. None without one, and while time
             stands still for it.
-        remaining_ms: How long a gate will wait for people once the instance goes on, in milliseconds, while it is
-            paused: time stands still for it (``due`` of ``approval`` is None as long).
+        remaining_ms: How long a gate will wait for people, or a step for its child, once the instance goes on, in
+            milliseconds, while it is paused: time stands still for it (``due`` of ``approval`` is None as long).
+            None where that wait has no limit.
         note: What it waits for, in words; empty if it does not.
         approval: What people are asked, while it waits for them.
         child: The id of the workflow that it waits for.
@@ -67,6 +68,8 @@ class InstanceView(Struct, Generic[Output_co], frozen=True, gc=False):
         steps: Every step of the definition by id, in written order.
         started_at: Milliseconds since 1970; None if the engine has not decided the start yet.
         finished_at: Likewise; None while it is live.
+        held_by: The id of the parent that it is paused with, and goes on with; empty where it is paused for itself,
+            or is not paused.
         as_of: Where it is shown as it was right after an event, and was live then: when that event happened, and up
             to when durations last. None where it is shown as it is now.
         sequence: How many events it has had.
@@ -94,6 +97,7 @@ class InstanceView(Struct, Generic[Output_co], frozen=True, gc=False):
     context: dict[str, Any] = {}
     rolling_back_to: int = 0
     as_of: int | None = None
+    held_by: str = ""
 
     @property
     def finished(self) -> bool:
@@ -146,6 +150,7 @@ def view(state: InstanceState, plan: Plan | None, as_of: int = 0) -> InstanceVie
         context={key: values[-1].value for key, values in sorted(state.context.items()) if values},
         rolling_back_to=state.rollback.to if state.rollback is not None else 0,
         as_of=(as_of or None) if state.live else None,
+        held_by=state.parent.instance_id if state.held and state.parent is not None else "",
     )
 
 
@@ -163,9 +168,8 @@ def _step(state: InstanceState, plan: Plan | None, step_id: str) -> StepView:
     since = stands_still_since(state, step_id)
     if due is None or not since:
         return shown
-    if step.gate is None:
-        return replace(shown, due=None)
-    return replace(shown, due=None, remaining_ms=max(0, due - since), approval=replace(step.gate, due=None))
+    approval = None if step.gate is None else replace(step.gate, due=None)
+    return replace(shown, due=None, remaining_ms=max(0, due - since), approval=approval)
 
 
 def _note(step: StepState) -> str:

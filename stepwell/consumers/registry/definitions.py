@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from stepwell.command_line import command
 from stepwell.consumers.registry.credentials import tell_credentials
 from stepwell.core.plan.compile import Plan
 from stepwell.errors import (
@@ -237,13 +238,13 @@ class Definitions:
             return plan
         if plan is None and (version is not None or workflow not in self.names()):
             return self.unknown(workflow, version)
-        named = f"{workflow}@{version or 'VERSION'}"
+        activate = command("activate", f"{workflow}@{version or 'VERSION'}")
         return InactiveWorkflowError(
             f"{f'version {version}' if version else 'every version'} of workflow {workflow!r} is inactive",
             workflow=workflow,
             version=version or "",
-            remedy=f"`stepwell activate {named}` lets it be started again; `stepwell definitions --workflow "
-            f"{workflow}` shows its versions.",
+            remedy=f"`{activate}` lets it be started again; "
+            f"`{command('definitions', '--workflow', workflow)}` shows its versions.",
         )
 
     def unknown(self, workflow: str, version: str | None) -> UnknownWorkflowError:
