@@ -29,6 +29,7 @@ NOT_PLAIN: Final = "has line breaks, control characters or invisible ones"
 
 def _restored(kind: type[StepwellError], args: tuple[Any, ...], attributes: dict[str, Any]) -> StepwellError:
     error = kind.__new__(kind, *args)
+    error.args = args  # OSError's own constructor drops them
     error.__dict__.update(attributes)
     return error
 

@@ -68,3 +68,28 @@ def test_a_step_types_own_settings_are_suggested_as_well():
         _ = flow.definition
     assert "request_timeout_seconds" in refused.value.remedy
     assert "line" in refused.value.place
+
+
+def test_every_decorator_works_bare_and_with_parentheses():
+    def function(data: dict) -> dict:
+        return data
+
+    for made in (stepwell.handler, stepwell.handler(), stepwell.handler("options.named")):
+        assert made(function) is function
+    for made in (stepwell.step, stepwell.step(), stepwell.step(name="options.step")):
+        assert isinstance(made(function), stepwell.StepFunction)
+    for made in (stepwell.workflow, stepwell.workflow(), stepwell.workflow("options-named"), stepwell.workflow(None)):
+        assert isinstance(made(function), stepwell.Workflow)
+    with pytest.raises(BuildError, match="step_type needs a name"):
+        stepwell.step_type(function)
+    with pytest.raises(BuildError, match="step_type needs a name"):
+        stepwell.step_type()
+
+
+def test_every_decorator_refuses_an_option_that_there_is_none_of():
+    for decorate, given in (
+        (stepwell.handler, {"nam": "x"}), (stepwell.step, {"nam": "x"}), (stepwell.workflow, {"tag": "x"}),
+        (stepwell.step_type, {"confg": None}),
+    ):  # fmt: skip
+        with pytest.raises(BuildError, match=r"has no option .* did you mean"):
+            decorate(**given)

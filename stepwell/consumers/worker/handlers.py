@@ -314,8 +314,11 @@ def _own_name(function: Callable[..., Any]) -> str:
     return str(getattr(innermost(function), "__name__", type(function).__name__))
 
 
+_NO_NAME: Any = None
+
+
 def step_type(
-    name: str, *, config: type[msgspec.Struct] | None = None, description: str = "", **unknown: Any
+    name: str = _NO_NAME, *, config: type[msgspec.Struct] | None = None, description: str = "", **unknown: Any
 ) -> Callable[[Function], Function]:
     """Make a function a step type of its own: ``type: name`` in a definition.
 
@@ -337,8 +340,8 @@ def step_type(
         BuildError: An option that there is none of.
     """
     refuse_unknown("@stepwell.step_type", unknown, ("name", "config", "description"))
-    if callable(name):
-        remedy = f'Write @stepwell.step_type("{_own_name(name)}").'
+    if callable(name) or name is _NO_NAME:
+        remedy = f'Write @stepwell.step_type("{_own_name(name) if callable(name) else "geocode"}").'
         raise BuildError("@stepwell.step_type needs a name", remedy=remedy)
     check_name(name, BUILT_IN, config)
 
