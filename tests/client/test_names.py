@@ -68,6 +68,7 @@ SAMPLES = {
     "HTTPStatus": HTTPStatus.CONFLICT,
     "str": "some text",
     "int": 3,
+    "float": 1.5,
     "bool": True,
     "list[str]": ["one: a", "two: b"],
 }
