@@ -19,6 +19,7 @@ from stepwell.server.access import Access, Actor, actor_of
 from stepwell.server.http.describing import describe
 from stepwell.server.http.discretion import DiscreetResponse
 from stepwell.server.http.origins import cors_of
+from stepwell.server.http.paths import split_first
 from stepwell.server.http.reading import StrictRequest, prepare
 from stepwell.server.http.refusing import answering, noting
 from stepwell.server.http.turns import Turns
@@ -95,6 +96,7 @@ class _Measured(Litestar):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As the class above."""
         if scope["type"] == "http":
+            split_first(scope)
             send = self.access.watch(scope, self.meter.watch(scope, send))
         await super().__call__(scope, receive, send)
 

@@ -39,6 +39,7 @@ from stepwell.errors import (
 from stepwell.logs import Logger
 from stepwell.projections.filters import FilterError
 from stepwell.projections.store import ReadModelsError
+from stepwell.server.http.paths import as_meant
 
 MEDIA_TYPE: Final = "application/problem+json"
 _REMEDY: Final = "GET /openapi.json describes what there is; /docs shows it."
@@ -259,14 +260,13 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     if isinstance(error, InternalServerException) and error.detail == _GONE:  # nobody hears it; and it is no bug
         problem = _of_status(HTTPStatus.BAD_REQUEST, StepwellError("the connection has ended before the body"))
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        _logger.error(
-            "a bug met by a request", method=request.method, path=visible(request.scope["path"]), exc_info=error
-        )
+        path = visible(as_meant(request.scope["path"]))
+        _logger.error("a bug met by a request", method=request.method, path=path, exc_info=error)
     return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def _of_routing(request: Request[Any, Any, Any], problem: Problem) -> tuple[Problem, dict[str, str]]:
-    path = visible(request.scope["path"])[:200]
+    path = visible(as_meant(request.scope["path"]))[:200]
     if problem.status == HTTPStatus.NOT_FOUND:
         return replace(problem, detail=f"there is nothing at {path}", remedy=_REMEDY), {}
     allowed = methods_of(request)

@@ -20,6 +20,7 @@ from litestar.typing import FieldDefinition
 from stepwell.errors import visible
 from stepwell.schemas.definitions.json_text import JsonError, parse_json
 from stepwell.schemas.definitions.shapes import unknown_key
+from stepwell.server.http.paths import parameters
 from stepwell.server.http.problems import RefusedError, methods_of
 from stepwell.suggest import suggest
 
@@ -113,14 +114,30 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
+def check_segment(text: str | None, place: str) -> None:
+    """Refuse a new id or name that no path could name: clients take ``.`` and ``..`` out of paths, encoded or not.
+
+    Raises:
+        RefusedError: 422.
+    """
+    if text in (".", ".."):
+        raise RefusedError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f'"{text}" cannot be named in a path',
+            place=place,
+            remedy="Choose another one: clients take it for the directory.",
+        )
+
+
 async def prepare(request: Request[Any, Any, Any]) -> Response[None] | None:
-    """Answer OPTIONS with the methods of a path, of which Litestar's own answer leaves some out.
+    """Check parameters; answer OPTIONS with the methods of a path, of which Litestar's own answer leaves some out.
 
     Raises:
         RefusedError: 400: a parameter is "null", which Litestar takes for one that was not given; or there are
             parameters that a route of ours does not know.
     """
     if request.method != "OPTIONS":
+        request.scope["path_params"] = parameters(request.scope["path_params"])
         if request.scope["path"].startswith(_OURS):
             check_parameters(request)
         if b"null" in request.scope["query_string"]:

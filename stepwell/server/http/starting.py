@@ -18,6 +18,7 @@ from stepwell.log.port import EVENTS
 from stepwell.server.http.bodies import Start, Started
 from stepwell.server.http.freshness import position_headers
 from stepwell.server.http.problems import RefusedError
+from stepwell.server.http.reading import check_segment
 
 LONGEST_WAIT: Final = 300  # seconds that a request may wait for an end; whoever wants more asks again
 LONGEST_KEY: Final = 1_000  # characters of an idempotency key
@@ -63,9 +64,10 @@ async def start(client: Client, asked: Start, *, key: str = "", wait: float = 0.
         wait: How many seconds to wait for its end.
 
     Raises:
-        RefusedError: The key was used with another input or version.
+        RefusedError: The key was used with another input or version, or no path can name the id.
         StepwellError: What ``Client.start`` raises; but where no engine answers in time, the answer says so.
     """
+    check_segment(asked.id, "id")
     instance_id = asked.id or (id_of_key(asked.workflow, key) if key else new_id())
     run = await _run(client, asked, instance_id, watch=wait > 0, use=bool(key))
     if key and run.existed:

@@ -37,6 +37,7 @@ from stepwell.server.http.bodies import (
 )
 from stepwell.server.http.describing import DEFINITION_BODY, also
 from stepwell.server.http.problems import RefusedError
+from stepwell.server.http.reading import check_segment
 from stepwell.server.http.turns import Turns, check_size
 
 _PLACE: Final = "body"  # how messages name what was sent
@@ -213,6 +214,9 @@ async def add(client: Client, plan: Plan, dialect: str, *, activate: bool = True
     definition = plan.definition
     await client.registry.catch_up()
     is_new = client.registry.resolve(definition.name, definition.version) is None
+    if is_new:
+        check_segment(definition.name, "name")
+        check_segment(definition.version, "version")
     await client.registry.register(definition, plan, activate=activate, sender=client.sender)
     active = client.registry.is_active(definition.name, definition.version)
     warnings = [f"{place}: {reason}" for place, reason, _ in missing_children(definition, client.registry)]
