@@ -418,6 +418,8 @@ OTHER = [{"k": 1} | {f"d{n}": n for n in range(300)}] * 300
         ({"l": WIDE, "r": OTHER}, [{"type": "join", "left": "l", "right": "r", "on": "k"}]),
         ({"l": [{"k": 1}] * 300, "r": [{"k": 1, "z": 2}] * 300},
          [{"type": "join", "left": "l", "right": "r", "on": "k", "prefix": "p" * 100_000}]),
+        ({"l": [{"k": 1}] * 100, "r": [{"k": 1, "z" * 5_000: 2}] * 100},
+         [{"type": "join", "left": "l", "right": "r", "on": "k", "prefix": "p"}]),
         ({"l": [{"k": n} for n in range(3_000)], "r": [{"k": -n - 1, f"z{n}": 2} for n in range(3_000)]},
          [{"type": "join", "left": "l", "right": "r", "on": "k", "how": "left", "prefix": "p" * 100_000}]),
         ({"r": ROWS}, [{"type": "validate", "field": "r[]", "schema": {"allOf": [{"uniqueItems": True}] * 300}}]),

@@ -173,10 +173,12 @@ def _merged(
     left: Mapping[str, Any], right: Mapping[str, Any], prefix: str, at: str, run: Evaluation
 ) -> dict[str, Any]:
     run.spend(_ROW + len(left) // 8 + len(right) // 2)
-    run.make(ENTRY * (len(left) + len(right)) + len(prefix) * len(right))
+    run.make(ENTRY * (len(left) + len(right)))
+    if prefix:  # which makes new names, as long as an earlier join or whoever wrote the rows has made the old ones
+        run.make(len(prefix) * len(right) + sum(map(len, right)))
     result = dict(left)
     for name, value in right.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{name}" if prefix else name
         if key in result and not _same(result[key], value, run):
             raise RuleError(
                 f'both rows have a field "{key}", with different values',
