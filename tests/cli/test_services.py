@@ -281,8 +281,8 @@ def test_processes_outlast_a_log_that_is_away_or_end_with_75_when_told_to(fleet:
 
 def test_on_kafka_those_that_have_nothing_to_do_notice_too_that_the_broker_is_away(fleet: Fleet):
     with local_broker() as broker:
-        fleet.url = f"kafka://{broker.bootstrap}?append_timeout=1"
-        idle = [fleet.engine("--retry-for", "2"), fleet.worker("--retry-for", "2")]
+        fleet.url = f"kafka://{broker.bootstrap}?append_timeout=10"  # a slow machine's broker takes seconds
+        idle = [fleet.engine("--retry-for", "10"), fleet.worker("--retry-for", "10")]
         fleet.shell.write("w.json", DIAMOND)
         fleet.shell("start", "w.json", "--wait", "--log", fleet.url)
         broker.run("kill")

@@ -25,7 +25,7 @@ async def test_no_drawn_request_finds_an_answer_that_the_description_has_not(htt
     arguments = [
         "--config-file", HERE / "schemathesis.toml", "run", f"{str(http.base_url).rstrip('/')}/openapi.json",
         "--phases", "coverage,fuzzing", "--max-examples", 25, "--seed", rng.randrange(2**31), "--checks", "all",
-        "--request-timeout", 30, "--max-failures", 5, "--workers", 1, "--no-color",
+        "--request-timeout", 240, "--max-failures", 5, "--workers", 1, "--no-color",
     ]  # fmt: skip
     run = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", *map(str, arguments),
