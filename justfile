@@ -12,9 +12,12 @@ setup:
     [ -x {{ uv }} ] || { python3 -m venv .tools && .tools/bin/pip install -q uv; }
     {{ uv }} sync --locked
 
-# The tests that need no broker and no minutes: for everyday work
+# A minute of tests out of every layer, without brokers and with few random examples: for everyday work
 quick:
-    {{ run }} pytest -q -n 2 -m "not kafka and not slow" tests/core tests/schemas tests/golden tests/client
+    STEPWELL_EXAMPLES=10 {{ run }} pytest -q -n 2 -m "not kafka and not slow" tests/core tests/schemas tests/golden \
+        tests/step_types tests/builder tests/client tests/diagnosis tests/log/test_local_log_inside.py \
+        tests/contract/test_simulated_log.py tests/consumers/test_engine.py tests/consumers/test_worker.py \
+        tests/server/test_instances.py tests/cli/test_run.py
 
 # All tests, or those that are named
 test *paths:

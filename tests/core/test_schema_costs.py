@@ -13,6 +13,8 @@ from stepwell.schemas.records.commands import StartWorkflow
 from tests.core.build import started, step, workflow
 from tests.core.model import Known
 
+pytestmark = [pytest.mark.slow]  # each uses a meter up
+
 DRAFTS = (
     "https://json-schema.org/draft/2020-12/schema",
     "https://json-schema.org/draft/2019-09/schema",

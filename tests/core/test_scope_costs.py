@@ -14,6 +14,8 @@ from stepwell.core.fold.state import ContextValue, StepState
 from stepwell.schemas.records.statuses import StepStatus
 from tests.core.build import started, step
 
+pytestmark = [pytest.mark.slow]  # each uses a meter up
+
 
 class Counted(Mapping):
     """A mapping that counts what is read of it: one for a look-up, one for each key that is gone through."""
