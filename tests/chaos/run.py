@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from stepwell.client.client import Client
+from stepwell.errors import LogUnavailableError
 from stepwell.log.kafka.log import KafkaLog
 from stepwell.log.port import ENGINES, EVENTS, WORKERS
 from stepwell.log.urls import open_log
@@ -153,9 +154,12 @@ async def _parts(settings: Settings, url: str, folder: Path) -> AsyncIterator[li
 
 async def _all_there(log: KafkaLog, settings: Settings) -> None:
     async with asyncio.timeout(HANG):
-        while (
-            len(await log.members(ENGINES)) < settings.engines or len(await log.members(WORKERS)) < settings.workers
-        ):
+        while True:
+            # A slow machine's brokers load their groups for longer than the log waits for an answer.
+            with contextlib.suppress(LogUnavailableError):
+                engines, workers = len(await log.members(ENGINES)), len(await log.members(WORKERS))
+                if engines >= settings.engines and workers >= settings.workers:
+                    return
             await asyncio.sleep(0.1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from litestar.params import Parameter as Schema
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.consumers.reading.histories import EventRecord
@@ -22,6 +23,8 @@ MOST_STARTS = 1_000  # of one batch: as many as a client has on their way at onc
 IfExists = Literal["refuse", "use"]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Reason = Annotated[str, Meta(max_length=10_000)]
+# Of any output, under the name that it has always had in the description.
+Instance = Annotated[InstanceView[Any], Schema(schema_component_key="InstanceView")]
 
 
 class Start(Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +63,7 @@ class Started(Struct, frozen=True, omit_defaults=True):
     instance_id: str
     existed: bool
     decided: bool
-    instance: InstanceView | None = None
+    instance: Instance | None = None
 
 
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from stepwell.client.client import Client
-from stepwell.consumers.reading.views import InstanceView
 from stepwell.errors import CommandRejectedError, StepwellError, UnknownInstanceError
 from stepwell.ids import new_id
 from stepwell.schemas.records.commands import (
@@ -36,6 +35,7 @@ from stepwell.server.http.bodies import (
     BatchEntry,
     Decision,
     History,
+    Instance,
     Reschedule,
     Result,
     Resume,
@@ -110,13 +110,13 @@ async def start_batch(
 
 
 @get("/v1/instances/{instance_id:str}", guards=[requires(Role.VIEWER)], operation_id="getInstance")
-async def get_one(client: NamedDependency[Client], instance_id: Id) -> InstanceView:
+async def get_one(client: NamedDependency[Client], instance_id: Id) -> Instance:
     """An instance as it is now, with every step."""
     return await client.get(instance_id)
 
 
 @get("/v1/instances/batch", guards=[requires(Role.VIEWER)], operation_id="getInstanceCalledBatch")
-async def get_batch(client: NamedDependency[Client]) -> InstanceView:
+async def get_batch(client: NamedDependency[Client]) -> Instance:
     """The instance that somebody has called `batch`, should there be one: its path is that of batches, too."""
     return await client.get("batch")
 
@@ -158,7 +158,7 @@ async def replay(
     to: Annotated[
         int | None, QueryParameter(ge=1, description="The event's sequence; without it, the newest.")
     ] = None,
-) -> InstanceView:
+) -> Instance:
     """An instance as it was right after an event, folded from its history alone."""
     return await client.replay(instance_id, to)
 

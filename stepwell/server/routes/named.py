@@ -270,7 +270,7 @@ def _workflow(version: RegisteredVersion) -> Workflow:
     )
 
 
-def _tasks(found: InstanceView) -> dict[str, TaskStatus]:
+def _tasks(found: InstanceView[Any]) -> dict[str, TaskStatus]:
     return {
         step_id: TaskStatus(
             step.status, step.attempts, step.output, step.error, iso(step.started_at), iso(step.finished_at)

@@ -218,7 +218,7 @@ async def plan_of(client: Client, execution_id: str) -> Plan:
     )
 
 
-async def _found(client: Client, execution_id: str) -> InstanceView | Plan:
+async def _found(client: Client, execution_id: str) -> InstanceView[Any] | Plan:
     """The instance; or, until it is triggered, the definition that waits for it."""
     try:
         return await client.get(execution_id)
