@@ -1,6 +1,6 @@
 """Stepwell: an event-sourced workflow engine over a message log.
 
-The public face::
+The public names::
 
     @stepwell.handler("charge_card")
     async def charge_card(order: Order, ctx: stepwell.StepContext) -> dict: ...
@@ -10,7 +10,7 @@ The public face::
         run = await client.start("order", {"order_id": 1}, id="order-1")
         outcome = await run.result(timeout=30)
 
-Names are looked up when they are used, so that importing the package costs next to nothing.
+A name is imported when it is first used, so importing the package costs almost nothing.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 
 try:
     from stepwell._version import __version__ as __version__
-except ImportError:  # a tree of source code that nothing was built from
+except ImportError:  # a source tree from which no package was built
     __version__ = "0+unknown"
 
 __all__ = [

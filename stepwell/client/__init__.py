@@ -1,6 +1,6 @@
-"""The Python front door: register, start, watch and steer workflows.
+"""The Python client: registers, starts, watches and controls workflows.
 
-``Client`` is looked up when it is used, so that whoever needs another module of the package alone does not load it.
+``Client`` is imported when it is first used, so importing another module of this package does not load it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The Python front door: register, start, watch and steer workflows.
+"""The Python client: registers, starts, watches and controls workflows.
 
-Everything that the terminal (and later HTTP) does goes through ``Client``.
+The terminal and the HTTP server do everything through ``Client``.
 """
 
 from __future__ import annotations
@@ -40,35 +40,36 @@ if TYPE_CHECKING:
     from stepwell.projections.pending import Pending
 
 Registrable: TypeAlias = "Definition | Workflow[..., Any] | Mapping[str, Any] | str | Path"
-"""What ``Client.register`` takes."""
+"""The types of ``source`` of ``Client.register``."""
 
-MOST_UNANSWERED = 1_000  # starts on their way at once; whoever asks for more waits, so that nothing piles up
+MOST_UNANSWERED = 1_000  # starts without an answer at once; further starts wait, so that nothing piles up
 
 
 class Client(Starting):
-    """Talks to the engines of one log. Made by ``connect``.
+    """Sends commands to the engines of one log, and reads what happened. ``connect`` makes one.
 
     Args:
-        by: Who asks for what it sends, and
-        via: from where, such as ``http 10.0.0.7``; recorded with every answer. At most 200 characters each.
-        views: Directory of the read models; by default beside the log's file.
+        log: The log.
+        by: The person or program that the commands come from, at most 200 characters; the engines record it.
+        via: Where the commands come from, such as ``http 10.0.0.7``, at most 200 characters; the engines record it.
+        views: The directory of the read models; by default beside the log's file.
         make_id: Makes the ids of instances and commands.
-        clock: Milliseconds since 1970.
-        models: Makes the read models of a log, in a directory, with what is registered; None for ``ReadModels``.
+        clock: Returns the time in milliseconds since 1970.
+        models: Makes the read models from a log, a directory and the registered definitions; None for ``ReadModels``.
 
     Attributes:
         log: The log.
-        registry: The registered definitions, as far as they were read.
-        views: What one can ask about all that goes on. The read models behind it are made, and kept up to date,
-            from the first question on.
+        registry: The registered definitions that the client has read so far.
+        views: Answers questions about all instances. The first question makes the read models behind it; from then
+            on they are kept up to date.
         instances: ``views.instances``: pages of instances by status, workflow, tag, time, priority, fields, errors.
-        statistics: ``views.statistics``: of each version of a definition, or of all.
-        sender: Who asks, and from where.
-        refusals: Notes for the audit what is refused before it reaches an engine.
+        statistics: ``views.statistics``: the statistics of each version of a definition, or of all.
+        sender: Who sends the commands, and from where.
+        refusals: Records for the audit which requests were refused before they reached an engine.
         pending: Finds instances whose start no engine has decided yet.
 
     Raises:
-        SenderError: ``by`` or ``via`` is no name.
+        SenderError: ``by`` or ``via`` is not a valid name.
     """
 
     def __init__(
@@ -95,22 +96,22 @@ class Client(Starting):
         self._starting = asyncio.Semaphore(MOST_UNANSWERED)
         path = log.describe().path
         directory = views or (Path(f"{path}.views") if path else views_directory(None))
-        claim(directory)  # before anybody asks: steps on files stay away from what another process keeps there
+        claim(directory)  # at once, even before the read models exist: steps must not touch files in this directory
         self.views: Views = _views_of(log, directory, self.registry, self.pending, models)
         self.instances: AskInstances = self.views.instances
         self.statistics: AskStatistics = self.views.statistics
 
     def acting(self, *, by: str | None = None, via: str | None = None) -> Client:
-        """The same client, as used by somebody else: what it sends is recorded as theirs. Costs microseconds.
+        """Return this client with another sender. It takes microseconds.
 
-        It shares everything else with this client, also its end: who closes one closes both.
+        The two clients share everything else. Closing one of them closes both.
 
         Args:
-            by: Who asks; None for whom this client acts, empty for nobody.
-            via: From where; likewise.
+            by: Who sends the commands; None for the ``by`` of this client, empty for nobody.
+            via: Where the commands come from; None for the ``via`` of this client, empty for nowhere.
 
         Raises:
-            SenderError: One of them is longer than 200 characters, or is not a text in one line.
+            SenderError: ``by`` or ``via`` is longer than 200 characters, or is not a text of one line.
         """
         view = copy.copy(self)
         view.sender = sender(self.sender.by if by is None else by, self.sender.via if via is None else via)
@@ -126,23 +127,26 @@ class Client(Starting):
         dialect: str | None = None,
         name: str = "",
     ) -> Definition:
-        """Register a definition. What is registered already stays as it is.
+        """Register a definition. Registering the same definition again changes nothing.
 
         Args:
-            source: A path, YAML or JSON text, plain data, a ``Definition``, or a workflow that is written
-                in Python; those that it calls are registered with it.
-            activate: Whether a new version may be started at once; otherwise ``activate`` lets it.
-            dialect: How it is written, where its shape does not tell; see docs/dialects.md.
-            name: What it is called if it does not say so itself; by default the file's name.
+            source: A path, a YAML or JSON text, plain data, a ``Definition``, or a workflow that is written
+                in Python. The workflows that a Python workflow calls are registered with it.
+            activate: Whether a new version can be started at once; if not, ``Client.activate`` permits it later.
+            dialect: The notation of the definition, if it cannot be recognised; see docs/dialects.md.
+            name: The name of the definition if it does not contain one; by default the file's name.
+
+        Returns:
+            The registered definition.
 
         Raises:
-            DefinitionError: It is not valid; all problems at once.
-            DefinitionConflictError: Its name and version belong to another definition.
+            DefinitionError: The definition is not valid; the error lists all problems.
+            DefinitionConflictError: Another definition is registered under this name and version.
         """
-        from stepwell.builder.workflows import Workflow  # noqa: PLC0415 - programs of other processes write none
+        from stepwell.builder.workflows import Workflow  # noqa: PLC0415 - most programs write no workflow in Python
 
         if isinstance(source, Workflow):
-            definition = source.definition  # first of all: a mistake is told before anything is registered
+            definition = source.definition  # first: a mistake raises before anything is registered
             for child in source.children:
                 await self.registry.register(child.definition, activate=activate, sender=self.sender)
             source = definition
@@ -152,19 +156,19 @@ class Client(Starting):
         return plan.definition
 
     async def workflows(self) -> list[Definition]:
-        """Every registered definition, the versions of one name in the order of registration."""
+        """Return every registered definition. Versions of one name are in the order of their registration."""
         await self.registry.catch_up()
         return self.registry.all()
 
     async def definitions(self, *, workflow: str | None = None, tag: str | None = None) -> list[RegisteredVersion]:
-        """What is registered, the versions of one name in the order of registration.
+        """Return summaries of the registered versions. Versions of one name are in the order of their registration.
 
         Args:
-            workflow: Only this one's versions.
-            tag: Only those that have this tag.
+            workflow: Only the versions of this workflow.
+            tag: Only the versions that have this tag.
 
         Raises:
-            FilterError: One of them is no text.
+            FilterError: ``workflow`` or ``tag`` is not a text.
         """
         check_texts(FilterError, none=True, workflow=workflow, tag=tag)
         await self.registry.catch_up()
@@ -175,32 +179,42 @@ class Client(Starting):
         ]
 
     async def activate(self, workflow: str, version: str, *, reason: str = "") -> bool:
-        """Let starts take a version again. Whoever starts after this has returned can rely on it.
+        """Permit starts of a version again. Every start after this call has returned may use the version.
+
+        Args:
+            workflow: The name of the workflow.
+            version: The version.
+            reason: The reason, for the audit.
 
         Returns:
-            Whether it was inactive before.
+            Whether the version was inactive before.
 
         Raises:
             UnknownWorkflowError: No such version is registered.
-            CommandRejectedError: An argument is no text.
+            CommandRejectedError: An argument is not a text.
         """
         check_texts(rejected, workflow=workflow, version=version, reason=reason)
         return await self.registry.switch(workflow, version, active=True, reason=reason, sender=self.sender)
 
     async def deactivate(self, workflow: str, version: str, *, reason: str = "") -> bool:
-        """Let no further start take a version; instances that run keep it.
+        """Forbid further starts of a version. Instances that run continue with it.
+
+        Args:
+            workflow: The name of the workflow.
+            version: The version.
+            reason: The reason, for the audit.
 
         Returns:
-            Whether it was active before.
+            Whether the version was active before.
 
         Raises:
             UnknownWorkflowError: No such version is registered.
-            CommandRejectedError: An argument is no text.
+            CommandRejectedError: An argument is not a text.
         """
         check_texts(rejected, workflow=workflow, version=version, reason=reason)
         return await self.registry.switch(workflow, version, active=False, reason=reason, sender=self.sender)
 
-    # --- what is old ----------------------------------------------------------------------------------------
+    # --- old instances --------------------------------------------------------------------------------------
 
     async def archive(
         self,
@@ -211,24 +225,25 @@ class Client(Starting):
         status: str | Iterable[str] = (),
         force: bool = False,
     ) -> Written:
-        """Write the histories of finished instances, and their definitions, to a file; ``Archive`` reads it.
+        """Write the histories and definitions of finished instances to a file. ``Archive`` reads the file.
 
-        Nothing is deleted: that is what ``cleanup`` does.
+        This deletes nothing; ``cleanup`` does.
 
         Args:
-            path: The file. It is there whole, or not at all.
-            finished_before: Only what had finished before this time: with its zone, or milliseconds since 1970.
-            workflow: Only instances of this one.
-            status: Only ``completed``, ``failed`` or ``cancelled`` ones.
-            force: Replace a file that is there.
+            path: The file. It appears under this name only when it is complete.
+            finished_before: Only instances that finished before this time: a datetime with a time zone, or
+                milliseconds since 1970.
+            workflow: Only instances of this workflow.
+            status: Only instances with one of these statuses: ``completed``, ``failed``, ``cancelled``.
+            force: Whether to replace an existing file.
 
         Returns:
-            How many instances and transitions are in it.
+            The numbers of instances and transitions in the file.
 
         Raises:
-            ArchiveError: The file is there, or cannot be written.
+            ArchiveError: The file exists, or cannot be written.
             FilterError: ``finished_before``, ``workflow`` or ``status`` is of a wrong type.
-            ReadModelsError, LogError: Something cannot be read.
+            ReadModelsError, LogError: The read models or the log cannot be read.
         """
         from stepwell.archiving.format import Chosen  # noqa: PLC0415 - a fifth of what importing the client costs
         from stepwell.archiving.writing import write_archive  # noqa: PLC0415
@@ -253,23 +268,28 @@ class Client(Starting):
         dry_run: bool = False,
         snapshot_now: bool = False,
     ) -> CleanupReport:
-        """Delete what nobody needs any more: finished instances that are old, where nothing live lies before them.
+        """Delete old finished instances from the log, up to the oldest record that a live instance needs.
 
-        Killed anywhere, it has done no harm; called again with the same file, it goes on.
+        It may be killed at any moment without harm. A call with the same file continues the work.
 
         Args:
-            finished_before: Only what had finished before this time: with its zone, or milliseconds since 1970.
-            archive: The file that they are written to first, and read back from, before anything is deleted. One
-                that an earlier cleanup has made is gone on with. None: they are to be nowhere any more.
-            dry_run: Delete nothing, write nothing; only tell.
-            snapshot_now: Take snapshots first, so that also what has just finished may go; else engines take them in
-                their time. For that each partition is owned for a moment: a live engine claims it anew. Not with
-                ``dry_run``.
+            finished_before: Only instances that finished before this time: a datetime with a time zone, or
+                milliseconds since 1970.
+            archive: The file to which the instances are written, and from which they are read back for a check,
+                before anything is deleted. If an earlier cleanup made the file, this one continues it. None deletes
+                the instances without an archive.
+            dry_run: Delete and write nothing; only report what would be deleted.
+            snapshot_now: Take snapshots first, so that instances which finished just now can be deleted, too.
+                Without it, engines take snapshots at their own times. This owns each partition for a moment; a live
+                engine claims it again. Not possible with ``dry_run``.
+
+        Returns:
+            What was deleted, or would be.
 
         Raises:
-            ValueError: ``snapshot_now`` with ``dry_run``.
-            ArchiveError: The archive cannot be written, or is another one's.
-            ReadModelsError, LogError: Something cannot be read or written.
+            ValueError: ``snapshot_now`` was given with ``dry_run``.
+            ArchiveError: The archive cannot be written, or belongs to another log or cleanup.
+            ReadModelsError, LogError: The read models or the log cannot be read or written.
         """
         from stepwell.archiving.cleaning import Cleaner  # noqa: PLC0415 - as above
 
@@ -285,18 +305,18 @@ class Client(Starting):
         return await cleaner.run(before, path, dry_run=dry_run)
 
     def lost(self, failed: asyncio.Future[None]) -> None:
-        """The engine or worker of this process has stopped by itself: whoever waits for it is told why."""
+        """Pass on the error with which the embedded engine or worker stopped: everything that waits raises it."""
         error = None if failed.cancelled() else failed.exception()
         if error is not None:
             self.subscriber.fail(error)
 
     async def close(self) -> None:
-        """Let go of the log. Durable names' positions are stored first."""
+        """Store the positions of the durable subscriptions, then close the log."""
         await self.detach()
         await self.log.close()
 
     async def detach(self) -> None:
-        """As ``close``, but for the log, which stays open for whoever opened it."""
+        """Do what ``close`` does, but leave the log open."""
         await asyncio.gather(*(one.settle() for one in self._subscriptions), return_exceptions=True)
         await self.refusals.close()
         await self.views.close()
@@ -310,7 +330,7 @@ def _views_of(
     waiting: PendingInstances,
     models: Callable[[Log, Path, Definitions], ReadModels] | None,
 ) -> Views:
-    """The views of a log. What answers is imported with the first question: many clients ask none."""
+    """Make the views of a log. The first question imports the read models: many clients ask none."""
 
     def make() -> ReadModels:
         from stepwell.projections.models import ReadModels  # noqa: PLC0415 - half of what importing a client costs

@@ -1,4 +1,4 @@
-"""A client of a log, with an engine and a worker in the same process if wanted."""
+"""``connect``: opens a log and makes its client, with an engine and a worker in the same process if wanted."""
 
 from __future__ import annotations
 
@@ -29,22 +29,25 @@ async def connect(
     """Connect to a log.
 
     Args:
-        url: ``file:PATH``; without one, ``STEPWELL_LOG``, or else ``file:.stepwell/log.db``.
-        embedded: Run an engine and a worker inside this process for as long as the connection lasts, so that
-            nothing else needs to be started. Both wait out trouble with the log that may pass. False for a mere
-            client of engines that run elsewhere.
-        create: Make the log if it does not exist; otherwise that is an error.
-        handlers: What the embedded worker can run; without them, what ``@stepwell.handler`` has registered.
-        modules: Modules, or prefixes of them, from which steps may name functions by dotted path: public ones that
-            are defined there. None for none: registered functions alone.
-        queues: What the embedded worker takes steps from, besides the queues of the agents that have handlers of
-            their own (``agent_task:NAME``).
-        concurrency: Steps that the embedded worker runs at once.
-        by: Who asks for what the client sends, and
-        via: from where, such as ``cli build-7``; recorded with every answer. At most 200 characters each.
+        url: The log, such as ``file:PATH``; by default ``STEPWELL_LOG``, or else ``file:.stepwell/log.db``.
+        embedded: Whether to run an engine and a worker inside this process for as long as the connection lasts, so
+            that nothing else needs to be started. Both survive temporary trouble with the log. False for a client
+            of engines that run elsewhere.
+        create: Whether to create the log if it does not exist; if not, a missing log is an error.
+        handlers: The handlers of the embedded worker; by default those that ``@stepwell.handler`` has registered.
+        modules: Modules, or prefixes of modules, whose public functions steps may name by dotted path. The function
+            must be defined in the module. None permits no dotted path: only registered functions.
+        queues: The queues from which the embedded worker takes steps, besides the queues of the agents that have a
+            handler of their own (``agent_task:NAME``).
+        concurrency: The number of steps that the embedded worker runs at once.
+        by: The person or program that the commands come from, at most 200 characters; the engines record it.
+        via: Where the commands come from, such as ``cli build-7``, at most 200 characters; the engines record it.
+
+    Yields:
+        The client.
 
     Raises:
-        SenderError: ``by`` or ``via`` is no name.
+        SenderError: ``by`` or ``via`` is not a valid name.
         LogError: The log cannot be opened.
     """
     sender(by, via)  # before anything is opened

@@ -1,4 +1,4 @@
-"""An engine and a worker in one process: what a machine needs to run workflows on its own."""
+"""An engine and a worker inside the process of a client."""
 
 from __future__ import annotations
 
@@ -18,28 +18,33 @@ from stepwell.log.port import ENGINES, Log
 from stepwell.supervision import supervise
 from stepwell.tasks import cancel_and_wait
 
-LOOK_EVERY: Final = 0.5  # seconds between two looks of a standby at whether any engine is there
+LOOK_EVERY: Final = 0.5  # seconds between two checks of a standby whether another engine is live
 
 
 class LocalRuntime:
-    """Runs an engine and a worker on a log, and starts them anew after trouble that passes.
+    """Runs an engine and a worker on a log, and restarts them after temporary trouble with the log.
 
     Args:
-        handlers: What the worker can run, besides the built-in types.
-        prefixes: Modules from which steps may name functions by dotted path; None for registered ones alone.
-        queues: What the worker takes steps from, besides the queues of the agents that have handlers.
-        concurrency: Steps that run at once.
-        only: Which instances' steps the worker takes; None for all.
+        log: The log.
+        handlers: The handlers of the worker, besides the built-in types.
+        prefixes: Modules whose functions steps may name by dotted path; None for registered functions only.
+        queues: The queues from which the worker takes steps, besides the queues of the agents that have handlers.
+        concurrency: The number of steps that run at once; by default as the settings of a worker say.
+        only: Says by its id whether the worker takes the steps of an instance; None for all instances.
         hand_back: See ``Worker``.
-        worker: False for an engine alone.
-        definitions: Shared with whoever else in this process reads them.
-        standby: Decide only while no other engine does. A process that is here for one instance would take
-            partitions over from those that are here to stay, and give them back a moment later.
-        grace: When stopped, seconds that steps under way get to finish.
-        builtin: The step types that come with Stepwell, see ``stepwell.consumers.worker.builtin``.
+        worker: Whether to run a worker beside the engine.
+        definitions: The registered definitions, if other parts of this process share them.
+        standby: Start the engine only when no other engine is live. A process that runs one instance would take
+            partitions away from the permanent engines, and give them back a moment later.
+        grace: The seconds that running steps get to finish when the runtime stops.
+        builtin: The built-in step types, see ``stepwell.consumers.worker.builtin``.
+
+    Attributes:
+        handlers: The handlers of the worker, with the built-in types.
+        failed: Ends with the error of the first part that stops by itself and cannot be restarted.
 
     Raises:
-        HandlerError: ``handlers`` are none.
+        HandlerError: ``handlers`` is not a ``Handlers``.
         StepwellError: ``prefixes``, ``queues``, ``concurrency`` or ``grace`` is of a wrong type.
     """
 
@@ -80,7 +85,7 @@ class LocalRuntime:
         self.failed: asyncio.Future[None]
 
     async def start(self) -> None:
-        """Start both. ``failed`` ends with the error of the first that stops by itself and cannot be restarted."""
+        """Start the engine and the worker. It does not wait until they are at work."""
         self.failed = asyncio.get_running_loop().create_future()
         self._parts = [asyncio.ensure_future(supervise("engine", self._decide))]
         if self._concurrency:
@@ -108,7 +113,7 @@ class LocalRuntime:
         await worker.run(at_work, grace=self._grace)
 
     def look_again(self) -> None:
-        """What ``only`` says has changed: let the worker look at what it has passed over."""
+        """Let the worker look again at the work items that ``only`` refused. Call it when ``only`` changes."""
         if self._worker is not None:
             self._worker.look_again()
 
@@ -124,7 +129,7 @@ class LocalRuntime:
             self.failed.set_exception(error)
 
     async def stop(self) -> None:
-        """Stop both: steps that do not finish in time go back to the queue, partitions to the group."""
+        """Stop both. Steps that do not finish in time go back to their queue, partitions to the consumer group."""
         self._stopping = True
         for part in reversed(self._parts):  # the worker first, so that its last outcomes are decided
             await cancel_and_wait(part)

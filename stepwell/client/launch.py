@@ -1,6 +1,6 @@
-"""Running an instance to its end in this process: what it needs for that, and the engine and worker that do it.
+"""Runs one instance to its end in this process: finds what it needs, and runs an engine and a worker for it.
 
-The terminal's ``run`` is this, and what it prints. A program has it by ``connect``, and these functions.
+``stepwell run`` calls these functions and prints what happens. A program can call them with a client.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def plans_of(plan: Plan, definitions: Definitions) -> Sequence[Plan]:
-    """The plans that an instance needs: its own, and its children's as far as they are known beforehand.
+    """Find the plans that an instance needs: its own, and those of its children that are known before the start.
 
-    A child whose workflow is named by a template, or not registered yet, is found out when it starts.
+    A child is not known before it starts if a template names its workflow, or if its workflow is not registered yet.
     """
     found = {plan.hash: plan}
     left = [plan]
@@ -47,26 +47,26 @@ def plans_of(plan: Plan, definitions: Definitions) -> Sequence[Plan]:
 
 
 def queues_of(plans: Iterable[Plan]) -> set[str]:
-    """The queues of definitions' steps and of their compensations."""
+    """Collect the queues of the steps of plans, and of their compensations."""
     steps = [plan_step.step for plan in plans for plan_step in plan.steps.values()]
     undoing = {step.compensate.queue for step in steps if step.compensate and step.compensate.queue}
     return {step.queue for step in steps} | undoing
 
 
 def check_handlers(plan: Plan, handlers: Handlers) -> None:
-    """Refuse to start what could not be run to its end here.
+    """Check that this process has every handler that a plan needs.
 
     Raises:
-        HandlerError: With every handler that is missing.
+        HandlerError: Handlers are missing; the error lists all of them.
     """
     problems = []
-    remedies: dict[str, None] = {}  # most have the same: told once, in the order of the steps
+    remedies: dict[str, None] = {}  # most steps have the same remedy: each is listed once, in the order of the steps
     for plan_step in plan.steps.values():
         step = plan_step.step
         named = plan_step.handler(step.config)
         wanted = [(step.type, named)] if named else []
         if has_template(step.config.get("agent_id")):
-            wanted = []  # who it is is known only when it runs
+            wanted = []  # the agent is known only when the step runs
         if step.compensate:
             wanted.append(("python", step.compensate.handler))
         for kind, name in wanted:
@@ -81,7 +81,7 @@ def check_handlers(plan: Plan, handlers: Handlers) -> None:
 
 
 def needs_input(plan: Plan) -> bool:
-    """Whether a definition asks for an input: by its schema, or because an expression reads it."""
+    """Whether a definition needs an input: its schema requires one, or an expression reads it."""
     if plan.input_schema is not None:
         return bool(plan.input_problem({}))
     read = [plan.output] if plan.output is not None else []
@@ -98,7 +98,7 @@ def needs_input(plan: Plan) -> bool:
 
 
 async def find(client: Client, instance_id: str) -> InstanceView | None:
-    """The instance of an id, or None where the log holds none."""
+    """Return the instance with an id, or None if the log has none."""
     try:
         return await client.get(instance_id)
     except UnknownInstanceError:
@@ -118,17 +118,22 @@ async def run_to_end(
     priority: int = 0,
     concurrency: int | None = None,
 ) -> Over:
-    """Run an instance until it has ended or only people bring it on, with an engine and a worker for it alone.
+    """Run an instance until it has ended or waits for a person, with an engine and a worker of its own.
 
     Args:
-        plan: Of its definition, which is registered.
-        handlers: What the worker can run.
-        data: The input that it is started with, where it has not begun.
-        existing: The instance, where it was there before.
-        look_at: Called with the instance where somebody else turns out to have started it; may refuse by raising.
-        shown: Makes, for what is seen of the instance, the context in which it runs: one that shows progress.
-        priority: 0 to 100, of a start.
-        concurrency: Steps that run at once.
+        client: The client.
+        plan: The plan of its definition, which is registered.
+        handlers: The handlers of the worker.
+        instance_id: Its id.
+        data: The input of the start, if the instance has not begun.
+        existing: The instance, if it existed before.
+        look_at: Called with the instance if somebody else has started it in the meantime; raises to refuse it.
+        shown: Makes the context in which the instance runs, such as one that shows its progress.
+        priority: The priority of a start, 0 to 100.
+        concurrency: The number of steps that run at once.
+
+    Returns:
+        The instance, and which of it and its children wait for a person.
     """
     family = Family(client.subscriber, instance_id)
     runtime = LocalRuntime(
@@ -147,7 +152,7 @@ async def run_to_end(
     await runtime.start()
     try:
         async with shown(watch):
-            begins = existing is None or existing.status == PENDING  # asked for again, its answer tells whether
+            begins = existing is None or existing.status == PENDING  # the answer to the start says whether it existed
             waiting = asyncio.ensure_future(
                 _started_and_over(client, plan, instance_id, data, priority, look_at if existing is None else None)
                 if begins
@@ -178,6 +183,6 @@ async def _started_and_over(
     started = await client.start(
         definition.name, data, id=instance_id, version=definition.version, priority=priority, if_exists="use"
     )
-    if started.existed and look_at is not None:  # somebody was first, or had asked for it while no engine was there
+    if started.existed and look_at is not None:  # somebody else started it, perhaps while no engine was live
         look_at(await client.get(instance_id))
     return await until_over(client, instance_id)

@@ -1,4 +1,4 @@
-"""Looking at instances and their events, by the log itself: what a client tells of them is so."""
+"""The queries of a client that read instances and their events from the log itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stepwell.tasks import cancel_and_wait
 
 
 class Looking:
-    """What a client can see. Part of ``Client``."""
+    """The part of ``Client`` that reads instances, histories and subscriptions."""
 
     log: Log
     registry: Definitions
@@ -39,15 +39,22 @@ class Looking:
         timeout: float | None = None,
         existed: bool = False,
     ) -> InstanceView:
-        """Wait until an instance's state is as wanted.
+        """Wait until the state of an instance fulfils a condition.
 
         Args:
-            existed: Whether it is known to have been started: then it may be gone, and is not waited for.
+            instance_id: Its id.
+            until: The condition; called with the state after each transition.
+            timeout: Seconds; None waits without a limit.
+            existed: Whether the instance is known to have been started. If it is not in the log then, it was cleaned
+                away, and the call raises instead of waiting for a start.
+
+        Returns:
+            The instance when it fulfilled the condition.
 
         Raises:
-            TimeoutError: It was not within ``timeout`` seconds.
-            CommandRejectedError: Its start waited for an engine, and was rejected.
-            UnknownInstanceError: It existed, and was cleaned away since.
+            TimeoutError: The condition was not fulfilled within ``timeout`` seconds.
+            CommandRejectedError: The start waited for an engine, and the engine rejected it.
+            UnknownInstanceError: The instance existed, and was cleaned away.
         """
         check_texts(UnknownInstanceError, instance_id=instance_id)
         check_functions(rejected, until=until)
@@ -67,11 +74,11 @@ class Looking:
             self.subscriber.unwatch(watch)
 
     async def _until_begun(self, watch: Watch, *, existed: bool) -> None:
-        """Wait until an engine has decided the start that waits, if one does.
+        """Wait until an engine has decided the pending start of an instance, if it has one.
 
         Raises:
-            CommandRejectedError: It would not start it.
-            UnknownInstanceError: It is known to have existed, and the log holds none of this id any more.
+            CommandRejectedError: The engine rejected the start.
+            UnknownInstanceError: The instance is known to have existed, and the log does not contain it any more.
         """
         instance_id, seen = watch.instance_id, existed
         while watch.state is None:
@@ -80,17 +87,17 @@ class Looking:
             except (UnknownInstanceError, CommandRejectedError):
                 if seen:
                     raise
-                return  # nobody has asked for it yet, or not again since it was refused
+                return  # there is no start yet, or none since the one that was rejected
             if not isinstance(start, StartWorkflow) or not start.command_id:
                 return
             seen = True
             answer = await self.subscriber.expect(instance_id, start.command_id)
             moved = asyncio.ensure_future(watch.moved(lambda _: True))
             try:
-                if await self.pending.find(instance_id) == start:  # not answered before anybody listened
+                if await self.pending.find(instance_id) == start:  # the answer did not come before this listened
                     await asyncio.wait((answer, moved), return_when=asyncio.FIRST_COMPLETED)
                 if answer.done():
-                    answer.result()  # a refusal is found in the log, at the next turn
+                    answer.result()  # the next round finds a refusal in the log
                 problem = self.subscriber.failed(instance_id)
                 if problem is not None:
                     raise problem
@@ -99,10 +106,10 @@ class Looking:
                 await cancel_and_wait(moved)
 
     async def get(self, instance_id: str) -> InstanceView:
-        """An instance as it is now; of status ``pending`` while its start waits for an engine.
+        """Return an instance as it is now. Its status is ``pending`` while its start waits for an engine.
 
         Raises:
-            UnknownInstanceError: The log holds none of this id; or its start was rejected.
+            UnknownInstanceError: The log has no instance with this id, or its start was rejected.
         """
         check_texts(UnknownInstanceError, instance_id=instance_id)
         try:
@@ -115,16 +122,17 @@ class Looking:
         return await self._shown(found)
 
     async def replay(self, instance_id: str, to: int | None = None) -> InstanceView:
-        """An instance as it was right after an event: folded from its history, nothing else.
+        """Return an instance as it was after one of its events, folded from its history alone.
 
-        Where it was live then, ``as_of`` says when that was.
+        If the instance was live then, ``as_of`` of the result is the time of that event.
 
         Args:
-            to: The event's sequence; None for the newest.
+            instance_id: Its id.
+            to: The sequence of the event; None for the newest event.
 
         Raises:
-            UnknownInstanceError: The log holds none of this id; or its start was rejected.
-            CommandRejectedError: ``to`` is no whole number.
+            UnknownInstanceError: The log has no instance with this id, or its start was rejected.
+            CommandRejectedError: ``to`` is not a whole number.
         """
         check_texts(UnknownInstanceError, instance_id=instance_id)
         check_numbers(rejected, none=True, whole=True, to=to)
@@ -140,7 +148,7 @@ class Looking:
             start = await self.pending.start_of(instance_id)
             if start is None:
                 raise
-            return await self.pending.view(start)  # it has no event yet
+            return await self.pending.view(start)  # the instance has no event yet
 
     async def _shown(self, found: InstanceState | StartWorkflow) -> InstanceView:
         if isinstance(found, StartWorkflow):
@@ -153,10 +161,10 @@ class Looking:
         return view(state, self.registry.by_hash(state.definition), as_of)
 
     async def history(self, instance_id: str) -> list[EventRecord]:
-        """Everything that ever happened to an instance, in order; nothing yet while its start waits for an engine.
+        """Return all events of an instance in order. The list is empty while its start waits for an engine.
 
         Raises:
-            UnknownInstanceError: The log holds none of this id.
+            UnknownInstanceError: The log has no instance with this id.
         """
         check_texts(UnknownInstanceError, instance_id=instance_id)
         try:
@@ -175,24 +183,26 @@ class Looking:
         since: str | None = None,
         name: str | None = None,
     ) -> Subscription:
-        """Events as they are accepted, one after the other: ``async for event in client.subscribe(…)``.
+        """Read events one after the other as they are accepted: ``async for event in client.subscribe(…)``.
 
         Args:
-            types: Types of events, with wildcards: ``workflow.*``. ``task.*`` means ``step.*``.
+            types: Patterns of event types, such as ``workflow.*``. ``task.*`` means ``step.*``.
             instance_id: Only events of this instance.
-            workflow: Only events of instances of this definition.
-            since: ``start``, or the ``position`` that an event carried, to go on behind it; without it, from now.
-            name: A durable name: go on behind what this name has processed, at least once for each event. Where the
-                name is new, it begins where ``since`` says. Let one reader at a time use it.
+            workflow: Only events of instances of this workflow.
+            since: Where to begin: ``start``, or the ``position`` of an event, to read what follows it. By default,
+                only events that are accepted from now on.
+            name: A durable name. The subscription continues after the last event that this name has processed, and
+                delivers each event at least once. If the name is new, it begins at ``since``. Only one reader at a
+                time may use a name.
 
         Returns:
-            Begins with the first event that is asked for, or on entering it with ``async with``.
+            The subscription. It begins to read when it is entered with ``async with``, or at the first event.
 
         Raises:
             PatternError: A pattern matches no type of event.
-            PositionError: Once it begins: ``since`` is no position of this log.
-            PositionGoneError: Retention has deleted what comes next.
-            LogError: No more can be read, or the engine of this process has stopped.
+            PositionError: ``since`` is not a position of this log (raised when the subscription begins).
+            PositionGoneError: Retention has deleted the next events (raised while reading).
+            LogError: The log cannot be read, or the embedded engine has stopped (raised while reading).
         """
         subscription = Subscription(
             self.log,
@@ -208,14 +218,14 @@ class Looking:
         return subscription
 
     async def subscriptions(self) -> list[SubscriptionInfo]:
-        """All durable names, with how far each has come and how many records it is behind."""
+        """List all durable names, with the position of each and the number of records that it is behind."""
         return await Bookmarks(self.log).all()
 
     async def forget_subscription(self, name: str) -> bool:
-        """Forget how far a durable name has come; who uses it next begins anew.
+        """Delete the stored position of a durable name. The next reader that uses the name begins again.
 
         Returns:
-            Whether there was such a name.
+            Whether the name existed.
         """
         check_texts(rejected, name=name)
         bookmarks = Bookmarks(self.log)

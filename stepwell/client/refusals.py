@@ -1,8 +1,8 @@
-"""Notes what is refused before it reaches an engine, so that the audit tells of it.
+"""Records which requests were refused before they reached an engine, so that the audit shows them.
 
-Whoever is refused could ask again and again, so what is written is bounded: equal refusals are counted and written as
-one record, at most 20 kinds at once and the rest as one more; the next ones follow a second later, then two, four, …
-up to a minute apart for as long as refusals go on. Of all records the log keeps the last 10,000.
+A refused client can ask again and again, so the number of records is bounded. Equal refusals are counted and written
+as one record. One write contains at most 20 kinds, and one more record for all others. Writes are one second apart,
+then two, four, … up to a minute for as long as refusals continue. The log keeps the last 10,000 records.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from stepwell.process import now_ms
 from stepwell.schemas.records.refusals import KEPT, Refusal, discreet, encode_refusal
 from stepwell.schemas.records.sender import Sender
 
-MOST_KINDS: Final = 20  # that are written at once
+MOST_KINDS: Final = 20  # kinds of refusals in one write
 OTHERS: Final = "refused for other reasons, or to others"
 
-_SHORTEST: Final = 1.0  # seconds between two writes,
-_LONGEST: Final = 60.0  # and where refusals go on
-_PATIENCE: Final = 2.0  # seconds that the end of a process waits for the last write
+_SHORTEST: Final = 1.0  # seconds between the first two writes
+_LONGEST: Final = 60.0  # seconds between two writes when refusals continue
+_PATIENCE: Final = 2.0  # seconds for the last write at the end of the process
 _DELETED_EVERY: Final = 1_000  # records
 _logger = Logger("stepwell.refusals")
 
@@ -40,12 +40,12 @@ class _Kind(NamedTuple):
 
 
 class Refusals:
-    """What was refused and is not written yet. It belongs to the event loop of whoever notes something.
+    """Collects refusals and writes them to the log. All calls must come from one event loop.
 
     Args:
-        log: Where it is written.
+        log: The log.
         pause: Seconds between the first two writes.
-        clock: Milliseconds since 1970.
+        clock: Returns the time in milliseconds since 1970.
     """
 
     def __init__(self, log: Log, *, pause: float = _SHORTEST, clock: Callable[[], int] = now_ms) -> None:
@@ -57,12 +57,13 @@ class Refusals:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, command: str, why: str, sender: Sender) -> None:
-        """Note one refusal. It costs microseconds, and is written behind the answer.
+        """Record one refusal. The call takes microseconds; a task writes the record later.
 
         Args:
-            command: What was asked for: a command's type, or a route.
-            why: Why it is refused.
-            sender: Who asked, and from where. Nothing is noted where neither is known, as in the whole audit.
+            command: The type of the command, or the route.
+            why: The reason of the refusal.
+            sender: Who sent the request, and from where. If neither is known, nothing is recorded, as in all of the
+                audit.
         """
         if self._closing.is_set() or not (sender.by or sender.via):
             return
@@ -103,11 +104,11 @@ class Refusals:
                 self._add(kind, refusal)
             return
         if offsets[0] // _DELETED_EVERY != (offsets[-1] + 1) // _DELETED_EVERY and offsets[0] > KEPT:
-            with contextlib.suppress(StepwellError):  # the next one deletes it, too
+            with contextlib.suppress(StepwellError):  # the next deletion covers these records, too
                 await self._log.delete_before(REFUSALS, 0, offsets[0] - KEPT)
 
     async def close(self) -> None:
-        """Write what waits, within two seconds, and note nothing more."""
+        """Write the collected refusals, within two seconds, and accept no more."""
         self._closing.set()
         if self._task is not None:
             await asyncio.wait((self._task,), timeout=_PATIENCE)

@@ -1,4 +1,4 @@
-"""Commands and their answers: what a client asks of the engines, and how it hears what became of it."""
+"""Commands and their answers: sends a command to the engines, and waits for the event that answers it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from stepwell.schemas.records.commands import Command, StartWorkflow
 from stepwell.schemas.records.events import CommandNoted, CommandRejected, Event
 from stepwell.schemas.records.sender import NOBODY, Sender
 
-ANSWER_TIMEOUT: Final = 30.0  # seconds; an engine answers in milliseconds, one that takes over needs a few seconds
-FIRST_LOOK: Final = 0.1  # seconds without an answer before one asks whether any engine is there
+ANSWER_TIMEOUT: Final = 30.0  # seconds; an engine answers in milliseconds, but a take-over lasts a few seconds
+FIRST_LOOK: Final = 0.1  # seconds without an answer before the client checks whether an engine is live
 
 
 class Asking:
-    """Sends commands, and waits for what answers them.
+    """Sends commands, and waits for their answers.
 
     Args:
-        log: Whose engines are asked.
-        subscriber: Hears the answers.
+        log: The log of the engines.
+        subscriber: Reads the answers.
     """
 
     def __init__(self, log: Log, subscriber: Subscriber) -> None:
@@ -44,15 +44,17 @@ class Asking:
         """Send a command and wait for its answer.
 
         Args:
-            sender: Who asks; stands in the headers of the command, and of what answers it.
-            first: Whether its id was made for it just now, so that nobody can have sent it before.
+            command: The command.
+            sender: Who sends it; the headers of the command and of its answer contain it.
+            timeout: Seconds to wait for the answer.
+            first: Whether the command's id is new, so that the command cannot have been sent before.
 
         Returns:
-            What answers it; None where no engine is live to answer.
+            The answer; None if no engine is live.
 
         Raises:
-            CommandRejectedError: The engine will not follow it, or could not even read it.
-            TimeoutError: No answer yet; the command is in the log and will be decided.
+            CommandRejectedError: The engine rejected the command, or the command cannot be encoded.
+            TimeoutError: There is no answer yet; the command is in the log and will be decided.
         """
         given: object = command
         if not isinstance(given, Struct) or not hasattr(given, "instance_id"):
@@ -65,11 +67,11 @@ class Asking:
             value = encode(command)
             _check_numbers(command, value)
             decode_command(value)
-        except UnicodeEncodeError:  # an argument of the terminal that is no UTF-8 comes as such
+        except UnicodeEncodeError:  # an argument of the command line may be no valid UTF-8
             raise CommandRejectedError(
                 "invalid_command", "a text in it is no UTF-8", instance_id=visible(instance_id[:200])
             ) from None
-        except (TypeError, ValueError) as error:  # an engine could only put it aside, and nobody would answer
+        except (TypeError, ValueError) as error:  # an engine could not decode it, and would not answer
             raise CommandRejectedError("invalid_command", str(error), instance_id=instance_id[:200]) from None
         partition = partition_for(instance_id, self._log.partitions)
         answer = await self._subscriber.expect(instance_id, command_id)
@@ -94,7 +96,7 @@ class Asking:
         deadline = loop.time() + timeout
         patience, looked = FIRST_LOOK, first
         while True:
-            # A future of its own, so that the timer does not end the answer; asyncio.wait would cost twice as much.
+            # A separate future, so that the timer does not end `answer`. asyncio.wait would cost twice as much.
             waiting: asyncio.Future[None] = loop.create_future()
             end = partial(_end, waiting)
             timer = loop.call_later(min(patience, max(0.0, deadline - loop.time())), end)
@@ -122,13 +124,13 @@ class Asking:
     async def _answered_before(
         self, instance_id: str, command_id: str, answer: asyncio.Future[Answer] | None = None
     ) -> Answer | None:
-        """What the same command was answered when it was sent before: a repeat changes nothing, and nobody says so.
+        """Find the answer to an earlier sending of the same command: an engine does not answer a repeated command.
 
-        Looked up once, and only where the answer takes long: some logs read a whole partition for it. What is decided
-        from now on is heard.
+        This looks only once, and only if the answer takes long: some logs read a whole partition for it. The
+        subscriber sees every answer that is decided from now on.
 
         Args:
-            answer: Once this has come, it is not worth looking: under load, many wait for their turn to look.
+            answer: If this is done, the search is skipped: under load, many commands wait for their turn to search.
         """
         if not command_id:
             return None
@@ -148,23 +150,27 @@ class Asking:
         )
 
     async def engine_is_live(self) -> bool:
-        """Whether any engine works on this log right now."""
+        """Return whether an engine works on this log right now."""
         return bool(await self._log.members(ENGINES))
 
 
 def _may_be_a_repeat(event: Event) -> bool:
-    """Whether an engine says so where it has forgotten its first answer: the instance has left its memory."""
+    """Whether an event may answer a repeated command whose first answer the engine has forgotten.
+
+    An engine forgets its answers to an instance when the instance leaves its memory.
+    """
     return isinstance(event, CommandNoted) or (isinstance(event, CommandRejected) and event.code == ALREADY_FINISHED)
 
 
 def _check_numbers(command: Command, value: bytes) -> None:
-    """Refuse NaN and infinity, which would be written as null.
+    """Refuse NaN and infinity, which would be encoded as null.
 
     Args:
-        value: The command, encoded. What holds no null need not be looked through.
+        command: The command.
+        value: The encoded command. Only a command whose encoding contains a null is searched.
 
     Raises:
-        ValueError: There is one; it says where.
+        ValueError: The command contains NaN or infinity; the error names the place.
     """
     if b"null" in value:
         for field in command.__struct_fields__:

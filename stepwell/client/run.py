@@ -1,4 +1,4 @@
-"""One instance, as whoever started it sees it."""
+"""``Run``: one instance, for the program that started it; ``Steered``: the answer to a request."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 class Steered(Struct, frozen=True):
-    """What became of a request to cancel, pause, resume, roll back, approve or reject.
+    """The answer to a request to cancel, pause, resume, reschedule, roll back, approve or reject.
 
     Attributes:
-        decided: Whether an engine has followed it. Otherwise it is in the log, and the next engine will follow it, or
-            reject it: nobody is told then, ``Client.history`` shows it.
-        noted: Why nothing had to be done, where it was so already.
-        position: Where the answer is in the log, ``PARTITION@OFFSET``; empty where none has answered.
+        instance_id: The id of the instance.
+        decided: Whether an engine has carried out the request. If not, the request is in the log, and the next
+            engine will carry it out or reject it; ``Client.history`` shows which.
+        noted: Why the request changed nothing, if the instance was already as requested.
+        position: The position of the answer in the log, ``PARTITION@OFFSET``; empty if no engine has answered.
     """
 
     instance_id: str
@@ -34,18 +35,18 @@ class Steered(Struct, frozen=True):
 
 
 class Run(Generic[Output_co]):
-    """One instance, for whoever started it or attached to it.
+    """One instance, for the program that started it or attached to it.
 
     Args:
         client: The client.
-        instance_id: Its id.
-        returns: The type that its output is made; ``Any`` leaves it as JSON has it.
+        instance_id: The id of the instance.
+        returns: The type to which its output is converted; ``Any`` leaves the output as JSON data.
 
     Attributes:
-        id: Its id.
-        existed: Whether the start found an instance of this id.
-        decided: Whether an engine has answered the start; otherwise it is in the log, and the next one will.
-        position: Where the answer is in the log, ``PARTITION@OFFSET``; empty where none has answered.
+        id: The id of the instance.
+        existed: Whether the start found an existing instance with this id.
+        decided: Whether an engine has answered the start. If not, the start is in the log for the next engine.
+        position: The position of the answer in the log, ``PARTITION@OFFSET``; empty if no engine has answered.
     """
 
     def __init__(
@@ -69,31 +70,32 @@ class Run(Generic[Output_co]):
         return f"Run({self.id!r})"
 
     async def result(self, timeout: float | None = None) -> InstanceView[Output_co]:
-        """Wait for the end.
+        """Wait until the instance has finished.
 
         Args:
-            timeout: Seconds; None waits as long as it takes.
+            timeout: Seconds; None waits without a limit.
 
         Returns:
-            The finished instance, however it ended; ``raise_for_status()`` turns a failure into an exception. Where a
-            workflow that is written in Python was started, ``output`` is what its function returns.
+            The finished instance, whether it completed, failed or was cancelled; ``raise_for_status()`` raises unless
+            it completed. If the workflow is written in Python, ``output`` has the type that its function returns.
 
         Raises:
-            TimeoutError: It has not finished yet; it goes on all the same.
-            CommandRejectedError: No engine had decided the start, and then one would not start it.
-            UnknownInstanceError: It existed, and was cleaned away after its end.
-            OutputTypeError: It completed, and its output is not of the type that the workflow's function returns.
+            TimeoutError: The instance has not finished yet; it continues.
+            CommandRejectedError: The start was not decided yet, and an engine then rejected it.
+            UnknownInstanceError: The instance existed, and was cleaned away after its end.
+            OutputTypeError: The output of the completed instance is not of the type that the workflow's function
+                returns.
         """
         known = self.existed or not self.decided
         view = await self._client.wait(self.id, lambda state: not state.live, timeout=timeout, existed=known)
         return self._typed(view)
 
     async def status(self) -> InstanceView[Output_co]:
-        """The instance as it is now; its output, once there is one, as in ``result``.
+        """Return the instance as it is now. Once it has an output, the output is typed as in ``result``.
 
         Raises:
-            UnknownInstanceError: The log holds none of this id; or its start was rejected.
-            OutputTypeError: As for ``result``.
+            UnknownInstanceError: The log has no instance with this id, or its start was rejected.
+            OutputTypeError: As in ``result``.
         """
         return self._typed(await self._client.get(self.id))
 
@@ -108,5 +110,5 @@ class Run(Generic[Output_co]):
         return replace(view, output=output)
 
     async def cancel(self, reason: str = "") -> Steered:
-        """See ``Client.cancel``."""
+        """Cancel the instance; see ``Client.cancel``."""
         return await self._client.cancel(self.id, reason)

@@ -1,4 +1,4 @@
-"""Whether a start asks for the instance that there is, or for another one under its id."""
+"""Compares a start with the existing instance of its id: is it the same start, or another one?"""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from stepwell.schemas.records.codec import encode
 from stepwell.schemas.records.commands import StartWorkflow
 
 EXISTS = "instance_exists"
-"""The code of the refusal: there is an instance of this id, and it was started for something else."""
+"""The code of the refusal of a start whose id belongs to an instance that was started with other arguments."""
 
 
 def difference(found: InstanceState | StartWorkflow, workflow: str, version: str | None, input: Any) -> str:  # noqa: A002 - the word of the definition
-    """What an instance was started with that a further start of its id does not say; empty where it says the same.
+    """Describe how an instance differs from another start of its id; empty if it does not.
 
     Args:
-        version: The version that the start names; None where it takes any.
-        input: Its input, in whatever order; None where it says nothing of it.
+        found: The instance, or its pending start.
+        workflow: The name of the workflow that the start asks for.
+        version: The version that the start asks for; None if it accepts any.
+        input: The input of the start; None if it gives none. The order of keys does not matter.
     """
     if found.workflow != workflow:
         return f'workflow "{found.workflow}", not "{workflow}"'
@@ -34,11 +36,12 @@ def difference(found: InstanceState | StartWorkflow, workflow: str, version: str
 
 
 def conflict(instance_id: str, said: str, remedy: str = "") -> CommandRejectedError:
-    """The refusal of a start.
+    """Make the error that refuses a start.
 
     Args:
-        said: What ``difference`` found.
-        remedy: What to do, where Python is not what the caller writes.
+        instance_id: The id of the existing instance.
+        said: The result of ``difference``.
+        remedy: The remedy for callers that do not write Python; by default the one for Python.
     """
     return CommandRejectedError(
         EXISTS,
@@ -55,15 +58,15 @@ async def check_same(
     version: str | None,
     input: Any,  # noqa: A002
 ) -> None:
-    """Refuse a start whose id belongs to an instance that was started for something else.
+    """Check that the existing instance of an id was started with the same arguments.
 
     Raises:
-        CommandRejectedError: It does; its code is ``instance_exists``.
+        CommandRejectedError: It was not; the code is ``instance_exists``.
     """
     try:
         found = await pending.find(instance_id)
     except (UnknownInstanceError, CommandRejectedError):
-        return  # cleaned away since: nothing can be compared
+        return  # the instance was cleaned away: there is nothing to compare
     said = difference(found, workflow, version, input)
     if said:
         raise conflict(instance_id, said)

@@ -1,7 +1,7 @@
-"""What can be started, as type checkers see it, and what a start of it means.
+"""The objects that ``Client.start`` accepts: their types for type checkers, and what a start of each means.
 
-A workflow's name starts whatever is registered under it, and nobody knows what comes of that: ``Run[Any]``. The
-workflow itself, as ``@stepwell.workflow`` made it, says what it takes and returns: ``Run[Receipt]``.
+A start by name gives ``Run[Any]``: the type of the output is not known. A start of a workflow that
+``@stepwell.workflow`` made gives, for instance, ``Run[Receipt]``: its function says what it takes and returns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Out_co = TypeVar("Out_co", covariant=True)
 
 
 class StartOptions(TypedDict, total=False):
-    """What a start can be told besides its input; ``Client.start`` says what each means."""
+    """The options of ``Client.start``, which describes each of them."""
 
     id: str | None
     version: str | None
@@ -47,7 +47,7 @@ class WithoutInput(Protocol[Out_co]):
         ...
 
     def __call__(self) -> Out_co:
-        """As its function."""
+        """Call the function of the workflow."""
         ...
 
 
@@ -60,18 +60,18 @@ class WithInput(Protocol[In_contra, Out_co]):
         ...
 
     def __call__(self, data: In_contra, /) -> Out_co:
-        """As its function."""
+        """Call the function of the workflow."""
         ...
 
 
 class ToStart(Struct, frozen=True):
-    """What a start asks for.
+    """The arguments of a start.
 
     Attributes:
         workflow: The name of the definition.
-        version: Its version, where what was given to the start has one; None for the active one registered last.
+        version: The version of the given ``Workflow`` or ``Definition``; None for the newest active version.
         input: The input, as JSON data.
-        returns: The type of the output; ``Any`` where nothing is known of it.
+        returns: The type of the output; ``Any`` if it is not known.
     """
 
     workflow: str
@@ -81,18 +81,18 @@ class ToStart(Struct, frozen=True):
 
 
 def to_start(workflow: object, data: object, instance_id: str) -> ToStart:
-    """What a start asks for.
+    """Derive the arguments of a start from what was given to ``Client.start``.
 
     Args:
         workflow: A name, a ``Definition``, or a workflow that is written in Python.
         data: Its input.
-        instance_id: For messages.
+        instance_id: The id of the instance, for messages.
 
     Raises:
-        CommandRejectedError: It is no workflow, or the input is no JSON, or does not fit what the workflow's function
-            takes.
-        BuildError: The workflow's function does what cannot be recorded.
-        DefinitionError: It builds no valid definition.
+        CommandRejectedError: ``workflow`` is not a workflow, or the input cannot be written as JSON, or does not fit
+            the parameters of the workflow's function.
+        BuildError: The workflow's function does something that cannot be recorded.
+        DefinitionError: The workflow's function builds no valid definition.
     """
     if isinstance(workflow, str):
         return ToStart(workflow, None, _json(data, instance_id), Any)
@@ -121,7 +121,7 @@ def _json(data: object, instance_id: str) -> Any:
 
 
 def _input(workflow: Workflow[Any, Any], data: object, instance_id: str) -> Any:
-    """The input of a workflow's function: the whole, its keys, or the value of its first parameter."""
+    """Convert and check the input for a workflow's function: one value, or a value for each parameter."""
     made = _json(data, instance_id)
     types = workflow.takes
     if isinstance(types, Mapping):
@@ -146,5 +146,5 @@ def _check(workflow: str, value: Any, wanted: Any, place: str, instance_id: str)
         raise CommandRejectedError(
             "invalid_input", f"workflow {workflow}: {where}: {text}", instance_id=instance_id
         ) from None
-    except Exception:  # msgspec has no such type, or foreign code fails: the steps see what they make of it
+    except Exception:  # msgspec does not know the type, or the user's code fails: leave the check to the steps
         return

@@ -1,4 +1,4 @@
-"""Starting instances."""
+"""``Client.start``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Output = TypeVar("Output")
 
 
 class Starting(Steering):
-    """How a client starts instances. Part of ``Client``."""
+    """The part of ``Client`` that starts instances."""
 
     refusals: Refusals
     _starting: asyncio.Semaphore
@@ -76,36 +76,37 @@ class Starting(Steering):
         """Start an instance.
 
         Args:
-            workflow: Name of a registered definition; or what was registered under it, a workflow that is written in
-                Python or a ``Definition``: these start the version that they are.
-            input: Its input, any JSON-able value; a mapping as a rule. For a workflow that is written in Python, what
-                its function takes; where that takes several parameters, a mapping with a value for each.
-            id: What it is to be called. Starting the same again under the same id gives the instance that exists
-                (``run.existed``), so a retry never starts a second one. Without one, a UUID.
-            version: Of the definition; without one, the active version that was registered last, or that of the
-                ``Workflow`` or ``Definition``.
-            priority: 0 to 100; higher runs first under load.
-            timeout_seconds: For the whole instance; without one, what the definition says.
-            watch: Follow it from its first event on, so that ``run.result`` has nothing to read anew. False costs
-                less, for who does not wait for its end.
-            if_exists: What to do where the id belongs to an instance that was started for something else: of another
-                workflow, of another version than the one named here, with another input than the one given here.
-                ``refuse`` it, or ``use`` the one that exists.
+            workflow: The name of a registered definition, or the workflow that was registered: one that is written in
+                Python, or a ``Definition``. The latter two start their own version.
+            input: The input: any value that JSON can represent, usually a mapping. For a workflow that is written in
+                Python, the argument of its function, or a mapping with a value for each parameter.
+            id: The id of the instance; by default a UUID. The same start with the same id returns the existing
+                instance (``run.existed``), so a retry never starts a second one.
+            version: The version of the definition; by default the version of the ``Workflow`` or ``Definition``, or
+                for a name the active version that was registered last.
+            priority: 0 to 100; a higher priority runs first under load.
+            timeout_seconds: The timeout of the whole instance in seconds; by default as the definition says.
+            watch: Whether to follow the instance from its first event on, so that ``run.result`` need not read its
+                history. False costs less if nobody waits for the end.
+            if_exists: What to do if the id belongs to an instance that was started with other arguments: with another
+                workflow, another version than the one named here, or another input than the one given here.
+                ``refuse`` raises, ``use`` returns the existing instance.
 
         Returns:
-            The instance; where a workflow that is written in Python was started, with the type of its output. It is
-            returned once an engine has answered; or at once, where no engine is live: the start is in the log then,
-            and will be decided by the next one. An engine takes starts only while workers keep up, and a client has
-            1,000 of them on their way at most: so whoever starts too much at once is slowed down.
+            The instance, with the type of its output if the workflow is written in Python. The call returns when an
+            engine has answered. If no engine is live, it returns at once: the start is in the log, and the next
+            engine decides it. An engine takes starts only while workers keep up, and a client has at most 1,000
+            unanswered starts, so a program that starts too many instances at once is slowed down.
 
         Raises:
             UnknownWorkflowError: No such definition is registered.
-            InactiveWorkflowError: This version is inactive, or, where none was named, every one is.
-            CommandRejectedError: The engine will not start it, for instance because the input does not fit
-                (``invalid_input``), or because the id is that of another instance (``instance_exists``). Or an
+            InactiveWorkflowError: The version is inactive, or no version was named and all are inactive.
+            CommandRejectedError: The engine rejects the start, for instance because the input does not fit
+                (``invalid_input``) or because the id belongs to another instance (``instance_exists``); or an
                 argument is of a wrong type (``invalid_command``).
             BuildError, DefinitionError: The workflow is written in Python, and cannot be built.
-            TimeoutError: No answer yet: other starts come first. It is in the log and will have its turn.
+            TimeoutError: There is no answer yet because other starts come first. The start is in the log and will be
+                decided.
         """
         if if_exists not in ("refuse", "use"):
             raise CommandRejectedError("invalid_command", f'if_exists is "refuse" or "use", not {if_exists!r:.100}')
@@ -126,7 +127,7 @@ class Starting(Steering):
             timeout_seconds=timeout_seconds,
             watch=watch,
         )
-        if run.existed and if_exists == "refuse":  # the version that an object is was not asked for by its name
+        if run.existed and if_exists == "refuse":  # only the argument `version` is compared, not an object's own
             await check_same(self.pending, run.id, wanted.workflow, version, wanted.input)
         return run
 
@@ -147,7 +148,7 @@ class Starting(Steering):
             plan = await self.registry.to_start(workflow, version)
             if isinstance(plan, StepwellError):
                 if id is not None and await self._exists(id):
-                    # It was started while it was active; this is the same start again.
+                    # The instance was started while the version was active. This is a repeat of that start.
                     return Run(self, id, existed=True, returns=returns)
                 self.refusals.note("StartWorkflow", plan.message, self.sender)
                 raise plan
@@ -164,7 +165,7 @@ class Starting(Steering):
                 run = await self._started(command, returns, watch=watch)
             except CommandRejectedError as refused:
                 if version is not None or refused.code != INACTIVE_VERSION:
-                    raise  # else it was deactivated meanwhile: choose again
+                    raise  # otherwise the version was deactivated in the meantime: choose again
             else:
                 if id is not None and not run.decided:
                     run.existed = not await self.pending.is_first(id, command.command_id)
@@ -173,7 +174,7 @@ class Starting(Steering):
     async def _started(self, command: StartWorkflow, returns: Any, *, watch: bool) -> Run[Any]:
         instance_id = command.instance_id
         async with self._starting:
-            # Watched from its first event on for as long as the caller keeps the run: its end is no question then.
+            # Watch the instance from its first event on, for as long as the caller keeps the run.
             watched = await self.subscriber.watch(instance_id, history=False) if watch else None
             try:
                 answer = await self._ask_first(command)

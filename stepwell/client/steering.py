@@ -1,4 +1,4 @@
-"""Steering instances: what a client asks of the engines, and what became of it."""
+"""The requests of a client that control instances: cancel, pause, resume, reschedule, roll back, approve, reject."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from stepwell.schemas.records.sender import Sender
 
 
 class Steering(Looking):
-    """What a client can ask of instances. Part of ``Client``."""
+    """The part of ``Client`` that controls instances."""
 
     sender: Sender
     _asking: Asking
     _make_id: Callable[[], str]
 
     async def cancel(self, instance_id: str, reason: str = "") -> Steered:
-        """End an instance; handlers that run are cancelled.
+        """Cancel an instance. Its running handlers are cancelled.
 
         Returns:
-            Whether an engine has decided it; where none is live, the next one will.
+            Whether an engine has decided the request; if none is live, the next engine decides it.
 
         Raises:
-            CommandRejectedError: There is no such instance, or it has finished otherwise.
+            CommandRejectedError: There is no such instance, or it has completed or failed.
         """
         return await self._steer(CancelWorkflow(instance_id, reason, command_id=self._make_id()))
 
     async def pause(self, instance_id: str, reason: str = "") -> Steered:
-        """Start no further step; what runs may finish.
+        """Pause an instance: no further step starts, and running steps may finish.
 
         Returns:
-            Whether an engine has decided it; where none is live, the next one will.
+            Whether an engine has decided the request; if none is live, the next engine decides it.
 
         Raises:
             CommandRejectedError: There is no such live instance.
@@ -56,14 +56,15 @@ class Steering(Looking):
         return await self._steer(PauseWorkflow(instance_id, reason, command_id=self._make_id()))
 
     async def resume(self, instance_id: str, *, skip_failed: bool = False) -> Steered:
-        """Go on with a paused instance; or, at the step that failed, with a failed or cancelled one.
+        """Resume a paused instance; or resume a failed or cancelled one at the step that failed.
 
         Args:
-            skip_failed: Go on without the steps that failed instead of running them anew. A gate that was rejected or
-                not decided in time asks anew all the same.
+            instance_id: Its id.
+            skip_failed: Whether to skip the failed steps instead of running them again. A gate that was rejected or
+                not decided in time asks again in both cases.
 
         Returns:
-            Whether an engine has decided it; where none is live, the next one will.
+            Whether an engine has decided the request; if none is live, the next engine decides it.
 
         Raises:
             CommandRejectedError: There is no such instance, or it has completed.
@@ -72,20 +73,21 @@ class Steering(Looking):
         return await self._steer(ResumeWorkflow(instance_id, failed_steps, command_id=self._make_id()))
 
     async def reschedule(self, instance_id: str, step_id: str = "", *, delay_seconds: float | None = None) -> Steered:
-        """Move timers: mend those that are due absurdly late because a clock was wrong, or move one to another time.
+        """Move timers: correct those that are due far too late because a clock was wrong, or set another time.
 
         Args:
-            step_id: The step whose timer is meant: of a retry, a wait, a gate, a child or an attempt. Empty for all.
-            delay_seconds: From now until that timer is due; 0 at once. Without it a timer is moved only if it is due
-                later than if its wait began now, and then to there.
+            instance_id: The id of the instance.
+            step_id: The step whose timer is moved: a retry, a wait, a gate, a child or an attempt. Empty for all.
+            delay_seconds: The seconds from now until the timer is due; 0 for at once. By default, a timer is moved
+                only if it is due later than it would be if its wait began now, and then to that time.
 
         Returns:
-            Whether an engine has decided it; where none is live, the next one will. ``noted`` says so where no timer
-            was due too late.
+            Whether an engine has decided the request; if none is live, the next engine decides it. ``noted`` is set
+            if no timer was due too late.
 
         Raises:
             CommandRejectedError: There is no such live instance, the step has no timer, or ``delay_seconds`` is
-                negative, more than ten years, or names no step's.
+                negative, longer than ten years, or was given without a step.
         """
         if isinstance(delay_seconds, (int, float)) and not delay_seconds >= 0:  # NaN, too; other types are told below
             raise CommandRejectedError("invalid_command", "delay_seconds: is 0 or more", instance_id=instance_id)
@@ -93,39 +95,43 @@ class Steering(Looking):
         return await self._steer(command)
 
     async def rollback(self, instance_id: str, to: int | str | None = None, *, pause: bool = False) -> Steered:
-        """Return to an earlier point and run on from there; what has a compensation is undone in reverse order.
+        """Return an instance to an earlier point, and continue from there. Compensations run in reverse order.
 
         Args:
-            to: An int is an event's sequence. A text is a checkpoint's name or a settled step's id; where nothing has
-                that name, ``latest``, ``start`` or an event's number. Without one, the step that was settled last.
-            pause: Stay paused there.
+            instance_id: Its id.
+            to: The point. An int is the sequence of an event. A text is the name of a checkpoint or the id of a
+                settled step; if nothing has this name, it is ``latest``, ``start`` or the sequence of an event. By
+                default, the step that was settled last.
+            pause: Whether the instance stays paused at that point.
 
         Returns:
-            Whether an engine has decided it; where none is live, the next one will.
+            Whether an engine has decided the request; if none is live, the next engine decides it.
 
         Raises:
-            CommandRejectedError: There is no such point or instance.
+            CommandRejectedError: There is no such instance, or no such point in it.
         """
         return await self._steer(RollbackWorkflow(instance_id, to, pause, command_id=self._make_id()))
 
     async def approve(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> Steered:
-        """Approve what a step waits for.
+        """Approve a step that waits for approval.
 
         Args:
-            step_id: The step; may be left out where only one waits.
-            by: Who approves; one of the approvers, where the step names some. Without one, whom the client acts for.
+            instance_id: The id of the instance.
+            step_id: The step; not needed if only one step waits.
+            by: The person who approves, one of the approvers if the step names any; by default the client's ``by``.
+            comment: A comment, for the history.
 
         Returns:
-            Whether an engine has decided it; where none is live, the next one will.
+            Whether an engine has decided the request; if none is live, the next engine decides it.
 
         Raises:
-            CommandRejectedError: No such step waits for approval, or not for theirs.
+            CommandRejectedError: No such step waits for approval, or this person is not one of its approvers.
         """
         by = by or self.sender.by
         return await self._steer(ApproveStep(instance_id, step_id, by, comment, command_id=self._make_id()))
 
     async def reject(self, instance_id: str, step_id: str = "", *, by: str = "", comment: str = "") -> Steered:
-        """Reject what a step waits for; arguments, result and errors as in ``approve``."""
+        """Reject a step that waits for approval. Arguments, result and errors are those of ``approve``."""
         by = by or self.sender.by
         return await self._steer(RejectStep(instance_id, step_id, by, comment, command_id=self._make_id()))
 
@@ -140,29 +146,29 @@ class Steering(Looking):
         """Send a command and wait for its answer.
 
         Returns:
-            The event that answers it; None where no engine is live to answer.
+            The event that answers it; None if no engine is live.
 
         Raises:
-            CommandRejectedError: The engine will not follow it, or could not even read it.
-            TimeoutError: No answer yet; the command is in the log and will be decided.
+            CommandRejectedError: The engine rejected the command, or the command cannot be encoded.
+            TimeoutError: There is no answer after ``timeout`` seconds; the command is in the log and will be decided.
         """
         answer = await self.ask(command, timeout=timeout)
         return None if answer is None else answer.event
 
     async def ask(self, command: Command, *, timeout: float = ANSWER_TIMEOUT) -> Answer | None:
-        """The same as ``send``; the answer says where it is in the log."""
+        """Do what ``send`` does, but return the answer with its position in the log."""
         return await self._asking.send(command, sender=self.sender, timeout=timeout)
 
     async def _ask_first(self, command: Command) -> Answer | None:
-        """The same for a command that was made here, under an id of its own."""
+        """Send a command that was made here and has a new id."""
         return await self._asking.send(command, sender=self.sender, first=True)
 
     async def engine_is_live(self) -> bool:
-        """Whether any engine works on this log right now."""
+        """Return whether an engine works on this log right now."""
         return await self._asking.engine_is_live()
 
     async def live_members(self) -> LiveMembers:
-        """The engines and workers that are live on this log, with what they say of themselves."""
+        """Return the engines and workers that are live on this log, with what they report about themselves."""
         return await live_members(self.log)
 
     async def crew(self) -> LiveMembers:

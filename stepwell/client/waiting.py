@@ -1,4 +1,4 @@
-"""When waiting for an instance is over: it has ended, or nothing but people brings it on, or its children."""
+"""Waits until an instance has ended, or until it and its children wait only for people."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Over(Struct, frozen=True):
-    """Why nobody waits any longer.
+    """The result of waiting for an instance.
 
     Attributes:
-        view: The instance: it has ended, or nothing brings it on by itself.
-        held: Those of it and its children that wait for a person: for approval, or paused.
+        view: The instance: it has ended, or it does not continue by itself.
+        held: The instance and those of its children that wait for a person: for an approval, or because of a pause.
     """
 
     view: InstanceView
@@ -32,7 +32,7 @@ class Over(Struct, frozen=True):
 
 
 async def until_over(client: Client, instance_id: str) -> Over:
-    """Wait until an instance has ended, or until only people bring it on: it, or the children that it waits for."""
+    """Wait until an instance has ended, or until it and the children that it waits for wait only for people."""
     await client.registry.catch_up()
     while True:
         view = await client.wait(instance_id, _over_but_for_children(client.registry))
@@ -56,9 +56,9 @@ async def _moves(client: Client, seen: InstanceView) -> None:
 
 
 def _over_but_for_children(registry: Definitions) -> Callable[[InstanceState], bool]:
-    """Whether an instance has ended, or is in the hands of people and of children.
+    """Make the test whether an instance has ended, or waits only for people and children.
 
-    It is asked at every transition, so it looks at the steps that may wait for those, and not at all of them.
+    The test runs after every transition, so it looks only at the steps that may wait for people or children.
     """
     waiting: dict[str, tuple[str, ...]] = {}
 
@@ -81,9 +81,9 @@ _WAITING: Final = ("gate", "child")
 
 
 def _paused_for_good(state: InstanceState) -> bool:
-    """Nothing is in the hands of workers, or on its way to them, whose outcome is worth waiting for.
+    """Whether no worker has, or will get, a run of this paused instance whose outcome could change something.
 
-    What waits for its next attempt does so until a resume: no attempt begins while the instance is paused.
+    A run that waits for its next attempt waits until a resume: no attempt begins while the instance is paused.
     """
     if state.incident == QUARANTINED:  # outcomes are refused
         return True
