@@ -1,7 +1,7 @@
-"""Arguments of public functions: what is of a wrong type is refused in words, before anything is done with it.
+"""Checks of the arguments of public functions: a wrong type raises a clear error before anything else happens.
 
-Type checkers refuse it as well. But a program need not be typed, and a ``TypeError`` from deep inside says nothing to
-whoever passed None where an id was meant. Each function takes the error that its caller raises elsewhere, too.
+Type checkers find wrong types, too. But a program need not be typed, and a ``TypeError`` from deep inside does not
+help a programmer who passed None instead of an id. Each check raises the type of error that its caller documents.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Any, TypeAlias
 from stepwell.errors import CommandRejectedError, StepwellError
 
 Refusal: TypeAlias = Callable[[str], StepwellError]
-"""Makes an error of a message."""
+"""Makes an error from a message."""
 
 
 def rejected(message: str) -> CommandRejectedError:
-    """The error of a command that cannot be sent."""
+    """Make the error for a command that cannot be sent."""
     return CommandRejectedError("invalid_command", message)
 
 
 def check_texts(refuse: Refusal, *, none: bool = False, **given: object) -> None:
-    """Refuse what is no text.
+    """Check that arguments are texts.
 
     Args:
         refuse: Makes the error.
-        none: Whether None will do.
-        given: Arguments by name.
+        none: Whether None is permitted.
+        given: The arguments by name.
 
     Raises:
-        StepwellError: One is none; what ``refuse`` has made.
+        StepwellError: An argument is of a wrong type; ``refuse`` has made the error.
     """
     for name, value in given.items():
         if not isinstance(value, str) and not (none and value is None):
@@ -38,16 +38,16 @@ def check_texts(refuse: Refusal, *, none: bool = False, **given: object) -> None
 
 
 def check_numbers(refuse: Refusal, *, none: bool = False, whole: bool = False, **given: object) -> None:
-    """Refuse what is no number, in the same way; NaN is none.
+    """Check that arguments are numbers, and not NaN.
 
     Args:
         refuse: Makes the error.
-        none: Whether None will do.
-        whole: Whether it has to be an int.
-        given: Arguments by name.
+        none: Whether None is permitted.
+        whole: Whether only an int is permitted.
+        given: The arguments by name.
 
     Raises:
-        StepwellError: One is none; what ``refuse`` has made.
+        StepwellError: An argument is of a wrong type; ``refuse`` has made the error.
     """
     for name, value in given.items():
         fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - NaN is not
@@ -56,14 +56,14 @@ def check_numbers(refuse: Refusal, *, none: bool = False, whole: bool = False, *
 
 
 def check_functions(refuse: Refusal, **given: object) -> None:
-    """Refuse what cannot be called, in the same way.
+    """Check that arguments can be called.
 
     Args:
         refuse: Makes the error.
-        given: Arguments by name.
+        given: The arguments by name.
 
     Raises:
-        StepwellError: One cannot be; what ``refuse`` has made.
+        StepwellError: An argument cannot be called; ``refuse`` has made the error.
     """
     for name, value in given.items():
         if not callable(value):
@@ -71,15 +71,15 @@ def check_functions(refuse: Refusal, **given: object) -> None:
 
 
 def texts(refuse: Refusal, name: str, given: Any) -> tuple[str, ...]:
-    """One text or several, as a tuple.
+    """Convert one text or several texts to a tuple.
 
     Args:
         refuse: Makes the error.
-        name: Of the argument.
+        name: The name of the argument.
         given: A text, or an iterable of texts.
 
     Raises:
-        StepwellError: It is neither; what ``refuse`` has made.
+        StepwellError: The argument is neither; ``refuse`` has made the error.
     """
     if isinstance(given, str):
         return (given,)
@@ -91,15 +91,15 @@ def texts(refuse: Refusal, name: str, given: Any) -> tuple[str, ...]:
 
 
 def path_of(refuse: Refusal, name: str, given: object) -> Path:
-    """A path.
+    """Convert an argument to a path.
 
     Args:
         refuse: Makes the error.
-        name: Of the argument.
+        name: The name of the argument.
         given: A text, or a path.
 
     Raises:
-        StepwellError: It is neither, or holds NUL; what ``refuse`` has made.
+        StepwellError: The argument is neither, or contains NUL; ``refuse`` has made the error.
     """
     if not isinstance(given, str | Path) or "\0" in str(given):
         raise refuse(f"{name} is a path, not {given!r:.100}")

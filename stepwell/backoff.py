@@ -1,21 +1,21 @@
-"""How long to wait before something that failed is tried again: longer each time, up to a bound.
+"""Exponential backoff: the pause before each retry, longer each time, up to a bound.
 
-Only the pauses are computed here. The caller sleeps, knows the clock, and decides what counts as a failure; jitter is
-the caller's too, where several would otherwise try at one moment.
+This module only computes the pauses. The caller sleeps, reads the clock, and decides what counts as a failure. If
+several callers could retry at the same moment, they add the jitter.
 """
 
 from __future__ import annotations
 
 
 class Backoff:
-    """The pauses between tries: the first, then each as many times as long as the one before, up to the longest.
+    """Computes the pauses between attempts: each is ``factor`` times the previous one, up to ``longest``.
 
     Args:
-        first: Seconds before the second try.
-        longest: Seconds that no pause exceeds, the first one excepted.
-        factor: How many times as long the next pause is.
-        well_after: Seconds; a try that lasted longer before it failed has gone well, so that the pauses begin anew.
-            None: only ``reset`` begins anew.
+        first: The first pause in seconds.
+        longest: The limit of all pauses after the first one, in seconds.
+        factor: The factor from one pause to the next.
+        well_after: Seconds. An attempt that lasted longer than this before it failed counts as a success, so the
+            pauses begin again with the first one. With None, only ``reset`` does this.
     """
 
     __slots__ = ("_factor", "_first", "_longest", "_next", "_well_after")
@@ -29,17 +29,17 @@ class Backoff:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the next pause is the first one: nothing has failed yet, or nothing since ``reset``."""
+        """Whether the next pause is the first one: no attempt has failed yet, or none since ``reset``."""
         return self._next == self._first
 
     def next(self, lasted: float = 0.0) -> float:
         """Count one failure.
 
         Args:
-            lasted: Seconds that the try went on for before it failed.
+            lasted: Seconds from the beginning of the attempt to its failure.
 
         Returns:
-            Seconds to wait before the next try.
+            Seconds to wait before the next attempt.
         """
         if self._well_after is not None and lasted > self._well_after:
             self._next = self._first
@@ -48,5 +48,5 @@ class Backoff:
         return pause
 
     def reset(self) -> None:
-        """Begin anew with the first pause: it has worked."""
+        """Begin again with the first pause, after a success."""
         self._next = self._first

@@ -11,7 +11,7 @@ def command(*words: str) -> str:
 
 
 def about(verb: str, instance_id: str, *options: str, at: str = "") -> str:
-    """A command about an instance. An id that begins as an option does is told apart by ``--``.
+    """Write a command about an instance. ``--`` separates an id that looks like an option.
 
     Args:
         at: What it needs besides, to look at the same log: `` --log URL``, or nothing.

@@ -23,7 +23,7 @@ def logger(name: str, level: int = logging.WARNING) -> Any:
     """A structlog logger.
 
     Args:
-        name: What it is called: ``stepwell.engine``.
+        name: The name of the logger, such as ``stepwell.engine``.
         level: What is told from this level on where structlog is not configured.
     """
     import structlog  # noqa: PLC0415 - see the module's docstring
@@ -101,7 +101,10 @@ def configure(*, as_json: bool) -> None:
 
 
 def _plainly(_logger: Any, _method: str, values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Nothing that is told steers a terminal, or takes a line of its own; what a traceback says has lines."""
+    """Escape control characters and line breaks in values, so that they cannot control a terminal or forge a line.
+
+    A traceback keeps its line breaks.
+    """
     for name, value in values.items():
         if isinstance(value, str):
             text = visible(value)
@@ -127,13 +130,13 @@ def _level() -> int:
 
 
 class _Lines:
-    """Prints lines. Where nobody reads them any more, work goes on without a word."""
+    """Prints lines. If the stream is closed, the process continues without log lines."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def msg(self, line: str) -> None:
-        """Print one."""
+        """Print one line."""
         with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
             print(line, file=self._stream, flush=True)
 
@@ -141,10 +144,10 @@ class _Lines:
 
 
 class Logger:
-    """A logger that does not exist until it speaks.
+    """A logger that imports structlog and makes its structlog logger with its first line.
 
     Args:
-        name: What it is called: ``stepwell.engine``.
+        name: The name of the logger, such as ``stepwell.engine``.
     """
 
     __slots__ = ("_name",)
@@ -153,32 +156,32 @@ class Logger:
         self._name = name
 
     def debug(self, event: str, **values: Any) -> None:
-        """Tell what helps to follow the program's steps."""
+        """Log a line for debugging."""
         if _is_chatty():
             logger(self._name).debug(event, **values)
 
     def info(self, event: str, **values: Any) -> None:
-        """Tell what an operator may want to know."""
+        """Log a line that an operator may want to read."""
         if _is_chatty():
             logger(self._name).info(event, **values)
 
     def warning(self, event: str, **values: Any) -> None:
-        """Tell what an operator should know."""
+        """Log a line that an operator should read."""
         if _told_as.sentences and not _is_chatty():
             _Lines(sys.stderr).msg(_sentence(event, **values))
             return
         logger(self._name).warning(event, **values)
 
     def error(self, event: str, **values: Any) -> None:
-        """Tell why something ends."""
+        """Log the reason why something ends."""
         logger(self._name).error(event, **values)
 
     def exception(self, event: str, **values: Any) -> None:
-        """Tell of an exception that is being handled."""
+        """Log the exception that is being handled, with its traceback."""
         logger(self._name).exception(event, **values)
 
 
 def _is_chatty() -> bool:
-    """Whether anybody could hear more than warnings."""
+    """Whether lines below the level of warnings are printed."""
     structlog = sys.modules.get("structlog")
     return bool(os.environ.get("STEPWELL_DEBUG")) or (structlog is not None and structlog.is_configured())

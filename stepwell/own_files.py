@@ -24,7 +24,7 @@ def claim(path: str | os.PathLike[str]) -> None:
 
 
 def disclaim(path: str | os.PathLike[str]) -> None:
-    """Take back a claim: what was there is gone for good."""
+    """Remove a claim, because the file or directory is gone for good."""
     _claimed.pop(os.path.abspath(os.fspath(path)), None)  # noqa: PTH100 - as it was claimed
 
 
@@ -35,7 +35,7 @@ def claimed() -> list[str]:
 
 
 def identity(path: str) -> Identity | None:
-    """What stands at a path, links followed; None if nothing does."""
+    """Identify the file at a path, following links; None if there is none."""
     try:
         known = os.stat(path)  # noqa: PTH116 - compared by what it gives
     except (OSError, ValueError):
@@ -60,7 +60,7 @@ def upwards(path: str) -> Iterator[Identity]:
 
 
 def holds(directory: str, path: str) -> bool:
-    """Whether a directory is, or holds, what stands or would stand at a path; however either is written."""
+    """Whether a path is a directory or lies inside it, whether it exists or not, and however both are written."""
     mine = identity(directory)
     return mine is not None and mine in upwards(path)
 

@@ -80,7 +80,7 @@ def opened(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def tell_if_open(path: str | os.PathLike[str]) -> None:
-    """Warn, once, of a file that others on this machine can read or write."""
+    """Warn once about a file that other users of this machine can read or write."""
     path = os.fspath(path)
     if path in _told:
         return
@@ -94,7 +94,7 @@ def tell_if_open(path: str | os.PathLike[str]) -> None:
 
 
 def open_mode(path: str) -> int | None:
-    """The mode of a file that others can get at; None where they cannot."""
+    """Return the mode of a file that other users can read or write; None if they cannot."""
     theirs = 0o007 if _group() is not None else 0o077
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116 - text all the way

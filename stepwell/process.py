@@ -1,4 +1,4 @@
-"""This process, and what time it is on its machine."""
+"""The current process: its name, its exit and its clock."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from contextlib import contextmanager
 from typing import Final, NoReturn
 
 THIS_PROCESS: Final = secrets.token_hex(8)
-"""Names this life of the process: a process that is started again has another one."""
+"""A random name of this process. A process that is started again has another one."""
 
 
 def process_name() -> str:
-    """Who this process is, for people: host and process id."""
+    """Return a name of this process for people: ``HOST:PROCESS_ID``."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @contextmanager
 def no_quiet_exit(status: int, words: str) -> Iterator[None]:
-    """While this lasts, ``os._exit(0)`` does not end this process as if all was well.
+    """Inside this context, ``os._exit(0)`` ends the process with another status than 0, and with a message.
 
-    Foreign code may call it at any depth, and nothing can be cleaned up then. A process that is forked from this one
-    is left alone: ``multiprocessing`` ends its children this way.
+    A user's code may call ``os._exit`` at any depth, and no cleanup is possible then. A process that is forked from
+    this one is not affected: ``multiprocessing`` ends its children this way.
 
     Args:
-        status: The exit status in place of 0.
-        words: What is said on stderr.
+        status: The exit status instead of 0.
+        words: The message on stderr.
     """
     at_once, here = os._exit, os.getpid()
 
@@ -46,5 +46,5 @@ def no_quiet_exit(status: int, words: str) -> Iterator[None]:
 
 
 def now_ms() -> int:
-    """Milliseconds since 1970."""
+    """Return the time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000

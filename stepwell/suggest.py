@@ -1,4 +1,4 @@
-"""Near words, for whoever has mistyped one: the one place where they are looked for.
+"""Suggestions for mistyped words. All parts of Stepwell that suggest words use this module.
 
 The search is bounded in the length of the word and in the number of names, since both may come from data of any size.
 """

@@ -28,7 +28,7 @@ from stepwell.logs import Logger
 _logger = Logger("stepwell.supervisor")
 
 FATAL: Final = (LogVersionError, LogCorruptedError, LogFullError, LogLostError)
-"""Trouble that trying again cannot cure: a person must act."""
+"""Errors that a retry cannot cure: a person must act."""
 
 FIRST_PAUSE: Final = 0.05  # seconds; most trouble is over in a moment
 LONGEST_PAUSE: Final = 2.0  # seconds; a try costs little, and every further second is a second of standing still
@@ -39,11 +39,11 @@ TELL_EVERY: Final = 30.0  # seconds between two warnings of one and the same tro
 
 
 class OutOfPatienceError(LogError):
-    """The log could not be used for longer than one was ready to wait.
+    """The log was not usable for longer than the caller wanted to wait.
 
     Args:
         cause: The newest error.
-        seconds: How long it has lasted.
+        seconds: The time since the first error.
     """
 
     def __init__(self, cause: LogError, seconds: float) -> None:
@@ -54,7 +54,7 @@ class OutOfPatienceError(LogError):
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether an error of something that has worked before is worth trying again after."""
+    """Whether a retry is worthwhile after this error, given that the part has worked before."""
     return isinstance(error, LogError) and not isinstance(error, (*FATAL, LogClosedError, OutOfPatienceError))
 
 
@@ -96,12 +96,12 @@ class Trouble:
         return pause if left is None else min(pause, left)  # so that the last try is at the very end
 
     def over(self) -> None:
-        """It has worked for a while."""
+        """Record that the part has worked for a while."""
         self._since = None
         self._backoff.reset()
 
     def back(self) -> None:
-        """It has begun to work again; whether that lasts is another question."""
+        """Record that the part has begun to work again. The trouble may return."""
         if self._since is not None:
             _logger.info("log back", part=self._what)
 
@@ -109,7 +109,7 @@ class Trouble:
 async def supervise(
     what: str, attempt: Callable[[Callable[[], None]], Awaitable[None]], *, retry_for: float | None = None
 ) -> None:
-    """Run a part until it ends by itself, is cancelled, or meets what does not pass.
+    """Run a part until it ends by itself, is cancelled, or meets an error that a retry cannot cure.
 
     Args:
         what: What it is, for people.
@@ -146,7 +146,7 @@ async def open_patiently(
     retry_for: float | None = None,
     told: Callable[[LogError], None] | None = None,
 ) -> Log:
-    """Open a log, waiting out what is known to pass. All else (a wrong URL, say) is told at once.
+    """Open a log, and retry after temporary errors. Any other error, such as a wrong URL, is raised at once.
 
     Args:
         told: Called with each error that is waited out.
