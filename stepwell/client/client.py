@@ -288,7 +288,7 @@ class Client(Starting):
 
         Raises:
             ValueError: ``snapshot_now`` was given with ``dry_run``.
-            ArchiveError: The archive cannot be written, or belongs to another log or cleanup.
+            ArchiveError: The archive cannot be written, belongs to another log, or was not made by a cleanup.
             ReadModelsError, LogError: The read models or the log cannot be read or written.
         """
         from stepwell.archiving.cleaning import Cleaner  # noqa: PLC0415 - as above

@@ -53,7 +53,7 @@ class Asking:
             The answer; None if no engine is live.
 
         Raises:
-            CommandRejectedError: The engine rejected the command, or the command cannot be encoded.
+            CommandRejectedError: The engine rejected or could not read the command, or it cannot be encoded.
             TimeoutError: There is no answer yet; the command is in the log and will be decided.
         """
         given: object = command

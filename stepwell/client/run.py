@@ -23,7 +23,7 @@ class Steered(Struct, frozen=True):
     Attributes:
         instance_id: The id of the instance.
         decided: Whether an engine has carried out the request. If not, the request is in the log, and the next
-            engine will carry it out or reject it; ``Client.history`` shows which.
+            engine will carry it out or reject it: no caller is told then, but ``Client.history`` shows which.
         noted: Why the request changed nothing, if the instance was already as requested.
         position: The position of the answer in the log, ``PARTITION@OFFSET``; empty if no engine has answered.
     """

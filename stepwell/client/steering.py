@@ -149,7 +149,7 @@ class Steering(Looking):
             The event that answers it; None if no engine is live.
 
         Raises:
-            CommandRejectedError: The engine rejected the command, or the command cannot be encoded.
+            CommandRejectedError: The engine rejected or could not read the command, or it cannot be encoded.
             TimeoutError: There is no answer after ``timeout`` seconds; the command is in the log and will be decided.
         """
         answer = await self.ask(command, timeout=timeout)
