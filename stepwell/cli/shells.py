@@ -121,20 +121,20 @@ def _written(text: str, quote: str) -> str:
     return "".join(one if one.isalnum() or one in _PLAIN else f"\\{one}" for one in text)
 
 
-class Zsh(ZshComplete):
+class _Unquoted(ShellComplete):
+    """Completion without the words that would need quotes."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
+        """What the word may become."""
+        return _as_they_are(super().get_completions(args, incomplete))
+
+
+class Zsh(_Unquoted, ZshComplete):
     """Completion for zsh."""
 
-    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
-        """What the word may become."""
-        return _as_they_are(super().get_completions(args, incomplete))
 
-
-class Fish(FishComplete):
+class Fish(_Unquoted, FishComplete):
     """Completion for fish."""
-
-    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
-        """What the word may become."""
-        return _as_they_are(super().get_completions(args, incomplete))
 
 
 def _as_they_are(found: list[CompletionItem[Any]]) -> list[CompletionItem[Any]]:

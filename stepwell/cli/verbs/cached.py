@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated, Any
 
 from stepwell.cli.completion import names_and_versions
@@ -13,6 +12,7 @@ from stepwell.cli.output import print, print_json
 from stepwell.cli.session import at, client_of
 from stepwell.cli.signature import Argument, Option
 from stepwell.cli.views import age, caught_up, registered, seconds_of
+from stepwell.command_line import command
 from stepwell.errors import visible
 
 NOTHING = 1  # exit status of `cached` where there is nothing
@@ -49,11 +49,11 @@ async def cached(
     if as_json:
         print_json({"cached": found, "output": output})
     elif found is None:
-        words = ["stepwell", "start", name, *(("--version", version) if version else ())]
+        words = ["start", name, *(("--version", version) if version else ())]
         words += [*(("--input", input_text) if input_text is not None else ())]
         words += [word for param in params for word in ("--param", param)]
         print(f"no instance of {short(name)} has completed with this input")
-        print(f"  Compute it: {visible(shlex.join([*words, '--wait']))}{at(log)}")
+        print(f"  Compute it: {visible(command(*words, '--wait'))}{at(log)}")
     else:
         print(f"{found.instance_id}  completed {seconds(age(found.finished_at or 0))} ago")
         print_json(output)

@@ -175,16 +175,16 @@ def _tell(blueprint: Blueprint, made: dict[str, Any], log: str | None) -> None:
 def _start(blueprint: Blueprint, made: dict[str, Any], log: str | None) -> str:
     """The command that starts an instance: of what is registered, or else of the file."""
     if made.get("registered"):
-        words = ["stepwell", "start", made["workflow"], "--version", made["version"]]
+        words = ["start", made["workflow"], "--version", made["version"]]
     else:
-        words = ["stepwell", "run", made.get("file", "FILE")]
+        words = ["run", made.get("file", "FILE")]
         if _own_handlers(made):
             words += ["--handlers", HANDLERS]
         if made["agents"] or len(_own_handlers(made)) < len(made["handlers"]):
             words += ["--handlers", "MODULE"]
     if blueprint.input_example:
         words += ["--input", json.dumps(blueprint.input_example, ensure_ascii=False)]
-    return shlex.join(words) + at(log)
+    return command(*words) + at(log)
 
 
 def _own_handlers(made: dict[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +36,7 @@ from stepwell.cli.steering import OTHERWISE
 from stepwell.client.launch import check_handlers, find, needs_input, plans_of, run_to_end
 from stepwell.client.same_start import conflict
 from stepwell.client.waiting import Over
+from stepwell.command_line import command
 from stepwell.consumers.registry.children import tell_children
 from stepwell.consumers.worker.builtin import BUILTIN
 from stepwell.consumers.worker.handlers import Handlers, registered
@@ -187,9 +187,9 @@ def _note(text: str) -> None:
 
 
 def _again(file: Path, dialect: str | None, modules: Sequence[str], instance_id: str, log: str | None) -> str:
-    words = ["stepwell", "run", str(file), "--id", instance_id]
+    words = ["run", str(file), "--id", instance_id]
     if dialect is not None:
         words += ["--dialect", dialect]
     for module in modules:
         words += ["--handlers", module]
-    return shlex.join(words) + at(log)
+    return command(*words) + at(log)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from stepwell.cli.sources import given, is_python
 from stepwell.cli.steering import no_engine, started
 from stepwell.client.launch import plans_of
 from stepwell.client.waiting import until_over
+from stepwell.command_line import command
 from stepwell.consumers.registry.children import tell_children
 from stepwell.log.port import WORKERS
 
@@ -100,7 +100,7 @@ async def start(
 async def _wait(
     client: Client, instance_id: str, named: Sequence[str], *, live: bool, as_json: bool, log: str | None
 ) -> int:
-    again = shlex.join(["stepwell", "start", *named, "--id", instance_id, "--wait"]) + at(log)
+    again = command("start", *named, "--id", instance_id, "--wait") + at(log)
     if not as_json:
         print(instance_id, file=sys.stderr)  # stdout belongs to the output
         if not live:

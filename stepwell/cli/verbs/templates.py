@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from stepwell.cli.files import as_yaml
 from stepwell.cli.options import Directory, Json
 from stepwell.cli.output import print, print_json
 from stepwell.cli.signature import Argument
+from stepwell.command_line import command
 from stepwell.schemas.definitions.blueprint import Blueprint, Parameter, find_blueprint, find_blueprints
 
 
@@ -90,12 +90,12 @@ def _bounds(parameter: Parameter) -> str:
 
 
 def _example(blueprint: Blueprint) -> str:
-    words = ["stepwell", "create", blueprint.template if blueprint.source == "shipped" else blueprint.source]
+    words = ["create", blueprint.template if blueprint.source == "shipped" else blueprint.source]
     for key, parameter in blueprint.parameters.items():
         if parameter.is_required:
             value = "VALUE" if parameter.sample is msgspec.UNSET else parameter.sample
             words += ["--param", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return shlex.join(words)
+    return command(*words)
 
 
 def _described(blueprint: Blueprint) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Compiler:
             raise self._refused(node, f"nesting of more than {MAX_DEPTH} levels")
         allowed = self._ALLOWED.get(type(node))
         if allowed is None:
-            raise self._refused(node, _REFUSED.get(type(node), type(node).__name__))
+            raise self._forbidden(node, node)
         run = allowed(self, node)
         self._depth -= 1
         return run
@@ -124,7 +124,7 @@ class Compiler:
     def _arithmetic(self, node: ast.BinOp) -> Evaluator:
         operation = OPERATIONS.get(type(node.op))
         if operation is None:
-            raise self._refused(node, _REFUSED.get(type(node.op), type(node.op).__name__))
+            raise self._forbidden(node, node.op)
         return self._apply(node, operation, self.build(node.left), self.build(node.right))
 
     def _sign(self, node: ast.UnaryOp) -> Evaluator:
@@ -133,7 +133,7 @@ class Compiler:
             return lambda run: not operand(run)
         if isinstance(node.op, ast.USub):
             return self._apply(node, OPERATIONS[ast.USub], self.build(node.operand))
-        raise self._refused(node, _REFUSED.get(type(node.op), type(node.op).__name__))
+        raise self._forbidden(node, node.op)
 
     def _list(self, node: ast.List) -> Evaluator:
         parts = [self.build(part) for part in node.elts]
@@ -292,6 +292,10 @@ class Compiler:
             if isinstance(error, ExpressionError)
             else ExpressionError(message)
         )
+
+    def _forbidden(self, node: ast.expr, part: ast.AST) -> ExpressionError:
+        """The error of an expression that has a part of a kind that is not allowed."""
+        return self._refused(node, _REFUSED.get(type(part), type(part).__name__))
 
     def _refused(self, node: ast.expr, what: str, hint: str = "") -> ExpressionError:
         line = self._text.split("\n")[node.lineno - 1]
