@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from stepwell.core.fold.state import InstanceState, StepState
+from stepwell.core.fold.state import InstanceState, StepState, stands_still_since
 from stepwell.projections.rows import LONGEST_TEXT, AttemptRow, error_text
 from stepwell.schemas.records.events import (
     Event,
@@ -174,7 +174,6 @@ def attempts_of(state: InstanceState) -> Attempts:
     The events that began them are not known either: their sequences are negative, and differ all the same.
     """
     steps = [(step_id, step) for step_id, step in sorted(state.steps.items()) if step.status in UNDER_WAY]
-    standing = state.status is WorkflowStatus.PAUSED and state.paused_at > 0
     current = state.rollback.current if state.rollback is not None else None
     if current is not None and current.ready is not None and current.status in UNDER_WAY:
         steps.append((current.ready.step_id, current))
@@ -193,7 +192,7 @@ def attempts_of(state: InstanceState) -> Attempts:
             waits_for=step.waits_for,
             worker=step.worker,
             ready_at=step.since,
-            due=None if standing and step.gate is not None else state.timers.get(step_id),
+            due=None if stands_still_since(state, step_id) else state.timers.get(step_id),
             deliveries=step.deliveries,
         )
         for step_id, step in steps

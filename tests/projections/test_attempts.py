@@ -8,7 +8,7 @@ import pytest
 
 from stepwell.consumers.engine.engine import Engine
 from stepwell.consumers.worker.worker import Worker
-from stepwell.projections.attempts import follow_attempts
+from stepwell.projections.attempts import attempts_of, follow_attempts
 from stepwell.projections.filters import FilterError
 from tests.core import model
 from tests.patience import HANG
@@ -111,6 +111,8 @@ def test_an_attempt_is_due_when_its_timer_is_and_at_no_time_while_that_stands_st
             if row.waits_for and row.waits_for not in stands_still and row.step_id in after.timers
         }
         assert shown == told, (seed, event)
+        read = {row.step_id: row.due for row in attempts_of(after).values() if row.waits_for and row.due}
+        assert read == told, (seed, event)  # as from a snapshot
 
     engine.watch = follow
     for _ in model.play(engine, rnd):
